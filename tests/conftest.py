@@ -1,0 +1,29 @@
+"""Fixtures that several test files share."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real and golden data beside the project; the test skips where it is absent."""
+    default = Path(__file__).parents[1].parent / "shared"
+    folder = Path(os.environ.get("TAGWISE_SHARED", default))
+    if not folder.is_dir():
+        pytest.skip(f"no folder of shared data at {folder}; set TAGWISE_SHARED to one")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path):
+    """The helper module of the golden data (numbers produced by the official code)."""
+    sys.path.insert(0, str(shared / "golden"))
+    import check
+
+    return check
