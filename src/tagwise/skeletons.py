@@ -1,0 +1,220 @@
+"""Skeletons: which keypoint types an instance has, how they connect and how they mirror.
+
+Data only. Nothing in the program knows left from right, or a joint's number, but from here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tagwise.errors import UserError
+
+_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+_SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
+_DEFAULT_SIGMA = 0.1
+
+
+def name_words(name: str) -> tuple[str, ...]:
+    """The words of a keypoint name in lower case, however they are joined.
+
+    >>> name_words("left_hip") == name_words("Left-Hip") == name_words("leftHip")
+    True
+    """
+    words = [word.lower() for word in _WORD.findall(name)]
+    split: list[str] = []
+    for word in words:  # "leftwrist" has no seam of its own
+        side = next((s for s in ("left", "right") if word.startswith(s) and word != s), None)
+        split += [side, word[len(side) :]] if side else [word]
+    return tuple(split)
+
+
+def mirror_types(keypoints: Sequence[str]) -> tuple[int, ...]:
+    """For every keypoint type the type that it becomes in a mirror, from left and right in names.
+
+    >>> mirror_types(["nose", "left_eye", "right_eye"])
+    (0, 2, 1)
+    """
+    places = {name_words(name): k for k, name in enumerate(keypoints)}
+    swapped = [tuple(_SIDES.get(word, word) for word in name_words(n)) for n in keypoints]
+    return tuple(places.get(words, k) for k, words in enumerate(swapped))
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """The keypoint types of one kind of instance.
+
+    name: what an instance is ("person").
+    keypoints: K names of keypoint types, in the order of every K axis of the program.
+    edges: pairs of types that a drawing joins, counted from 0.
+    sigmas: K OKS constants (the spread of annotation, relative to the square root of the area).
+    flip: K indices, the type that each becomes in a mirror; derived from the names when empty.
+
+    Raises UserError when these do not fit together.
+
+    >>> Skeleton("robot", ("head", "left_hand", "right_hand"), ((0, 1), (0, 2))).flip
+    (0, 2, 1)
+    """
+
+    name: str
+    keypoints: tuple[str, ...]
+    edges: tuple[tuple[int, int], ...] = ()
+    sigmas: tuple[float, ...] = ()
+    flip: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        def fill(field: str, value: Any) -> None:
+            object.__setattr__(self, field, value)
+
+        fill("keypoints", tuple(self.keypoints))
+        fill("edges", tuple((int(a), int(b)) for a, b in self.edges))
+        fill("sigmas", tuple(float(s) for s in self.sigmas) or default_sigmas(self.keypoints))
+        fill("flip", tuple(int(k) for k in self.flip) or mirror_types(self.keypoints))
+        self._check()
+
+    def _check(self) -> None:
+        count, where = len(self.keypoints), f"skeleton {self.name!r}"
+        if not count:
+            raise UserError(f"{where} has no keypoints; name at least one")
+        if len(set(self.keypoints)) < count:
+            raise UserError(f"{where} names a keypoint twice: {', '.join(self.keypoints)}")
+        if len(self.sigmas) != count or min(self.sigmas) <= 0:
+            raise UserError(f"{where} needs {count} sigmas above 0, one a keypoint: {self.sigmas}")
+        if any(not 0 <= end < count for edge in self.edges for end in edge):
+            raise UserError(f"{where} has an edge to a keypoint beyond its {count}: {self.edges}")
+        if [self.flip[k] for k in self.flip if k < len(self.flip)] != list(range(count)):
+            raise UserError(f"{where}: mirroring twice must change nothing, but flip is {self.flip}")
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    @classmethod
+    def from_coco(cls, category: dict[str, Any], sigmas: Sequence[float] | None = None) -> Skeleton:
+        """The skeleton of a COCO "categories" entry; its "skeleton" counts from 1.
+
+        Sigmas are those given, else the entry's own "sigmas", else the published ones for the
+        names of COCO and CrowdPose and 0.1 for any other name set. Raises UserError.
+        """
+        name = category.get("name", "instance")
+        keypoints = category.get("keypoints")
+        if not isinstance(keypoints, list) or not keypoints:
+            raise UserError(
+                f'category {name!r} has no "keypoints"; add their names to the annotation file'
+            )
+        edges = tuple((int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ())
+        return cls(
+            str(name),
+            tuple(str(keypoint) for keypoint in keypoints),
+            edges,
+            tuple(sigmas if sigmas is not None else category.get("sigmas") or ()),
+        )
+
+    def to_coco(self, category_id: int = 1) -> dict[str, Any]:
+        """This skeleton as a COCO "categories" entry (edges counted from 1)."""
+        return {
+            "id": category_id,
+            "name": self.name,
+            "keypoints": list(self.keypoints),
+            "skeleton": [[a + 1, b + 1] for a, b in self.edges],
+            "sigmas": list(self.sigmas),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, for JSON and YAML; from_dict makes the same skeleton again."""
+        return {
+            "name": self.name,
+            "keypoints": list(self.keypoints),
+            "edges": [list(edge) for edge in self.edges],
+            "sigmas": list(self.sigmas),
+            "flip": list(self.flip),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Skeleton:
+        """The skeleton that to_dict wrote."""
+        return cls(**fields)
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Keypoint types in the order to group them: those that anchor an instance come first.
+
+        COCO-17 has the order of Newell et al. 2017 and HigherHRNet (face, shoulders, hips, then
+        outwards). Any other skeleton goes from the centre of its graph outwards, since the
+        centre is what most instances show; without edges the order is that of the names.
+        """
+        if self.keypoints == _COCO_NAMES:
+            return (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
+        hops = _hops(len(self), self.edges)
+        far = [(max(row), sum(row)) for row in hops]
+        return tuple(sorted(range(len(self)), key=lambda k: (far[k], k)))
+
+
+def _hops(count: int, edges: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Edges on the shortest way between any two types (Floyd and Warshall); count if no way."""
+    hops = [[0 if a == b else count for b in range(count)] for a in range(count)]
+    for a, b in edges:
+        if a != b:
+            hops[a][b] = hops[b][a] = 1
+    for via in range(count):
+        for a in range(count):
+            for b in range(count):
+                hops[a][b] = min(hops[a][b], hops[a][via] + hops[via][b])
+    return hops
+
+
+_COCO_NAMES = (
+    "nose",
+    *("left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
+    *("left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip"),
+    *("left_knee", "right_knee", "left_ankle", "right_ankle"),
+)
+# cocodataset/cocoapi, cocoeval.py, Params.setKpParams
+_COCO_SIGMAS = (
+    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
+    *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+)
+_CROWDPOSE_NAMES = (
+    *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
+    *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
+    *("head", "neck"),
+)
+# Jeff-sjtu/CrowdPose, crowdpose-api, cocoeval.py, Params.setKpParams
+_CROWDPOSE_SIGMAS = (
+    *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107),
+    *(0.087, 0.087, 0.089, 0.089, 0.079, 0.079),
+)
+
+
+def default_sigmas(keypoints: Sequence[str]) -> tuple[float, ...]:
+    """OKS constants for these names: published for COCO-17 and CrowdPose-14, else 0.1 each."""
+    words = [name_words(name) for name in keypoints]
+    if words == [name_words(name) for name in _COCO_NAMES]:
+        return _COCO_SIGMAS
+    heads = {("top", "head"): ("head",), ("head", "top"): ("head",)}
+    if [heads.get(w, w) for w in words] == [name_words(name) for name in _CROWDPOSE_NAMES]:
+        return _CROWDPOSE_SIGMAS
+    return (_DEFAULT_SIGMA,) * len(keypoints)
+
+
+COCO17 = Skeleton(
+    "person",
+    _COCO_NAMES,
+    (
+        *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7)),
+        *((6, 8), (7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
+    ),
+    _COCO_SIGMAS,
+)
+
+CROWDPOSE14 = Skeleton(
+    "person",
+    _CROWDPOSE_NAMES,
+    (
+        *((12, 13), (13, 0), (13, 1), (0, 2), (2, 4), (1, 3), (3, 5)),
+        *((0, 6), (1, 7), (6, 7), (6, 8), (8, 10), (7, 9), (9, 11)),
+    ),
+    _CROWDPOSE_SIGMAS,
+)
