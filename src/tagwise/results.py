@@ -1,0 +1,230 @@
+"""What a prediction is: poses of one image, and their forms as JSON, COCO results and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tagwise.errors import UserError
+from tagwise.skeletons import Skeleton
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, eq=False)
+class Poses:
+    """The poses found in one image, best first.
+
+    keypoints: (N, K, 3) float32; x, y in pixels of the image and score in [0, 1]. A missing
+        keypoint is (NaN, NaN, 0).
+    scores: (N,) float32 in [0, 1].
+    tags: (N, K, D) float32, the tag at each keypoint; NaN where it is missing.
+    skeleton: names of the K keypoint types and the lines between them.
+    file, width, height: the image they were found in, where known.
+    image: (height, width, 3) uint8 RGB, kept so that `plot()` needs nothing else.
+    model: name of the model that found them.
+
+    >>> skeleton = Skeleton.from_coco({"name": "pin", "keypoints": ["top", "foot"]})
+    >>> poses = Poses(np.array([[[1, 2, 0.9], [1, 9, 0.7]]]), np.array([0.8]), None, skeleton)
+    >>> len(poses), poses.boxes.tolist()
+    (1, [[1.0, 2.0, 0.0, 7.0]])
+    """
+
+    keypoints: np.ndarray
+    scores: np.ndarray
+    tags: np.ndarray | None
+    skeleton: Skeleton
+    file: str | None = None
+    width: int | None = None
+    height: int | None = None
+    image: np.ndarray | None = None
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        K = len(self.skeleton.keypoints)
+        keypoints = np.asarray(self.keypoints, np.float32)
+        keypoints = keypoints.reshape(-1, K, 3) if keypoints.size == 0 else keypoints
+        scores = np.asarray(self.scores, np.float32).reshape(-1)
+        N = len(keypoints)
+        tags = np.empty((N, K, 0)) if self.tags is None else np.asarray(self.tags)
+        if tags.size == 0:
+            tags = tags.reshape(N, K, tags.shape[-1] if tags.ndim == 3 else 0)
+        if keypoints.shape != (N, K, 3) or scores.shape != (N,) or tags.shape[:2] != (N, K):
+            raise ValueError(
+                f"keypoints must be (N, {K}, 3), scores (N,) and tags (N, {K}, D), "
+                f"not {keypoints.shape}, {scores.shape} and {tags.shape}"
+            )
+        object.__setattr__(self, "keypoints", keypoints)
+        object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "tags", tags.astype(np.float32, copy=False))
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    def __getitem__(self, which) -> Poses:
+        """The poses that an index, slice, list or boolean mask selects, as Poses."""
+        which = np.atleast_1d(np.arange(len(self))[which])
+        return replace(
+            self, keypoints=self.keypoints[which], scores=self.scores[which], tags=self.tags[which]
+        )
+
+    def __iter__(self) -> Iterator[Poses]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        where = f" in {self.file}" if self.file else ""
+        return f"Poses({len(self)} of {self.skeleton.name}{where})"
+
+    @property
+    def present(self) -> np.ndarray:
+        """(N, K) bool, True where a keypoint was found."""
+        return self.keypoints[..., 2] > 0
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(N, 4) float32 x, y, width, height around the found keypoints; zeros where none was."""
+        found = self.present[..., None]
+        xy = self.keypoints[..., :2]
+        low = np.where(found, xy, np.inf).min(axis=1, initial=np.inf)
+        high = np.where(found, xy, -np.inf).max(axis=1, initial=-np.inf)
+        boxes = np.concatenate([low, high - low], axis=1)
+        return np.where(np.isfinite(boxes).all(axis=1, keepdims=True), boxes, 0).astype(np.float32)
+
+    def transform(self, affine: np.ndarray, **changes: Any) -> Poses:
+        """The same poses in other pixels.
+
+        affine: (2, 3) matrix that takes x, y of these poses to the new ones.
+        changes: fields to replace on the way, such as width and height.
+        """
+        affine = np.asarray(affine, np.float64)
+        keypoints = self.keypoints.copy()
+        keypoints[..., :2] = keypoints[..., :2] @ affine[:2, :2].T + affine[:2, 2]
+        return replace(self, keypoints=keypoints, **changes)
+
+    def above(self, threshold: float) -> Poses:
+        """The poses whose score is at least the threshold."""
+        return self if (self.scores >= threshold).all() else self[self.scores >= threshold]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the layout of a `.predictions.json` file.
+
+        Coordinates are rounded to a hundredth of a pixel, scores and tags to four decimals.
+        """
+        instances = [
+            {"score": score, "box": box, "keypoints": keypoints, "tags": tags}
+            for score, box, keypoints, tags in zip(
+                _rounded(self.scores, 4).tolist(),
+                _rounded(self.boxes, 2).tolist(),
+                self._plain_keypoints(missing=None),
+                _with_none(_rounded(self.tags, 4)),
+            )
+        ]
+        return {
+            "image": {"file": self.file, "width": self.width, "height": self.height},
+            "model": self.model,
+            "task": "pose",
+            "keypoints": list(self.skeleton.keypoints),
+            "skeleton": [list(edge) for edge in self.skeleton.edges],
+            "instances": instances,
+        }
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any], skeleton: Skeleton | None = None) -> Poses:
+        """Poses from what `to_dict` gave. A UserError says what is missing from other JSON."""
+        try:
+            names, instances = record["keypoints"], record["instances"]
+            if skeleton is None:
+                edges = [[a + 1, b + 1] for a, b in record.get("skeleton", [])]
+                category = {"name": "predicted", "keypoints": names, "skeleton": edges}
+                skeleton = Skeleton.from_coco(category)
+            image, K = record.get("image", {}), len(names)
+            keypoints = np.array([i["keypoints"] for i in instances], np.float32)
+            tags = [i["tags"] for i in instances] if instances and "tags" in instances[0] else None
+            return cls(
+                keypoints=keypoints.reshape(-1, K, 3),
+                scores=np.array([i["score"] for i in instances], np.float32),
+                tags=None if tags is None else np.array(tags, np.float32),
+                skeleton=skeleton,
+                file=image.get("file"),
+                width=image.get("width"),
+                height=image.get("height"),
+                model=record.get("model"),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"this is no JSON of predicted poses ({type(error).__name__}: {error}); "
+                "give a file that `tagwise predict` wrote"
+            ) from error
+
+    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
+        """COCO keypoint results: one dict an instance, missing keypoints as 0, 0, 0."""
+        return [
+            {
+                "image_id": image_id,
+                "category_id": category_id,
+                "keypoints": [value for keypoint in keypoints for value in keypoint],
+                "score": score,
+            }
+            for keypoints, score in zip(
+                self._plain_keypoints(missing=0), _rounded(self.scores, 6).tolist()
+            )
+        ]
+
+    def to_supervision(self):
+        """`supervision.KeyPoints` with tags and instance scores in `data`; needs tagwise[viz]."""
+        try:
+            import supervision
+        except ImportError as error:
+            raise UserError(
+                "to_supervision() needs supervision: pip install 'tagwise[viz]'"
+            ) from error
+        xy = np.nan_to_num(self.keypoints[..., :2])
+        kind = np.zeros(len(self), int)
+        return supervision.KeyPoints(
+            xy=xy,
+            keypoint_confidence=self.keypoints[..., 2],
+            detection_confidence=self.scores,
+            visible=self.present,
+            class_id=kind,
+            data={"tags": self.tags},
+        )
+
+    def plot(self, image: np.ndarray | None = None, **style: Any) -> Image:
+        """A picture of the image with a skeleton in its own colour for each instance.
+
+        image: (H, W, 3) uint8 RGB, by default the image that the poses were found in, or black.
+        style: arguments of `tagwise.plot.draw_poses`.
+        """
+        from PIL import Image
+
+        from tagwise.plot import draw_poses
+
+        image = self.image if image is None else image
+        if image is None:
+            if not self.width or not self.height:
+                raise ValueError("these poses carry no image and no size: give plot(image)")
+            image = np.zeros((self.height, self.width, 3), np.uint8)
+        return Image.fromarray(draw_poses(image, self, **style))
+
+    def _plain_keypoints(self, missing: float | None) -> list[list[list[float | None]]]:
+        """[x, y, score] lists with `missing` in place of the coordinates of missing keypoints."""
+        rows = _rounded(self.keypoints, 2)
+        rows[..., 2] = _rounded(self.keypoints[..., 2], 4)
+        plain = rows.tolist()
+        for n, k in zip(*np.nonzero(~self.present)):
+            plain[n][k] = [missing, missing, 0]
+        return plain
+
+
+def _rounded(values: np.ndarray, decimals: int) -> np.ndarray:
+    # In float64, so that 0.91 is written as 0.91 and not as 0.9100000262260437.
+    return np.round(values.astype(np.float64), decimals)
+
+
+def _with_none(values: np.ndarray) -> list:
+    """Nested lists with None, which JSON has, in place of NaN, which it has not."""
+    return np.where(np.isnan(values), None, values).tolist()
