@@ -1,0 +1,68 @@
+"""What every benchmark shares: median CPU time of a call, an aligned table, a JSON file."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+OUT = Path(os.environ.get("TAGWISE_BENCHMARKS", "out/benchmarks"))
+
+
+def timed(fn: Callable[[], object], repeats: int = 20, warmup: int = 2) -> float:
+    """Median CPU milliseconds of `fn()` (all threads; other load does not count)."""
+    for _ in range(warmup):
+        fn()
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        fn()
+        times.append(time.process_time() - start)
+    return statistics.median(times) * 1e3
+
+
+def report(name: str, rows: list[dict]) -> None:
+    """Print `rows` (None: an empty cell) as a table; write them to out/benchmarks/NAME.json."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [columns, *([_text(row.get(column)) for column in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    for line in cells:
+        first, *rest = (
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths))
+        )
+        print("  ".join([first, *rest]).rstrip())
+    OUT.mkdir(parents=True, exist_ok=True)
+    path = OUT / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    print(f"\nwritten: {path}")
+
+
+def machine() -> dict:
+    """What the figures were measured on."""
+    info = {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()}
+    try:
+        import torch
+    except ImportError:
+        return info
+    return info | {"torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def _text(value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+    return str(value)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
