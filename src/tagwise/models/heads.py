@@ -1,0 +1,124 @@
+"""Branches from a trunk's features to the maps of a task, and where tags get their position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tagwise.errors import UserError, unknown_name
+from tagwise.models.layers import ConvNorm, SeparableConv, upsample
+from tagwise.tasks.base import Head
+
+TAG_SPREAD = 0.05
+"""Standard deviation of a tag output's first weights. Tags that start equal feel no push (the
+gradient of exp(-d²) is zero at d = 0), and the pull loss then keeps them so."""
+
+
+class Features(dict[str, Tensor]):
+    """A trunk's maps by name: "p4" is the decoder's at stride 4, "c16" the backbone's at 16."""
+
+
+def stride_of(feature: str) -> int:
+    """The stride of a feature map by its name: 16 for "p16" or "c16"."""
+    return int(feature[1:])
+
+
+class Block(nn.Module):
+    """A 3 × 3 convolution, full or separable, around which the input is added."""
+
+    def __init__(self, channels: int, separable: bool) -> None:
+        super().__init__()
+        if separable:
+            self.conv = SeparableConv(channels, channels)
+        else:
+            self.conv = ConvNorm(channels, channels, 3, activation="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to the same shape."""
+        return x + self.conv(x)
+
+
+class Branch(nn.Module):
+    """Features of several strides, coarse to fine, to one output map at the finest stride.
+
+    At each stride the features pass a 1 × 1 convolution each and are summed with what came up
+    from the coarser one; `depth` blocks follow. Coarse strides cost little and see far, which
+    tags need: a wrist must know whose it is.
+
+    channels: features of the trunk by name, with their channel counts.
+    features: which of them this branch reads.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        features: Sequence[str],
+        width: int,
+        depth: int,
+        outputs: int,
+        *,
+        separable: bool = True,
+    ) -> None:
+        super().__init__()
+        for name in features:
+            if name not in channels:
+                raise unknown_name("feature", name, channels)
+        self.strides = sorted({stride_of(name) for name in features}, reverse=True)
+        self.entries = nn.ModuleDict(
+            {name: ConvNorm(channels[name], width, norm=True) for name in features}
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*(Block(width, separable) for _ in range(depth))) for _ in self.strides
+        )
+        self.output = nn.Conv2d(width, outputs, 1)
+
+    def forward(self, features: Features) -> Tensor:
+        """The trunk's features to (B, outputs, H, W) at the finest stride read."""
+        x, above = None, None
+        for stride, blocks in zip(self.strides, self.blocks, strict=True):
+            entries = [
+                entry(features[name])
+                for name, entry in self.entries.items()
+                if stride_of(name) == stride
+            ]
+            if x is not None:
+                entries.append(upsample(x, above // stride))
+            x, above = blocks(torch.relu(sum(entries))), stride
+        return self.output(x)
+
+
+def check_features(features: Sequence[str], stride: int) -> tuple[str, ...]:
+    """The features of a branch as a tuple. Raises UserError if none is at the output's stride."""
+    if isinstance(features, str) or not any(stride_of(name) == stride for name in features):
+        raise UserError(
+            f"a head must read a list of features with one at stride {stride} (such as p{stride}), "
+            f"not {features!r}"
+        )
+    return tuple(features)
+
+
+def start_output(output: nn.Conv2d, head: Head) -> None:
+    """First values of a head's last convolution: its bias, and little or a small spread."""
+    nn.init.normal_(output.weight, std=TAG_SPREAD if head.kind == "tag" else 0.001)
+    nn.init.constant_(output.bias, head.bias)
+
+
+def add_position(prediction: Tensor, unit: float, scale: float, stride: int) -> Tensor:
+    """Tags as where the pixel is plus a learned offset: place / unit + scale · prediction.
+
+    prediction: (B, C, H, W) float, C even; even channels take x and odd channels y.
+    unit: input pixels that make a tag distance of 1.
+    stride: input pixels a map cell; cell j lies at pixel (j + .5) stride - .5.
+    Returns (B, C, H, W) float32 whatever the input's type, since half precision cannot tell
+    neighbouring pixels of a large image apart.
+    """
+    if prediction.shape[1] % 2:
+        raise ValueError(f"position needs an even number of tag maps, not {prediction.shape[1]}")
+    height, width = prediction.shape[-2:]
+    x = ((torch.arange(width, device=prediction.device) + 0.5) * stride - 0.5) / unit
+    y = ((torch.arange(height, device=prediction.device) + 0.5) * stride - 0.5) / unit
+    place = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+    pairs = prediction.float().unflatten(1, (-1, 2))
+    return (place + scale * pairs).flatten(1, 2)

@@ -1,0 +1,130 @@
+"""Convolutions with TensorFlow's padding, as the public weights of both backbones expect."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Activation = Literal["relu", "relu6"]
+_ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, None: nn.Identity}
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after an axis, as TensorFlow's "SAME" has them.
+
+    The output has ceil(size / stride) cells. At stride 2 and an even size the sum is odd, and the
+    larger half goes after the axis, where PyTorch's `padding` would put equal halves.
+
+    >>> same_padding(512, 3, 2), same_padding(512, 3, 1)
+    ((0, 1), (1, 1))
+    """
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+class ConvNorm(nn.Module):
+    """Convolution (SAME padding), batch norm, activation.
+
+    norm: False leaves the batch norm out and gives the convolution a bias in its place, as where
+    it was folded into the weights.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        *,
+        norm: bool = True,
+        bias: bool | None = None,
+        activation: Activation | None = None,
+    ) -> None:
+        super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, not {kernel}")
+        padding = kernel // 2 if stride == 1 else 0  # at stride 1 SAME is symmetric
+        bias = not norm if bias is None else bias
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=bias)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        if bias:
+            nn.init.zeros_(self.conv.bias)
+        # TensorFlow's epsilon and decay for both public backbones.
+        self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01) if norm else nn.Identity()
+        self.activation = _ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, ceil(H / stride), ceil(W / stride))."""
+        kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
+        if stride > 1 and kernel > 1:
+            rows, columns = (same_padding(size, kernel, stride) for size in x.shape[-2:])
+            x = F.pad(x, (*columns, *rows))
+        return self.activation(self.norm(self.conv(x)))
+
+    @torch.no_grad()
+    def fuse(self) -> None:
+        """Folds the batch norm's running statistics into the convolution; for inference only."""
+        norm = self.norm
+        if not isinstance(norm, nn.BatchNorm2d):
+            return
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        bias = norm.bias - norm.running_mean * scale
+        if self.conv.bias is not None:
+            bias = bias + self.conv.bias * scale
+        self.conv.weight = nn.Parameter(self.conv.weight * scale[:, None, None, None])
+        self.conv.bias = nn.Parameter(bias)
+        self.norm = nn.Identity()
+
+
+class SeparableConv(nn.Sequential):
+    """3 × 3 depthwise convolution, then a pointwise one with norm and activation."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        norm: bool = True,
+        activation: Activation | None = "relu",
+    ) -> None:
+        depthwise = ConvNorm(inputs, inputs, 3, groups=inputs, norm=False, bias=False)
+        super().__init__(depthwise, ConvNorm(inputs, outputs, norm=norm, activation=activation))
+
+
+class InvertedResidual(nn.Module):
+    """MobileNetV2's block (Sandler et al. 2018, section 3.3): expand, depthwise, project.
+
+    The input is added where its shape allows it.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        expansion: int = 6,
+        *,
+        norm: bool = True,
+    ) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        relu6 = {"norm": norm, "activation": "relu6"}
+        self.expand = ConvNorm(inputs, hidden, **relu6) if expansion > 1 else nn.Identity()
+        self.depthwise = ConvNorm(hidden, hidden, kernel, stride, hidden, **relu6)
+        self.project = ConvNorm(hidden, outputs, norm=norm)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, ceil(H / stride), ceil(W / stride))."""
+        y = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.residual else y
+
+
+def upsample(x: Tensor, factor: int = 2) -> Tensor:
+    """Bilinear, half-pixel centres: (B, C, H, W) to (B, C, factor · H, factor · W)."""
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)

@@ -1,0 +1,160 @@
+"""What every network of the registry is: normalisation, a trunk, a branch for each head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tagwise.errors import UserError, unknown_name
+from tagwise.models.heads import add_position
+from tagwise.tasks.base import Head, Task
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that is needed to build a network again; plain values, stored in the model file.
+
+    name, options: the registry's entry and its keyword arguments.
+    task, task_options: `tagwise.tasks.create_task(task, **task_options)`.
+    input_size: (width, height) in pixels that the network was trained at.
+    decoder: settings of the decoding that go with the weights, over the task's defaults.
+    info: free facts, such as where the weights came from.
+    """
+
+    name: str
+    options: dict[str, Any]
+    task: str
+    task_options: dict[str, Any]
+    input_size: tuple[int, int]
+    decoder: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+class Network(nn.Module):
+    """Images to the maps of a task.
+
+    trunk: (B, 3, H, W) normalised images to features by name (`tagwise.models.heads.Features`).
+    branches: for each head of the task, features to (B, channels, H / stride, W / stride).
+    mean, std: of the input in [0, 1], by which it is normalised: 3 values each.
+    tag_scale: factor of the prediction where a tag starts from its position.
+    """
+
+    spec: ModelSpec
+    task: Task
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        branches: dict[str, nn.Module],
+        heads: dict[str, Head],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        tag_scale: float = 2.0,
+        stride: int = 4,
+        multiple: int = 32,
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.heads = nn.ModuleDict(branches)
+        self.outputs = heads
+        self.tag_scale, self.stride, self.multiple = tag_scale, stride, multiple
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(3, 1, 1))
+        self._frozen: tuple[str, ...] = ()
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """RGB images (B, 3, H, W), float in [0, 1], to maps by head name.
+
+        H and W must be multiples of `multiple`. Maps are (B, channels, H / stride, W / stride),
+        float32 also under autocast: heatmaps as logits, tags with their position added, offsets
+        in cells.
+        """
+        height, width = images.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise ValueError(
+                f"image sides must be multiples of {self.multiple}, not {width} × {height}"
+            )
+        images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        features = self.trunk(images)
+        return {name: self._output(name, features) for name in self.outputs}
+
+    def _output(self, name: str, features: dict[str, Tensor]) -> Tensor:
+        head, prediction = self.outputs[name], self.heads[name](features)
+        if head.kind == "tag" and head.position is not None:
+            prediction = add_position(prediction, head.position, self.tag_scale, self.stride)
+        return prediction.float().contiguous()
+
+    def freeze(self, prefixes: str | Iterable[str]) -> Network:
+        """Stops the training of the named modules ("trunk", "trunk.backbone", "heads.heatmaps").
+
+        Their parameters get no gradient and their batch norms stay in evaluation, also after
+        `train()`. Each call replaces the former one; an empty list frees all. Returns the network.
+        Raises UserError for a name that is no module's.
+        """
+        prefixes = (prefixes,) if isinstance(prefixes, str) else tuple(prefixes)
+        modules = dict(self.named_modules())
+        for prefix in prefixes:
+            if prefix not in modules or prefix == "":
+                known = [name for name in modules if name.count(".") <= 1 and name]
+                raise unknown_name("module to freeze", prefix, known)
+        self._frozen = prefixes
+        self.requires_grad_(True)
+        for prefix in prefixes:
+            modules[prefix].requires_grad_(False)
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> Network:
+        """As `nn.Module.train`, but frozen modules stay in evaluation."""
+        super().train(mode)
+        for prefix in self._frozen:
+            self.get_submodule(prefix).eval()
+        return self
+
+    def fuse(self) -> Network:
+        """Folds batch norms into their convolutions for faster inference, in place.
+
+        The outputs stay the same up to rounding. A fused network cannot be saved or trained on
+        as before; load it again for that. Returns the network in evaluation mode.
+        """
+        for module in self.modules():
+            if module is not self and hasattr(module, "fuse"):
+                module.fuse()
+        self.fused = True
+        return self.eval()
+
+    fused = False
+
+
+def parameter_groups(
+    model: nn.Module,
+    lr: float,
+    backbone_lr_scale: float = 1.0,
+    weight_decay: float = 0.01,
+) -> list[dict[str, Any]]:
+    """Groups for an optimiser: the backbone at lr · backbone_lr_scale, no decay for vectors.
+
+    Biases and norms (parameters of one dimension) are not decayed; frozen parameters are left
+    out. Raises UserError if nothing is left to train.
+
+    >>> torch.optim.AdamW(parameter_groups(model, 2e-3, 0.35))  # doctest: +SKIP
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = name.startswith("trunk.backbone."), parameter.ndim > 1
+            groups.setdefault(key, []).append(parameter)
+    if not groups:
+        raise UserError("every parameter is frozen; free a part of the network to train it")
+    return [
+        {
+            "params": parameters,
+            "lr": lr * (backbone_lr_scale if backbone else 1.0),
+            "weight_decay": weight_decay if decay else 0.0,
+        }
+        for (backbone, decay), parameters in groups.items()
+    ]

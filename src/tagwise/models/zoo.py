@@ -1,0 +1,259 @@
+"""The registry of networks, and model files: create, save, load.
+
+A model file is safetensors; its header's entry "tagwise" holds the `ModelSpec` as JSON. Nothing in
+it is ever executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from tagwise.errors import UserError, unknown_name
+from tagwise.models.efficientnet import efficientnet_lite
+from tagwise.models.network import ModelSpec, Network
+from tagwise.tasks.base import Head, Task
+
+MODELS: dict[str, Callable[..., Network]] = {
+    "efficientnet_lite0": partial(efficientnet_lite, 0),
+    "efficientnet_lite1": partial(efficientnet_lite, 1),
+    "efficientnet_lite2": partial(efficientnet_lite, 2),
+}
+"""Builders by name: (heads: dict[str, Head], *, pretrained=None, **options) -> Network."""
+
+HEADER = "tagwise"
+FORMAT = 1
+
+
+def create_model(
+    name: str,
+    task: Task,
+    pretrained: str | None = None,
+    input_size: tuple[int, int] = (512, 512),
+    **options: Any,
+) -> Network:
+    """A network with the maps that a task asks for.
+
+    name: an entry of `MODELS`, or "timm/NAME" for a backbone of timm.
+    pretrained: "imagenet", or a file that the network knows how to read, or a tagwise model (a
+    path or a shipped name) of which every tensor that fits is taken: all but the heads must.
+    input_size: (width, height) in pixels, kept in the model file for prediction.
+    options: of the network, see its builder.
+    Raises UserError for unknown names and options and for weights that do not fit.
+
+    >>> model = create_model("efficientnet_lite0", PoseTask(COCO17))  # doctest: +SKIP
+    >>> model(torch.rand(1, 3, 512, 512))["heatmaps"].shape  # doctest: +SKIP
+    torch.Size([1, 17, 128, 128])
+    """
+    own = pretrained is not None and _is_model_file(pretrained)
+    model = _build(name, task.heads(), None if own else pretrained, options)
+    info = {} if pretrained is None else {"pretrained": Path(pretrained).name}
+    if own:
+        _take_fitting(model, pretrained)
+    model.task = task
+    model.spec = ModelSpec(
+        name=name,
+        options=options,
+        task=task.name,
+        task_options=task.options(),
+        input_size=tuple(input_size),
+        info=info,
+    )
+    return model
+
+
+def save_model(model: Network, path: str | Path, half: bool = True) -> None:
+    """Writes a network and its `spec` to a safetensors file, whole or not at all.
+
+    half: store float32 as float16, half the size. Tensors that float16 cannot hold stay float32.
+    Raises UserError where the file cannot be written.
+    """
+    if model.fused:
+        raise ValueError("a fused network cannot be saved: load it again without fuse")
+    state = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}
+    header = json.dumps({"format": FORMAT, **asdict(model.spec)}, allow_nan=False)
+    write_whole(Path(path), save(state, metadata={HEADER: header}))
+
+
+def load_model(name: str | Path, device: str | torch.device = "cpu", fuse: bool = False) -> Network:
+    """A network from a model file, or one that ships with the package by its name.
+
+    fuse: fold batch norms into the convolutions, for inference only. Weights are float32 on the
+    device; the network is in evaluation mode and has `.spec` and `.task`.
+    Raises UserError for an unknown name, an unreadable file, and a file of another program.
+    """
+    from tagwise.tasks import create_task
+
+    path = find_weights(name)
+    spec, state = read_model_file(path)
+    try:
+        task = create_task(spec.task, **spec.task_options)
+        # On "meta" nothing is allocated before the shapes are known to agree with the file's.
+        with torch.device("cpu" if spec.name.startswith("timm/") else "meta"):
+            model = _build(spec.name, task.heads(), None, spec.options)
+        model.load_state_dict(state, assign=True)
+    except (UserError, RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path} does not describe a network that fits it: {reason}") from error
+    model.spec, model.task = spec, task
+    model = model.to(device=device, memory_format=torch.channels_last).eval()
+    return model.fuse() if fuse else model
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that ship with the package."""
+    folder = resources.files("tagwise") / "weights"
+    if not folder.is_dir():
+        return []
+    return sorted(
+        Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".safetensors")
+    )
+
+
+def find_weights(name: str | Path) -> Path:
+    """The file of a shipped model by name, or the path as given. Raises UserError if neither."""
+    path = Path(name)
+    if str(name) in shipped_models():
+        return Path(str(resources.files("tagwise") / "weights" / f"{name}.safetensors"))
+    if path.is_file():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        what = "is a folder, not a model file" if path.is_dir() else "does not exist"
+        raise UserError(f"weights file {path} {what}; shipped: {', '.join(shipped_models())}")
+    raise unknown_name("weights", str(name), shipped_models())
+
+
+def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
+    """What a model file says and holds, floats as float32. Raises UserError if it is not one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(HEADER)
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is no readable safetensors file ({error}); it may be cut short: get it again"
+        ) from error
+    if header is None:
+        raise UserError(f"{path} was not saved by tagwise: its header has no {HEADER!r} entry")
+    floats = {
+        key: tensor.float() if tensor.is_floating_point() else tensor
+        for key, tensor in state.items()
+    }
+    return _parse_spec(header, path), floats
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file under another name and then renames it, so that it is never seen half."""
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = file.name
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free space or name another place"
+        ) from error
+
+
+def _build(
+    name: str, heads: dict[str, Head], pretrained: str | None, options: dict[str, Any]
+) -> Network:
+    """The network of a registry name. Raises UserError for unknown names and options."""
+    if name.startswith("timm/"):
+        from tagwise.models.timm import timm_network
+
+        builder: Callable[..., Network] = partial(timm_network, name.removeprefix("timm/"))
+    elif name in MODELS:
+        builder = MODELS[name]
+    else:
+        raise unknown_name("model", name, [*MODELS, "timm/NAME"])
+    known = option_names(builder)
+    for option in options:
+        if option not in known:
+            raise unknown_name(f"option of {name}", option, known)
+    return builder(heads, pretrained=pretrained, **options)
+
+
+def option_names(builder: Callable[..., Network]) -> set[str]:
+    """Keyword options of a builder, those of the pyramid with it where it passes them on."""
+    from tagwise.models.efficientnet import pyramid_network
+
+    parameters = inspect.signature(builder).parameters.values()
+    names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        passed = inspect.signature(pyramid_network).parameters.values()
+        names |= {p.name for p in passed if p.kind is p.KEYWORD_ONLY} - {"mean", "std"}
+    return names - {"pretrained"}
+
+
+def _is_model_file(source: str) -> bool:
+    return str(source).endswith(".safetensors") or source in shipped_models()
+
+
+def _take_fitting(model: Network, source: str) -> None:
+    """Tensors of a model file of the same name and shape; heads alone may differ."""
+    path = find_weights(source)
+    _, state = read_model_file(path)
+    own = model.state_dict()
+    fits = {key: value for key, value in state.items() if key in own and _same(value, own[key])}
+    missing = [key for key in own if key not in fits and not key.startswith("heads.")]
+    if missing:
+        raise UserError(
+            f"{path} holds another network: {len(missing)} tensors do not fit, {missing[0]} first"
+        )
+    model.load_state_dict(fits, strict=False)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    """A tensor as it goes into the file: contiguous, on the CPU, float16 where that can hold it."""
+    tensor = tensor.detach().cpu().contiguous()
+    if half and tensor.dtype == torch.float32 and tensor.ndim > 0:
+        small = tensor.half()
+        if torch.isfinite(small).all():
+            return small
+    return tensor
+
+
+def _parse_spec(header: str, path: Path) -> ModelSpec:
+    """The header's JSON as a spec, every field of the type that it must have."""
+    try:
+        values = json.loads(header)
+        if values.pop("format") != FORMAT:
+            raise UserError(f"{path} is of another version of tagwise; update tagwise to read it")
+        values["input_size"] = width, height = tuple(values["input_size"])
+        spec = ModelSpec(**{entry.name: values[entry.name] for entry in fields(ModelSpec)})
+        sizes = all(isinstance(side, int) and 0 < side <= 16384 for side in (width, height))
+        names = isinstance(spec.name, str) and isinstance(spec.task, str)
+        plain = (spec.options, spec.task_options, spec.decoder, spec.info)
+        if not (sizes and names and all(isinstance(value, dict) for value in plain)):
+            raise ValueError("a field is of the wrong type")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} has a damaged tagwise header ({error}); get it again") from error
+    return spec
