@@ -1,0 +1,179 @@
+"""From peaks and their tags to groups: one instance's keypoints have like tags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from tagwise import _kernels
+from tagwise.fill import fill_missing
+from tagwise.grouping_settings import PRESETS, GroupingSettings
+from tagwise.peaks import Peaks, find_peaks
+
+__all__ = [
+    "PRESETS",
+    "GroupingSettings",
+    "KeypointGroups",
+    "decode_keypoints",
+    "group_by_truth",
+    "group_keypoints",
+]
+
+
+@dataclass(frozen=True)
+class KeypointGroups:
+    """The grouped keypoints of one image, best instance first.
+
+    keypoints: (N, K, 3) float32, x and y in cells and score; NaN, NaN, 0 where missing.
+    scores: (N,) float32 in [0, 1], the mean keypoint score with missing ones as 0.
+    tags: (N, K, D) float32, NaN where no peak was found.
+    peak: (N, K) int64, which of the image's peaks a keypoint came from, -1 for none.
+    """
+
+    keypoints: np.ndarray
+    scores: np.ndarray
+    tags: np.ndarray
+    peak: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, index) -> KeypointGroups:
+        """The instances of an index array or mask, in its order."""
+        return KeypointGroups(
+            self.keypoints[index], self.scores[index], self.tags[index], self.peak[index]
+        )
+
+
+def decode_keypoints(
+    heatmaps: Tensor,
+    tags: Tensor,
+    settings: GroupingSettings | None = None,
+    order: Sequence[int] | None = None,
+    offsets: Tensor | None = None,
+) -> list[KeypointGroups]:
+    """The keypoints of every instance of every image, from a network's maps.
+
+    heatmaps: (B, K, H, W), any float type and device, values in [0, 1].
+    tags: (B, K * D, H, W), channel k * D + d.
+    order: keypoint types in the order to group them (a skeleton has one); 0, 1, ... if None.
+    offsets: (B, 2 * K, H, W) in cells, for settings.subcell "offset".
+    """
+    settings = settings or GroupingSettings()
+    peaks = find_peaks(heatmaps, tags, settings, offsets)
+    groups = group_keypoints(peaks, settings, order)
+    if not settings.fill:
+        return groups
+    filled = []
+    for image, group in enumerate(groups):
+        maxima = None if peaks.block_maxima is None else peaks.block_maxima[image]
+        offset = None if offsets is None else offsets[image]
+        group = fill_missing(group, heatmaps[image], tags[image], settings, maxima, offset)
+        filled.append(_best(_rescored(group), settings) if settings.score_filled else group)
+    return filled
+
+
+def group_keypoints(
+    peaks: Peaks, settings: GroupingSettings | None = None, order: Sequence[int] | None = None
+) -> list[KeypointGroups]:
+    """Groups of each image: keypoint type by keypoint type, an optimal assignment of peaks to groups.
+
+    Newell, Huang, Deng 2017, section 3.2: the first type's peaks start a group each; every next
+    type's peaks are matched one-to-one with the groups by the distance of the peak's tag from the
+    group's mean tag, and start new groups where that is too far. `find_peaks` leaves out peaks whose tag is not finite.
+
+    order: keypoint types in the order to group them; 0, 1, ... if None.
+    """
+    settings = settings or GroupingSettings()
+    kinds = peaks.starts.shape[1] - 1
+    order = np.arange(kinds) if order is None else np.asarray(order, np.int64)
+    if sorted(order) != list(range(kinds)):
+        raise ValueError(f"order {order.tolist()} does not name each of {kinds} types once")
+    return [_group_image(peaks.image(image), settings, order) for image in range(len(peaks.starts))]
+
+
+def _group_image(peaks: Peaks, settings: GroupingSettings, order: np.ndarray) -> KeypointGroups:
+    limit = len(peaks) + 1 if settings.match_limit is None else settings.match_limit
+    group, count = _kernels.match_by_type(
+        peaks.tag,
+        peaks.score,
+        peaks.starts[0],
+        order,
+        settings.tag_threshold,
+        settings.tag_norm == "rms",
+        settings.round_tags,
+        settings.use_score,
+        limit,
+        settings.stop_when_full,
+    )
+    return _best(groups_of(peaks, group, count), settings)
+
+
+def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
+    """Best first, without those below the threshold or beyond the number allowed."""
+    index = np.argsort(-groups.scores, kind="stable")
+    index = index[groups.scores[index] >= settings.instance_threshold]
+    return groups.take(index[: settings.max_instances])
+
+
+def groups_of(peaks: Peaks, group: np.ndarray, count: int) -> KeypointGroups:
+    """Instances from the group of each peak of one image, (P,) int, -1 for none."""
+    kinds = peaks.starts.shape[1] - 1
+    member = np.full((count, kinds), -1, np.int64)
+    used = np.flatnonzero(group >= 0)
+    member[group[used], peaks.kind[used]] = used
+    keypoints = np.full((count, kinds, 3), (np.nan, np.nan, 0), np.float32)
+    tags = np.full((count, kinds, peaks.tag.shape[1]), np.nan, np.float32)
+    there = member >= 0
+    keypoints[there, :2] = peaks.xy[member[there]]
+    keypoints[there, 2] = peaks.score[member[there]]
+    tags[there] = peaks.tag[member[there]]
+    return KeypointGroups(keypoints, keypoints[:, :, 2].mean(axis=1), tags, member)
+
+
+def _rescored(groups: KeypointGroups) -> KeypointGroups:
+    scores = groups.keypoints[:, :, 2].mean(axis=1)
+    return replace(groups, scores=scores)
+
+
+def group_by_truth(
+    peaks: Peaks, truth: Sequence[np.ndarray], reach: float = 0.1, least: float = 3.0
+) -> list[KeypointGroups]:
+    """What perfect grouping would make of the peaks: each true keypoint takes its nearest peak.
+
+    For diagnosis: it separates faults of the tags from faults of the heatmaps.
+
+    truth: for each image (N, K, 3), x and y in cells and visibility; 0 is unlabelled.
+    reach: a peak counts within this share of the square root of the instance's box area, and
+        within `least` cells in any case. Each peak serves one instance.
+    """
+    out = []
+    for image, people in enumerate(truth):
+        found = peaks.image(image)
+        group = np.full(len(found), -1, np.int64)
+        for kind in range(people.shape[1]):
+            here = slice(*found.starts[0, kind : kind + 2])
+            person, peak = _nearest(found.xy[here], people, kind, reach, least)
+            group[here.start + peak] = person
+        groups = groups_of(found, group, len(people))
+        groups = groups.take((groups.peak >= 0).any(axis=1))
+        out.append(groups.take(np.argsort(-groups.scores, kind="stable")))
+    return out
+
+
+def _nearest(xy, people, kind, reach, least):
+    """One-to-one pairs (instances, peaks) of one keypoint type, nearest in sum, within reach."""
+    there = people[:, :, 2] > 0
+    low = np.where(there[:, :, None], people[:, :, :2], np.inf).min(axis=1, initial=np.inf)
+    high = np.where(there[:, :, None], people[:, :, :2], -np.inf).max(axis=1, initial=-np.inf)
+    size = np.sqrt(np.prod(np.maximum(high - low, 0), axis=1))
+    limit = np.maximum(reach * size, least)[:, None]
+    distance = np.linalg.norm(people[:, None, kind, :2] - xy[None], axis=2)
+    allowed = there[:, kind, None] & (distance <= limit)
+    person, peak = linear_sum_assignment(np.where(allowed, distance, 1e6))
+    keep = allowed[person, peak]
+    return person[keep], peak[keep]

@@ -1,0 +1,110 @@
+"""Every knob of the way from heatmaps to grouped keypoints, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from tagwise.errors import UserError, unknown_name
+
+
+@dataclass(frozen=True)
+class GroupingSettings:
+    """How peaks are found and grouped. All fields are plain values, so that JSON can hold them.
+
+    Peaks
+        peak_threshold: a peak's heatmap value must be above it, [0, 1].
+        nms_window: side in cells of the square in which a peak is the largest value; odd.
+        top_k: at most so many peaks a keypoint type.
+        subcell: "none", "quarter" (a quarter cell towards the larger neighbour), "parabola"
+            (vertex through the neighbours' logarithms: exact for a Gaussian), or "offset"
+            (predicted offset maps).
+    Matching
+        tag_threshold: a peak joins a group if their tags are closer than this.
+        tag_norm: "l2", or "rms", the root of the mean over the tag's components.
+        round_tags: the cost sees the distance rounded to a whole number, so that among near
+            tags the peaks' scores decide; equal costs are told apart by the unrounded distance.
+        use_score: the cost subtracts the peak's score (with round_tags, a hundredth of a tag unit).
+        match_limit: only so many groups can receive peaks; the first ones formed. None: all.
+        stop_when_full: match nothing more once match_limit groups exist.
+    Results
+        max_instances: at most so many instances, the best ones.
+        instance_threshold: instances with a lower score are dropped.
+        fill: missing keypoints are set where heatmap - round(tag distance to the group) is largest.
+        fill_score: score of such a keypoint, "heatmap" or "one".
+        score_filled: filled keypoints count in the instance's score.
+    """
+
+    peak_threshold: float = 0.1
+    nms_window: int = 5
+    top_k: int = 30
+    subcell: Literal["none", "quarter", "parabola", "offset"] = "parabola"
+    tag_threshold: float = 1.0
+    tag_norm: Literal["l2", "rms"] = "l2"
+    round_tags: bool = True
+    use_score: bool = True
+    match_limit: int | None = None
+    stop_when_full: bool = False
+    max_instances: int = 30
+    instance_threshold: float = 0.0
+    fill: bool = True
+    fill_score: Literal["heatmap", "one"] = "heatmap"
+    score_filled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.nms_window % 2 != 1 or self.nms_window < 1:
+            raise UserError(f"nms_window is {self.nms_window}; use an odd number such as 5")
+        for name in ("top_k", "max_instances"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; use 1 or more")
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise unknown_name(name, str(getattr(self, name)), known)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> GroupingSettings:
+        """Settings by name ("default", "higherhrnet", "poseae"), with some fields changed.
+
+        >>> GroupingSettings.preset("higherhrnet", tag_threshold=0.5).subcell
+        'quarter'
+        """
+        if name not in PRESETS:
+            raise unknown_name("grouping preset", name, PRESETS)
+        return cls.from_dict({**PRESETS[name], **changes})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> GroupingSettings:
+        """Settings from plain values; a key "preset" names what the others change."""
+        values = dict(values)
+        base = values.pop("preset", None)
+        known = {field.name for field in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise unknown_name("grouping setting", name, known)
+        return replace(cls.preset(base), **values) if base else cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values."""
+        return asdict(self)
+
+
+_CHOICES = {
+    "subcell": ("none", "quarter", "parabola", "offset"),
+    "tag_norm": ("l2", "rms"),
+    "fill_score": ("heatmap", "one"),
+}
+
+# The published test settings of the two reference decoders.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "higherhrnet": {"subcell": "quarter", "match_limit": 30, "max_instances": 1_000_000},
+    "poseae": {
+        "subcell": "quarter",
+        "nms_window": 3,
+        "tag_norm": "rms",
+        "match_limit": 30,
+        "stop_when_full": True,
+        "max_instances": 1_000_000,
+        "fill_score": "one",
+    },
+}
