@@ -139,8 +139,8 @@ def _crowdpose(
 ) -> dict[str, float]:
     if any("crowdIndex" not in image for image in truth["images"]):
         raise UserError(
-            'an image of the ground truth has no "crowdIndex", which style "crowdpose" parts images '
-            'by; use style "coco"'
+            'an image of the ground truth has no "crowdIndex", by which style "crowdpose" parts '
+            'images; use style "coco"'
         )
     boxed = []
     for annotation in truth["annotations"]:
