@@ -25,6 +25,7 @@ from torch import Tensor
 
 from tagwise.errors import UserError, unknown_name
 from tagwise.models.efficientnet import efficientnet_lite
+from tagwise.models.mobilenet import movenet
 from tagwise.models.network import ModelSpec, Network
 from tagwise.tasks.base import Head, Task
 
@@ -32,6 +33,7 @@ MODELS: dict[str, Callable[..., Network]] = {
     "efficientnet_lite0": partial(efficientnet_lite, 0),
     "efficientnet_lite1": partial(efficientnet_lite, 1),
     "efficientnet_lite2": partial(efficientnet_lite, 2),
+    "movenet": movenet,
 }
 """Builders by name: (heads: dict[str, Head], *, pretrained=None, **options) -> Network."""
 
