@@ -85,8 +85,10 @@ class Skeleton:
             raise UserError(f"{where} needs {count} sigmas above 0, one a keypoint: {self.sigmas}")
         if any(not 0 <= end < count for edge in self.edges for end in edge):
             raise UserError(f"{where} has an edge to a keypoint beyond its {count}: {self.edges}")
-        if [self.flip[k] for k in self.flip if k < len(self.flip)] != list(range(count)):
-            raise UserError(f"{where}: mirroring twice must change nothing, but flip is {self.flip}")
+        if sorted(self.flip) != list(range(count)) or any(
+            self.flip[self.flip[k]] != k for k in range(count)
+        ):
+            raise UserError(f"{where}: flipping twice must change nothing, not flip {self.flip}")
 
     def __len__(self) -> int:
         return len(self.keypoints)

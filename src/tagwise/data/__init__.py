@@ -1,0 +1,22 @@
+"""Data: from annotated photos to the samples that tasks encode."""
+
+from tagwise.data.augment import Augment
+from tagwise.data.coco import CocoKeypoints
+from tagwise.data.images import read_image
+from tagwise.data.report import Problem, summary
+from tagwise.data.sample import Sample
+from tagwise.data.training_set import TrainingSet
+from tagwise.data.transforms import Affine, fit_affine, warp_sample
+
+__all__ = [
+    "Affine",
+    "Augment",
+    "CocoKeypoints",
+    "Problem",
+    "Sample",
+    "TrainingSet",
+    "fit_affine",
+    "read_image",
+    "summary",
+    "warp_sample",
+]

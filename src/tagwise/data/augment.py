@@ -1,0 +1,147 @@
+"""Random changes of a sample: where it is looked at from, and its colours."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from tagwise.data.sample import Sample
+from tagwise.data.transforms import FILL, Affine, Size
+
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How samples are varied; Augment.none() only fits them into the input.
+
+    scale: least and greatest size, relative to the image fitted into the input.
+    rotate: greatest angle, degrees. shift: greatest move, as a share of the input's sides.
+    flip: probability of a mirror image.
+    focus: probability of looking at one instance instead of the whole image; its box then takes
+        a share of the input's shorter side between the two of focus_size.
+    zoom: greatest enlargement over the fitted image that focus and collages may use.
+    brightness, contrast, saturation: greatest relative change. hue: greatest turn, degrees.
+    tint: greatest relative change of a single colour channel.
+    grey, blur, noise: probability of a grey image, of a blur, of noise.
+    mosaic: probability of an image put together from 2 to 6 photos side by side.
+    paste: probability that instances cut from other photos are laid over the image; paste_count
+        is how many at least and at most, paste_size the longest side of their boxes as a share
+        of the input's shorter side.
+    ignore_outside: learn nothing beyond a photo's edge, where by default there is background.
+    """
+
+    scale: tuple[float, float] = (0.6, 1.5)
+    rotate: float = 30.0
+    shift: float = 0.15
+    flip: float = 0.5
+    focus: float = 0.0
+    focus_size: tuple[float, float] = (0.3, 0.9)
+    zoom: float = 2.0
+    brightness: float = 0.25
+    contrast: float = 0.25
+    saturation: float = 0.3
+    hue: float = 10.0
+    tint: float = 0.08
+    grey: float = 0.05
+    blur: float = 0.1
+    noise: float = 0.1
+    mosaic: float = 0.0
+    paste: float = 0.0
+    paste_count: tuple[int, int] = (1, 3)
+    paste_size: tuple[float, float] = (0.2, 0.8)
+    ignore_outside: bool = False
+
+    @classmethod
+    def none(cls) -> Augment:
+        """No change at all: the image is fitted into the input."""
+        return cls(
+            scale=(1.0, 1.0),
+            rotate=0.0,
+            shift=0.0,
+            flip=0.0,
+            zoom=1.0,
+            **dict.fromkeys(("brightness", "contrast", "saturation", "hue", "tint"), 0.0),
+            **dict.fromkeys(("grey", "blur", "noise"), 0.0),
+        )
+
+    def enlargement(self) -> float:
+        """The greatest size over the fitted image that any of these settings can lead to."""
+        close = self.focus > 0 or self.mosaic > 0 or self.paste > 0
+        return max(self.scale[1], self.zoom if close else 0.0)
+
+
+def random_view(
+    rng: np.random.Generator, sample: Sample, size: Size, augment: Augment, cover: float = 0.0
+) -> Affine:
+    """A random map of a sample into a canvas of `size`, as the settings allow.
+
+    cover: 0 starts from the whole image fitted in, 1 from the image filling the canvas.
+    """
+    height, width = sample.image.shape[:2]
+    fit = min(size[0] / width, size[1] / height)
+    fill = max(size[0] / width, size[1] / height)
+    low, high = np.log(augment.scale)
+    scale = fit ** (1 - cover) * fill**cover * math.exp(rng.uniform(low, high))
+    angle = rng.uniform(-augment.rotate, augment.rotate)
+    shift = rng.uniform(-augment.shift, augment.shift, 2) if augment.shift else np.zeros(2)
+    mirror = rng.random() < augment.flip
+    source = np.array([(width - 1) / 2, (height - 1) / 2])
+    target = (np.array(size) - 1) / 2 + shift * size
+    if len(sample.boxes) and rng.random() < augment.focus:
+        x, y, w, h = sample.boxes[rng.integers(len(sample.boxes))]
+        wanted = rng.uniform(*augment.focus_size) * min(size) / max(w, h, 1.0)
+        scale = float(np.clip(wanted, fit * augment.scale[0], fit * augment.zoom))
+        source = np.array([x + (w - 1) / 2, y + (h - 1) / 2])
+        target = rng.uniform(0.3, 0.7, 2) * size
+    return view(source, target, scale, angle, mirror)
+
+
+def view(source: np.ndarray, target: np.ndarray, scale: float, angle: float, mirror: bool):
+    """The map that brings point `source` to `target`, scaled, turned (degrees) and mirrored."""
+    turned = Affine.turn(angle, scale)
+    if mirror:
+        turned = turned @ Affine.mirror(1.0)
+    return Affine.shift(*target) @ turned @ Affine.shift(*-source)
+
+
+def random_colour(rng: np.random.Generator, image: np.ndarray, augment: Augment) -> np.ndarray:
+    """Vary the colours of an image (H, W, 3) uint8: one 3 × 3 matrix, then one table a channel."""
+    grey = rng.random() < augment.grey
+    saturation = 0.0 if grey else 1 + _spread(rng, augment.saturation)
+    hue = _spread(rng, augment.hue)
+    if saturation != 1 or hue:
+        image = cv2.transform(image, _colour_matrix(saturation, hue))
+    bright, steep = 1 + _spread(rng, augment.brightness), 1 + _spread(rng, augment.contrast)
+    gains = bright * (1 + rng.uniform(-1, 1, 3) * (0.0 if grey else augment.tint))
+    if augment.brightness or augment.contrast or augment.tint:
+        values = (np.arange(256)[:, None] * gains - FILL) * steep + FILL
+        table = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+        image = cv2.LUT(image, table[None])
+    if rng.random() < augment.blur:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
+    if rng.random() < augment.noise:
+        strength = rng.uniform(2, 12)
+        grain = rng.standard_normal(image.shape, np.float32) * strength
+        image = cv2.add(image, grain, dtype=cv2.CV_8U)
+    return image
+
+
+def _spread(rng: np.random.Generator, most: float) -> float:
+    return float(rng.uniform(-most, most)) if most else 0.0
+
+
+def _colour_matrix(saturation: float, hue: float) -> np.ndarray:
+    """Saturation, then a turn of the colour circle by `hue` degrees about the grey axis (3, 3)."""
+    fade = saturation * np.eye(3) + (1 - saturation) * np.outer(np.ones(3), _LUMA)
+    c, s = math.cos(math.radians(hue)), math.sin(math.radians(hue))
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    return (c * np.eye(3) + s * cross + (1 - c) / 3) @ fade
+
+
+def coloured(rng: np.random.Generator, sample: Sample, augment: Augment) -> Sample:
+    """The sample with its colours varied."""
+    return replace(sample, image=random_colour(rng, sample.image, augment))

@@ -1,0 +1,164 @@
+"""Samples for training: several datasets mixed, varied, and the same again for the same number."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from tagwise.data.augment import Augment, coloured, random_view
+from tagwise.data.collage import mosaic, paste
+from tagwise.data.report import Problem
+from tagwise.data.sample import Sample
+from tagwise.data.transforms import Affine, Size, warp_sample
+from tagwise.errors import UserError
+from tagwise.skeletons import Skeleton
+
+_TRIES = 20  # broken images in a row before giving up on a dataset
+
+
+class Dataset(Protocol):
+    """What CocoKeypoints and SyntheticPoses offer."""
+
+    skeleton: Skeleton
+
+    def __len__(self) -> int: ...
+
+    def size(self, index: int) -> Size | None:
+        """Width and height in pixels, None while the image is unread."""
+
+    def load(self, index: int, reduce: int = 1) -> Sample: ...
+
+
+class TrainingSet:
+    """An endless set of varied samples, by number.
+
+    datasets: sets of the same skeleton (CocoKeypoints, SyntheticPoses).
+    weights: how often each is drawn, relative to the others; None goes by their lengths.
+    augment: how samples are varied. input_size: (width, height) of every image.
+    length: samples in an epoch; None counts the datasets' images once. Any number may be asked
+        for: sample `number` depends on (seed, number) alone, on nothing that was asked before,
+        so that a resumed run sees what an undisturbed one does.
+    cache_bytes: memory that each process may keep decoded images in, at the resolution that
+        training needs; 0 for none.
+
+    An image that cannot be read is reported once (`report`, and a warning) and another one taken
+    in its place; only when 20 in a row fail does UserError stop the training.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[Dataset],
+        weights: Sequence[float] | None = None,
+        augment: Augment | None = None,
+        input_size: Size = (512, 512),
+        seed: int = 0,
+        length: int | None = None,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        self.datasets = list(datasets)
+        self.augment = augment if augment is not None else Augment()
+        self.input_size, self.seed = (int(input_size[0]), int(input_size[1])), seed
+        self.skeleton = _common_skeleton(self.datasets)
+        shares = np.array(weights or [len(dataset) for dataset in datasets], float)
+        if len(shares) != len(self.datasets) or shares.min() < 0 or not shares.sum() > 0:
+            raise UserError(f"{len(self.datasets)} datasets need as many weights, not {weights}")
+        self.shares = shares / shares.sum()
+        self.length = length or sum(len(dataset) for dataset in self.datasets)
+        self.report: list[Problem] = []
+        self._cache: dict[tuple[int, int], Sample] = {}
+        self._cache_left = cache_bytes
+        self._broken: set[tuple[int, int]] = set()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, number: int) -> Sample:
+        """The varied sample of this number, at input_size."""
+        rng = np.random.default_rng((self.seed, number))
+        which = int(rng.choice(len(self.datasets), p=self.shares))
+        augment, flip = self.augment, self.skeleton.flip
+
+        def draw(rng: np.random.Generator) -> Sample:
+            return self._draw(rng, which)
+
+        if rng.random() < augment.mosaic:
+            sample = mosaic(rng, draw, self.input_size, augment, flip)
+        else:
+            sample = draw(rng)
+            seen = random_view(rng, sample, self.input_size, augment)
+            sample = warp_sample(
+                sample, seen, self.input_size, flip, ignore_outside=augment.ignore_outside
+            )
+        if rng.random() < augment.paste:
+            sample = paste(rng, sample, draw, augment, flip)
+        return coloured(rng, sample, augment)
+
+    def _draw(self, rng: np.random.Generator, which: int) -> Sample:
+        """A random image of a dataset, unvaried; a broken one is reported and replaced."""
+        for _ in range(_TRIES):
+            item = int(rng.integers(len(self.datasets[which])))
+            try:
+                return self._source(which, item)
+            except UserError as error:
+                self._report_once(which, item, error)
+        raise UserError(
+            f"{_TRIES} images in a row could not be read; the last: {self.report[-1].detail}"
+        )
+
+    def _report_once(self, which: int, item: int, error: UserError) -> None:
+        if (which, item) not in self._broken:
+            self._broken.add((which, item))
+            self.report.append(Problem("image cannot be read, another taken", detail=str(error)))
+            warnings.warn(f"{error} (another image is taken in its place)", stacklevel=4)
+
+    def _source(self, which: int, item: int) -> Sample:
+        """A dataset's sample, no larger than the closest view of it needs; from memory if there."""
+        key = (which, item)
+        if key in self._cache:
+            return self._cache[key]
+        dataset = self.datasets[which]
+        size = dataset.size(item)
+        wanted = self._resolution(size) if size else 1.0
+        reduce = next(factor for factor in (8, 4, 2, 1) if wanted * factor <= 1)
+        sample = _shrunk(dataset.load(item, reduce), wanted * reduce, self.skeleton.flip)
+        cost = sample.image.nbytes + sample.ignore.nbytes
+        if cost <= self._cache_left:
+            self._cache_left -= cost
+            self._cache[key] = sample
+        return sample
+
+    def _resolution(self, size: Size) -> float:
+        """The greatest scale, at most 1, at which any view shows an image of `size`."""
+        fit = min(self.input_size[0] / size[0], self.input_size[1] / size[1])
+        return min(1.0, fit * self.augment.enlargement())
+
+
+def _shrunk(sample: Sample, scale: float, flip: Sequence[int]) -> Sample:
+    """A sample made smaller where that saves a fifth of its width or more."""
+    if scale > 0.8:
+        return sample
+    height, width = sample.image.shape[:2]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    affine = Affine.scaling(size[0] / width, size[1] / height)
+    image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA)
+    empty = replace(sample, image=np.zeros((1, 1, 3), np.uint8))
+    return replace(warp_sample(empty, affine, size, flip), image=image)
+
+
+def _common_skeleton(datasets: Sequence[Dataset]) -> Skeleton:
+    if not datasets:
+        raise UserError("a training set needs at least one dataset")
+    skeleton = datasets[0].skeleton
+    for dataset in datasets[1:]:
+        if dataset.skeleton.keypoints != skeleton.keypoints:
+            raise UserError(
+                f"datasets of skeletons {skeleton.name!r} ({len(skeleton)} keypoints) and "
+                f"{dataset.skeleton.name!r} ({len(dataset.skeleton)}) cannot be mixed as they "
+                "are; give all the same skeleton, with a mapping of names"
+            )
+    return skeleton

@@ -1,0 +1,203 @@
+"""One affine for everything in a sample: image, keypoints, boxes and masks move together.
+
+Points are pixels, x then y, and (0, 0) is the centre of the top-left pixel. Scaling by s is
+therefore x' = (x + .5)s - .5, which keeps the *edges* of the image where they belong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from tagwise.data.sample import Sample
+
+FILL = 127  # grey outside the image, in training and prediction alike
+Size = tuple[int, int]  # width, height
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """A map of the plane, x' = A x + b.
+
+    matrix: (2, 3) float64, [A | b], from source pixels to target pixels.
+
+    >>> double = Affine.scaling(2)
+    >>> double.points(np.array([[0.0, 0.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+
+    matrix: np.ndarray
+
+    @classmethod
+    def identity(cls) -> Affine:
+        return cls(np.eye(2, 3))
+
+    @classmethod
+    def shift(cls, x: float, y: float) -> Affine:
+        return cls(np.array([[1.0, 0.0, x], [0.0, 1.0, y]]))
+
+    @classmethod
+    def scaling(cls, x: float, y: float | None = None) -> Affine:
+        """Enlarge by x (and y, else the same) about the image's top-left edge."""
+        y = x if y is None else y
+        return cls(np.array([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2]]))
+
+    @classmethod
+    def mirror(cls, width: float) -> Affine:
+        """Left becomes right in an image of this width."""
+        return cls(np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]]))
+
+    @classmethod
+    def turn(cls, degrees: float, scale: float = 1.0) -> Affine:
+        """Turn clockwise (as seen, y down) and enlarge about the point (0, 0)."""
+        c, s = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
+        return cls(np.array([[c, -s, 0.0], [s, c, 0.0]]))
+
+    def __matmul__(self, first: Affine) -> Affine:
+        """The map that does `first`, then this."""
+        linear = self.matrix[:, :2] @ first.matrix[:, :2]
+        offset = self.matrix[:, :2] @ first.matrix[:, 2] + self.matrix[:, 2]
+        return Affine(np.column_stack([linear, offset]))
+
+    def inverse(self) -> Affine:
+        linear = np.linalg.inv(self.matrix[:, :2])
+        return Affine(np.column_stack([linear, -linear @ self.matrix[:, 2]]))
+
+    @property
+    def scale(self) -> float:
+        """How much longer lengths become (the geometric mean of both axes)."""
+        return math.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether left and right change sides."""
+        return bool(np.linalg.det(self.matrix[:, :2]) < 0)
+
+    def points(self, xy: np.ndarray) -> np.ndarray:
+        """Move points (..., 2), of any float type; returns the same shape and type."""
+        moved = xy @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return moved.astype(xy.dtype, copy=False)
+
+    def boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """Move boxes (N, 4) x, y, width, height; each becomes the upright box around its image."""
+        x, y, w, h = np.moveaxis(boxes, -1, 0)
+        corners = np.stack([x, y, x + w, y, x, y + h, x + w, y + h], -1).reshape(*x.shape, 4, 2)
+        corners = self.points(corners - 0.5) + 0.5  # a box ends at pixels' edges, not centres
+        low, high = corners.min(-2), corners.max(-2)
+        return np.concatenate([low, high - low], -1).astype(boxes.dtype, copy=False)
+
+    def image(self, image: np.ndarray, size: Size, fill: int = FILL) -> np.ndarray:
+        """Warp an image (H, W, 3) uint8 to `size` (width, height), bilinear, anti-aliased.
+
+        Averages blocks first where the image shrinks to less than half, since bilinear
+        interpolation alone would skip pixels.
+        """
+        source, shrunk = image, self
+        if self.scale < 0.5:
+            height, width = image.shape[:2]
+            factor = int(1 / max(self.scale, 1e-6))
+            small = (max(1, round(width / factor)), max(1, round(height / factor)))
+            source = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+            shrunk = self @ Affine.scaling(width / small[0], height / small[1])
+        return cv2.warpAffine(
+            source, shrunk.matrix, size, flags=cv2.INTER_LINEAR, borderValue=(fill,) * 3
+        )
+
+    def mask(self, mask: np.ndarray, size: Size, outside: bool = False) -> np.ndarray:
+        """Warp a mask (H, W) bool to `size`, nearest pixel; beyond its edge it is `outside`."""
+        if not outside and not mask.any():
+            return np.zeros((size[1], size[0]), bool)
+        warped = cv2.warpAffine(
+            mask.view(np.uint8),
+            self.matrix,
+            size,
+            flags=cv2.INTER_NEAREST,
+            borderValue=int(outside),
+        )
+        return warped.view(bool)
+
+
+def fit_affine(size: Size, input_size: Size, multiple: int | None = None) -> tuple[Affine, Size]:
+    """The map that fits an image of `size` into a network's input, shape kept, centred.
+
+    size, input_size: (width, height). multiple: None pads to input_size exactly; a number pads
+    each side no further than the next multiple of it, so that little padding is computed.
+    Returns the map and the padded size.
+
+    >>> fit_affine((640, 480), (512, 512), multiple=32)[1]
+    (512, 384)
+    """
+    scale = min(input_size[0] / size[0], input_size[1] / size[1])
+    inner = (size[0] * scale, size[1] * scale)
+    if multiple is None:
+        outer = input_size
+    else:  # the small number forgives 384.0000001
+        outer = tuple(max(1, math.ceil(side / multiple - 1e-6)) * multiple for side in inner)
+    left, top = ((outer[axis] - inner[axis]) / 2 for axis in (0, 1))
+    return Affine.shift(left, top) @ Affine.scaling(scale), (int(outer[0]), int(outer[1]))
+
+
+def warp_sample(
+    sample: Sample,
+    affine: Affine,
+    size: Size,
+    flip: Sequence[int],
+    *,
+    fill: int = FILL,
+    ignore_outside: bool = False,
+) -> Sample:
+    """Move a whole sample into a canvas of `size` (width, height).
+
+    flip: the skeleton's; types change sides when the map mirrors. Keypoints that leave the canvas
+    get v = 0, and instances with none left go. ignore_outside: learn nothing beyond the photo's
+    edge (by default that is plain background, as the padding is at prediction).
+    """
+    keypoints, labelled = sample.keypoints.copy(), sample.labelled
+    keypoints[..., :2] = affine.points(keypoints[..., :2])
+    if affine.mirrored:
+        keypoints, labelled = keypoints[:, list(flip)], labelled[list(flip)]
+    hide_keypoints(keypoints, ~inside(keypoints, size))
+    moved = replace(
+        sample,
+        image=affine.image(sample.image, size, fill),
+        keypoints=keypoints,
+        boxes=clip_boxes(affine.boxes(sample.boxes), size),
+        areas=(sample.areas * affine.scale**2).astype(np.float32),
+        ignore=affine.mask(sample.ignore, size, ignore_outside),
+        labelled=labelled,
+    )
+    return keep_instances(moved, (keypoints[..., 2] > 0).any(1))
+
+
+def inside(keypoints: np.ndarray, size: Size) -> np.ndarray:
+    """Which keypoints (..., 3) lie on a canvas of `size` (width, height); bool (...)."""
+    x, y = keypoints[..., 0], keypoints[..., 1]
+    return (x >= -0.5) & (x < size[0] - 0.5) & (y >= -0.5) & (y < size[1] - 0.5)
+
+
+def hide_keypoints(keypoints: np.ndarray, gone: np.ndarray) -> None:
+    """Make keypoints (..., 3) unlabelled (0, 0, 0) in place where gone, bool (...)."""
+    keypoints[gone | (keypoints[..., 2] <= 0)] = 0.0
+
+
+def keep_instances(sample: Sample, keep: np.ndarray) -> Sample:
+    """The sample with the instances that keep, (N,) bool, names."""
+    if keep.all():
+        return sample
+    return replace(
+        sample,
+        keypoints=sample.keypoints[keep],
+        boxes=sample.boxes[keep],
+        areas=sample.areas[keep],
+    )
+
+
+def clip_boxes(boxes: np.ndarray, size: Size) -> np.ndarray:
+    """Cut boxes (N, 4) x, y, width, height to a canvas of `size` (width, height)."""
+    low = np.clip(boxes[..., :2], 0, size)
+    high = np.clip(boxes[..., :2] + boxes[..., 2:], 0, size)
+    return np.concatenate([low, high - low], -1).astype(boxes.dtype, copy=False)
