@@ -1,0 +1,107 @@
+"""Test-time augmentation: one image seen mirrored and at several sizes, its maps made one.
+
+Heatmaps are averaged and tags are laid side by side as more components (Newell et al. 2017,
+section 4.1), so that tags are only ever compared with tags of the same pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tagwise.tasks.base import Head
+
+Maps = dict[str, Tensor]
+Forward = Callable[[Tensor], Maps]
+
+
+def mirror(images: Tensor) -> Tensor:
+    """(..., H, W) images or maps with left and right exchanged."""
+    return images.flip(-1)
+
+
+def unmirror(outputs: Maps, heads: Mapping[str, Head], flip: Sequence[int]) -> Maps:
+    """Maps of a mirrored image as maps of the image itself.
+
+    outputs: name -> (B, C, h, w), channels keypoint-major (C = K · n).
+    heads: name -> Head. Offsets (x, y of each type) change the sign of x; heatmaps and tags keep
+        their values.
+    flip: K indices, the type that each becomes in a mirror.
+    """
+    merged = {}
+    for name, maps in outputs.items():
+        batch, channels, height, width = maps.shape
+        if channels % len(flip):
+            raise ValueError(f"{name} has {channels} channels, no multiple of {len(flip)} types")
+        typed = mirror(maps).reshape(batch, len(flip), -1, height, width)[:, list(flip)]
+        if heads[name].kind == "offset":
+            typed = typed * typed.new_tensor([-1.0, 1.0]).view(1, 1, 2, 1, 1)
+        merged[name] = typed.reshape(batch, channels, height, width)
+    return merged
+
+
+def resample(maps: Tensor, size: tuple[int, int], scale: tuple[float, float]) -> Tensor:
+    """Maps on another grid of cells about the same centre, bilinear, edges repeated.
+
+    maps: (B, C, h, w). size: (h', w') of the new grid. scale: x, y; a new cell's width and height
+        in old cells. A grid that is centred on the same image point is all that letterboxing needs.
+    """
+    (height, width), (x_scale, y_scale) = maps.shape[-2:], scale
+    if (height, width) == tuple(size) and (x_scale, y_scale) == (1.0, 1.0):
+        return maps
+    # grid_sample counts from -1 to 1 over the old grid's edges.
+    x = torch.arange(size[1], device=maps.device, dtype=torch.float32) - (size[1] - 1) / 2
+    y = torch.arange(size[0], device=maps.device, dtype=torch.float32) - (size[0] - 1) / 2
+    x, y = x * (2 * x_scale / width), y * (2 * y_scale / height)
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).expand(len(maps), -1, -1, -1)
+    return F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
+
+
+def merge(
+    passes: Sequence[Maps],
+    heads: Mapping[str, Head],
+    *,
+    to_values: Callable[[Tensor], Tensor] = torch.sigmoid,
+    to_raw: Callable[[Tensor], Tensor] = torch.logit,
+    tag_norm: str = "l2",
+) -> Maps:
+    """The maps of several passes over the same grid as those of one.
+
+    passes: each name -> (B, K·n, h, w), all of the same shapes.
+    to_values, to_raw: raw heatmaps -> scores in [0, 1], and back: scores are averaged, and the
+        result is raw again, as a decoder expects it.
+    tag_norm: norm in which tags will be compared. "l2" divides tags by the root of the number of
+        passes, so that a tag threshold means the same with and without augmentation; "rms" does
+        that by itself.
+
+    Heatmaps and offsets are means; tags (B, K·D, h, w) become (B, K·P·D, h, w) for P passes.
+    """
+    if len(passes) == 1:
+        return passes[0]
+    merged = {}
+    for name, head in heads.items():
+        maps = [outputs[name].float() for outputs in passes]
+        if head.kind == "heatmap":
+            merged[name] = to_raw(torch.stack([to_values(m) for m in maps]).mean(0))
+        elif head.kind == "offset":
+            merged[name] = torch.stack(maps).mean(0)
+        else:
+            merged[name] = _beside(maps, _types(heads))
+            if tag_norm == "l2":
+                merged[name] = merged[name] / math.sqrt(len(passes))
+    return merged
+
+
+def _types(heads: Mapping[str, Head]) -> int:
+    return next(head.channels for head in heads.values() if head.kind == "heatmap")
+
+
+def _beside(maps: list[Tensor], types: int) -> Tensor:
+    """(B, K·D, h, w) of P passes as (B, K·P·D, h, w), still keypoint-major."""
+    batch, channels, height, width = maps[0].shape
+    typed = [m.reshape(batch, types, channels // types, height, width) for m in maps]
+    return torch.cat(typed, dim=2).reshape(batch, -1, height, width)
