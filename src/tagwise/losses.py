@@ -1,53 +1,91 @@
 """Losses of associative embedding: pure functions on tensors, thin modules on top.
 
 `pull_push` is the one general form: points with tags, each in a group, each in an image. Pull
-draws the tags of a group to their mean; push drives the means of different groups of one image
-apart. `pull_push_dense` takes a label map instead of points. The rest are the losses of the other
-maps: `heatmap_mse`, `focal`, `offset_l1`.
+draws the tags of a group to their mean, push drives the means of an image's groups apart.
+`pull_push_dense` takes a label map instead of points. `heatmap_mse`, `focal` and `offset_l1`
+train the other maps. `AELoss` and its like are the same as modules, with the settings fixed.
 
-Half-precision input is computed, and its loss returned, in float32; float64 stays float64.
+Half precision is computed, and the loss returned, in float32; float64 stays float64. A loss over
+nothing is zero with a graph, so `backward()` always works. Points, cells and images that do not
+count may hold anything, NaN included: their gradient is zero.
 """
 
-import math
-from typing import Any, Literal, NamedTuple
+import inspect
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tagwise._layout import layout_groups
+from tagwise._map_losses import (
+    check_choices,
+    focal,
+    full,
+    heatmap_mse,
+    mismatch,
+    offset_l1,
+    over_images,
+)
+
+__all__ = [
+    "PRESETS",
+    "AELoss",
+    "FocalLoss",
+    "HeatmapMSE",
+    "OffsetL1",
+    "TagLoss",
+    "focal",
+    "heatmap_mse",
+    "offset_l1",
+    "pull_push",
+    "pull_push_dense",
+]
+
+# Settings of `pull_push` that reproduce published code in values and gradients.
 PRESETS: dict[str, dict[str, Any]] = {
-    # princeton-vl/pose-ae-train, task/loss.py (Python version)
+    # princeton-vl/pose-ae-train, task/loss.py: sigma^2 = 1/2, half a mean over distinct pairs
     "newell2017": {
-        "push": "exp",
         "sigma": 0.5**0.5,
         "dims": "mean",
         "pairs": "distinct",
         "push_scale": 0.5,
         "eps": 1e-6,
     },
-    # HigherHRNet, lib/core/loss.py, AELoss("exp"); add push="hinge" for its "max"
+    # HigherHRNet, lib/core/loss.py, type "exp"; its type "max" is this with push="hinge"
     "higherhrnet": {
-        "push": "exp",
         "sigma": 0.5**0.5,
         "dims": "mean",
         "pairs": "distinct",
         "push_scale": 0.5,
     },
-    # princeton-vl/CornerNet, models/py_utils/kp_utils.py, _ae_loss; a sum over the batch
+    # princeton-vl/CornerNet, models/py_utils/kp_utils.py: a sum over the batch, and a constant
+    # near 1 for an image with one object
     "cornernet": {
         "push": "hinge",
-        "margin": 1.0,
         "points": "sum",
         "pairs": "distinct",
-        "images": "sum",
         "self_pairs": "cornernet",
+        "images": "sum",
         "eps": 1e-4,
     },
 }
 
 
+_CHOICES = {
+    "push": ("exp", "hinge"),
+    "scope": ("image", "class"),
+    "points": ("mean", "sum"),
+    "dims": ("sum", "mean"),
+    "groups": ("mean", "sum"),
+    "pairs": ("square", "distinct", "sum"),
+    "self_pairs": ("drop", "keep", "cornernet"),
+    "images": ("mean", "sum", "none"),
+}
+
+
 class TagLoss(NamedTuple):
-    """Pull and push: scalars, or (images,) where the reduction over images is "none"."""
+    """Pull and push: scalars, or one value per image where images="none"."""
 
     pull: Tensor
     push: Tensor
@@ -61,70 +99,88 @@ def pull_push(
     cls: Tensor | None = None,
     weight: Tensor | None = None,
     batch: int | None = None,
-    push: Literal["exp", "hinge"] = "exp",
+    push: str = "exp",
     sigma: float = 1.0,
     margin: float = 1.0,
-    scope: Literal["image", "class"] = "image",
-    points: Literal["mean", "sum"] = "mean",
-    dims: Literal["sum", "mean"] = "sum",
-    groups: Literal["mean", "sum"] = "mean",
-    pairs: Literal["square", "distinct", "sum"] = "square",
-    images: Literal["mean", "sum", "none"] = "mean",
-    self_pairs: Literal["drop", "keep", "cornernet"] = "drop",
+    scope: str = "image",
+    points: str = "mean",
+    dims: str = "sum",
+    groups: str = "mean",
+    pairs: str = "square",
+    self_pairs: str = "drop",
+    images: str = "mean",
     push_scale: float = 1.0,
     eps: float = 0.0,
 ) -> TagLoss:
-    """Pull tags of one group together and push groups of one image apart."""
-    _check_points(tags, group, image, cls, weight)
-    for name, value in (
-        ("push", push),
-        ("scope", scope),
-        ("points", points),
-        ("dims", dims),
-        ("groups", groups),
-        ("pairs", pairs),
-        ("images", images),
-        ("self_pairs", self_pairs),
-    ):
-        _check_choice(name, value)
-    if scope == "class" and cls is None:
-        raise ValueError('scope="class" needs cls, the class of every point')
-    layout = _layout(group, image, cls if scope == "class" else None, weight, batch)
-    tags = _full(tags)[layout.keep]
-    weight = torch.ones_like(tags[:, 0]) if weight is None else weight.to(tags)[layout.keep]
-    mean, square = _means(tags, weight, layout, points, dims)
+    """Pull the tags of a group together and push the groups of an image apart.
 
-    number = layout.groups.to(tags)
-    pull = tags.new_zeros(len(number)).index_add(0, layout.image[layout.slot], square)
+    With the defaults this is Eq. 1 of Newell et al. 2017 (arXiv:1611.05424), averaged over images.
+    For an image with N groups, group n of K_n points with tags h_nk and mean m_n:
+
+        pull = 1/N sum_n 1/K_n sum_k |h_nk - m_n|^2
+        push = 1/N^2 sum_{n != n'} exp(-|m_n - m_n'|^2 / (2 sigma^2))
+
+    Only the pairs n = n' are left out, a constant 1/N without gradient, so that one group alone
+    costs nothing; self_pairs="keep" puts them back. Time and memory grow with the points and the
+    pairs there are: any number of groups, images of any sizes together.
+
+    Args:
+        tags: (P, D) floating point, any D >= 1.
+        group: (P,) integers, any numbers, unique within an image; a negative one is ignored.
+        image: (P,) integers; a negative one is ignored.
+        cls: (P,) integers, the class of each point's group; used by scope="class" alone.
+        weight: (P,) >= 0 or bool, in the mean of a group and in its pull; 0 ignores the point. A
+            group counts fully in the push whatever its weight.
+        batch: number of images, of ids 0..batch-1, those without points included. None: as many
+            as `image` has distinct ids.
+        push: "exp" as above, or "hinge": max(0, margin - |m_n - m_n'|) as in CornerNet (Eq. 5).
+        scope: pairs that push: all of an "image", or those of one image and the same "class".
+        points: pull of a group: "mean" or "sum" over its points.
+        dims: squared distance in the pull: "sum" or "mean" over D. The push always sums.
+        groups: pull of an image: "mean" or "sum" over its groups.
+        pairs: push of an image is divided by: "square", N^2; "distinct", N (N - 1); "sum", one.
+            With scope="class", by the sum over classes of N_c^2 or N_c (N_c - 1).
+        self_pairs: "drop"; "keep"; or "cornernet", the constant that CornerNet's code leaves.
+        images: "mean" or "sum" over images, or "none" for a value per image, in order of its id.
+        push_scale: factor of the push. eps: added to the counts that divide.
+
+    Raises:
+        ValueError: shapes or dtypes that do not fit, an image id beyond `batch`, an unknown choice.
+
+    >>> tags = torch.tensor([[0.0], [1.0], [4.0]])
+    >>> loss = pull_push(tags, torch.tensor([0, 0, 7]), torch.tensor([0, 0, 0]))
+    >>> loss
+    TagLoss(pull=tensor(0.1250), push=tensor(0.0011))
+    """
+    check_choices(_CHOICES, push=push, scope=scope, points=points, dims=dims, groups=groups, pairs=pairs,
+                   self_pairs=self_pairs, images=images)  # fmt: skip
+    _check_points(tags, group, image, cls, weight, scope)
+    used = None if weight is None else weight.detach() > 0
+    layout = layout_groups(group, image, cls if scope == "class" else None, used, batch)
+    layout = type(layout)(*(index.to(tags.device) for index in layout))
+    tags = full(tags)[layout.keep]
+    weight = None if weight is None else weight.to(tags)[layout.keep]
+    number = layout.number.to(tags)
+
+    mean, square = _means(tags, weight, layout, points, dims)
+    pull = _add_up(square, layout.image[layout.slot], len(number))
     if groups == "mean":
-        pull = pull / (number + eps).clamp(min=eps or 1.0)
+        pull = pull / (number + eps).clamp(min=eps or 1)
 
     gap = mean[layout.first] - mean[layout.second]
     if push == "exp":
         force, own = torch.exp(gap.square().sum(1) / (-2 * sigma**2)), number
-    else:
-        force = F.relu(margin - torch.linalg.vector_norm(gap, dim=1))
-        own = number * margin
-    apart = 2 * tags.new_zeros(len(number)).index_add(0, layout.image[layout.first], force)
+    else:  # the norm's gradient is zero, not NaN, where two means are equal
+        force, own = F.relu(margin - torch.linalg.vector_norm(gap, dim=1)), number * margin
+    apart = 2 * _add_up(force, layout.image[layout.first], len(number))
     if self_pairs != "drop":
         apart = apart + own
     if self_pairs == "cornernet":
-        apart = apart - number**2 / (number + eps).clamp(min=eps or 1.0)
+        apart = apart - number**2 / (number + eps).clamp(min=eps or 1)
     if pairs != "sum":
         count = layout.scope.to(tags) - (number if pairs == "distinct" else 0)
-        apart = apart / (count + eps).clamp(min=eps or 1.0)
-    return TagLoss(_over_images(pull, images), _over_images(apart, images) * push_scale)
-
-
-def _means(tags, weight, layout, points, dims):
-    """Weighted mean tag of every group (G, D), and every point's share of the pull (Q,)."""
-    size = len(layout.image)
-    total = tags.new_zeros(size).index_add(0, layout.slot, weight)
-    mean = tags.new_zeros(size, tags.shape[1]).index_add(0, layout.slot, tags * weight[:, None])
-    mean = mean / total[:, None]
-    square = (tags - mean[layout.slot]).square()
-    square = (square.sum(1) if dims == "sum" else square.mean(1)) * weight
-    return mean, square / total[layout.slot] if points == "mean" else square
+        apart = apart / (count + eps).clamp(min=eps or 1)
+    return TagLoss(over_images(pull, images), over_images(apart, images) * push_scale)
 
 
 def pull_push_dense(
@@ -133,263 +189,123 @@ def pull_push_dense(
     *,
     cls: Tensor | None = None,
     weight: Tensor | None = None,
+    background: int | None = None,
     **settings,
 ) -> TagLoss:
-    """Pull and push of a D-channel map under a map of instance ids."""
+    """`pull_push` where every pixel of a label map is a point; memory grows with the pixels.
+
+    Args:
+        tags: (B, D, H, W) floating point.
+        labels: (B, H, W) integers, the instance of each pixel; a negative one is ignored.
+        cls, weight: (B, H, W) as in `pull_push`.
+        background: a label that is ignored too, where a map marks what is no instance, say, by 0.
+        settings: as in `pull_push`; images without an instance count in the mean over images.
+
+    Raises:
+        ValueError: as `pull_push`.
+    """
     if tags.ndim != 4 or labels.shape != (tags.shape[0], *tags.shape[2:]):
         raise ValueError(
-            f"tags must be (B, D, H, W) and labels (B, H, W), got shapes "
+            "tags must be (B, D, H, W) and labels (B, H, W), got shapes "
             f"{tuple(tags.shape)} and {tuple(labels.shape)}"
         )
-    image = torch.arange(len(tags), device=tags.device)[:, None, None].expand_as(labels)
-    extra = {"cls": cls, "weight": weight}
-    for name, value in extra.items():
+    for name, value in (("cls", cls), ("weight", weight)):
         if value is not None and value.shape != labels.shape:
             raise ValueError(
                 f"{name} must be (B, H, W) as labels are, got shapes "
                 f"{tuple(value.shape)} and {tuple(labels.shape)}"
             )
-    extra = {name: value if value is None else value.reshape(-1) for name, value in extra.items()}
-    flat = tags.permute(0, 2, 3, 1).reshape(-1, tags.shape[1])
-    settings = {"batch": len(tags), **settings}
-    return pull_push(flat, labels.reshape(-1), image.reshape(-1), **extra, **settings)
+    if background is not None:
+        labels = torch.where(labels == background, -1, labels)
+    image = torch.arange(len(tags), device=labels.device)[:, None, None].expand_as(labels)
+    return pull_push(
+        tags.permute(0, 2, 3, 1).reshape(-1, tags.shape[1]),
+        labels.reshape(-1),
+        image.reshape(-1),
+        cls=None if cls is None else cls.reshape(-1),
+        weight=None if weight is None else weight.reshape(-1),
+        batch=len(tags),
+        **settings,
+    )
 
 
-class AELoss(nn.Module):
-    """`pull_push` with fixed settings: a preset by name, any setting over it."""
+class _Loss(nn.Module):
+    """A loss function with its settings fixed."""
 
-    def __init__(self, preset: str | None = None, **settings):
+    function: Any
+
+    def __init__(self, **settings):
         super().__init__()
-        if preset is not None and preset not in PRESETS:
-            raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
-        self.settings = {**PRESETS.get(preset, {}), **settings}
+        inspect.signature(self.function).bind_partial(**settings)  # TypeError names an unknown one
+        self.settings = settings
 
-    def forward(self, tags: Tensor, group: Tensor, image: Tensor, **inputs) -> TagLoss:
-        """As `pull_push`; inputs are cls, weight, batch."""
-        return pull_push(tags, group, image, **inputs, **self.settings)
+    def forward(self, *inputs: Tensor, **more):
+        return self.function(*inputs, **more, **self.settings)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
 
 
-def heatmap_mse(
-    pred: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    *,
-    foreground: float = 0.0,
-    normalise: Literal["mean", "valid", "sum"] = "mean",
-    images: Literal["mean", "sum", "none"] = "mean",
-) -> Tensor:
-    """Masked mean square error of heatmaps."""
-    _check_maps(pred, target, mask)
-    _check_choice("normalise", normalise)
-    _check_choice("images", images)
-    pred, target = _full(pred), target.to(_full(pred).dtype)
-    gap = pred - target
-    weight = None
-    if mask is not None:
-        weight = mask.to(gap.dtype)
-        gap = torch.where(weight > 0, gap, 0)
-    loss = gap.square()
-    if foreground:
-        loss = loss * (1 + foreground * target)
-    if weight is not None:
-        loss = loss * weight
-    loss = loss.flatten(1).sum(1)
-    if normalise == "mean":
-        loss = loss / max(pred[0].numel(), 1) if len(pred) else loss
-    elif normalise == "valid":
-        cells = torch.ones_like(pred) if weight is None else weight.expand_as(pred)
-        loss = loss / cells.flatten(1).sum(1).clamp(min=1)
-    return _over_images(loss, images)
+class AELoss(_Loss):
+    """`pull_push` as a module: a preset of `PRESETS` by name, and settings that overrule it.
 
-
-def focal(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    *,
-    alpha: float = 2.0,
-    beta: float = 4.0,
-    clamp: float = 1e-4,
-) -> Tensor:
-    """Focal loss of heatmaps with Gaussian bumps."""
-    _check_maps(logits, target, mask)
-    logits, target = _full(logits), target.to(_full(logits).dtype)
-    if mask is not None:
-        weight = mask.to(logits.dtype).expand_as(logits)
-        logits = torch.where(weight > 0, logits, 0)
-    if clamp:
-        bound = math.log((1 - clamp) / clamp)
-        logits = logits.clamp(-bound, bound)
-    p = torch.sigmoid(logits)
-    hit = target == 1
-    loss = torch.where(
-        hit,
-        -F.logsigmoid(logits) * (1 - p) ** alpha,
-        -F.logsigmoid(-logits) * p**alpha * (1 - target) ** beta,
-    )
-    if mask is not None:
-        loss, hit = loss * weight, hit & (weight > 0)
-    return loss.sum() / hit.sum().clamp(min=1)
-
-
-def offset_l1(
-    pred: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    *,
-    beta: float = 1.0,
-    eps: float = 1e-4,
-) -> Tensor:
-    """Smooth L1 of sub-cell offsets, summed over x and y, averaged over points."""
-    if pred.shape != target.shape or (weight is not None and weight.shape != pred.shape[:-1]):
-        shapes = [tuple(x.shape) for x in (pred, target, weight) if x is not None]
-        raise ValueError(f"pred and target must be (..., 2) and weight (...), got shapes {shapes}")
-    pred = _full(pred)
-    gap = pred - target.to(pred.dtype)
-    if weight is None:
-        weight = torch.ones_like(gap[..., 0])
-    weight = weight.to(gap.dtype)
-    gap = torch.where(weight[..., None] > 0, gap, 0)
-    loss = F.smooth_l1_loss(gap, torch.zeros_like(gap), beta=beta, reduction="none").sum(-1)
-    return (loss * weight).sum() / (weight.sum() + eps)
-
-
-# --- which point belongs where: integers only, no gradient ---------------------------------------
-
-
-class _Layout(NamedTuple):
-    keep: Tensor  # (Q,) points that count
-    slot: Tensor  # (Q,) the group of each, 0..G-1
-    image: Tensor  # (G,) the image of each group, 0..images-1
-    first: Tensor  # (M,) every unordered pair of groups in scope once: one end,
-    second: Tensor  # (M,) and the other
-    groups: Tensor  # (images,) number of groups
-    scope: Tensor  # (images,) ordered pairs in scope, a group with itself included
-
-
-@torch.no_grad()
-def _layout(group, image, cls, weight, batch) -> _Layout:
-    """Number the groups and list their pairs.
-
-    Pairs are listed one by one, image after image, so memory grows with the pairs there are: an
-    image with many groups costs the others nothing, as padding to the fullest would.
+    >>> tags, group, image = torch.zeros(2, 1), torch.tensor([0, 1]), torch.tensor([0, 0])
+    >>> AELoss("higherhrnet", push="hinge")(tags, group, image)
+    TagLoss(pull=tensor(0.), push=tensor(0.5000))
     """
-    counts = image >= 0
-    if batch is None:
-        found, _ = _rank(image[counts])
-        batch = len(found)
-        image = torch.searchsorted(found, image)
-    elif image.numel() and int(image.max()) >= batch:
-        raise ValueError(f"image has id {int(image.max())}, but batch is {batch}")
-    counts = counts & (group >= 0)
-    if weight is not None:
-        counts = counts & (weight > 0)
-    keep = counts.nonzero()[:, 0]
-    image = image[keep]
-    names, group = _rank(group[keep])
-    keys, slot = _rank(image * len(names) + group)
-    image = keys // max(len(names), 1)
-    groups = torch.bincount(image, minlength=batch)
-    if cls is None:
-        order, size = None, groups
-        segment = image
-    else:
-        kinds, cls = _rank(cls[keep])
-        kind = torch.zeros_like(keys).scatter_reduce(0, slot, cls, "amax", include_self=False)
-        segment, order = torch.sort(image * len(kinds) + kind, stable=True)
-        _, segment = _rank(segment)
-        size = torch.bincount(segment)
-    first, second = _pairs(segment, size)
-    if order is not None:
-        first, second = order[first], order[second]
-    per_group = size[segment] if order is None else size[segment][torch.argsort(order)]
-    scope = torch.zeros_like(groups).index_add(0, image, per_group)
-    return _Layout(keep, slot, image, first, second, groups, scope)
+
+    function = staticmethod(pull_push)
+
+    def __init__(self, preset: str | None = None, **settings):
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+        super().__init__(**{**PRESETS.get(preset, {}), **settings})
 
 
-def _pairs(segment: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """Every pair of rows in the same segment, once; segments are numbered and in order."""
-    row = torch.arange(len(segment), device=segment.device)
-    later = size.cumsum(0)[segment] - 1 - row
-    first = torch.repeat_interleave(row, later)
-    start = later.cumsum(0) - later
-    second = torch.arange(len(first), device=row.device) - start[first] + first + 1
-    return first, second
+class HeatmapMSE(_Loss):
+    """`heatmap_mse` as a module."""
+
+    function = staticmethod(heatmap_mse)
 
 
-def _rank(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """`torch.unique(ids, return_inverse=True)`, by counting (no sort) where ids are small."""
-    if not len(ids) or int(ids.max()) > 4 * len(ids) + 1024 or int(ids.min()) < 0:
-        return torch.unique(ids, return_inverse=True)
-    seen = torch.bincount(ids) > 0
-    return seen.nonzero()[:, 0], (seen.cumsum(0) - 1)[ids]
+class FocalLoss(_Loss):
+    """`focal` as a module."""
+
+    function = staticmethod(focal)
 
 
-# --- checks and reductions -----------------------------------------------------------------------
+class OffsetL1(_Loss):
+    """`offset_l1` as a module."""
 
-_CHOICES = {
-    "push": ("exp", "hinge"),
-    "scope": ("image", "class"),
-    "points": ("mean", "sum"),
-    "dims": ("sum", "mean"),
-    "groups": ("mean", "sum"),
-    "pairs": ("square", "distinct", "sum"),
-    "images": ("mean", "sum", "none"),
-    "self_pairs": ("drop", "keep", "cornernet"),
-    "normalise": ("mean", "valid", "sum"),
-}
+    function = staticmethod(offset_l1)
 
 
-def _check_choice(name: str, value: str) -> None:
-    if value not in _CHOICES[name]:
-        allowed = ", ".join(repr(choice) for choice in _CHOICES[name])
-        raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
+def _means(tags, weight, layout, points, dims):
+    """Mean tag of every group (G, D), and what every point adds to the pull (Q,)."""
+    share = torch.ones_like(tags[:, 0]) if weight is None else weight
+    total = _add_up(share, layout.slot, len(layout.image))
+    mean = _add_up(tags * share[:, None], layout.slot, len(layout.image)) / total[:, None]
+    square = (tags - mean[layout.slot]).square()
+    square = (square.sum(1) if dims == "sum" else square.mean(1)) * share
+    return mean, square / total[layout.slot] if points == "mean" else square
 
 
-def _check_points(tags, group, image, cls, weight) -> None:
+def _add_up(values: Tensor, index: Tensor, size: int) -> Tensor:
+    """Row sums by index: (Q, ...) -> (size, ...)."""
+    return values.new_zeros(size, *values.shape[1:]).index_add(0, index, values)
+
+
+def _check_points(tags, group, image, cls, weight, scope) -> None:
     if tags.ndim != 2:
         raise ValueError(f"tags must be (P, D), got shape {tuple(tags.shape)}")
     if not tags.is_floating_point():
         raise ValueError(f"tags must be floating point, got {tags.dtype}")
+    if scope == "class" and cls is None:
+        raise ValueError('scope="class" needs cls, the class of every point')
     for name, value in (("group", group), ("image", image), ("cls", cls), ("weight", weight)):
         if value is None:
             continue
         if value.shape != tags.shape[:1]:
-            raise ValueError(
-                f"{name} must be (P,) beside tags (P, D), got shapes "
-                f"{tuple(value.shape)} and {tuple(tags.shape)}"
-            )
+            mismatch(f"{name} must be (P,) beside tags (P, D)", value, tags)
         if name != "weight" and (value.is_floating_point() or value.dtype == torch.bool):
             raise ValueError(f"{name} must be integer, got {value.dtype}")
-
-
-def _check_maps(pred: Tensor, target: Tensor, mask: Tensor | None) -> None:
-    if pred.shape != target.shape:
-        raise ValueError(
-            "prediction and target must have one shape, got "
-            f"{tuple(pred.shape)} and {tuple(target.shape)}"
-        )
-    if mask is None:
-        return
-    try:
-        fits = torch.broadcast_shapes(mask.shape, pred.shape) == pred.shape
-    except RuntimeError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"mask of shape {tuple(mask.shape)} does not broadcast to {tuple(pred.shape)}"
-        )
-
-
-def _full(values: Tensor) -> Tensor:
-    """Half precision as float32; float32 and float64 as they are."""
-    return values if values.dtype == torch.float64 else values.float()
-
-
-def _over_images(values: Tensor, how: str) -> Tensor:
-    if how == "none":
-        return values
-    return values.sum() / max(len(values), 1) if how == "mean" else values.sum()

@@ -1,0 +1,102 @@
+"""Which point is in which group, and which groups are pairs: the integers behind the tag loss.
+
+The sizes depend on the data, which would break a compiled graph, so it is one opaque operator:
+`torch.compile` sees its outputs as tensors of unknown length and keeps the graph whole.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Layout(NamedTuple):
+    """int64 tensors; Q points that count, G groups, M pairs."""
+
+    keep: Tensor  # (Q,) indices of the points that count
+    slot: Tensor  # (Q,) group of each, 0..G-1
+    image: Tensor  # (G,) image of each group, 0..images-1
+    first: Tensor  # (M,) one group of every unordered pair in scope,
+    second: Tensor  # (M,) and the other
+    number: Tensor  # (images,) groups
+    scope: Tensor  # (images,) ordered pairs in scope, a group with itself included
+
+
+def layout_groups(
+    group: Tensor, image: Tensor, cls: Tensor | None, used: Tensor | None, batch: int | None
+) -> Layout:
+    """Number the groups, image by image, and list the pairs of groups within an image.
+
+    Args:
+        group, image: (P,) integers; a negative one leaves the point out.
+        cls: (P,) integers; where given, pairs are of one class.
+        used: (P,) bool; False leaves the point out.
+        batch: number of images, of ids 0..batch-1; None for the distinct ids there are.
+    """
+    return Layout(*_operator(group, image, cls, used, batch))
+
+
+@torch.library.custom_op("tagwise::layout_groups", mutates_args=())
+def _operator(
+    group: Tensor, image: Tensor, cls: Tensor | None, used: Tensor | None, batch: int | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    group, image = group.long(), image.long()
+    counts = image >= 0
+    if batch is None:
+        ids, _ = _rank(image[counts])
+        image, batch = torch.searchsorted(ids, image), len(ids)
+    elif len(image) and int(image.max()) >= batch:
+        raise ValueError(f"image has the id {int(image.max())}, but batch is {batch}")
+    counts = counts & (group >= 0)
+    keep = (counts if used is None else counts & used).nonzero()[:, 0]
+    ids, group = _rank(group[keep])
+    # group ids are ranked first, so that this product stays small whatever the ids are
+    keys, slot = _rank(image[keep] * len(ids) + group)
+    image = keys // max(len(ids), 1)
+    number = torch.bincount(image, minlength=batch)
+    if cls is None:
+        return keep, slot, image, *_pairs(number), number, number**2
+
+    kinds, cls = _rank(cls.long()[keep])
+    kind = torch.zeros_like(keys).scatter(0, slot, cls)
+    if not torch.equal(kind[slot], cls):
+        raise ValueError("cls differs between points of one group; a group has one class")
+    block, order = torch.sort(image * len(kinds) + kind)
+    size = torch.bincount(block, minlength=batch * len(kinds))
+    first, second = (order[end] for end in _pairs(size))
+    return keep, slot, image, first, second, number, (size**2).view(batch, len(kinds)).sum(1)
+
+
+@_operator.register_fake
+def _(group, image, cls, used, batch):
+    size = torch.library.get_ctx().new_dynamic_size
+    points, groups, pairs = size(), size(), size()
+    images = size() if batch is None else batch
+    lengths = (points, points, groups, pairs, pairs, images, images)
+    return tuple(group.new_empty(length, dtype=torch.long) for length in lengths)
+
+
+def _pairs(size: Tensor) -> tuple[Tensor, Tensor]:
+    """Every pair of rows of one block, once; the blocks follow each other and have these sizes.
+
+    Listed one by one, so that memory grows with the pairs there are: an image with many groups
+    costs the others nothing, as padding all to the fullest would.
+    """
+    row = torch.arange(int(size.sum()), device=size.device)
+    later = torch.repeat_interleave(size.cumsum(0), size) - 1 - row
+    first = torch.repeat_interleave(row, later)
+    start = later.cumsum(0) - later
+    second = torch.arange(len(first), device=size.device) - start[first] + first + 1
+    return first, second
+
+
+def _rank(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct ids in order, and the rank of each: `unique`, but by counting where they are
+    small, which is several times quicker than its sort."""
+    if not len(ids):
+        return ids, ids.clone()
+    low, high = (int(end) for end in ids.aminmax())
+    if low < 0 or high > 4 * len(ids) + 1024:
+        return torch.unique(ids, return_inverse=True)
+    seen = torch.bincount(ids) > 0
+    return seen.nonzero()[:, 0], (seen.cumsum(0) - 1)[ids]

@@ -1,0 +1,169 @@
+"""Losses of the maps beside the tags: heatmaps and offsets; `tagwise.losses` hands them out."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_CHOICES = {"normalise": ("mean", "valid", "sum"), "images": ("mean", "sum", "none")}
+
+
+def heatmap_mse(
+    pred: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    foreground: float = 0.0,
+    normalise: str = "mean",
+    images: str = "mean",
+) -> Tensor:
+    """Masked square error of heatmaps, as pose networks are trained (Newell et al. 2017, HRNet).
+
+    Args:
+        pred, target: (B, K, H, W), or any shape that starts with the batch.
+        mask: >= 0 or bool, broadcastable to `pred`; multiplies the error, 0 ignores the cell. For
+            (B, H, W) pass mask[:, None]; (B, K, 1, 1) leaves out keypoint types never labelled.
+        foreground: the error is weighted by 1 + foreground * target, against the many empty cells.
+        normalise: an image's error is divided by all its cells ("mean", as HigherHRNet does), by
+            the sum of its mask ("valid"), or not at all ("sum").
+        images: "mean" or "sum" over images, or "none" for (B,).
+
+    Raises:
+        ValueError: shapes that do not fit, an unknown choice.
+    """
+    check_choices(_CHOICES, normalise=normalise, images=images)
+    _check_maps(pred, target, mask)
+    pred, target, mask = _masked(pred, target, mask)
+    loss = (pred - target).square()
+    if foreground:
+        loss = loss * (1 + foreground * target)
+    if mask is not None:
+        loss = loss * mask
+    loss = loss.flatten(1).sum(1)
+    if normalise == "mean" or (normalise == "valid" and mask is None):
+        loss = loss / max(math.prod(pred.shape[1:]), 1)
+    elif normalise == "valid":
+        cells = mask.expand_as(pred).flatten(1).sum(1)
+        loss = torch.where(cells > 0, loss / cells.where(cells > 0, 1), loss)
+    return over_images(loss, images)
+
+
+def focal(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    alpha: float = 2.0,
+    beta: float = 4.0,
+    clamp: float = 1e-4,
+) -> Tensor:
+    """Focal loss of heatmaps with Gaussian bumps (CornerNet, arXiv:1808.01244, Eq. 1).
+
+    Args:
+        logits: any shape, before the sigmoid.
+        target: the same shape, in [0, 1]; cells that are exactly 1 are positive.
+        mask: >= 0 or bool, broadcastable to `logits`; multiplies the loss, 0 ignores the cell.
+        alpha: how much cells that are already right count less.
+        beta: how much negatives near a positive count less.
+        clamp: probabilities are held in [clamp, 1 - clamp], beyond which there is no gradient, as
+            the published code has it. 0 works on the logits without limit, and needs alpha >= 1.
+
+    Returns:
+        The sum over all cells of the batch, divided by the number of positives, if there are any.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    _check_maps(logits, target, mask)
+    logits, target, mask = _masked(logits, target, mask)
+    if clamp:
+        bound = math.log((1 - clamp) / clamp)
+        logits = logits.clamp(-bound, bound)
+    positive = target == 1
+    p = torch.sigmoid(logits)
+    hit = F.logsigmoid(logits) * (1 - p) ** alpha
+    miss = F.logsigmoid(-logits) * p**alpha * (1 - target) ** beta
+    loss = -torch.where(positive, hit, miss)
+    if mask is not None:
+        loss, positive = loss * mask, positive & (mask > 0)
+    return loss.sum() / positive.sum().clamp(min=1)
+
+
+def offset_l1(
+    pred: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    beta: float = 1.0,
+    eps: float = 1e-4,
+) -> Tensor:
+    """Smooth L1 of sub-cell offsets (CornerNet, arXiv:1808.01244, Eq. 3).
+
+    Args:
+        pred, target: (..., 2), offsets in cells.
+        weight: (...) >= 0 or bool; 0 ignores the point.
+        beta: error where the square turns into the absolute value.
+
+    Returns:
+        The weighted sum over points, x and y, divided by the sum of weights + eps.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    if pred.shape != target.shape:
+        mismatch("pred and target must have one shape", pred, target)
+    if weight is not None and weight.shape != pred.shape[:-1]:
+        mismatch("weight must be (...) beside pred (..., 2)", weight, pred)
+    number = math.prod(pred.shape[:-1]) if weight is None else weight.sum()
+    pred, target, weight = _masked(pred, target, None if weight is None else weight[..., None])
+    loss = F.smooth_l1_loss(pred, target, beta=beta, reduction="none")
+    return (loss if weight is None else loss * weight).sum() / (number + eps)
+
+
+def over_images(values: Tensor, how: str) -> Tensor:
+    """(images,) reduced by "mean" or "sum" to a scalar, or as it is; no images give zero."""
+    if how == "none":
+        return values
+    return values.sum() / max(len(values), 1) if how == "mean" else values.sum()
+
+
+def full(values: Tensor) -> Tensor:
+    """Half precision as float32."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def check_choices(allowed: dict[str, tuple[str, ...]], **given: str) -> None:
+    """Refuse a setting that is not among those allowed."""
+    for name, value in given.items():
+        if value not in allowed[name]:
+            choices = ", ".join(repr(choice) for choice in allowed[name])
+            raise ValueError(f"{name} must be one of {choices}; got {value!r}")
+
+
+def mismatch(what: str, one: Tensor, other: Tensor) -> None:
+    """Refuse two shapes, naming both."""
+    raise ValueError(f"{what}, got shapes {tuple(one.shape)} and {tuple(other.shape)}")
+
+
+def _masked(pred: Tensor, target: Tensor, mask: Tensor | None):
+    """All in one full-precision dtype; zero where the mask is, so that a NaN there goes no further
+    (a product with the mask alone would keep it)."""
+    pred = full(pred)
+    target = target.to(pred.dtype)
+    if mask is None:
+        return pred, target, None
+    keep = mask > 0
+    return torch.where(keep, pred, 0), torch.where(keep, target, 0), mask.to(pred.dtype)
+
+
+def _check_maps(pred: Tensor, target: Tensor, mask: Tensor | None) -> None:
+    if pred.shape != target.shape:
+        mismatch("prediction and target must have one shape", pred, target)
+    if mask is None:
+        return
+    fits = mask.ndim <= pred.ndim and all(
+        size in (1, whole) for size, whole in zip(reversed(mask.shape), reversed(pred.shape))
+    )
+    if not fits:
+        mismatch("mask must broadcast to the prediction", mask, pred)
