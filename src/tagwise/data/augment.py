@@ -19,6 +19,8 @@ class Augment:
     """How samples are varied; Augment.none() only fits them into the input.
 
     scale: least and greatest size, relative to the image fitted into the input.
+    cover: how far between fitting the image in (0) and filling the input with it (1) the view
+        may start from; drawn anew for each image.
     rotate: greatest angle, degrees. shift: greatest move, as a share of the input's sides.
     flip: probability of a mirror image.
     focus: probability of looking at one instance instead of the whole image; its box then takes
@@ -34,9 +36,10 @@ class Augment:
     ignore_outside: learn nothing beyond a photo's edge, where by default there is background.
     """
 
-    scale: tuple[float, float] = (0.6, 1.5)
+    scale: tuple[float, float] = (0.7, 1.4)
+    cover: float = 0.5
     rotate: float = 30.0
-    shift: float = 0.15
+    shift: float = 0.1
     flip: float = 0.5
     focus: float = 0.0
     focus_size: tuple[float, float] = (0.3, 0.9)
@@ -60,31 +63,28 @@ class Augment:
         """No change at all: the image is fitted into the input."""
         return cls(
             scale=(1.0, 1.0),
-            rotate=0.0,
-            shift=0.0,
-            flip=0.0,
             zoom=1.0,
+            **dict.fromkeys(("cover", "rotate", "shift", "flip", "grey", "blur", "noise"), 0.0),
             **dict.fromkeys(("brightness", "contrast", "saturation", "hue", "tint"), 0.0),
-            **dict.fromkeys(("grey", "blur", "noise"), 0.0),
         )
 
     def enlargement(self) -> float:
-        """The greatest size over the fitted image that any of these settings can lead to."""
+        """The size over the fitted image up to which pixels are worth keeping.
+
+        A view that fills the input is larger than one that fits by as much as the shapes differ,
+        of which a third is common (portrait photos in a landscape input); more is seen blurred.
+        """
         close = self.focus > 0 or self.mosaic > 0 or self.paste > 0
-        return max(self.scale[1], self.zoom if close else 0.0)
+        return max(self.scale[1] * (1 + self.cover / 3), self.zoom if close else 0.0)
 
 
-def random_view(
-    rng: np.random.Generator, sample: Sample, size: Size, augment: Augment, cover: float = 0.0
-) -> Affine:
-    """A random map of a sample into a canvas of `size`, as the settings allow.
-
-    cover: 0 starts from the whole image fitted in, 1 from the image filling the canvas.
-    """
+def random_view(rng: np.random.Generator, sample: Sample, size: Size, augment: Augment) -> Affine:
+    """A random map of a sample into a canvas of `size` (width, height), as the settings allow."""
     height, width = sample.image.shape[:2]
     fit = min(size[0] / width, size[1] / height)
     fill = max(size[0] / width, size[1] / height)
     low, high = np.log(augment.scale)
+    cover = rng.uniform(0, augment.cover)
     scale = fit ** (1 - cover) * fill**cover * math.exp(rng.uniform(low, high))
     angle = rng.uniform(-augment.rotate, augment.rotate)
     shift = rng.uniform(-augment.shift, augment.shift, 2) if augment.shift else np.zeros(2)

@@ -14,6 +14,7 @@ from tagwise.data.images import read_image
 from tagwise.data.regions import paint_region
 from tagwise.data.report import Problem
 from tagwise.data.sample import Sample
+from tagwise.data.seen import Seen
 from tagwise.data.transforms import Affine, hide_keypoints, keep_instances
 from tagwise.errors import UserError, unknown_name
 from tagwise.skeletons import Skeleton, name_words
@@ -36,8 +37,10 @@ class CocoKeypoints:
         names that are equal but for case and joining need no entry. Types that the file has not,
         or never labels, are False in Sample.labelled and give no loss.
     category: its name where several have keypoints; None takes the first.
-    seen: what another model saw in the images (see tagwise.data.seen), to ignore people without
-        labels.
+    ignore_results: COCO results of another model for these images, in types of `skeleton`; what
+        it saw beyond the labelled instances is somebody without labels, and ignored.
+    fill_results: the least score at which those results also lend the labelled instances the
+        types that the file never labels; None lends none.
 
     Crowd regions and instances without any labelled keypoint are True in Sample.ignore.
     `report` lists every fault that was found; what is faulty is left out, and only a file that
@@ -56,7 +59,8 @@ class CocoKeypoints:
         mapping: Mapping[str, str | None] | None = None,
         *,
         category: str | None = None,
-        seen=None,
+        ignore_results: str | Path | None = None,
+        fill_results: float | None = None,
     ) -> None:
         self.annotations, self.images = Path(annotations), Path(images)
         content = read_coco(self.annotations)
@@ -68,7 +72,7 @@ class CocoKeypoints:
         labels, self.report = collect_labels(content, entry)
         self._labels = self._existing(labels)
         self.labelled = self._labelled_types()
-        self._seen = seen.align(self) if seen is not None else None
+        self._seen = Seen(ignore_results, self.skeleton, fill_results) if ignore_results else None
 
     def _existing(self, labels: list[ImageLabels]) -> list[ImageLabels]:
         """The images whose files are there; raises UserError if none is."""

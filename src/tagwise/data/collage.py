@@ -30,8 +30,7 @@ def mosaic(
 ) -> Sample:
     """Photos in a grid of random seams, each seen through a random view of its own.
 
-    Half-way between fitting its cell and filling it, so that grey borders stay thin. An image
-    learns a keypoint type only if every photo in it labels that type.
+    The image learns a keypoint type only if every photo in it labels that type.
     """
     rows, columns = _GRIDS[rng.integers(len(_GRIDS))]
     ys, xs = _seams(rng, rows, size[1]), _seams(rng, columns, size[0])
@@ -39,7 +38,7 @@ def mosaic(
     for top, bottom in pairwise(ys):
         for left, right in pairwise(xs):
             source, cell = draw(rng), (right - left, bottom - top)
-            seen = random_view(rng, source, cell, augment, cover=0.5)
+            seen = random_view(rng, source, cell, augment)
             patch = warp_sample(source, seen, cell, flip, ignore_outside=augment.ignore_outside)
             if canvas is None:
                 canvas = blank(size, patch)

@@ -1,0 +1,129 @@
+"""What another model saw in photos of which not everybody is labelled."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tagwise.data.coco_json import read_json
+from tagwise.data.regions import paint_region
+from tagwise.data.sample import Sample
+from tagwise.errors import UserError
+from tagwise.skeletons import Skeleton
+
+_SAME_OKS = 0.3  # a result this like a labelled instance is that instance
+_FILL_OKS = 0.5  # and this like it may lend it keypoints
+_SAME_IOU = 0.5
+_SURE = 0.1  # a keypoint below this score says nothing of where the instance is
+_GROW = 0.15  # keypoints end at ankles and eyes, bodies at soles and hair
+_KEEP = 0.08  # of an instance's size: how far around its keypoints learning goes on
+
+
+class Seen:
+    """Results of another model, used as weak labels.
+
+    path: COCO results (a list of image_id, keypoints, score). skeleton: its K keypoint types.
+    fill: None, or the least score at which a keypoint of a type that the set never labels is
+        taken over for the labelled instance that the result agrees with.
+
+    A result that agrees with no labelled instance is somebody without labels: its box is ignored,
+    except close around labelled keypoints.
+    """
+
+    def __init__(self, path: str | Path, skeleton: Skeleton, fill: float | None = None) -> None:
+        self.sigmas, self.fill = np.array(skeleton.sigmas, np.float32), fill
+        results = read_json(path)
+        if not isinstance(results, list):
+            raise UserError(f"{path} is no COCO results file: it holds no list")
+        self._by_image: dict[int, np.ndarray] = {}
+        found: dict[int, list] = defaultdict(list)
+        for entry in results:
+            values = entry.get("keypoints") if isinstance(entry, dict) else None
+            if not isinstance(values, list) or len(values) != 3 * len(skeleton):
+                raise UserError(
+                    f"{path}: a result without {len(skeleton)} keypoints; it must come from a "
+                    f"model of the same skeleton ({', '.join(skeleton.keypoints)})"
+                )
+            found[entry.get("image_id")].append(values)
+        for image_id, people in found.items():
+            self._by_image[image_id] = np.array(people, np.float32).reshape(-1, len(skeleton), 3)
+
+    def apply(self, sample: Sample) -> Sample:
+        """The sample (in pixels of the annotations) with what was seen in it."""
+        results = self._by_image.get(sample.image_id)
+        if results is None:
+            return sample
+        likeness = _likeness(results, sample, self.sigmas)
+        same = (likeness >= _SAME_OKS).any(1)
+        for result, known in zip(results, same):
+            box = _box(result)
+            if not known and box is not None and _overlap(box, sample.boxes) < _SAME_IOU:
+                _ignore(sample, box)
+        return self._filled(sample, results, likeness) if self.fill is not None else sample
+
+    def _filled(self, sample: Sample, results: np.ndarray, likeness: np.ndarray) -> Sample:
+        """Take over keypoints of never labelled types, where all instances can have them.
+
+        A type counts as labelled in this image if for every instance it was either seen surely
+        or surely not seen; in between nobody knows, and the type gives no loss.
+        """
+        keypoints, missing = sample.keypoints.copy(), ~sample.labelled
+        known = missing.copy()
+        for person, column in enumerate(likeness.T):
+            best = results[column.argmax()]
+            if column.max() < _FILL_OKS:
+                known[:] = False
+                break
+            seen = missing & (best[:, 2] >= self.fill)
+            known &= seen | (best[:, 2] < self.fill / 3)
+            keypoints[person, seen, :2] = best[seen, :2]
+            keypoints[person, seen, 2] = 2
+        keypoints[:, missing & ~known] = 0
+        return replace(sample, keypoints=keypoints, labelled=sample.labelled | known)
+
+
+def _likeness(results: np.ndarray, sample: Sample, sigmas: np.ndarray) -> np.ndarray:
+    """OKS of each result (R, K, 3) with each instance over the labelled types; (R, N)."""
+    apart = results[:, None, :, :2] - sample.keypoints[None, :, :, :2]
+    spread = 2 * (2 * sigmas) ** 2 * np.maximum(sample.areas, 1)[:, None]
+    near = np.exp(-(apart**2).sum(-1) / spread)
+    labelled = sample.keypoints[None, :, :, 2] > 0
+    return (near * labelled).sum(-1) / np.maximum(labelled.sum(-1), 1)
+
+
+def _box(result: np.ndarray) -> tuple[float, ...] | None:
+    """The box (x, y, width, height) of a result (K, 3), somewhat grown; None if it is a guess."""
+    xy = result[result[:, 2] >= _SURE, :2]
+    if len(xy) < 2:
+        return None
+    low, high = xy.min(0), xy.max(0)
+    margin = _GROW * (high - low).max()
+    low, size = low - margin, high - low + 2 * margin
+    return (*map(float, low), *map(float, size))
+
+
+def _overlap(box: Sequence[float], boxes: np.ndarray) -> float:
+    """The greatest IoU of a box with any of boxes (N, 4)."""
+    if not len(boxes):
+        return 0.0
+    low = np.maximum(box[:2], boxes[:, :2])
+    high = np.minimum(np.add(box[:2], box[2:]), boxes[:, :2] + boxes[:, 2:])
+    common = np.clip(high - low, 0, None).prod(1)
+    return float((common / (np.prod(box[2:]) + boxes[:, 2:].prod(1) - common)).max())
+
+
+def _ignore(sample: Sample, box: tuple[float, ...]) -> None:
+    """Ignore a box in place, but go on learning close around labelled keypoints."""
+    region = np.zeros_like(sample.ignore)
+    paint_region(region, box)
+    for keypoints, size in zip(sample.keypoints, sample.boxes[:, 2:].max(1)):
+        radius = max(4.0, _KEEP * float(size))
+        for x, y, _ in keypoints[keypoints[:, 2] > 0]:
+            low = [max(0, round(float(v) - radius)) for v in (y, x)]
+            high = [max(0, round(float(v) + radius) + 1) for v in (y, x)]
+            region[low[0] : high[0], low[1] : high[1]] = False
+    sample.ignore |= region
