@@ -1,273 +1,186 @@
-"""Keypoint AP against pycocotools on random scenes, and what bad input says."""
+"""The verb from photos to figures, with a network whose right answers are known."""
 
-import contextlib
-import copy
-import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn.functional import avg_pool2d
 
 from tagwise.errors import UserError
-from tagwise.evaluate import keypoint_metrics, load_ground_truth
-from tagwise.skeletons import COCO17
+from tagwise.evaluate import evaluate, format_table
+from tagwise.skeletons import Skeleton
+from tagwise.tasks.pose import PoseTask
 
-NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
-
-
-def reference(results, truth, sigmas, max_dets=20, image_ids=None):
-    """pycocotools' precision and recall, summarised for any max_dets; -1 where there is none."""
-    if not results:  # pycocotools cannot load an empty list
-        results = [result(truth["images"][0]["id"], np.zeros((len(sigmas), 3)), 0.0)]
-        nothing = True
-    else:
-        nothing = False
-    with contextlib.redirect_stdout(io.StringIO()):
-        gt = COCO()
-        gt.dataset = copy.deepcopy(truth)
-        gt.createIndex()
-        found = gt.loadRes(copy.deepcopy(results))
-        evaluation = COCOeval(gt, found, "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.array(sigmas)
-        evaluation.params.maxDets = [0 if nothing else max_dets]
-        if image_ids is not None:
-            evaluation.params.imgIds = list(image_ids)
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return summary(evaluation.eval["precision"], evaluation.eval["recall"])
+TYPES = ("top", "middle", "bottom")
+WIDTH, HEIGHT = 192, 128
 
 
-def summary(precision, recall):
-    def mean(values):
-        values = values[values > -1]
-        return values.mean() if values.size else -1.0
+class DotNet(nn.Module):
+    """Sees a keypoint of type k where channel k of the image is bright; tags tell columns apart."""
 
-    figures = {}
-    for name, values in (("AP", precision), ("AR", recall)):
-        values = np.moveaxis(values, -2, 0)  # area first: all, medium, large
-        figures |= {
-            name: mean(values[0]),
-            f"{name}50": mean(values[0][0]),
-            f"{name}75": mean(values[0][5]),
-            f"{name}M": mean(values[1]),
-            f"{name}L": mean(values[2]),
-        }
-    return figures
+    stride, multiple = 4, 32
 
+    def __init__(self, types=TYPES, tags_tell=True, blind=()):
+        super().__init__()
+        self.spec = SimpleNamespace(name="dots", input_size=(WIDTH, HEIGHT))
+        self.task = PoseTask(Skeleton("pin", types), tag_dim=1)
+        self.columns = [TYPES.index(name) for name in types]
+        self.tags_tell, self.blind = tags_tell, blind
 
-def result(image_id, keypoints, score, box=None, category_id=1):
-    row = {"image_id": image_id, "category_id": category_id, "score": float(score)}
-    row["keypoints"] = np.asarray(keypoints, float).ravel().tolist()
-    return row if box is None else {**row, "bbox": box}
+    def forward(self, images):
+        heatmaps = avg_pool2d(images, self.stride)[:, self.columns]
+        heatmaps[:, list(self.blind)] = 0
+        place = torch.arange(heatmaps.shape[-1]) / 4.0 * self.tags_tell
+        return {"heatmaps": heatmaps, "tags": place.expand_as(heatmaps).contiguous()}
 
 
-def scene(seed, K=5, images=6, tie=True, boxes=False):
-    """Random ground truth and results: crowds, unlabelled instances, misses, doubles, ties."""
-    rng = np.random.default_rng(seed)
-    truth = {"images": [], "annotations": [], "categories": []}
-    truth["categories"] = [{"id": 1, "name": "it", "keypoints": [f"k{k}" for k in range(K)]}]
-    results = []
-    for image_id in rng.permutation(images * 3)[:images].tolist():
-        truth["images"].append(
-            {"id": image_id, "width": 400, "height": 300, "crowdIndex": float(rng.uniform())}
+def make_set(folder, images=3, types=TYPES, category_id=4):
+    """Photos of upright pins of three dots, and their labels; image ids are not 0, 1, 2."""
+    rng = np.random.default_rng(0)
+    content = {"images": [], "annotations": [], "categories": []}
+    content["categories"] = [{"id": category_id, "name": "pin", "keypoints": list(types)}]
+    for number in range(images):
+        pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        file, image_id = f"{number}.png", 70 - number
+        content["images"].append(
+            {"id": image_id, "file_name": file, "width": WIDTH, "height": HEIGHT}
         )
-        for _ in range(rng.integers(0, 5)):
-            size = rng.uniform(20, 200)
-            xy = rng.uniform(0, 200, 2) + rng.uniform(0, size, (K, 2))
-            seen = rng.choice([0, 1, 2], K, p=[0.2, 0.2, 0.6]) * (rng.uniform() > 0.1)
-            low, high = xy.min(0), xy.max(0)
-            truth["annotations"].append(
+        for place in rng.choice(5, rng.integers(2, 4), replace=False):
+            x, y = 4 * (9 * place + 3), 4 * rng.integers(2, 6, 3) + np.array([0, 32, 64])
+            for k in range(3):
+                pixels[y[k] : y[k] + 4, x : x + 4, k] = 255
+            points = {name: [x + 1.5, int(y[k]) + 1.5, 2] for k, name in enumerate(TYPES)}
+            content["annotations"].append(
                 {
-                    "id": len(truth["annotations"]) + 1,
+                    "id": len(content["annotations"]),
                     "image_id": image_id,
-                    "category_id": 1,
-                    "keypoints": np.c_[xy * (seen > 0)[:, None], seen].ravel().tolist(),
-                    "num_keypoints": int((seen > 0).sum()),
-                    "bbox": [*low.tolist(), *(high - low).tolist()],
-                    "area": float(np.prod(high - low) * rng.uniform(0.3, 1)),
-                    "iscrowd": int(rng.uniform() < 0.1),
+                    "category_id": category_id,
+                    "keypoints": [float(v) for name in types for v in points[name]],
+                    "bbox": [int(x) - 15, int(y[0]), 33, int(y[2] - y[0])],
+                    "area": 3000.0,
                 }
             )
-            for _ in range(rng.integers(0, 3)):
-                moved = xy + rng.normal(0, size * rng.choice([0.01, 0.05, 0.2]), (K, 2))
-                score = rng.integers(0, 4) / 4 if tie else rng.uniform()
-                box = rng.uniform(10, 200, 4).tolist() if boxes else None
-                results.append(result(image_id, np.c_[moved, np.ones(K)], score, box))
-    return truth, results
+        Image.fromarray(pixels).save(folder / file)
+    path = folder / "labels.json"
+    path.write_text(json.dumps(content))
+    return path, content
 
 
-def assert_same(ours, theirs):
-    assert set(ours) == set(theirs)
-    for name, value in theirs.items():
-        assert ours[name] == pytest.approx(value, abs=1e-6), name
+def figures(model, annotations, **options):
+    options = {"sigmas": [0.1], "quiet": True, "device": "cpu", **options}
+    return evaluate(model, annotations, annotations.parent, **options)["metrics"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    K=st.sampled_from([1, 3, 14, 17, 21]),
-    max_dets=st.sampled_from([1, 3, 20, 30]),
-    tie=st.booleans(),
-    boxes=st.booleans(),
-)
-def test_equals_pycocotools(seed, K, max_dets, tie, boxes):
-    truth, results = scene(seed, K, tie=tie, boxes=boxes)
-    sigmas = np.random.default_rng(seed).uniform(0.02, 0.4, K).tolist()
-    ours = keypoint_metrics(results, truth, sigmas, max_dets=max_dets)
-    assert_same(ours, reference(results, truth, sigmas, max_dets))
+def test_a_right_network_scores_1(tmp_path):
+    labels, _ = make_set(tmp_path)
+    found = figures(DotNet(), labels)
+    assert found["AP@.1"] == pytest.approx(1)
+    assert found["AR@.1"] == pytest.approx(1)
 
 
-def test_scenes_are_worth_comparing():
-    """The comparison above would say nothing of scenes that are all right or all wrong."""
-    figures = [keypoint_metrics(*reversed(scene(seed)), 0.1) for seed in range(20)]
-    spread = [f["AP"] for f in figures]
-    assert 0.05 < np.mean(spread) < 0.95
-    assert any(f["APL"] == -1 for f in figures) or any(f["APM"] == -1 for f in figures)
+def test_each_sigma_is_a_set_of_figures(tmp_path):
+    labels, _ = make_set(tmp_path)
+    found = figures(DotNet(blind=[2]), labels, sigmas=[0.4, 0.1])
+    assert {"AP@.4", "AP50@.1", "ARL@.4"} <= set(found)
+    assert "AP" not in found
+    assert "AP" in figures(DotNet(), labels, sigmas=())
 
 
-def test_one_sigma_is_for_every_keypoint_type():
-    truth, results = scene(3)
-    assert_same(keypoint_metrics(results, truth, 0.4), reference(results, truth, [0.4] * 5))
+def test_keypoint_types_are_found_by_name(tmp_path):
+    labels, _ = make_set(tmp_path, types=("bottom", "top"))
+    assert figures(DotNet(), labels)["AP@.1"] == pytest.approx(1)
+    labels, _ = make_set(tmp_path)
+    with pytest.raises(UserError, match="labels middle, which dots does not predict"):
+        figures(DotNet(types=("bottom", "top")), labels)
 
 
-def test_sigmas_come_from_the_category():
-    truth, results = scene(4)
-    truth["categories"][0]["sigmas"] = sigmas = [0.1, 0.2, 0.3, 0.05, 0.07]
-    assert_same(keypoint_metrics(results, truth), reference(results, truth, sigmas))
+def test_oracles_tell_the_halves_apart(tmp_path):
+    """Tags that say nothing are mended by true grouping, a blind heatmap by true keypoints."""
+    labels, _ = make_set(tmp_path)
+    tagless, blind = DotNet(tags_tell=False), DotNet(blind=[0, 1])
+    assert figures(tagless, labels)["AP@.1"] < 0.7
+    assert figures(tagless, labels, oracle="grouping")["AP@.1"] == pytest.approx(1)
+    assert figures(tagless, labels, oracle="keypoints")["AP@.1"] < 0.7
+    assert figures(blind, labels)["AP@.1"] < 0.7
+    assert figures(blind, labels, oracle="grouping")["AP@.1"] < 0.7
+    assert figures(blind, labels, oracle="keypoints")["AP@.1"] == pytest.approx(1)
 
 
-def test_published_sigmas_of_coco_by_its_names():
-    truth, results = scene(5, K=17)
-    truth["categories"][0]["keypoints"] = list(COCO17.keypoints)
-    assert_same(keypoint_metrics(results, truth), reference(results, truth, COCO17.sigmas))
+def test_oracles_work_at_another_scale(tmp_path):
+    labels, _ = make_set(tmp_path)
+    for oracle in ("grouping", "keypoints"):
+        options = {"oracle": oracle, "size": 2 * WIDTH, "flip": True}
+        assert figures(DotNet(tags_tell=oracle != "grouping"), labels, **options)["AP@.1"] > 0.9
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_crowdpose_is_ap_of_three_parts(seed):
-    """The toolkit's protocol, written out: area from the box, three parts by crowdIndex."""
-    truth, results = scene(seed, K=14, images=12)
-    sigmas = [0.08] * 14
-    boxed = copy.deepcopy(truth)
-    for annotation in boxed["annotations"]:
-        annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3] * 0.53
-    whole = reference(results, boxed, sigmas)
-    expected = {name: whole[name] for name in ("AP", "AP50", "AP75", "AR", "AR50", "AR75")}
-    for name, low, high in (("easy", -1, 0.2), ("medium", 0.2, 0.8), ("hard", 0.8, 2)):
-        ids = [image["id"] for image in truth["images"] if low <= image["crowdIndex"] < high]
-        part = reference(results, boxed, sigmas, image_ids=ids) if ids else {"AP": -1}
-        expected[f"AP_{name}"] = part["AP"]
-    assert_same(keypoint_metrics(results, truth, sigmas, style="crowdpose"), expected)
+def test_a_broken_image_is_named_and_counts_as_empty(tmp_path, capsys):
+    labels, content = make_set(tmp_path)
+    (tmp_path / "1.png").write_bytes(b"no image")
+    report = evaluate(DotNet(), labels, tmp_path, sigmas=[0.1], device="cpu")
+    lost = sum(a["image_id"] == content["images"][1]["id"] for a in content["annotations"])
+    recall = 1 - lost / len(content["annotations"])
+    assert report["metrics"]["AR@.1"] == pytest.approx(recall)
+    assert len(report["failed"]) == 1
+    assert "1.png" in report["failed"][0]
+    assert "1 images could not be read" in capsys.readouterr().out
 
 
-def test_nothing_found_is_zero():
-    truth, _ = scene(1)
-    figures = keypoint_metrics([], truth, 0.1)
-    assert_same(figures, reference([], truth, [0.1] * 5))
-    assert figures["AP"] == figures["AR"] == 0
+def test_a_resized_image_is_named(tmp_path):
+    labels, _ = make_set(tmp_path)
+    Image.new("RGB", (10, 20)).save(tmp_path / "0.png")
+    report = evaluate(DotNet(), labels, tmp_path, quiet=True, device="cpu")
+    assert "10×20 pixels, but the annotations say 192×128" in report["failed"][0]
 
 
-def test_nothing_labelled_has_no_figure():
-    truth, _ = scene(1)
-    truth["annotations"] = []
-    assert set(keypoint_metrics([], truth, 0.1).values()) == {-1.0}
+def test_labels_of_the_image_as_stored(tmp_path):
+    """Some sets label the pixels as they lie in the file, under an EXIF flag that turns them."""
+    labels, _ = make_set(tmp_path)
+    for file in tmp_path.glob("*.png"):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.open(file).save(file, exif=exif)
+    assert figures(DotNet(), labels)["AP@.1"] == pytest.approx(1)
 
 
-def test_reads_a_file_and_fills_in_what_tools_leave_out(tmp_path):
-    truth, results = scene(2)
-    truth["annotations"] = [a for a in truth["annotations"] if not a["iscrowd"]]
-    for annotation in truth["annotations"]:
-        annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
-    sparse = copy.deepcopy(truth)
-    for annotation in sparse["annotations"]:
-        for key in ("area", "iscrowd", "num_keypoints"):
-            del annotation[key]
-    path = tmp_path / "truth.json"
-    path.write_text(json.dumps(sparse))
-    ours = keypoint_metrics(results, path, 0.1)
-    assert_same(ours, keypoint_metrics(results, truth, 0.1))
-    assert_same(ours, reference(results, truth, [0.1] * 5))
+def test_no_image_at_all(tmp_path):
+    labels, _ = make_set(tmp_path)
+    with pytest.raises(UserError, match="no image of the set could be read"):
+        evaluate(DotNet(), labels, tmp_path / "elsewhere", quiet=True, device="cpu")
 
 
-def test_a_missing_box_is_that_of_the_labelled_keypoints():
-    annotation = {
-        "id": 1,
-        "image_id": 1,
-        "category_id": 1,
-        "keypoints": [3, 4, 2, 9, 9, 0, 5, 8, 1],
-    }
-    category = {"id": 1, "name": "it", "keypoints": ["a", "b", "c"]}
-    truth = {"images": [{"id": 1}], "annotations": [annotation], "categories": [category]}
-    filled = load_ground_truth(truth)["annotations"][0]
-    assert filled["bbox"] == [3, 4, 2, 4]
-    assert filled["area"] == 8
-    assert filled["num_keypoints"] == 2
-    assert "bbox" not in annotation
+def test_limit(tmp_path):
+    labels, content = make_set(tmp_path)
+    report = evaluate(DotNet(), labels, tmp_path, limit=1, quiet=True, device="cpu")
+    first = content["images"][0]["id"]
+    assert report["images"] == 1
+    assert report["instances"] == sum(a["image_id"] == first for a in content["annotations"])
+    with pytest.raises(UserError, match="limit is 0"):
+        evaluate(DotNet(), labels, tmp_path, limit=0, quiet=True, device="cpu")
 
 
-def test_inputs_are_not_changed():
-    truth, results = scene(6)
-    before = copy.deepcopy((truth, results))
-    keypoint_metrics(results, truth, 0.1)
-    assert (truth, results) == before
+def test_files_hold_what_is_returned(tmp_path, capsys):
+    labels, _ = make_set(tmp_path)
+    out, coco = tmp_path / "new" / "metrics.json", tmp_path / "results.json"
+    report = evaluate(DotNet(), labels, tmp_path, out, coco=coco, device="cpu", sigmas=[0.25])
+    assert json.loads(out.read_text()) == json.loads(json.dumps(report))
+    assert report["settings"]["weights"] == "dots"
+    assert report["versions"]["torch"] == torch.__version__
+    assert {row["category_id"] for row in json.loads(coco.read_text())} == {4}
+    assert format_table(report) in capsys.readouterr().out
 
 
-def test_only_keypoint_categories_count():
-    truth, results = scene(7)
-    expected = keypoint_metrics(results, truth, 0.1)
-    truth["categories"].insert(0, {"id": 9, "name": "ball"})
-    truth["annotations"].append(
-        {"id": 999, "image_id": truth["images"][0]["id"], "category_id": 9, "bbox": [0, 0, 9, 9]}
-    )
-    assert_same(keypoint_metrics(results, truth, 0.1), expected)
+def test_table_has_a_row_for_each_sigma_and_a_dash_for_no_figure():
+    settings = {"weights": "w", "annotations": "a.json", "oracle": None}
+    metrics = {"AP@.4": 0.5, "APM@.4": -1.0, "AP@.1": 0.25, "APM@.1": 0.125}
+    report = {"metrics": metrics, "settings": settings, "images": 3, "failed": []}
+    rows = [line.split() for line in format_table(report).splitlines()[1:]]
+    assert rows == [["AP", "APM"], ["@.4", "50.0", "–"], ["@.1", "25.0", "12.5"]]
 
 
-def broken(change):
-    truth, results = scene(8)
-    change(truth, results)
-    return truth, results
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda t, r: t.pop("images"), "'images'"),
-        (lambda t, r: t["categories"][0].pop("keypoints"), '"keypoints"'),
-        (lambda t, r: t["annotations"][0].pop("image_id"), "image_id"),
-        (lambda t, r: r[0].pop("score"), "result 0 .*score"),
-        (lambda t, r: r[0].update(image_id=10**6), "image 1000000"),
-        (lambda t, r: r[0].update(keypoints=[1, 2, 3]), "3 keypoint values, but 5"),
-    ],
-)
-def test_bad_input_is_named(change, says):
-    truth, results = broken(change)
-    with pytest.raises(UserError, match=says):
-        keypoint_metrics(results, truth, 0.1)
-
-
-def test_bad_arguments_are_named(tmp_path):
-    truth, results = scene(8)
-    with pytest.raises(UserError, match="3 sigmas"):
-        keypoint_metrics(results, truth, [0.1] * 3)
-    with pytest.raises(UserError, match="above 0"):
-        keypoint_metrics(results, truth, 0.0)
-    with pytest.raises(UserError, match="did you mean 'coco'"):
-        keypoint_metrics(results, truth, 0.1, style="cocco")
-    with pytest.raises(UserError, match="cannot read"):
-        keypoint_metrics(results, tmp_path / "none.json", 0.1)
-    (tmp_path / "no.json").write_text("{")
-    with pytest.raises(UserError, match="no valid JSON"):
-        keypoint_metrics(results, tmp_path / "no.json", 0.1)
-    for image in truth["images"]:
-        image.pop("crowdIndex")
-    with pytest.raises(UserError, match="crowdIndex"):
-        keypoint_metrics(results, truth, 0.1, style="crowdpose")
-
-
-def test_missing_hotcoco_names_the_extra(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "hotcoco", None)
-    with pytest.raises(UserError, match=r"tagwise\[eval\]"):
-        keypoint_metrics([], scene(1)[0], 0.1)
+def test_unknown_oracle_names_the_nearest(tmp_path):
+    with pytest.raises(UserError, match="did you mean 'grouping'"):
+        evaluate(DotNet(), "x.json", tmp_path, oracle="group")

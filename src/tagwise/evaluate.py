@@ -1,228 +1,238 @@
-"""How good predictions are: COCO and CrowdPose keypoint AP and AR for any skeleton."""
+"""`tagwise eval`: a model over a labelled set, as a table of figures and a JSON file."""
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Sequence
+import platform
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
 
+from tagwise import diagnose
+from tagwise.data.coco import match_types
+from tagwise.data.images import read_image
 from tagwise.errors import UserError, unknown_name
+from tagwise.metrics import keypoint_metrics, load_ground_truth
+from tagwise.models.zoo import write_whole
+from tagwise.predict import Outcome, Predictor
+from tagwise.results import Poses
 from tagwise.skeletons import Skeleton
 
-_COCO = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APm": "APM", "APl": "APL"} | {
-    "AR": "AR", "AR50": "AR50", "AR75": "AR75", "ARm": "ARM", "ARl": "ARL"
-}  # fmt: skip
-_CROWDPOSE = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
-# Sides of crowdIndex at which the published CrowdPose toolkit parts easy, medium and hard. (The
-# paper's text says .1 in place of .2; figures in the literature come from the toolkit.)
-_CROWD_LIMITS = (0.2, 0.8)
-# Share of its box that a person fills: what the toolkit takes for the area in place of the JSON's.
-_AREA_OF_BOX = 0.53
+__all__ = ["evaluate", "format_table", "keypoint_metrics"]
 
 
-def keypoint_metrics(
-    results: Sequence[dict[str, Any]],
-    ground_truth: str | Path | dict[str, Any],
-    sigmas: float | Sequence[float] | None = None,
+def evaluate(
+    weights: str | Path | nn.Module,
+    annotations: str | Path,
+    images: str | Path,
+    out: str | Path | None = None,
+    *,
+    coco: str | Path | None = None,
+    sigmas: Sequence[float] = (),
     style: Literal["coco", "crowdpose"] = "coco",
     max_dets: int = 20,
-) -> dict[str, float]:
-    """AP and AR of keypoint results by object keypoint similarity (OKS).
+    oracle: Literal["grouping", "keypoints"] | None = None,
+    device: str = "auto",
+    size: int | tuple[int, int] | None = None,
+    flip: bool = False,
+    scales: Sequence[float] = (1.0,),
+    threshold: float = 0.0,
+    batch_size: int | None = None,
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    limit: int | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Keypoint AP and AR of a model on a labelled set.
 
-    results: COCO keypoint results, dicts of "image_id", "category_id", "keypoints" (x, y, score of
-        every type, in pixels, flat) and "score". An image without any counts as nothing found.
-    ground_truth: a COCO keypoint JSON or its content. Annotations with "iscrowd" or without a
-        labelled keypoint are ignored regions, as in pycocotools.
-    sigmas: OKS constants, one for every keypoint type or one for all; by default those of the
-        JSON's category ("sigmas"), else the published ones, see `Skeleton.from_coco`.
-    style: "coco" gives AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL with the annotated areas
-        (https://cocodataset.org/#keypoints-eval); "crowdpose" gives AP, AP50, AP75, AR, AR50, AR75,
-        AP_easy, AP_medium and AP_hard as the CrowdPose toolkit has them
-        (https://github.com/Jeff-sjtu/CrowdPose): area .53 times the box, images parted by their
-        "crowdIndex" at .2 and .8.
-    max_dets: best detections of an image that count.
+    weights: name of a model that ships with tagwise, a .safetensors file, or a model.
+    annotations, images: a COCO keypoint JSON and the folder that its file names start from. Its
+        keypoint types are found among the model's by name, in any order.
+    out: JSON file for figures, settings and versions. coco: one for the results themselves.
+    sigmas: each evaluates once with that OKS sigma for all keypoint types, as figures "AP@.4" and
+        so on. By default those of the JSON's category, else those that the model was trained with.
+    style, max_dets: see `keypoint_metrics`.
+    oracle: what half of the model limits it? "grouping" has the found keypoints grouped by the
+        truth, "keypoints" gives the true keypoints the model's tags; see `tagwise.diagnose`.
+    device, size, flip, scales, threshold, batch_size, precision: see `Predictor`.
+    limit: the first so many images only. quiet: print nothing.
 
-    Every figure is in [0, 1], or -1 where no annotation is of that kind. Raises UserError for JSON
-    that is no COCO keypoint set and for results that do not fit it.
+    An image that cannot be read is named, and counts as one in which nothing was found.
 
-    >>> pin = {"id": 1, "name": "pin", "keypoints": ["top", "foot"]}
-    >>> truth = {"id": 1, "image_id": 7, "category_id": 1, "keypoints": [5, 5, 2, 5, 50, 2],
-    ...          "bbox": [0, 5, 10, 45], "area": 450}
-    >>> found = {"image_id": 7, "category_id": 1, "keypoints": [5, 5, 1, 5, 50, 1], "score": 0.9}
-    >>> scene = {"images": [{"id": 7}], "annotations": [truth], "categories": [pin]}
-    >>> round(keypoint_metrics([found], scene)["AP"], 6)
-    1.0
+    Returns what `out` holds: "metrics" (name to figure, in [0, 1] or -1 where nothing is labelled),
+    "images", "failed" (messages), "settings", "versions". Raises UserError.
+
+    >>> report = evaluate("robots", "robots/val.json", "robots/images")  # doctest: +SKIP
+    >>> report["metrics"]["AP"]  # doctest: +SKIP
     """
-    if style not in ("coco", "crowdpose"):
-        raise unknown_name("style of evaluation", style, ("coco", "crowdpose"))
-    truth = load_ground_truth(ground_truth)
-    category = keypoint_category(truth)
-    scores = sigma_set(sigmas, category)
-    _check_results(results, truth, len(scores))
-    if style == "coco":
-        found = _figures(truth, results, scores, max_dets)
-        return {ours: found[theirs] for theirs, ours in _COCO.items()}
-    return _crowdpose(truth, results, scores, max_dets)
-
-
-def load_ground_truth(source: str | Path | dict[str, Any]) -> dict[str, Any]:
-    """COCO keypoint annotations with all that an evaluation reads.
-
-    What tools that write COCO often leave out is filled in: "iscrowd" 0, "num_keypoints" counted,
-    "bbox" round the labelled keypoints, "area" that of the box. The source is not changed.
-    """
-    where = "the ground truth" if isinstance(source, dict) else str(source)
-    content = source if isinstance(source, dict) else _read_json(Path(source))
-    keys = ("images", "annotations", "categories")
-    missing = [k for k in keys if not (isinstance(content, dict) and _is_rows(content.get(k)))]
-    if missing:
-        raise UserError(f"{where} is no COCO keypoint JSON: it has no list {missing[0]!r}")
-    if not any(category.get("keypoints") for category in content["categories"]):
-        raise UserError(f'{where}: no category names its "keypoints"; add them to "categories"')
-    try:
-        annotations = [_completed(a) for a in content["annotations"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{where} has an annotation that is no COCO keypoints ({type(error).__name__}: {error})"
-        ) from error
-    return {
-        "images": content["images"],
-        "annotations": [a for a in annotations if a is not None],
-        "categories": content["categories"],
+    if oracle not in (None, *diagnose.ORACLES):
+        raise unknown_name("oracle", oracle, diagnose.ORACLES)
+    options = {"size": size, "flip": flip, "scales": tuple(scales), "threshold": threshold}
+    options |= {"batch_size": batch_size, "precision": precision}
+    truth = _first(load_ground_truth(annotations), limit)
+    predictor = Predictor(weights, device=device, **options)
+    columns = _columns(predictor, truth, Path(annotations))
+    if oracle:
+        poses = diagnose.oracle_poses(predictor, truth, images, columns, oracle)
+    else:
+        poses = predicted_poses(predictor, truth, images)
+    rows, failed = _collect(poses, truth, columns, quiet)
+    metrics = {}
+    for name, values in _sigma_sets(sigmas, truth, predictor, columns).items():
+        found = keypoint_metrics(rows, truth, values, style, max_dets)
+        metrics |= {key + name: figure for key, figure in found.items()}
+    report = {
+        "metrics": metrics,
+        "images": len(truth["images"]),
+        "instances": len(rows),
+        "failed": failed,
+        "settings": {
+            "weights": predictor.name,
+            "annotations": str(annotations),
+            "sigmas": list(sigmas) or "own",
+            "style": style,
+            "max_dets": max_dets,
+            "oracle": oracle,
+            "limit": limit,
+            "device": str(predictor.device),
+            **options,
+            "size": predictor.size,
+        },
+        "versions": _versions(),
     }
+    _write(out, report, indent=1)
+    _write(coco, rows)
+    if not quiet:
+        print(format_table(report))
+    return report
 
 
-def keypoint_category(truth: dict[str, Any]) -> dict[str, Any]:
-    """The category whose keypoints are evaluated: the first that names some."""
-    return next(c for c in truth["categories"] if c.get("keypoints"))
-
-
-def sigma_set(sigmas: float | Sequence[float] | None, category: dict[str, Any]) -> list[float]:
-    """OKS constants of every keypoint type of a category, as `keypoint_metrics` takes them."""
-    K = len(category["keypoints"])
-    if sigmas is None:
-        return list(Skeleton.from_coco(category).sigmas)
-    values = [float(sigmas)] * K if np.ndim(sigmas) == 0 else [float(s) for s in sigmas]
-    if len(values) != K or not all(0 < value < np.inf for value in values):
-        raise UserError(
-            f"{len(values)} sigmas {values} for {K} keypoint types: give one above 0 for each, "
-            "or one for all"
-        )
-    return values
-
-
-def _figures(
-    truth: dict[str, Any], results: Sequence[dict[str, Any]], sigmas: list[float], max_dets: int
-) -> dict[str, float]:
-    """hotcoco's figures under hotcoco's names."""
-    hotcoco = _hotcoco()
-    gt = hotcoco.COCO(truth)
-    evaluation = hotcoco.COCOeval(gt, gt.load_res(list(results)), "keypoints")
-    evaluation.params.cat_ids = [c["id"] for c in truth["categories"] if c.get("keypoints")]
-    evaluation.params.kpt_oks_sigmas = sigmas
-    evaluation.params.max_dets = [max_dets]
-    with warnings.catch_warnings():
-        # It warns of sigmas and limits other than COCO's, which whoever gave them knows.
-        warnings.filterwarnings("ignore", message="hotcoco", category=UserWarning)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summary_lines()  # computes the figures; summarize() would print them as well
-    return {name: float(value) for name, value in evaluation.get_results().items()}
-
-
-def _crowdpose(
-    truth: dict[str, Any], results: Sequence[dict[str, Any]], sigmas: list[float], max_dets: int
-) -> dict[str, float]:
-    if any("crowdIndex" not in image for image in truth["images"]):
-        raise UserError(
-            'an image of the ground truth has no "crowdIndex", by which style "crowdpose" parts '
-            'images; use style "coco"'
-        )
-    boxed = []
-    for annotation in truth["annotations"]:
-        _, _, width, height = annotation["bbox"]
-        boxed.append({**annotation, "area": _AREA_OF_BOX * width * height})
-    truth = {**truth, "annotations": boxed}
-    whole = _figures(truth, results, sigmas, max_dets)
-    figures = {name: whole[name] for name in _CROWDPOSE}
-    places = np.digitize([image["crowdIndex"] for image in truth["images"]], _CROWD_LIMITS)
-    for number, name in enumerate(("AP_easy", "AP_medium", "AP_hard")):
-        ids = {image["id"] for image, place in zip(truth["images"], places) if place == number}
-        part = {
-            "images": [image for image in truth["images"] if image["id"] in ids],
-            "annotations": [a for a in truth["annotations"] if a["image_id"] in ids],
-            "categories": truth["categories"],
-        }
-        rows = [row for row in results if row["image_id"] in ids]
-        figures[name] = _figures(part, rows, sigmas, max_dets)["AP"]
-    return figures
-
-
-def _check_results(results: Sequence[dict[str, Any]], truth: dict[str, Any], K: int) -> None:
-    known = {image["id"] for image in truth["images"]}
-    for number, row in enumerate(results):
+def predicted_poses(
+    predictor: Predictor, truth: dict[str, Any], images: str | Path
+) -> Iterator[Poses | UserError]:
+    """What the predictor finds in each image of a ground truth, in its order."""
+    paths = (Path(images) / str(image.get("file_name")) for image in truth["images"])
+    for outcome, image in zip(predictor.outcomes(paths), truth["images"]):
         try:
-            image, values, _ = row["image_id"], len(row["keypoints"]), row["score"]
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"result {number} is no COCO keypoint result: it needs image_id, category_id, "
-                f"keypoints and score ({type(error).__name__}: {error})"
-            ) from error
-        if image not in known:
-            raise UserError(
-                f"result {number} is of image {image!r}, which the ground truth does not have; "
-                "are these results of another set?"
-            )
-        if values != 3 * K:
-            raise UserError(
-                f"result {number} has {values} keypoint values, but {K} keypoint types need "
-                f"{3 * K}; is this a model of another skeleton?"
-            )
+            yield _poses_as_labelled(predictor, outcome, image)
+        except UserError as error:
+            yield error
 
 
-def _completed(annotation: dict[str, Any]) -> dict[str, Any] | None:
-    """The fields that an evaluation reads; None where there is neither a keypoint nor a box."""
-    keypoints = annotation.get("keypoints") or []
-    labelled = [i for i in range(2, len(keypoints), 3) if keypoints[i] > 0]
-    box = annotation.get("bbox")
-    if not box:
-        if not labelled:
-            return None
-        x, y = [keypoints[i - 2] for i in labelled], [keypoints[i - 1] for i in labelled]
-        box = [min(x), min(y), max(x) - min(x), max(y) - min(y)]
-    _, _, width, height = box
-    return {
-        "id": annotation["id"],
-        "image_id": annotation["image_id"],
-        "category_id": annotation["category_id"],
-        "keypoints": keypoints,
-        "num_keypoints": annotation.get("num_keypoints", len(labelled)),
-        "bbox": box,
-        "area": annotation.get("area", width * height),
-        "iscrowd": annotation.get("iscrowd", 0),
-    }
+def format_table(report: dict[str, Any]) -> str:
+    """The figures of `evaluate` as text: a row for each set of sigmas, in percent."""
+    rows: dict[str, dict[str, float]] = {}
+    for key, figure in report["metrics"].items():
+        name, _, sigma = key.partition("@")
+        rows.setdefault(f"@{sigma}" if sigma else "", {})[name] = figure
+    settings = report["settings"]
+    title = f"{settings['weights']} on {settings['annotations']}, {report['images']} images"
+    if settings["oracle"]:
+        title += f", oracle: {settings['oracle']}"
+    names = list(next(iter(rows.values())))
+    width = max(len(row) for row in rows) + 2
+    lines = [title, " " * width + "".join(f"{name:>10}" for name in names)]
+    for label, figures in rows.items():
+        cells = ("–" if figures[name] < 0 else f"{100 * figures[name]:.1f}" for name in names)
+        lines.append(f"{label:<{width}}" + "".join(f"{cell:>10}" for cell in cells))
+    if report["failed"]:
+        lines.append(f"{len(report['failed'])} images could not be read and count as empty:")
+        lines += [f"  {message}" for message in report["failed"]]
+    return "\n".join(lines)
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read the annotations {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is no valid JSON: {error}") from error
+def _poses_as_labelled(predictor: Predictor, outcome: Outcome, image: dict[str, Any]) -> Poses:
+    """The poses in the pixels that the annotations mean. Raises UserError if the photo differs."""
+    if outcome.error is not None:
+        raise outcome.error
+    said = (image.get("height"), image.get("width"))
+    shape = outcome.image.shape[:2]
+    if None in said or shape == said:
+        return outcome.poses
+    if shape[::-1] == said:  # labelled as stored, not as its EXIF orientation shows it
+        return predictor(read_image(outcome.source, upright=False))
+    raise UserError(
+        f"image {outcome.source} is {shape[1]}×{shape[0]} pixels, but the annotations say "
+        f"{said[1]}×{said[0]}; was it resized?"
+    )
 
 
-def _is_rows(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
+def _collect(
+    poses: Iterator[Poses | UserError], truth: dict[str, Any], columns: list[int], quiet: bool
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """COCO results in the truth's keypoint types, and the messages of images that failed."""
+    rows: list[dict[str, Any]] = []
+    failed: list[str] = []
+    category = truth["categories"][0]
+    skeleton = Skeleton.from_coco(category)
+    bar = tqdm(poses, "images", len(truth["images"]), disable=quiet or None, leave=False)
+    for found, image in zip(bar, truth["images"]):
+        if isinstance(found, UserError):
+            failed.append(str(found))
+            tqdm.write(str(found)) if not quiet else None
+            continue
+        tags = found.tags[:, columns]
+        found = Poses(found.keypoints[:, columns], found.scores, tags, skeleton)
+        rows += found.to_coco(image["id"], category["id"])
+    if len(failed) == len(truth["images"]):
+        raise UserError(f"no image of the set could be read; the first: {failed[0]}")
+    return rows, failed
 
 
-def _hotcoco() -> Any:
-    try:
-        import hotcoco
-    except ImportError as error:
-        raise UserError("evaluation needs hotcoco: pip install 'tagwise[eval]'") from error
-    return hotcoco
+def _first(truth: dict[str, Any], limit: int | None) -> dict[str, Any]:
+    if limit is None:
+        return truth
+    if limit < 1:
+        raise UserError(f"limit is {limit}; use 1 or more images")
+    images = list(islice(truth["images"], limit))
+    kept = {image["id"] for image in images}
+    labels = [a for a in truth["annotations"] if a["image_id"] in kept]
+    return {**truth, "images": images, "annotations": labels}
+
+
+def _columns(predictor: Predictor, truth: dict[str, Any], where: Path) -> list[int]:
+    """For each keypoint type of the truth, which of the model's it is."""
+    if predictor.task.name != "pose":
+        raise UserError(f"{predictor.name} is a {predictor.task.name} model, none of keypoints")
+    wanted, own = Skeleton.from_coco(truth["categories"][0]), predictor.task.skeleton
+    columns = match_types(wanted, own, {}, where).tolist()
+    missing = [name for name, column in zip(wanted.keypoints, columns) if column < 0]
+    if missing:
+        raise UserError(
+            f"{where} labels {', '.join(missing)}, which {predictor.name} does not predict; "
+            f"it predicts {', '.join(own.keypoints)}"
+        )
+    return columns
+
+
+def _sigma_sets(
+    sigmas: Sequence[float], truth: dict[str, Any], predictor: Predictor, columns: list[int]
+) -> dict[str, float | list[float]]:
+    """Sigmas by the ending that their figures' names get."""
+    if sigmas:
+        return {f"@{sigma:g}".replace("@0.", "@."): sigma for sigma in sigmas}
+    given = truth["categories"][0].get("sigmas")
+    return {"": given or [predictor.task.skeleton.sigmas[column] for column in columns]}
+
+
+def _write(path: str | Path | None, content: Any, indent: int | None = None) -> None:
+    if path is None:
+        return
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(Path(path), text.encode())
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for package in ("tagwise", "hotcoco", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found

@@ -105,6 +105,18 @@ class Predictor:
                     self._predict(batch)
             yield from outcomes
 
+    def maps(self, image: Image) -> tuple[dict[str, Tensor], Affine]:
+        """The network's raw maps of one image, and the way from its pixels to the network's input.
+
+        Each map is (1, C, h, w) float32; test-time augmentation is already merged in. Raises
+        UserError if the image cannot be read.
+        """
+        outcome = self._prepare(image)
+        if outcome.error is not None:
+            raise outcome.error
+        maps = self._maps([array[None] for array in outcome.inputs])
+        return maps, outcome.affines[self._base]
+
     def _prepared(self, images: Iterable[Image]) -> Iterator[Outcome]:
         """Images read and fitted by threads, a few ahead of the network."""
         images = iter(images)

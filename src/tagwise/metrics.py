@@ -1,0 +1,217 @@
+"""How good predictions are: COCO and CrowdPose keypoint AP and AR for any skeleton."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tagwise.data.coco_json import check_coco, pick_category, read_json
+from tagwise.errors import UserError, unknown_name
+from tagwise.skeletons import Skeleton
+
+_COCO = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APm": "APM", "APl": "APL"} | {
+    "AR": "AR", "AR50": "AR50", "AR75": "AR75", "ARm": "ARM", "ARl": "ARL"
+}  # fmt: skip
+_CROWDPOSE = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
+# Sides of crowdIndex at which the published CrowdPose toolkit parts easy, medium and hard. (The
+# paper's text says .1 in place of .2; figures in the literature come from the toolkit.)
+_CROWD_LIMITS = (0.2, 0.8)
+# Share of its box that a person fills: what the toolkit takes for the area in place of the JSON's.
+_AREA_OF_BOX = 0.53
+
+
+def keypoint_metrics(
+    results: Sequence[dict[str, Any]],
+    ground_truth: str | Path | dict[str, Any],
+    sigmas: float | Sequence[float] | None = None,
+    style: Literal["coco", "crowdpose"] = "coco",
+    max_dets: int = 20,
+) -> dict[str, float]:
+    """AP and AR of keypoint results by object keypoint similarity (OKS).
+
+    results: COCO keypoint results, dicts of "image_id", "category_id", "keypoints" (x, y, score of
+        every type, in pixels, flat) and "score". An image without any counts as nothing found.
+    ground_truth: a COCO keypoint JSON or its content. Annotations with "iscrowd" or without a
+        labelled keypoint are ignored regions, as in pycocotools.
+    sigmas: OKS constants, one for every keypoint type or one for all; by default those of the
+        JSON's category ("sigmas"), else the published ones, see `Skeleton.from_coco`.
+    style: "coco" gives AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL with the annotated areas
+        (https://cocodataset.org/#keypoints-eval); "crowdpose" gives AP, AP50, AP75, AR, AR50, AR75,
+        AP_easy, AP_medium and AP_hard as the CrowdPose toolkit has them
+        (https://github.com/Jeff-sjtu/CrowdPose): area .53 times the box, images parted by their
+        "crowdIndex" at .2 and .8.
+    max_dets: best detections of an image that count.
+
+    Every figure is in [0, 1], or -1 where no annotation is of that kind. Raises UserError for JSON
+    that is no COCO keypoint set and for results that do not fit it.
+
+    >>> pin = {"id": 1, "name": "pin", "keypoints": ["top", "foot"]}
+    >>> truth = {"id": 1, "image_id": 7, "category_id": 1, "keypoints": [5, 5, 2, 5, 50, 2],
+    ...          "bbox": [0, 5, 10, 45], "area": 450}
+    >>> found = {"image_id": 7, "category_id": 1, "keypoints": [5, 5, 1, 5, 50, 1], "score": 0.9}
+    >>> scene = {"images": [{"id": 7}], "annotations": [truth], "categories": [pin]}
+    >>> round(keypoint_metrics([found], scene)["AP"], 6)
+    1.0
+    """
+    if style not in ("coco", "crowdpose"):
+        raise unknown_name("style of evaluation", style, ("coco", "crowdpose"))
+    truth = load_ground_truth(ground_truth)
+    category = truth["categories"][0]
+    scores = sigma_set(sigmas, category)
+    _check_results(results, truth, len(scores))
+    if style == "coco":
+        found = _figures(truth, results, scores, max_dets)
+        return {ours: found[theirs] for theirs, ours in _COCO.items()}
+    return _crowdpose(truth, results, scores, max_dets)
+
+
+def load_ground_truth(source: str | Path | dict[str, Any]) -> dict[str, Any]:
+    """COCO keypoint annotations with all that an evaluation reads.
+
+    What tools that write COCO often leave out is filled in: "iscrowd" 0, "num_keypoints" counted,
+    "bbox" round the labelled keypoints, "area" that of the box. The source is not changed.
+    """
+    where = "the ground truth" if isinstance(source, dict) else source
+    content = source if isinstance(source, dict) else read_json(source)
+    check_coco(content, where)
+    category = pick_category(content, where, None)
+    annotations = []
+    for annotation in content["annotations"]:
+        if annotation.get("category_id", category["id"]) != category["id"]:
+            continue
+        try:
+            kept = _completed(annotation, category)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{where}: annotation {annotation['id']} is no COCO keypoint annotation "
+                f"({type(error).__name__}: {error})"
+            ) from error
+        if kept is not None:
+            # Numbered anew: pycocotools and hotcoco take a match with number 0 for no match.
+            annotations.append({"id": len(annotations) + 1, **kept})
+    return {"images": content["images"], "annotations": annotations, "categories": [category]}
+
+
+def sigma_set(sigmas: float | Sequence[float] | None, category: dict[str, Any]) -> list[float]:
+    """OKS constants of every keypoint type of a category, as `keypoint_metrics` takes them."""
+    K = len(category["keypoints"])
+    if sigmas is None:
+        return list(Skeleton.from_coco(category).sigmas)
+    values = [float(sigmas)] * K if np.ndim(sigmas) == 0 else [float(s) for s in sigmas]
+    if len(values) != K or not all(0 < value < np.inf for value in values):
+        raise UserError(
+            f"{len(values)} sigmas {values} for {K} keypoint types: give one above 0 for each, "
+            "or one for all"
+        )
+    return values
+
+
+def _figures(
+    truth: dict[str, Any], results: Sequence[dict[str, Any]], sigmas: list[float], max_dets: int
+) -> dict[str, float]:
+    """hotcoco's figures under hotcoco's names."""
+    hotcoco = _hotcoco()
+    gt = hotcoco.COCO(truth)
+    evaluation = hotcoco.COCOeval(gt, gt.load_res(list(results)), "keypoints")
+    evaluation.params.kpt_oks_sigmas = sigmas
+    evaluation.params.max_dets = [max_dets]
+    with warnings.catch_warnings():
+        # It warns of sigmas and limits other than COCO's, which whoever gave them knows.
+        warnings.filterwarnings("ignore", message="hotcoco", category=UserWarning)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summary_lines()  # computes the figures; summarize() would print them as well
+    return {name: float(value) for name, value in evaluation.get_results().items()}
+
+
+def _crowdpose(
+    truth: dict[str, Any], results: Sequence[dict[str, Any]], sigmas: list[float], max_dets: int
+) -> dict[str, float]:
+    if any("crowdIndex" not in image for image in truth["images"]):
+        raise UserError(
+            'an image of the ground truth has no "crowdIndex", by which style "crowdpose" parts '
+            'images; use style "coco"'
+        )
+    boxed = []
+    for annotation in truth["annotations"]:
+        _, _, width, height = annotation["bbox"]
+        boxed.append({**annotation, "area": _AREA_OF_BOX * width * height})
+    truth = {**truth, "annotations": boxed}
+    whole = _figures(truth, results, sigmas, max_dets)
+    figures = {name: whole[name] for name in _CROWDPOSE}
+    places = np.digitize([image["crowdIndex"] for image in truth["images"]], _CROWD_LIMITS)
+    for number, name in enumerate(("AP_easy", "AP_medium", "AP_hard")):
+        ids = {image["id"] for image, place in zip(truth["images"], places) if place == number}
+        part = {
+            "images": [image for image in truth["images"] if image["id"] in ids],
+            "annotations": [a for a in truth["annotations"] if a["image_id"] in ids],
+            "categories": truth["categories"],
+        }
+        rows = [row for row in results if row["image_id"] in ids]
+        figures[name] = _figures(part, rows, sigmas, max_dets)["AP"]
+    return figures
+
+
+def _check_results(results: Sequence[dict[str, Any]], truth: dict[str, Any], K: int) -> None:
+    known = {image["id"] for image in truth["images"]}
+    category = truth["categories"][0]["id"]
+    if results and not any(row.get("category_id") == category for row in results):
+        raise UserError(
+            f"no result is of category {category}, the one of the ground truth that has keypoints; "
+            "are these results of another set?"
+        )
+    for number, row in enumerate(results):
+        try:
+            image, values, _ = row["image_id"], len(row["keypoints"]), row["score"]
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"result {number} is no COCO keypoint result: it needs image_id, category_id, "
+                f"keypoints and score ({type(error).__name__}: {error})"
+            ) from error
+        if image not in known:
+            raise UserError(
+                f"result {number} is of image {image!r}, which the ground truth does not have; "
+                "are these results of another set?"
+            )
+        if values != 3 * K:
+            raise UserError(
+                f"result {number} has {values} keypoint values, but {K} keypoint types need "
+                f"{3 * K}; is this a model of another skeleton?"
+            )
+
+
+def _completed(annotation: dict[str, Any], category: dict[str, Any]) -> dict[str, Any] | None:
+    """The fields that an evaluation reads; None where there is neither a keypoint nor a box."""
+    values = 3 * len(category["keypoints"])
+    keypoints = annotation.get("keypoints") or [0] * values
+    if len(keypoints) != values:
+        raise ValueError(f"{len(keypoints)} keypoint values in place of {values}")
+    labelled = [i for i in range(2, values, 3) if keypoints[i] > 0]
+    box = annotation.get("bbox")
+    if not box:
+        if not labelled:
+            return None
+        x, y = [keypoints[i - 2] for i in labelled], [keypoints[i - 1] for i in labelled]
+        box = [min(x), min(y), max(x) - min(x), max(y) - min(y)]
+    _, _, width, height = box
+    return {
+        "image_id": annotation["image_id"],
+        "category_id": category["id"],
+        "keypoints": keypoints,
+        "num_keypoints": annotation.get("num_keypoints", len(labelled)),
+        "bbox": box,
+        "area": annotation.get("area", width * height),
+        "iscrowd": annotation.get("iscrowd", 0),
+    }
+
+
+def _hotcoco() -> Any:
+    try:
+        import hotcoco
+    except ImportError as error:
+        raise UserError("evaluation needs hotcoco: pip install 'tagwise[eval]'") from error
+    return hotcoco

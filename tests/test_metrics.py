@@ -1,0 +1,282 @@
+"""Keypoint AP against pycocotools on random scenes, and what bad input says."""
+
+import contextlib
+import copy
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from tagwise.errors import UserError
+from tagwise.metrics import keypoint_metrics, load_ground_truth
+from tagwise.skeletons import COCO17
+
+NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+
+
+def reference(results, truth, sigmas, max_dets=20, image_ids=None):
+    """pycocotools' precision and recall, summarised for any max_dets; -1 where there is none."""
+    if not results:  # pycocotools cannot load an empty list
+        results = [result(truth["images"][0]["id"], np.zeros((len(sigmas), 3)), 0.0)]
+        nothing = True
+    else:
+        nothing = False
+    with contextlib.redirect_stdout(io.StringIO()):
+        gt = COCO()
+        gt.dataset = copy.deepcopy(truth)
+        gt.createIndex()
+        found = gt.loadRes(copy.deepcopy(results))
+        evaluation = COCOeval(gt, found, "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.array(sigmas)
+        evaluation.params.maxDets = [0 if nothing else max_dets]
+        if image_ids is not None:
+            evaluation.params.imgIds = list(image_ids)
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return summary(evaluation.eval["precision"], evaluation.eval["recall"])
+
+
+def summary(precision, recall):
+    def mean(values):
+        values = values[values > -1]
+        return values.mean() if values.size else -1.0
+
+    figures = {}
+    for name, values in (("AP", precision), ("AR", recall)):
+        values = np.moveaxis(values, -2, 0)  # area first: all, medium, large
+        figures |= {
+            name: mean(values[0]),
+            f"{name}50": mean(values[0][0]),
+            f"{name}75": mean(values[0][5]),
+            f"{name}M": mean(values[1]),
+            f"{name}L": mean(values[2]),
+        }
+    return figures
+
+
+def result(image_id, keypoints, score, box=None, category_id=1):
+    row = {"image_id": image_id, "category_id": category_id, "score": float(score)}
+    row["keypoints"] = np.asarray(keypoints, float).ravel().tolist()
+    return row if box is None else {**row, "bbox": box}
+
+
+def scene(seed, K=5, images=6, tie=True, boxes=False):
+    """Random ground truth and results: crowds, unlabelled instances, misses, doubles, ties."""
+    rng = np.random.default_rng(seed)
+    truth = {"images": [], "annotations": [], "categories": []}
+    truth["categories"] = [{"id": 1, "name": "it", "keypoints": [f"k{k}" for k in range(K)]}]
+    results = []
+    for image_id in rng.permutation(images * 3)[:images].tolist():
+        truth["images"].append(
+            {"id": image_id, "width": 400, "height": 300, "crowdIndex": float(rng.uniform())}
+        )
+        for _ in range(rng.integers(0, 5)):
+            size = rng.uniform(20, 200)
+            xy = rng.uniform(0, 200, 2) + rng.uniform(0, size, (K, 2))
+            seen = rng.choice([0, 1, 2], K, p=[0.2, 0.2, 0.6]) * (rng.uniform() > 0.1)
+            low, high = xy.min(0), xy.max(0)
+            truth["annotations"].append(
+                {
+                    "id": len(truth["annotations"]) + 1,
+                    "image_id": image_id,
+                    "category_id": 1,
+                    "keypoints": np.c_[xy * (seen > 0)[:, None], seen].ravel().tolist(),
+                    "num_keypoints": int((seen > 0).sum()),
+                    "bbox": [*low.tolist(), *(high - low).tolist()],
+                    "area": float(np.prod(high - low) * rng.uniform(0.3, 1)),
+                    "iscrowd": int(rng.uniform() < 0.1),
+                }
+            )
+            for _ in range(rng.integers(0, 3)):
+                moved = xy + rng.normal(0, size * rng.choice([0.01, 0.05, 0.2]), (K, 2))
+                score = rng.integers(0, 4) / 4 if tie else rng.uniform()
+                box = rng.uniform(10, 200, 4).tolist() if boxes else None
+                results.append(result(image_id, np.c_[moved, np.ones(K)], score, box))
+    return truth, results
+
+
+def assert_same(ours, theirs):
+    assert set(ours) == set(theirs)
+    for name, value in theirs.items():
+        assert ours[name] == pytest.approx(value, abs=1e-6), name
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    K=st.sampled_from([1, 3, 14, 17, 21]),
+    max_dets=st.sampled_from([1, 3, 20, 30]),
+    tie=st.booleans(),
+    boxes=st.booleans(),
+)
+def test_equals_pycocotools(seed, K, max_dets, tie, boxes):
+    truth, results = scene(seed, K, tie=tie, boxes=boxes)
+    sigmas = np.random.default_rng(seed).uniform(0.02, 0.4, K).tolist()
+    ours = keypoint_metrics(results, truth, sigmas, max_dets=max_dets)
+    assert_same(ours, reference(results, truth, sigmas, max_dets))
+
+
+def test_scenes_are_worth_comparing():
+    """The comparison above would say nothing of scenes that are all right or all wrong."""
+    figures = [keypoint_metrics(*reversed(scene(seed)), 0.1) for seed in range(20)]
+    spread = [f["AP"] for f in figures]
+    assert 0.05 < np.mean(spread) < 0.95
+    assert any(f["APL"] == -1 for f in figures) or any(f["APM"] == -1 for f in figures)
+
+
+def test_one_sigma_is_for_every_keypoint_type():
+    truth, results = scene(3)
+    assert_same(keypoint_metrics(results, truth, 0.4), reference(results, truth, [0.4] * 5))
+
+
+def test_sigmas_come_from_the_category():
+    truth, results = scene(4)
+    truth["categories"][0]["sigmas"] = sigmas = [0.1, 0.2, 0.3, 0.05, 0.07]
+    assert_same(keypoint_metrics(results, truth), reference(results, truth, sigmas))
+
+
+def test_published_sigmas_of_coco_by_its_names():
+    truth, results = scene(5, K=17)
+    truth["categories"][0]["keypoints"] = list(COCO17.keypoints)
+    assert_same(keypoint_metrics(results, truth), reference(results, truth, COCO17.sigmas))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_crowdpose_is_ap_of_three_parts(seed):
+    """The toolkit's protocol, written out: area from the box, three parts by crowdIndex."""
+    truth, results = scene(seed, K=14, images=12)
+    sigmas = [0.08] * 14
+    boxed = copy.deepcopy(truth)
+    for annotation in boxed["annotations"]:
+        annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3] * 0.53
+    whole = reference(results, boxed, sigmas)
+    expected = {name: whole[name] for name in ("AP", "AP50", "AP75", "AR", "AR50", "AR75")}
+    for name, low, high in (("easy", -1, 0.2), ("medium", 0.2, 0.8), ("hard", 0.8, 2)):
+        ids = [image["id"] for image in truth["images"] if low <= image["crowdIndex"] < high]
+        part = reference(results, boxed, sigmas, image_ids=ids) if ids else {"AP": -1}
+        expected[f"AP_{name}"] = part["AP"]
+    assert_same(keypoint_metrics(results, truth, sigmas, style="crowdpose"), expected)
+
+
+def test_nothing_found_is_zero():
+    truth, _ = scene(1)
+    figures = keypoint_metrics([], truth, 0.1)
+    assert_same(figures, reference([], truth, [0.1] * 5))
+    assert figures["AP"] == figures["AR"] == 0
+
+
+def test_nothing_labelled_has_no_figure():
+    truth, _ = scene(1)
+    truth["annotations"] = []
+    assert set(keypoint_metrics([], truth, 0.1).values()) == {-1.0}
+
+
+def test_reads_a_file_and_fills_in_what_tools_leave_out(tmp_path):
+    truth, results = scene(2)
+    truth["annotations"] = [a for a in truth["annotations"] if not a["iscrowd"]]
+    for annotation in truth["annotations"]:
+        annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
+    sparse = copy.deepcopy(truth)
+    for annotation in sparse["annotations"]:
+        for key in ("area", "iscrowd", "num_keypoints"):
+            del annotation[key]
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(sparse))
+    ours = keypoint_metrics(results, path, 0.1)
+    assert_same(ours, keypoint_metrics(results, truth, 0.1))
+    assert_same(ours, reference(results, truth, [0.1] * 5))
+
+
+def test_a_missing_box_is_that_of_the_labelled_keypoints():
+    annotation = {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 1,
+        "keypoints": [3, 4, 2, 9, 9, 0, 5, 8, 1],
+    }
+    category = {"id": 1, "name": "it", "keypoints": ["a", "b", "c"]}
+    truth = {"images": [{"id": 1}], "annotations": [annotation], "categories": [category]}
+    filled = load_ground_truth(truth)["annotations"][0]
+    assert filled["bbox"] == [3, 4, 2, 4]
+    assert filled["area"] == 8
+    assert filled["num_keypoints"] == 2
+    assert "bbox" not in annotation
+
+
+def test_an_annotation_numbered_0_is_like_any_other():
+    truth, results = scene(9)
+    expected = keypoint_metrics(results, truth, 0.1)
+    truth["annotations"][0]["id"] = 0
+    assert_same(keypoint_metrics(results, truth, 0.1), expected)
+
+
+def test_inputs_are_not_changed():
+    truth, results = scene(6)
+    before = copy.deepcopy((truth, results))
+    keypoint_metrics(results, truth, 0.1)
+    assert (truth, results) == before
+
+
+def test_only_keypoint_categories_count():
+    truth, results = scene(7)
+    expected = keypoint_metrics(results, truth, 0.1)
+    truth["categories"].insert(0, {"id": 9, "name": "ball"})
+    truth["annotations"].append(
+        {"id": 999, "image_id": truth["images"][0]["id"], "category_id": 9, "bbox": [0, 0, 9, 9]}
+    )
+    assert_same(keypoint_metrics(results, truth, 0.1), expected)
+
+
+def broken(change):
+    truth, results = scene(8)
+    change(truth, results)
+    return truth, results
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t, r: t.pop("images"), "no list of images"),
+        (lambda t, r: t["annotations"][0].update(keypoints=[1, 2]), "annotation 1 .*2 keypoint"),
+        (lambda t, r: [row.update(category_id=5) for row in r], "of category 1"),
+        (lambda t, r: t["categories"][0].pop("keypoints"), '"keypoints"'),
+        (lambda t, r: t["annotations"][0].pop("image_id"), "image_id"),
+        (lambda t, r: r[0].pop("score"), "result 0 .*score"),
+        (lambda t, r: r[0].update(image_id=10**6), "image 1000000"),
+        (lambda t, r: r[0].update(keypoints=[1, 2, 3]), "3 keypoint values, but 5"),
+    ],
+)
+def test_bad_input_is_named(change, says):
+    truth, results = broken(change)
+    with pytest.raises(UserError, match=says):
+        keypoint_metrics(results, truth, 0.1)
+
+
+def test_bad_arguments_are_named(tmp_path):
+    truth, results = scene(8)
+    with pytest.raises(UserError, match="3 sigmas"):
+        keypoint_metrics(results, truth, [0.1] * 3)
+    with pytest.raises(UserError, match="above 0"):
+        keypoint_metrics(results, truth, 0.0)
+    with pytest.raises(UserError, match="did you mean 'coco'"):
+        keypoint_metrics(results, truth, 0.1, style="cocco")
+    with pytest.raises(UserError, match="no such file"):
+        keypoint_metrics(results, tmp_path / "none.json", 0.1)
+    (tmp_path / "no.json").write_text("{")
+    with pytest.raises(UserError, match="no JSON"):
+        keypoint_metrics(results, tmp_path / "no.json", 0.1)
+    for image in truth["images"]:
+        image.pop("crowdIndex")
+    with pytest.raises(UserError, match="crowdIndex"):
+        keypoint_metrics(results, truth, 0.1, style="crowdpose")
+
+
+def test_missing_hotcoco_names_the_extra(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "hotcoco", None)
+    with pytest.raises(UserError, match=r"tagwise\[eval\]"):
+        keypoint_metrics([], scene(1)[0], 0.1)
