@@ -152,14 +152,17 @@ def test_no_image_at_all(tmp_path):
         evaluate(DotNet(), labels, tmp_path / "elsewhere", quiet=True, device="cpu")
 
 
-def test_limit(tmp_path):
-    labels, content = make_set(tmp_path)
-    report = evaluate(DotNet(), labels, tmp_path, limit=1, quiet=True, device="cpu")
-    first = content["images"][0]["id"]
+def test_only_some_images(tmp_path):
+    labels, content = make_set(tmp_path, images=5)
+    options = {"first": 1, "every": 2, "limit": 1, "quiet": True, "device": "cpu"}
+    report = evaluate(DotNet(), labels, tmp_path, **options)
+    chosen = content["images"][1]["id"]
     assert report["images"] == 1
-    assert report["instances"] == sum(a["image_id"] == first for a in content["annotations"])
-    with pytest.raises(UserError, match="limit is 0"):
-        evaluate(DotNet(), labels, tmp_path, limit=0, quiet=True, device="cpu")
+    assert report["instances"] == sum(a["image_id"] == chosen for a in content["annotations"])
+    assert report["metrics"]["AR"] == pytest.approx(1)
+    for wrong in ({"limit": 0}, {"every": 0}, {"first": -1}, {"first": 5}):
+        with pytest.raises(UserError, match="first"):
+            evaluate(DotNet(), labels, tmp_path, **{**options, **wrong})
 
 
 def test_files_hold_what_is_returned(tmp_path, capsys):

@@ -176,6 +176,16 @@ def test_nothing_labelled_has_no_figure():
     assert set(keypoint_metrics([], truth, 0.1).values()) == {-1.0}
 
 
+def test_images_that_do_not_count():
+    truth, results = scene(10, images=9)
+    ids = [image["id"] for image in truth["images"]][::2]
+    rows = [row for row in results if row["image_id"] in ids]
+    ours = keypoint_metrics(rows, truth, 0.1, image_ids=ids)
+    assert_same(ours, reference(results, truth, [0.1] * 5, image_ids=ids))
+    with pytest.raises(UserError, match="another set"):
+        keypoint_metrics(results, truth, 0.1, image_ids=ids)
+
+
 def test_reads_a_file_and_fills_in_what_tools_leave_out(tmp_path):
     truth, results = scene(2)
     truth["annotations"] = [a for a in truth["annotations"] if not a["iscrowd"]]

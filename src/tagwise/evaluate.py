@@ -6,7 +6,6 @@ import json
 import platform
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from tagwise import diagnose
 from tagwise.data.coco import match_types
 from tagwise.data.images import read_image
 from tagwise.errors import UserError, unknown_name
-from tagwise.metrics import keypoint_metrics, load_ground_truth
+from tagwise.metrics import keypoint_metrics, load_ground_truth, part_of
 from tagwise.models.zoo import write_whole
 from tagwise.predict import Outcome, Predictor
 from tagwise.results import Poses
@@ -45,6 +44,8 @@ def evaluate(
     threshold: float = 0.0,
     batch_size: int | None = None,
     precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    first: int = 0,
+    every: int = 1,
     limit: int | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -60,7 +61,8 @@ def evaluate(
     oracle: what half of the model limits it? "grouping" has the found keypoints grouped by the
         truth, "keypoints" gives the true keypoints the model's tags; see `tagwise.diagnose`.
     device, size, flip, scales, threshold, batch_size, precision: see `Predictor`.
-    limit: the first so many images only. quiet: print nothing.
+    first, every, limit: images number first, first + every, ... only, at most `limit` of them.
+    quiet: print nothing.
 
     An image that cannot be read is named, and counts as one in which nothing was found.
 
@@ -74,7 +76,7 @@ def evaluate(
         raise unknown_name("oracle", oracle, diagnose.ORACLES)
     options = {"size": size, "flip": flip, "scales": tuple(scales), "threshold": threshold}
     options |= {"batch_size": batch_size, "precision": precision}
-    truth = _first(load_ground_truth(annotations), limit)
+    truth = _chosen(load_ground_truth(annotations), first, every, limit)
     predictor = Predictor(weights, device=device, **options)
     columns = _columns(predictor, truth, Path(annotations))
     if oracle:
@@ -98,6 +100,8 @@ def evaluate(
             "style": style,
             "max_dets": max_dets,
             "oracle": oracle,
+            "first": first,
+            "every": every,
             "limit": limit,
             "device": str(predictor.device),
             **options,
@@ -184,15 +188,16 @@ def _collect(
     return rows, failed
 
 
-def _first(truth: dict[str, Any], limit: int | None) -> dict[str, Any]:
-    if limit is None:
-        return truth
-    if limit < 1:
-        raise UserError(f"limit is {limit}; use 1 or more images")
-    images = list(islice(truth["images"], limit))
-    kept = {image["id"] for image in images}
-    labels = [a for a in truth["annotations"] if a["image_id"] in kept]
-    return {**truth, "images": images, "annotations": labels}
+def _chosen(truth: dict[str, Any], first: int, every: int, limit: int | None) -> dict[str, Any]:
+    """The images number first, first + every, and so on, at most `limit` of them."""
+    if first < 0 or every < 1 or (limit is not None and limit < 1):
+        raise UserError(
+            f"first {first}, every {every}, limit {limit} choose no images; use 0, 1, 1 or more"
+        )
+    ids = [image["id"] for image in truth["images"]][first::every][:limit]
+    if not ids:
+        raise UserError(f"no image is left: the set has {len(truth['images'])}, first is {first}")
+    return part_of(truth, ids)
 
 
 def _columns(predictor: Predictor, truth: dict[str, Any], where: Path) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ def keypoint_metrics(
     sigmas: float | Sequence[float] | None = None,
     style: Literal["coco", "crowdpose"] = "coco",
     max_dets: int = 20,
+    image_ids: Iterable[Any] | None = None,
 ) -> dict[str, float]:
     """AP and AR of keypoint results by object keypoint similarity (OKS).
 
@@ -45,8 +46,9 @@ def keypoint_metrics(
         (https://github.com/Jeff-sjtu/CrowdPose): area .53 times the box, images parted by their
         "crowdIndex" at .2 and .8.
     max_dets: best detections of an image that count.
+    image_ids: the images of the ground truth that count; None is all.
 
-    Every figure is in [0, 1], or -1 where no annotation is of that kind. Raises UserError for JSON
+    Figures are in [0, 1], or -1 where no annotation is of that kind. Raises UserError for JSON
     that is no COCO keypoint set and for results that do not fit it.
 
     >>> pin = {"id": 1, "name": "pin", "keypoints": ["top", "foot"]}
@@ -60,6 +62,8 @@ def keypoint_metrics(
     if style not in ("coco", "crowdpose"):
         raise unknown_name("style of evaluation", style, ("coco", "crowdpose"))
     truth = load_ground_truth(ground_truth)
+    if image_ids is not None:
+        truth = part_of(truth, image_ids)
     category = truth["categories"][0]
     scores = sigma_set(sigmas, category)
     _check_results(results, truth, len(scores))
@@ -94,6 +98,16 @@ def load_ground_truth(source: str | Path | dict[str, Any]) -> dict[str, Any]:
             # Numbered anew: pycocotools and hotcoco take a match with number 0 for no match.
             annotations.append({"id": len(annotations) + 1, **kept})
     return {"images": content["images"], "annotations": annotations, "categories": [category]}
+
+
+def part_of(truth: dict[str, Any], image_ids: Iterable[Any]) -> dict[str, Any]:
+    """The images of these ids, with their annotations."""
+    ids = set(image_ids)
+    return {
+        "images": [image for image in truth["images"] if image["id"] in ids],
+        "annotations": [a for a in truth["annotations"] if a["image_id"] in ids],
+        "categories": truth["categories"],
+    }
 
 
 def sigma_set(sigmas: float | Sequence[float] | None, category: dict[str, Any]) -> list[float]:
@@ -146,11 +160,7 @@ def _crowdpose(
     places = np.digitize([image["crowdIndex"] for image in truth["images"]], _CROWD_LIMITS)
     for number, name in enumerate(("AP_easy", "AP_medium", "AP_hard")):
         ids = {image["id"] for image, place in zip(truth["images"], places) if place == number}
-        part = {
-            "images": [image for image in truth["images"] if image["id"] in ids],
-            "annotations": [a for a in truth["annotations"] if a["image_id"] in ids],
-            "categories": truth["categories"],
-        }
+        part = part_of(truth, ids)
         rows = [row for row in results if row["image_id"] in ids]
         figures[name] = _figures(part, rows, sigmas, max_dets)["AP"]
     return figures
