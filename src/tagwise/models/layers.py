@@ -63,7 +63,14 @@ class ConvNorm(nn.Module):
         if stride > 1 and kernel > 1:
             rows, columns = (same_padding(size, kernel, stride) for size in x.shape[-2:])
             x = F.pad(x, (*columns, *rows))
-        return self.activation(self.norm(self.conv(x)))
+        convolve = _depthwise_in_float32 if self._slow_in_bfloat16(x) else nn.Module.__call__
+        return self.activation(self.norm(convolve(self.conv, x)))
+
+    def _slow_in_bfloat16(self, x: Tensor) -> bool:
+        """Whether this is a depthwise convolution about to be trained on a CPU in bfloat16."""
+        depthwise = self.conv.groups > 1 and self.conv.weight.requires_grad
+        on_cpu = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        return depthwise and on_cpu and torch.is_grad_enabled()
 
     @torch.no_grad()
     def fuse(self) -> None:
@@ -78,6 +85,12 @@ class ConvNorm(nn.Module):
         self.conv.weight = nn.Parameter(self.conv.weight * scale[:, None, None, None])
         self.conv.bias = nn.Parameter(bias)
         self.norm = nn.Identity()
+
+
+def _depthwise_in_float32(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """The convolution in float32: its backward pass is 2 to 4 times as fast as in bfloat16."""
+    with torch.autocast("cpu", enabled=False):
+        return conv(x.float()).to(torch.get_autocast_dtype("cpu"))
 
 
 class SeparableConv(nn.Sequential):

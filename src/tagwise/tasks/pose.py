@@ -1,0 +1,256 @@
+"""Multi-instance pose: all keypoints of all instances at once, told apart by their tags.
+
+Newell, Huang, Deng: Associative Embedding, NIPS 2017, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tagwise import losses
+from tagwise.errors import unknown_name
+from tagwise.grouping import GroupingSettings, decode_keypoints
+from tagwise.peaks import cell_to_pixel, pixel_to_cell
+from tagwise.results import Poses
+from tagwise.skeletons import Skeleton
+from tagwise.tasks.base import Head
+
+if TYPE_CHECKING:
+    from tagwise.data.coco import CocoKeypoints
+    from tagwise.data.sample import Sample
+
+# A heatmap logit of -4 is a probability of .018: about the share of cells that hold a keypoint.
+_PRIOR_LOGIT = -4.0
+
+
+@dataclass(frozen=True)
+class PoseTask:
+    """Keypoints of all instances, split into instances by tag.
+
+    skeleton: keypoint types, their edges, mirror pairs and OKS sigmas.
+    tag_dim: D, components of a tag.
+    position: see `Head.position`.
+    sigma: standard deviation of a target Gaussian, in cells.
+    offsets: whether the network also predicts where in its cell a keypoint lies.
+    heatmap_loss: "mse" on raw outputs, "mse_sigmoid" and "focal" on their sigmoid.
+    foreground: weight 1 + foreground * target of the MSE; plain MSE stalls at all background.
+    reach: tags and offsets are learned in the (2 reach + 1)² cells round a keypoint, because a
+        predicted peak may lie a cell off.
+    weights: of the loss terms.
+    grouping: how peaks become groups.
+    """
+
+    skeleton: Skeleton
+    tag_dim: int = 1
+    position: float | None = None
+    sigma: float = 1.5
+    offsets: bool = False
+    heatmap_loss: Literal["mse", "mse_sigmoid", "focal"] = "mse"
+    foreground: float = 5.0
+    reach: int = 1
+    push: Literal["exp", "hinge"] = "exp"
+    weights: dict[str, float] = field(
+        default_factory=lambda: {"heatmaps": 1.0, "pull": 0.05, "push": 0.05, "offsets": 0.2}
+    )
+    grouping: GroupingSettings = field(default_factory=GroupingSettings)
+
+    name = "pose"
+
+    def __post_init__(self) -> None:
+        known = {"heatmaps", "pull", "push", "offsets"}
+        for key in self.weights:
+            if key not in known:
+                raise unknown_name("loss term", key, known)
+
+    @classmethod
+    def from_options(cls, **options: Any) -> PoseTask:
+        """The inverse of `options`; keys that are left out keep their defaults."""
+        known = {f.name for f in fields(cls)}
+        for key in options:
+            if key not in known:
+                raise unknown_name("option of the pose task", key, known)
+        values = dict(options)
+        values["skeleton"] = Skeleton.from_dict(values["skeleton"])
+        if "grouping" in values:
+            values["grouping"] = GroupingSettings(**values["grouping"])
+        if "weights" in values:
+            default = cls(skeleton=values["skeleton"]).weights
+            values["weights"] = {**default, **values["weights"]}
+        return cls(**values)
+
+    def options(self) -> dict[str, Any]:
+        """Plain values, fit for JSON, that make this task again."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["skeleton"] = self.skeleton.to_dict()
+        values["grouping"] = asdict(self.grouping)
+        return values
+
+    def heads(self) -> dict[str, Head]:
+        """K heatmaps, K·D tag maps (keypoint-major) and, if asked for, 2·K offset maps (x, y)."""
+        count = len(self.skeleton.keypoints)
+        bias = 0.0 if self.heatmap_loss == "mse" else _PRIOR_LOGIT
+        maps = {
+            "heatmaps": Head(count, "heatmap", bias=bias),
+            "tags": Head(count * self.tag_dim, "tag", position=self.position),
+        }
+        if self.offsets:
+            maps["offsets"] = Head(count * 2, "offset")
+        return maps
+
+    # ------------------------------------------------------------------ targets
+
+    def encode(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
+        """Targets of one sample on the grid of cells.
+
+        heatmaps (K, h, w) float32 in [0, 1]; mask (K, h, w) bool, where the heatmap loss counts;
+        points (P, 3) int64, keypoint type, y, x of each cell where tag and offset are learned;
+        group (P,) int64, index of the instance; weight (P,) float32; offset (P, 2) float32, x, y
+        from the cell's centre to the keypoint, in cells.
+        """
+        height, width = (side // stride for side in sample.image.shape[:2])
+        count = len(self.skeleton.keypoints)
+        cells = pixel_to_cell(sample.keypoints[..., :2], stride)
+        instance, kind = np.nonzero(sample.keypoints[..., 2] > 0)
+        centres = cells[instance, kind]
+        heatmaps = np.zeros((count, height, width), np.float32)
+        # The focal loss counts cells of exactly 1 as hits, so there the centre is a whole cell.
+        drawn = np.rint(centres) if self.heatmap_loss == "focal" else centres
+        for k, (x, y) in zip(kind, drawn, strict=True):
+            _draw_gaussian(heatmaps[k], x, y, self.sigma)
+        mask = (
+            _learned_cells(sample, stride, (height, width))[None] & sample.labelled[:, None, None]
+        )
+        mask |= heatmaps > 0.1  # a labelled keypoint counts even where a crowd overlaps it
+        return {
+            "heatmaps": heatmaps,
+            "mask": mask,
+            **self._points(centres, instance, kind, (height, width)),
+        }
+
+    def _points(
+        self, centres: np.ndarray, instance: np.ndarray, kind: np.ndarray, size: tuple[int, int]
+    ) -> dict[str, np.ndarray]:
+        """The cells round each keypoint, weighted like the target Gaussian at their distance."""
+        height, width = size
+        steps = np.arange(-self.reach, self.reach + 1)
+        around = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+        xy = np.rint(centres).astype(np.int64)[:, None] + around  # (points, cells around, 2)
+        offset = centres[:, None] - xy
+        weight = np.exp(-np.square(offset).sum(-1) / (2 * max(self.reach, 0.5) ** 2))
+        inside = ((xy >= 0) & (xy < (width, height))).all(-1)
+        spread = np.broadcast_to
+        points = np.stack([spread(kind[:, None], inside.shape), xy[..., 1], xy[..., 0]], -1)
+        return {
+            "points": points[inside].astype(np.int64),
+            "group": spread(instance[:, None], inside.shape)[inside].astype(np.int64),
+            "weight": weight[inside].astype(np.float32),
+            "offset": offset[inside].astype(np.float32),
+        }
+
+    def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
+        """A batch: maps stacked, points of all images one after the other with their image (P,)."""
+        batch = {
+            k: torch.from_numpy(np.stack([t[k] for t in targets])) for k in ("heatmaps", "mask")
+        }
+        for key in ("points", "group", "weight", "offset"):
+            batch[key] = torch.from_numpy(np.concatenate([t[key] for t in targets]))
+        lengths = [len(t["points"]) for t in targets]
+        batch["image"] = torch.from_numpy(np.repeat(np.arange(len(targets)), lengths))
+        return batch
+
+    # ------------------------------------------------------------------ loss
+
+    def loss(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Terms "heatmaps", "pull", "push", "offsets" (unweighted scalars) and their "total"."""
+        terms = {"heatmaps": self._heatmap_loss(outputs["heatmaps"], targets)}
+        tags = self._gather(outputs["tags"], targets)
+        tag_loss = losses.pull_push(
+            tags, targets["group"], targets["image"], weight=targets["weight"], push=self.push
+        )
+        terms["pull"], terms["push"] = tag_loss.pull, tag_loss.push
+        if self.offsets:
+            found = self._gather(outputs["offsets"], targets)
+            terms["offsets"] = losses.offset_l1(found, targets["offset"], targets["weight"])
+        total = sum(self.weights[name] * term for name, term in terms.items())
+        return {**terms, "total": total}
+
+    def _heatmap_loss(self, raw: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        """Summed and divided by the mass of the targets: its size hangs on no image size."""
+        target, mask = targets["heatmaps"], targets["mask"]
+        if self.heatmap_loss == "focal":
+            return losses.focal(raw, target, mask)
+        found = raw.sigmoid() if self.heatmap_loss == "mse_sigmoid" else raw
+        error = losses.heatmap_mse(
+            found, target, mask, foreground=self.foreground, normalise="sum", images="sum"
+        )
+        return error / (target * mask).sum().clamp(min=1)
+
+    def _gather(self, maps: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        """(B, K·D, h, w) maps at the batch's points -> (P, D) float32."""
+        batch, _, height, width = maps.shape
+        per_type = maps.float().view(batch, len(self.skeleton.keypoints), -1, height, width)
+        kind, y, x = targets["points"].unbind(1)
+        return per_type[targets["image"], kind, :, y, x]
+
+    # ------------------------------------------------------------------ results
+
+    def heatmap_values(self, raw: Tensor) -> Tensor:
+        """What the network says of the heatmaps, as scores in [0, 1], float32."""
+        return raw.float().clamp(0, 1) if self.heatmap_loss == "mse" else raw.float().sigmoid()
+
+    def heatmap_raw(self, values: Tensor) -> Tensor:
+        """The inverse of `heatmap_values`: what a network would have given for these scores."""
+        return values if self.heatmap_loss == "mse" else torch.logit(values, eps=1e-6)
+
+    def decode(self, outputs: dict[str, Tensor], stride: int) -> list[Poses]:
+        """Poses of each image of a batch, best first, in pixels of the network's input."""
+        found = decode_keypoints(
+            self.heatmap_values(outputs["heatmaps"]),
+            outputs["tags"].float(),
+            self.grouping,
+            order=self.skeleton.order,
+            offsets=outputs["offsets"].float() if self.offsets else None,
+        )
+        return [self._poses(groups, stride) for groups in found]
+
+    def _poses(self, groups: Any, stride: int) -> Poses:
+        keypoints = groups.keypoints.copy()
+        keypoints[..., :2] = cell_to_pixel(keypoints[..., :2], stride)
+        return Poses(keypoints, groups.scores, groups.tags, self.skeleton)
+
+    def metric(self, results: list[Poses], dataset: CocoKeypoints) -> dict[str, float]:
+        """COCO keypoint AP and AR of one Poses an image of the dataset, in image pixels."""
+        from tagwise.metrics import keypoint_metrics
+
+        rows = []
+        for image_id, poses in zip(dataset.ids, results, strict=True):
+            rows += poses.to_coco(image_id, dataset.category_id)
+        return keypoint_metrics(
+            rows, dataset.annotations, self.skeleton.sigmas, image_ids=dataset.ids
+        )
+
+
+def _draw_gaussian(heatmap: np.ndarray, x: float, y: float, sigma: float) -> None:
+    """Raise `heatmap` (h, w), in place, to a Gaussian with its exact, sub-cell centre at x, y."""
+    height, width = heatmap.shape
+    reach = 3 * sigma
+    x0, x1 = max(0, int(np.ceil(x - reach))), min(width, int(np.floor(x + reach)) + 1)
+    y0, y1 = max(0, int(np.ceil(y - reach))), min(height, int(np.floor(y + reach)) + 1)
+    if x0 >= x1 or y0 >= y1:
+        return
+    across = np.exp(-np.square(np.arange(x0, x1) - x) / (2 * sigma**2))
+    down = np.exp(-np.square(np.arange(y0, y1) - y) / (2 * sigma**2))
+    window = heatmap[y0:y1, x0:x1]
+    np.maximum(window, down[:, None] * across, out=window)
+
+
+def _learned_cells(sample: Sample, stride: int, size: tuple[int, int]) -> np.ndarray:
+    """(h, w) bool, cells of which less than half lies in an ignored region."""
+    height, width = size
+    ignored = sample.ignore[: height * stride, : width * stride]
+    return ignored.reshape(height, stride, width, stride).mean((1, 3)) < 0.5

@@ -1,0 +1,285 @@
+"""Training: one loop for every task, from a recipe to a model file.
+
+Sample number n is a function of (seed, n) alone, and the learning rate one of the step, so that a
+run that was killed goes on from its last checkpoint exactly as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from tagwise.checkpoint import Checkpoint
+from tagwise.config import DataConfig, OptimConfig, Recipe, SetConfig, load_recipe
+from tagwise.data.coco import CocoKeypoints
+from tagwise.data.report import summary
+from tagwise.data.training_set import TrainingSet
+from tagwise.errors import UserError
+from tagwise.models.network import parameter_groups
+from tagwise.models.zoo import create_model, save_model
+from tagwise.predict import Predictor
+from tagwise.skeletons import Skeleton
+from tagwise.tasks import Task, create_task
+from tagwise.training_log import TrainingLog, due
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Train what the recipe describes and return the folder of the run.
+
+    The folder holds recipe.yaml (resolved), log.jsonl, last.pt (all that resuming needs),
+    best.safetensors (by validation) and last.safetensors, both of the averaged weights.
+
+    recipe: a YAML file or a Recipe.
+    out: folder of the run; by default runs/ and the recipe's name.
+    resume: go on from last.pt where there is one.
+    overrides: single values, such as "optim.steps=100".
+    Raises UserError for bad recipes, missing data, and a loss that is not finite.
+    """
+    name = "training" if isinstance(recipe, Recipe) else Path(recipe).stem
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, overrides)
+    folder = Path(out) if out is not None else Path("runs") / name
+    if (folder / "last.pt").exists() and not resume:
+        raise UserError(f"{folder} holds a run already; add --resume, or name another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    _keep_freed_memory()
+    accelerator = _accelerator(recipe)
+    torch.manual_seed(recipe.run.seed)
+    datasets, val = _datasets(recipe)
+    model = _model(recipe, datasets[0].skeleton)
+    average = AveragedModel(model, multi_avg_fn=_moving_average(recipe.optim.ema), use_buffers=True)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(
+            model, recipe.optim.lr, recipe.optim.backbone_scale, recipe.optim.weight_decay
+        )
+    )
+    scale = [group["lr"] / recipe.optim.lr for group in optimizer.param_groups]
+    state = Checkpoint(folder, model, average, optimizer)
+    start = state.load() if resume else 0
+    loader = _loader(recipe, datasets, model, accelerator.num_processes, start)
+    wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    average.to(accelerator.device)
+    log = TrainingLog(folder, recipe, start, quiet=not accelerator.is_main_process)
+
+    wrapped.train()
+    batches = iter(loader)
+    for step in range(start, recipe.optim.steps):
+        for group, factor in zip(optimizer.param_groups, scale, strict=True):
+            group["lr"] = factor * learning_rate(recipe.optim, step)
+        with log.waiting():
+            images, targets = next(batches)
+        with accelerator.autocast():
+            outputs = wrapped(_network_input(images))
+        terms = model.task.loss(outputs, targets)
+        log.check(terms["total"], step)
+        optimizer.zero_grad(set_to_none=True)
+        accelerator.backward(terms["total"])
+        norm = accelerator.clip_grad_norm_(wrapped.parameters(), recipe.optim.clip)
+        optimizer.step()
+        average.update_parameters(model)
+        log.step(step + 1, terms, norm, learning_rate(recipe.optim, step))
+
+        if not accelerator.is_main_process:
+            continue
+        done = step + 1 == recipe.optim.steps
+        if val and (done or due(step + 1, recipe.run.validate_every)):
+            figures = validate(average.module, val, recipe)
+            log.validation(step + 1, figures)
+            if state.is_best(figures[recipe.run.best]):
+                save_model(average.module, folder / "best.safetensors")
+        if done or due(step + 1, recipe.run.save_every):
+            state.save(step + 1)
+    if accelerator.is_main_process:
+        save_model(average.module, folder / "last.safetensors")
+    log.close()
+    return folder
+
+
+def learning_rate(optim: OptimConfig, step: int) -> float:
+    """Linear warm-up over the first share of the steps, then a cosine down to `final_lr` of `lr`.
+
+    >>> optim = OptimConfig(steps=100, lr=1.0, warmup=0.1, final_lr=0.0)
+    >>> [round(learning_rate(optim, step), 3) for step in (0, 9, 55, 100)]
+    [0.1, 1.0, 0.5, 0.0]
+    """
+    warm = max(1, round(optim.warmup * optim.steps))
+    if step < warm:
+        return optim.lr * (step + 1) / warm
+    share = (step - warm) / max(1, optim.steps - warm)
+    cosine = (1 + math.cos(math.pi * min(1.0, share))) / 2
+    return optim.lr * (optim.final_lr + (1 - optim.final_lr) * cosine)
+
+
+def validate(model: nn.Module, dataset: CocoKeypoints, recipe: Recipe) -> dict[str, float]:
+    """The task's figures of a model on a dataset, one scale, no flip."""
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    size = recipe.data.val_size or recipe.data.input_size
+    predictor = Predictor(model, device=device, size=size)
+    files = [dataset.path(i) for i in range(len(dataset))]
+    results = list(predictor.stream(tqdm(files, desc="validating", leave=False, disable=None)))
+    model.train(training)
+    return model.task.metric(results, dataset)
+
+
+# ---------------------------------------------------------------------- what a run is made of
+
+
+def _datasets(recipe: Recipe) -> tuple[list[CocoKeypoints], CocoKeypoints | None]:
+    """The training sets, all in the skeleton of the first, and the validation set."""
+    data = recipe.data
+    first = data.train[0]
+    skeleton = _dataset(data, first).skeleton
+    if recipe.sigmas is not None:
+        count = len(skeleton.keypoints)
+        sigmas = (recipe.sigmas,) * count if isinstance(recipe.sigmas, float) else recipe.sigmas
+        skeleton = replace(skeleton, sigmas=sigmas)
+    sets = [_dataset(data, config, skeleton) for config in data.train]
+    val = _dataset(data, data.val, skeleton) if data.val else None
+    for dataset in [*sets, *([val] if val else [])]:
+        if dataset.report:
+            print(summary(dataset.report), file=sys.stderr)
+    return sets, val
+
+
+def _dataset(
+    data: DataConfig, config: SetConfig, skeleton: Skeleton | None = None
+) -> CocoKeypoints:
+    root = Path(data.root).expanduser()
+    return CocoKeypoints(
+        root / config.annotations,
+        root / config.images,
+        skeleton=skeleton,
+        mapping=config.mapping or None,
+    )
+
+
+def _model(recipe: Recipe, skeleton: Skeleton) -> nn.Module:
+    options = {"skeleton": skeleton.to_dict(), **recipe.task_options}
+    task = create_task(recipe.task, **options)
+    model = create_model(
+        recipe.model.name,
+        task,
+        pretrained=recipe.model.pretrained,
+        input_size=recipe.data.val_size or recipe.data.input_size,
+        **recipe.model.options,
+    )
+    model.spec = replace(model.spec, info={**model.spec.info, **recipe.info})
+    model.freeze(recipe.model.freeze)
+    return model
+
+
+def _accelerator(recipe: Recipe) -> Any:
+    try:
+        from accelerate import Accelerator
+    except ImportError as error:
+        raise UserError("training needs an extra: pip install 'tagwise[train]'") from error
+    device = recipe.run.device
+    if device not in (None, "cpu", "cuda"):
+        raise UserError(f"run.device {device!r}: expected cpu, cuda or nothing")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("run.device cuda: this machine has no usable GPU; use cpu")
+    if recipe.run.threads:
+        torch.set_num_threads(recipe.run.threads)
+    return Accelerator(cpu=device == "cpu", mixed_precision=recipe.run.precision)
+
+
+class _Encoded(Dataset):
+    """Samples with their targets, made in the loader's workers."""
+
+    def __init__(self, samples: TrainingSet, task: Task, stride: int) -> None:
+        self.samples, self.task, self.stride = samples, task, stride
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        sample = self.samples[number]
+        return sample.image, self.task.encode(sample, self.stride)
+
+    def collate(self, items: list[tuple]) -> tuple[Tensor, dict[str, Tensor]]:
+        images, targets = zip(*items, strict=True)
+        return torch.from_numpy(np.stack(images)), self.task.collate(list(targets))
+
+
+def _loader(
+    recipe: Recipe, datasets: list[CocoKeypoints], model: nn.Module, processes: int, start: int
+) -> DataLoader:
+    """Batches of samples number start · batch and on; each process takes every P-th batch."""
+    batch, total = recipe.optim.batch, recipe.optim.steps * processes
+    samples = TrainingSet(
+        datasets,
+        weights=[config.weight for config in recipe.data.train],
+        augment=recipe.data.augment,
+        input_size=recipe.data.input_size,
+        seed=recipe.run.seed,
+        length=total * batch,
+        cache_bytes=int(recipe.data.cache_gib * 2**30),
+    )
+    encoded = _Encoded(samples, model.task, model.stride)
+    numbers = [list(range(b * batch, (b + 1) * batch)) for b in range(start * processes, total)]
+    return DataLoader(
+        encoded,
+        batch_sampler=numbers,
+        collate_fn=encoded.collate,
+        num_workers=recipe.data.workers,
+        worker_init_fn=_one_thread,
+        persistent_workers=False,
+    )
+
+
+def _one_thread(_: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _network_input(images: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [0, 1], channels last in memory."""
+    return images.permute(0, 3, 1, 2).float().div(255)
+
+
+def _moving_average(decay: float) -> Any:
+    """Exponential moving average that trusts the first, fast-moving steps less."""
+
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        keep = min(decay, (1 + int(count)) / (10 + int(count)))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - keep)
+        else:
+            torch._foreach_copy_(averaged, current)
+
+    return update
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep freed pages: giving them back and faulting them in costs 20 % of a step."""
+    if sys.platform == "linux":
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+        except OSError:  # another C library
+            return
+        trim_threshold, mmap_max = -1, -4  # parameter numbers of mallopt(3)
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
