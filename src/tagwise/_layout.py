@@ -44,7 +44,7 @@ def _operator(
     counts = image >= 0
     if batch is None:
         ids, _ = _rank(image[counts])
-        image, batch = torch.searchsorted(ids, image), len(ids)
+        image, batch = torch.searchsorted(ids, image.contiguous()), len(ids)
     elif len(image) and int(image.max()) >= batch:
         raise ValueError(f"image has the id {int(image.max())}, but batch is {batch}")
     counts = counts & (group >= 0)

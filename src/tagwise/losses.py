@@ -152,8 +152,17 @@ def pull_push(
     >>> loss
     TagLoss(pull=tensor(0.1250), push=tensor(0.0011))
     """
-    check_choices(_CHOICES, push=push, scope=scope, points=points, dims=dims, groups=groups, pairs=pairs,
-                   self_pairs=self_pairs, images=images)  # fmt: skip
+    check_choices(
+        _CHOICES,
+        push=push,
+        scope=scope,
+        points=points,
+        dims=dims,
+        groups=groups,
+        pairs=pairs,
+        self_pairs=self_pairs,
+        images=images,
+    )
     _check_points(tags, group, image, cls, weight, scope)
     used = None if weight is None else weight.detach() > 0
     layout = layout_groups(group, image, cls if scope == "class" else None, used, batch)
