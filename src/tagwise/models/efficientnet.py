@@ -68,7 +68,7 @@ class EfficientNetLite(nn.Module):
                 self.taps[len(self.blocks) - 1] = name
                 self.channels[name] = outputs
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
+    def forward(self, x: Tensor) -> Features:
         """(B, 3, H, W), normalised, to features by name, (B, C, H / stride, W / stride)."""
         x, features = self.stem(x), {}
         for index, block in enumerate(self.blocks):
@@ -102,7 +102,7 @@ class PyramidTrunk(nn.Module):
 
     def forward(self, x: Tensor) -> Features:
         """(B, 3, H, W), normalised, to the backbone's features and "p4" to "p32"."""
-        features, above = Features(self.backbone(x)), None
+        features, above = self.backbone(x), None
         for lateral, smooth in zip(self.lateral, self.smooth, strict=True):
             level = self.lateral[lateral](features[lateral])
             if above is not None:

@@ -16,8 +16,8 @@ TAG_SPREAD = 0.05
 gradient of exp(-d²) is zero at d = 0), and the pull loss then keeps them so."""
 
 
-class Features(dict[str, Tensor]):
-    """A trunk's maps by name: "p4" is the decoder's at stride 4, "c16" the backbone's at 16."""
+Features = dict[str, Tensor]
+"""A trunk's maps by name: "p4" is the decoder's at stride 4, "c16" the backbone's at 16."""
 
 
 def stride_of(feature: str) -> int:
@@ -66,9 +66,7 @@ class Branch(nn.Module):
             if name not in channels:
                 raise unknown_name("feature", name, channels)
         self.strides = sorted({stride_of(name) for name in features}, reverse=True)
-        self.entries = nn.ModuleDict(
-            {name: ConvNorm(channels[name], width, norm=True) for name in features}
-        )
+        self.entries = nn.ModuleDict({name: ConvNorm(channels[name], width) for name in features})
         self.blocks = nn.ModuleList(
             nn.Sequential(*(Block(width, separable) for _ in range(depth))) for _ in self.strides
         )

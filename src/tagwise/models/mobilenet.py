@@ -60,7 +60,7 @@ class MobileNetV2(nn.Module):
                 inputs = outputs
         self.head = ConvNorm(inputs, 1280, norm=False, activation="relu6")
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
+    def forward(self, x: Tensor) -> Features:
         """(B, 3, H, W) in [-1, 1] to features by name, (B, C, H / stride, W / stride)."""
         x, features = self.stem(x), {}
         for index, block in enumerate(self.blocks):
@@ -97,7 +97,7 @@ class MoveNetTrunk(nn.Module):
 
     def forward(self, x: Tensor) -> Features:
         """See the class."""
-        features = Features(self.backbone(x))
+        features = self.backbone(x)
         features["p32"] = above = self.lateral["c32"](features["c32"])
         for stride in (16, 8, 4):
             level = upsample(above) + self.lateral[f"c{stride}"](features[f"c{stride}"])

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from tagwise.errors import UserError, unknown_name
-from tagwise.models.heads import add_position
+from tagwise.models.heads import Features, add_position
+from tagwise.models.layers import ConvNorm
 from tagwise.tasks.base import Head, Task
 
 
@@ -65,6 +66,7 @@ class Network(nn.Module):
         self.tag_scale, self.stride, self.multiple = tag_scale, stride, multiple
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(3, 1, 1))
+        self.fused = self.turned = False
         self._frozen: tuple[str, ...] = ()
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -79,12 +81,16 @@ class Network(nn.Module):
             raise ValueError(
                 f"image sides must be multiples of {self.multiple}, not {width} × {height}"
             )
-        images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        features = self.trunk(images)
+        images = ((images.float() - self.mean) / self.std).to(self.mean.dtype)
+        if self.turned:
+            images = images.flip(-2, -1)
+        features = self.trunk(images.contiguous(memory_format=torch.channels_last))
         return {name: self._output(name, features) for name in self.outputs}
 
-    def _output(self, name: str, features: dict[str, Tensor]) -> Tensor:
+    def _output(self, name: str, features: Features) -> Tensor:
         head, prediction = self.outputs[name], self.heads[name](features)
+        if self.turned:
+            prediction = prediction.flip(-2, -1)
         if head.kind == "tag" and head.position is not None:
             prediction = add_position(prediction, head.position, self.tag_scale, self.stride)
         return prediction.float().contiguous()
@@ -116,18 +122,26 @@ class Network(nn.Module):
         return self
 
     def fuse(self) -> Network:
-        """Folds batch norms into their convolutions for faster inference, in place.
+        """Makes inference faster, in place: the outputs stay the same up to rounding.
 
-        The outputs stay the same up to rounding. A fused network cannot be saved or trained on
-        as before; load it again for that. Returns the network in evaluation mode.
+        Batch norms are folded into their convolutions, and the network works on images turned by
+        180° where that spares copies (see `ConvNorm.fuse`). A fused network can neither be saved
+        nor trained: load it again for that. Returns the network in evaluation mode.
         """
-        for module in self.modules():
-            if module is not self and hasattr(module, "fuse"):
-                module.fuse()
+        if self.fused:
+            return self.eval()
+        ours = [module for module in self.modules() if isinstance(module, ConvNorm)]
+        known = {id(module.conv) for module in ours}
+        # A timm backbone pads as it likes, so it is not turned.
+        self.turned = all(
+            id(module) in known or module.kernel_size == (1, 1)
+            for module in self.modules()
+            if isinstance(module, nn.Conv2d)
+        )
+        for module in ours:
+            module.fuse(self.turned)
         self.fused = True
-        return self.eval()
-
-    fused = False
+        return self.requires_grad_(False).eval()
 
 
 def parameter_groups(
