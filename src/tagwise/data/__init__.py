@@ -5,6 +5,7 @@ from tagwise.data.coco import CocoKeypoints
 from tagwise.data.images import read_image
 from tagwise.data.report import Problem, summary
 from tagwise.data.sample import Sample
+from tagwise.data.synthetic import SyntheticPoses
 from tagwise.data.training_set import TrainingSet
 from tagwise.data.transforms import Affine, fit_affine, warp_sample
 
@@ -14,6 +15,7 @@ __all__ = [
     "CocoKeypoints",
     "Problem",
     "Sample",
+    "SyntheticPoses",
     "TrainingSet",
     "fit_affine",
     "read_image",
