@@ -33,17 +33,16 @@ class SetConfig:
 
     weight: share of the training samples, relative to the other sets.
     mapping: name of a keypoint of the skeleton -> its name in this set, where they differ.
-    seen: COCO results of another model; people that it sees and nobody labelled are regions to
-        ignore, and with fill_score above 0 keypoint types that the set never labels come from
-        there, where that model is at least so sure.
+    ignore_results, fill_results: see `tagwise.data.coco.CocoKeypoints`; results of another model
+        that say where people without labels are.
     """
 
     annotations: str
     images: str
     weight: float = 1.0
-    mapping: dict[str, str] = field(default_factory=dict)
-    seen: str | None = None
-    fill_score: float = 0.0
+    mapping: dict[str, str | None] = field(default_factory=dict)
+    ignore_results: str | None = None
+    fill_results: float | None = None
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,8 @@ def _dataset(
         root / config.images,
         skeleton=skeleton,
         mapping=config.mapping or None,
+        ignore_results=root / config.ignore_results if config.ignore_results else None,
+        fill_results=config.fill_results,
     )
 
 
