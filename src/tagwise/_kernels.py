@@ -89,85 +89,68 @@ def scan_heatmaps(heatmaps, threshold, radius, top_k):
 
 
 @compiled()
-def assign(cost):
-    """Optimal assignment by shortest augmenting paths (Jonker and Volgenant 1987; the row-by-row
-    form of Crouse 2016, that scipy.optimize.linear_sum_assignment also follows).
+def assign(cost, leave):
+    """Cheapest one-to-one assignment in which a row may go without a column for the price `leave`.
 
-    cost: (R, C) float64, R <= C. Returns the column of each row, (R,) int64.
+    Shortest augmenting paths (Jonker and Volgenant 1987, in the row-by-row form of Crouse 2016
+    that scipy.optimize.linear_sum_assignment follows too), with a private exit for each row.
+
+    cost: (R, C) float64, finite. Returns the column of each row, (R,) int64, -1 for none.
     """
     rows, columns = cost.shape
-    row_price = np.zeros(rows)
-    column_price = np.zeros(columns)
-    row_of = np.full(columns, -1, np.int64)
-    column_of = np.full(rows, -1, np.int64)
-    shortest = np.empty(columns)
-    before = np.empty(columns, np.int64)
+    row_price, column_price = np.zeros(rows), np.zeros(columns)
+    row_of, column_of = np.full(columns, -1, np.int64), np.full(rows, -1, np.int64)
+    before, shortest = np.empty(columns, np.int64), np.empty(columns)
     done = np.empty(columns, np.bool_)
     for start in range(rows):
         shortest[:] = np.inf
         done[:] = False
-        row, length, sink = start, 0.0, -1
-        while sink < 0:
-            nearest, nearest_length = -1, np.inf
-            for column in range(columns):
-                if done[column]:
-                    continue
-                reach = length + cost[row, column] - row_price[row] - column_price[column]
-                if reach < shortest[column]:
-                    shortest[column] = reach
-                    before[column] = row
-                better = shortest[column] < nearest_length
-                free = shortest[column] == nearest_length and row_of[column] < 0
-                if better or free or nearest < 0:
-                    nearest, nearest_length = column, shortest[column]
-            done[nearest] = True
-            length = nearest_length
-            if row_of[nearest] < 0:
-                sink = nearest
-            else:
-                row = row_of[nearest]
-        row_price[start] += length
-        for column in range(columns):
-            if done[column] and column != sink:
-                row_price[row_of[column]] += length - shortest[column]
-            if done[column]:
-                column_price[column] -= length - shortest[column]
-        column = sink
+        row, length = start, 0.0
+        exit_row, exit_length = -1, np.inf
         while True:
+            if length + leave - row_price[row] < exit_length:
+                exit_row, exit_length = row, length + leave - row_price[row]
+            column, nearest = -1, np.inf
+            for c in range(columns):
+                if not done[c]:
+                    reach = length + cost[row, c] - row_price[row] - column_price[c]
+                    if reach < shortest[c]:
+                        shortest[c], before[c] = reach, row
+                    if shortest[c] < nearest:
+                        column, nearest = c, shortest[c]
+            if column < 0 or exit_length <= nearest:
+                column, length = -1, exit_length
+                break
+            length = nearest
+            if row_of[column] < 0:
+                break
+            done[column] = True
+            row = row_of[column]
+        row_price[start] += length
+        for c in range(columns):
+            if done[c]:
+                row_price[row_of[c]] += length - shortest[c]
+                column_price[c] -= length - shortest[c]
+        if column < 0:
+            column, column_of[exit_row] = column_of[exit_row], -1
+            if exit_row == start:
+                continue
+        row = -1
+        while row != start:
             row = before[column]
             row_of[column] = row
             column, column_of[row] = column_of[row], column
-            if row == start:
-                break
     return column_of
 
 
 @compiled()
-def _assign_any(cost):
-    """`assign` for any shape; -1 for rows left over."""
-    rows, columns = cost.shape
-    if rows <= columns:
-        return assign(cost)
-    column_of = np.full(rows, -1, np.int64)
-    row_of = assign(np.ascontiguousarray(cost.T))
-    for column in range(columns):
-        column_of[row_of[column]] = column
-    return column_of
-
-
-@compiled()
-def tag_distances(tags, means, rms):
-    """Distance of each tag (P, D) from each mean (N, D), (P, N) float64; far (1e6) where not finite."""
-    dimension = tags.shape[1]
-    out = np.empty((len(tags), len(means)))
-    for p in range(len(tags)):
-        for n in range(len(means)):
-            total = 0.0
-            for d in range(dimension):
-                total += (tags[p, d] - means[n, d]) ** 2
-            distance = np.sqrt(total / dimension if rms else total)
-            out[p, n] = distance if distance < 1e6 else 1e6
-    return out
+def tag_distance(tag, mean, rms):
+    """Distance of two tags (D,), l2 or the root of the mean; at most 1e4, also for NaN."""
+    total = 0.0
+    for d in range(len(tag)):
+        total += (tag[d] - mean[d]) ** 2
+    distance = np.sqrt(total / len(tag) if rms else total)
+    return distance if distance < 1e4 else 1e4
 
 
 @compiled()
@@ -181,25 +164,26 @@ def match_by_type(
     """
     group = np.full(len(scores), -1, np.int64)
     sums = np.zeros((len(scores), tags.shape[1]))
-    sizes = np.zeros(len(scores), np.int64)
+    sizes = np.zeros(len(scores))
     count = 0
+    weight = 100.0 if use_score else 1.0
     for kind in order:
         first, last = starts[kind], starts[kind + 1]
-        open_groups = min(count, limit)
-        if first == last or (stop_when_full and open_groups == limit):
+        columns = min(count, limit)
+        if first == last or (stop_when_full and columns == limit):
             continue
-        means = sums[:open_groups] / sizes[:open_groups].reshape(-1, 1)
-        distance = tag_distances(tags[first:last], means, rms)
-        cost = np.empty_like(distance)
+        distance = np.empty((last - first, columns))
+        cost = np.empty((last - first, columns))
+        highest = 1.0
         for p in range(last - first):
-            for n in range(open_groups):
-                exact = distance[p, n]
-                cost[p, n] = (100.0 if use_score else 1.0) * (
-                    np.round(exact) if round_tags else exact
-                )
+            for n in range(columns):
+                exact = tag_distance(tags[first + p], sums[n] / sizes[n], rms)
+                distance[p, n] = exact
                 # 1e-7 of the exact distance: enough to order equal costs, too little for more.
-                cost[p, n] += 1e-7 * exact - (scores[first + p] if use_score else 0.0)
-        column = _assign_any(cost) if open_groups > 0 else np.full(last - first, -1, np.int64)
+                cost[p, n] = weight * (np.round(exact) if round_tags else exact) + 1e-7 * exact
+                cost[p, n] -= scores[first + p] if use_score else 0.0
+                highest = max(highest, abs(cost[p, n]))
+        column = assign(cost, 4.0 * highest * (last - first))
         for p in range(last - first):
             n = column[p]
             if n < 0 or not distance[p, n] < threshold:
@@ -209,6 +193,75 @@ def match_by_type(
             sizes[n] += 1
             sums[n] += tags[first + p]
     return group, count
+
+
+@compiled()
+def group_statistics(group, count, tags, xy, scores):
+    """What is known of each group: (count, D + 5) float64.
+
+    Columns: number of members, their summed score, then sums weighted by score of x, y,
+    x^2 + y^2 and the tag.
+    """
+    sums = np.zeros((count, tags.shape[1] + 5))
+    for p in range(len(group)):
+        if group[p] >= 0:
+            _add(sums[group[p]], 1.0, tags[p], xy[p], scores[p])
+    return sums
+
+
+@compiled()
+def _add(sums, sign, tag, xy, score):
+    weight = sign * score
+    sums[0] += sign
+    sums[1] += weight
+    sums[2] += weight * xy[0]
+    sums[3] += weight * xy[1]
+    sums[4] += weight * (xy[0] * xy[0] + xy[1] * xy[1])
+    for d in range(len(tag)):
+        sums[5 + d] += weight * tag[d]
+
+
+@compiled()
+def sweep(group, sums, tags, xy, scores, starts, order, unit, rms, pull, inertia, extent, stiffness):
+    """Once over the types, each type's peaks are dealt anew among the groups of all other peaks.
+
+    Changes group (P,) int64 and sums (P, D + 5), as `group_statistics` gives them with a row for
+    every group there can be. See `tagwise.grouping.group_keypoints` for the cost.
+    """
+    count = 0
+    for g in range(len(sums)):
+        if sums[g, 0] > 0:
+            count = g + 1
+    for kind in order:
+        first, last = starts[kind], starts[kind + 1]
+        for p in range(first, last):
+            if group[p] >= 0:
+                _add(sums[group[p]], -1.0, tags[p], xy[p], scores[p])
+        cost = np.zeros((last - first, count))
+        for g in range(count):
+            members, weight = sums[g, 0], max(sums[g, 1], 1e-9)
+            if members < 0.5:
+                continue
+            x, y, mean = sums[g, 2] / weight, sums[g, 3] / weight, sums[g, 5:] / weight
+            spread = max(sums[g, 4] / weight - x * x - y * y, 0.0)
+            spread = (members * spread + stiffness * extent**2) / (members + stiffness)
+            trust = members / (members + 1.0)
+            gain = 4.0 * members / (members + inertia)
+            for p in range(first, last):
+                distance = tag_distance(tags[p], mean, rms) / unit
+                away = (xy[p, 0] - x) ** 2 + (xy[p, 1] - y) ** 2
+                far = pull * away / spread if extent > 0 else 0.0
+                cost[p - first, g] = min(trust * distance**2 + far - gain, 0.0)
+        column = assign(cost, 0.0)
+        for p in range(first, last):
+            g = column[p - first]
+            if g < 0 or not cost[p - first, g] < 0:
+                g = 0
+                while sums[g, 0] > 0.5:
+                    g += 1
+                count = max(count, g + 1)
+            group[p] = g
+            _add(sums[g], 1.0, tags[p], xy[p], scores[p])
 
 
 @compiled()

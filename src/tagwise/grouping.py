@@ -80,25 +80,39 @@ def decode_keypoints(
 def group_keypoints(
     peaks: Peaks, settings: GroupingSettings | None = None, order: Sequence[int] | None = None
 ) -> list[KeypointGroups]:
-    """Groups of each image: keypoint type by keypoint type, an optimal assignment of peaks to groups.
-
-    Newell, Huang, Deng 2017, section 3.2: the first type's peaks start a group each; every next
-    type's peaks are matched one-to-one with the groups by the distance of the peak's tag from the
-    group's mean tag, and start new groups where that is too far. `find_peaks` leaves out peaks whose tag is not finite.
+    """Groups of each image, best first, from peaks with tags; no group has two peaks of a type.
 
     order: keypoint types in the order to group them; 0, 1, ... if None.
+
+    settings.method "greedy" is Newell, Huang, Deng 2017, section 3.2: the first type's peaks start
+    a group each; every next type's peaks are matched one-to-one with the groups by the distance of
+    a peak's tag from the group's mean tag, and start new groups where that is too far.
+
+    "sweeps" starts likewise, then deals each type's peaks anew among the groups that all other
+    peaks form, several times over. A peak joins a group of n where, in the cheapest one-to-one
+    assignment, n / (n + 1) (tag distance / tag_threshold)^2 + compactness (distance in the image
+    from the group's centre / its extent)^2 < 4 n / (n + inertia K), and stays alone otherwise: a
+    large group attracts from twice the threshold, a single peak only what is very near, so stray
+    peaks found no instances. The extent is the root mean square distance of a group's peaks from
+    their centre, drawn towards the image's median group where it has few; the means are weighted
+    by score. Nothing about the skeleton is assumed.
     """
     settings = settings or GroupingSettings()
     kinds = peaks.starts.shape[1] - 1
     order = np.arange(kinds) if order is None else np.asarray(order, np.int64)
     if sorted(order) != list(range(kinds)):
         raise ValueError(f"order {order.tolist()} does not name each of {kinds} types once")
-    return [_group_image(peaks.image(image), settings, order) for image in range(len(peaks.starts))]
+    group = _sweeps if settings.method == "sweeps" else _greedy
+    out = []
+    for image in range(len(peaks.starts)):
+        found = peaks.image(image)
+        out.append(_best(groups_of(found, *group(found, settings, order)), settings))
+    return out
 
 
-def _group_image(peaks: Peaks, settings: GroupingSettings, order: np.ndarray) -> KeypointGroups:
+def _greedy(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
     limit = len(peaks) + 1 if settings.match_limit is None else settings.match_limit
-    group, count = _kernels.match_by_type(
+    return _kernels.match_by_type(
         peaks.tag,
         peaks.score,
         peaks.starts[0],
@@ -110,7 +124,44 @@ def _group_image(peaks: Peaks, settings: GroupingSettings, order: np.ndarray) ->
         limit,
         settings.stop_when_full,
     )
-    return _best(groups_of(peaks, group, count), settings)
+
+
+def _sweeps(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
+    group = np.full(len(peaks), -1, np.int64)
+    sums = np.zeros((len(peaks), peaks.tag.shape[1] + 5))
+    for number in range(settings.sweeps + 1):
+        _kernels.sweep(
+            group,
+            sums,
+            peaks.tag,
+            peaks.xy,
+            peaks.score,
+            peaks.starts[0],
+            order,
+            settings.tag_threshold,
+            settings.tag_norm == "rms",
+            settings.compactness,
+            settings.inertia * len(order),
+            _typical_extent(sums) if number and settings.compactness else 0.0,
+            _STIFFNESS,
+        )
+    present, group = np.unique(group, return_inverse=True)
+    return group, len(present)
+
+
+# A group's extent is trusted like that of so many peaks from the image's typical group.
+_STIFFNESS = 4.0
+
+
+def _typical_extent(sums: np.ndarray) -> float:
+    """The median extent of the groups with enough peaks to have one; 0 if there is none."""
+    members, weight, x, y, squares = sums[:, :5].T
+    large = members >= max(4, 0.4 * members.max(initial=0))
+    if not large.any():
+        return 0.0
+    weight = weight[large]
+    spread = squares[large] / weight - (x[large] / weight) ** 2 - (y[large] / weight) ** 2
+    return float(np.sqrt(np.median(np.maximum(spread, 0))))
 
 
 def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:

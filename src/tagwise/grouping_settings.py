@@ -20,8 +20,14 @@ class GroupingSettings:
             (vertex through the neighbours' logarithms: exact for a Gaussian), or "offset"
             (predicted offset maps).
     Matching
-        tag_threshold: a peak joins a group if their tags are closer than this.
+        method: "sweeps" or "greedy"; `tagwise.grouping.group_keypoints` explains them.
+        tag_threshold: the tag distance that separates instances.
         tag_norm: "l2", or "rms", the root of the mean over the tag's components.
+    Matching by sweeps
+        sweeps: how often all peaks are dealt anew.
+        compactness: weight of distance in the image; 0 groups by tags alone.
+        inertia: share of the keypoint types that a group needs to attract with half its strength.
+    Matching greedily
         round_tags: the cost sees the distance rounded to a whole number, so that among near
             tags the peaks' scores decide; equal costs are told apart by the unrounded distance.
         use_score: the cost subtracts the peak's score (with round_tags, a hundredth of a tag unit).
@@ -39,8 +45,12 @@ class GroupingSettings:
     nms_window: int = 5
     top_k: int = 30
     subcell: Literal["none", "quarter", "parabola", "offset"] = "parabola"
+    method: Literal["sweeps", "greedy"] = "sweeps"
     tag_threshold: float = 1.0
     tag_norm: Literal["l2", "rms"] = "l2"
+    sweeps: int = 3
+    compactness: float = 0.25
+    inertia: float = 0.5
     round_tags: bool = True
     use_score: bool = True
     match_limit: int | None = None
@@ -89,6 +99,7 @@ class GroupingSettings:
 
 
 _CHOICES = {
+    "method": ("sweeps", "greedy"),
     "subcell": ("none", "quarter", "parabola", "offset"),
     "tag_norm": ("l2", "rms"),
     "fill_score": ("heatmap", "one"),
@@ -97,8 +108,9 @@ _CHOICES = {
 # The published test settings of the two reference decoders.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "higherhrnet": {"subcell": "quarter", "match_limit": 30, "max_instances": 1_000_000},
+    "higherhrnet": {"method": "greedy", "subcell": "quarter", "match_limit": 30, "max_instances": 1_000_000},
     "poseae": {
+        "method": "greedy",
         "subcell": "quarter",
         "nms_window": 3,
         "tag_norm": "rms",
