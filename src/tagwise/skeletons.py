@@ -106,7 +106,12 @@ class Skeleton:
             raise UserError(
                 f'category {name!r} has no "keypoints"; add their names to the annotation file'
             )
-        edges = tuple((int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ())
+        try:
+            edges = tuple((int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ())
+        except (TypeError, ValueError):
+            raise UserError(
+                f'category {name!r}: "skeleton" must be pairs of keypoint numbers from 1'
+            ) from None
         return cls(
             str(name),
             tuple(str(keypoint) for keypoint in keypoints),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
 
 from tagwise.data.sample import Sample
 from tagwise.data.transforms import FILL, Affine, Size
+from tagwise.errors import UserError
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+_PROBABILITIES = ("flip", "focus", "grey", "blur", "noise", "mosaic", "paste", "cover")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,20 @@ class Augment:
     paste_count: tuple[int, int] = (1, 3)
     paste_size: tuple[float, float] = (0.2, 0.8)
     ignore_outside: bool = False
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(field.default, tuple):
+                object.__setattr__(self, field.name, tuple(value))
+                if len(value) != 2 or not 0 <= value[0] <= value[1]:
+                    raise UserError(f"augment.{field.name} must be [least, greatest], not {value}")
+            elif field.name in _PROBABILITIES and not 0 <= value <= 1:
+                raise UserError(f"augment.{field.name} must be from 0 to 1, not {value}")
+            elif value < 0:
+                raise UserError(f"augment.{field.name} must not be below 0, but is {value}")
+        if self.scale[0] <= 0:
+            raise UserError(f"augment.scale must be above 0, not {self.scale}")
 
     @classmethod
     def none(cls) -> Augment:

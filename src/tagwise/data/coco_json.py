@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tagwise.data.regions import check_region
 from tagwise.data.report import Problem
 from tagwise.errors import UserError
 
@@ -52,7 +53,7 @@ def check_coco(content: Any, path: str | Path) -> None:
             f"{path} is no COCO annotation file: it has no list of {' or '.join(missing)}"
         )
     for key in lists:
-        if not all(isinstance(entry, dict) and "id" in entry for entry in content[key]):
+        if not all(isinstance(entry, dict) and _is_id(entry.get("id")) for entry in content[key]):
             raise UserError(f'{path} is no COCO annotation file: an entry of {key} has no "id"')
 
 
@@ -75,7 +76,9 @@ def pick_category(content: dict[str, Any], path: str | Path, name: str | None) -
         known = [c for c in known if c.get("name") == name]
     if not known:
         which = f"named {name!r} " if name is not None else ""
-        raise UserError(f'{path}: no category {which}has "keypoints"; is it made for keypoints?')
+        raise UserError(
+            f'{path}: no category {which}has "keypoints"; is it made for something else?'
+        )
     return known[0]
 
 
@@ -116,11 +119,13 @@ def _collect_images(entries: list[dict], problems: list[Problem]) -> dict[Any, I
 def _misfit(annotation: dict, images: dict, categories: set, seen: dict) -> Problem | None:
     """Why an annotation belongs nowhere, if so."""
     number, image = annotation["id"], annotation.get("image_id")
-    if image not in images:
+    if not _is_id(image) or image not in images:
+        image = image if _is_id(image) else None
         return Problem("annotation of an unknown image, left out", "", image, number)
     file = images[image].file
-    if annotation.get("category_id") not in categories | {None}:
-        detail = f"category {annotation['category_id']}"
+    category = annotation.get("category_id")
+    if category is not None and not (_is_id(category) and category in categories):
+        detail = f"category {category}"
         return Problem("annotation of an unknown category, left out", file, image, number, detail)
     twin = seen.setdefault(number, annotation)
     if twin is not annotation:
@@ -135,10 +140,12 @@ def _add_annotation(annotation: dict, labels: ImageLabels, types: int) -> Iterat
     where = (labels.file, labels.image_id, annotation["id"])
     box = _box(annotation)
     if annotation.get("iscrowd"):
-        labels.regions.append(annotation.get("segmentation") or box)
-        if not labels.regions[-1]:
-            labels.regions.pop()
-            yield Problem("crowd region without a shape, left out", *where)
+        region = annotation.get("segmentation") or box
+        try:
+            check_region(region, (labels.width, labels.height))
+            labels.regions.append(region)
+        except ValueError as error:
+            yield Problem("crowd region cannot be read, left out", *where, str(error))
         return
     keypoints, faults = _keypoints(annotation, types, labels)
     yield from (Problem(kind, *where, detail) for kind, detail in faults)
@@ -206,6 +213,10 @@ def _box_around(keypoints: np.ndarray) -> tuple[float, ...]:
     xy = keypoints[keypoints[:, 2] > 0, :2]
     low, high = xy.min(0), xy.max(0)
     return (*map(float, low), *map(float, np.maximum(high - low, 1)))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str)
 
 
 def _is_positive(value: Any) -> bool:

@@ -54,11 +54,32 @@ def rle_mask(rle: dict[str, Any]) -> np.ndarray:
     return flat.reshape(width, height).T  # COCO counts down the columns
 
 
+def check_region(region: Any, size: tuple[int | None, int | None]) -> None:
+    """Raise ValueError, saying why, unless paint_region can paint this on an image of `size`.
+
+    size: (width, height), None where it is unknown.
+    """
+    try:
+        if isinstance(region, dict):
+            height, width = (int(side) for side in region["size"])
+            if any(known not in (None, side) for known, side in zip(size, (width, height))):
+                raise ValueError(f"mask of {width}×{height} on an image of {size[0]}×{size[1]}")
+            rle_mask(region)
+        elif isinstance(region, tuple):
+            np.array(region, float).reshape(4)
+        else:
+            for polygon in region:
+                if not np.isfinite(np.reshape(np.array(polygon, float), (-1, 2))).all():
+                    raise ValueError("polygon with a corner that is not finite")
+    except (TypeError, KeyError, UnicodeEncodeError) as error:
+        raise ValueError(f"neither run lengths, polygons nor a box ({error})") from None
+
+
 def paint_region(mask: np.ndarray, region: Any) -> None:
     """Set mask (H, W) bool True over a region, in place.
 
     region: a COCO RLE, a list of polygons [x, y, x, y, ...], or a box as a tuple (x, y, width,
-    height); all in pixels. Raises ValueError when it is none of these, or of another size.
+    height); all in pixels. Raises ValueError for a mask of another size.
     """
     if isinstance(region, dict):
         painted = rle_mask(region)

@@ -43,14 +43,15 @@ class Seen:
         found: dict[int, list] = defaultdict(list)
         for entry in results:
             values = entry.get("keypoints") if isinstance(entry, dict) else None
-            if not isinstance(values, list) or len(values) != 3 * len(skeleton):
+            if not _are_numbers(values) or len(values) != 3 * len(skeleton):
                 raise UserError(
                     f"{path}: a result without {len(skeleton)} keypoints; it must come from a "
                     f"model of the same skeleton ({', '.join(skeleton.keypoints)})"
                 )
             found[entry.get("image_id")].append(values)
         for image_id, people in found.items():
-            self._by_image[image_id] = np.array(people, np.float32).reshape(-1, len(skeleton), 3)
+            keypoints = np.array(people, np.float32).reshape(-1, len(skeleton), 3)
+            self._by_image[image_id] = np.nan_to_num(keypoints, posinf=0.0, neginf=0.0)
 
     def apply(self, sample: Sample) -> Sample:
         """The sample (in pixels of the annotations) with what was seen in it."""
@@ -84,6 +85,10 @@ class Seen:
             keypoints[person, seen, 2] = 2
         keypoints[:, missing & ~known] = 0
         return replace(sample, keypoints=keypoints, labelled=sample.labelled | known)
+
+
+def _are_numbers(values) -> bool:
+    return isinstance(values, list) and all(isinstance(v, int | float) for v in values)
 
 
 def _likeness(results: np.ndarray, sample: Sample, sigmas: np.ndarray) -> np.ndarray:

@@ -64,11 +64,12 @@ class TrainingSet:
         self.augment = augment if augment is not None else Augment()
         self.input_size, self.seed = (int(input_size[0]), int(input_size[1])), seed
         self.skeleton = _common_skeleton(self.datasets)
-        shares = np.array(weights or [len(dataset) for dataset in datasets], float)
+        lengths = [len(dataset) for dataset in self.datasets]
+        shares = np.array(lengths if weights is None else weights, float)
         if len(shares) != len(self.datasets) or shares.min() < 0 or not shares.sum() > 0:
             raise UserError(f"{len(self.datasets)} datasets need as many weights, not {weights}")
         self.shares = shares / shares.sum()
-        self.length = length or sum(len(dataset) for dataset in self.datasets)
+        self.length = sum(lengths) if length is None else length
         self.report: list[Problem] = []
         self._cache: dict[tuple[int, int], Sample] = {}
         self._cache_left = cache_bytes

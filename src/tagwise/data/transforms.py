@@ -156,7 +156,7 @@ def warp_sample(
     get v = 0, and instances with none left go. ignore_outside: learn nothing beyond the photo's
     edge (by default that is plain background, as the padding is at prediction).
     """
-    keypoints, labelled = sample.keypoints.copy(), sample.labelled
+    keypoints, labelled = sample.keypoints.copy(), sample.labelled.copy()
     keypoints[..., :2] = affine.points(keypoints[..., :2])
     if affine.mirrored:
         keypoints, labelled = keypoints[:, list(flip)], labelled[list(flip)]
