@@ -1,256 +1,187 @@
-"""Prediction: from photos to poses, one at a time, in batches, or a folder into files."""
+"""Prediction for a set of photos: results one by one, and files that a killed run can resume."""
 
 from __future__ import annotations
 
-from collections import deque
+import sys
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import dataclass, field
-from itertools import groupby, islice
+from itertools import tee
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
+from tqdm import tqdm
 
-from tagwise import tta
-from tagwise.data.images import read_image
-from tagwise.data.transforms import Affine, fit_affine
-from tagwise.errors import UserError, unknown_name
-from tagwise.models.zoo import load_model
+from tagwise.errors import UserError
+from tagwise.models.zoo import find_weights
+from tagwise.outputs import CocoResults, Predictions, whole_file
+from tagwise.predictor import Outcome, Predictor, find_device
 from tagwise.results import Poses
-from tagwise.sources import Image, as_rgb
+from tagwise.sources import Image, Source, find_sources
 
-_PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+__all__ = ["Outcome", "PredictRun", "Predictor", "find_device", "predict"]
+
+# Score from which an instance is shown, where a model does not say.
+SHOWN = 0.25
 
 
-class Predictor:
-    """A trained model, ready for photos.
+def predict(
+    sources: Image | Iterable[Image],
+    weights: str | Path | nn.Module = "people",
+    *,
+    out: str | Path | None = None,
+    threshold: float | None = None,
+    device: str | torch.device = "auto",
+    size: int | tuple[int, int] | None = None,
+    flip: bool = False,
+    scales: Sequence[float] = (1.0,),
+    batch_size: int | None = None,
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    pictures: bool = True,
+    coco: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = False,
+) -> PredictRun:
+    """Poses of many photos, as a lazy iterator: images are read while you iterate.
 
-    weights: name of a model that ships with tagwise, a .safetensors file, or a model itself
-        (used as it is, in evaluation mode).
-    device: "cpu", "cuda", "cuda:1", "mps"; "auto" takes a GPU where there is one.
-    size: pixels of the network's input, as the longest side or as (width, height); photos are
-        fitted in, shape kept. The model's own by default.
-    flip, scales: test-time augmentation, see `tagwise.tta`; scales are relative to `size`.
-    threshold: instances with a lower score are left out.
-    batch_size: photos of one forward pass; by default 1 on a CPU, else 16. Photos of different
-        shapes are not padded to one another, so batches pay where shapes are alike.
-    precision: "fp32", or "bf16" or "fp16" to run the network in half precision.
+    sources: files, folders, patterns, arrays, Pillow images, see `find_sources`.
+    weights, device, size, flip, scales, batch_size, precision: see `Predictor`.
+    out: folder for `NAME.predictions.json` and, with `pictures`, `NAME.predictions.jpg`. None
+        writes nothing.
+    threshold: instances with a lower score are left out. By default what the model says a picture
+        should show, or 0 with `coco`, since average precision wants every instance.
+    coco: annotation JSON of the photos; writes `out/STEM.results.json`, COCO keypoint results.
+    resume: photos that a run with the same settings finished in `out` are read from there.
+    progress: show a bar.
 
-    >>> poses = Predictor("people")("photo.jpg")  # doctest: +SKIP
-    >>> poses.plot().save("poses.png")  # doctest: +SKIP
+    A photo that cannot be read is reported, kept in the iterator's `failed`, and passed over.
+    Raises UserError for sources, weights, devices and folders that do not work.
+
+    >>> for poses in predict("photos", "people"):  # doctest: +SKIP
+    ...     poses.plot().save(f"{Path(poses.file).stem}.png")
+    """
+    if out is None and (coco is not None or resume):
+        raise UserError("coco and resume need an output folder: give out")
+    found = find_sources(sources)
+    predictor = Predictor(
+        weights,
+        device=device,
+        size=size,
+        flip=flip,
+        scales=scales,
+        threshold=0.0,
+        batch_size=batch_size,
+        precision=precision,
+    )
+    if threshold is None:
+        threshold = 0.0 if coco else predictor.model.spec.decoder.get("threshold", SHOWN)
+    predictor.threshold = threshold
+    files = None
+    if out is not None:
+        settings = {**predictor.settings(), "weights": _fingerprint(weights), "pictures": pictures}
+        files = Predictions(out, settings, pictures, resume)
+    return PredictRun(predictor, found, files, coco, progress)
+
+
+class PredictRun(Iterator[Poses]):
+    """The iterator that `predict` returns.
+
+    failed: errors so far, one a photo that could not be read.
+    written: photos predicted so far. resumed: those taken from an earlier run.
     """
 
     def __init__(
         self,
-        weights: str | Path | nn.Module = "people",
-        *,
-        device: str | torch.device = "auto",
-        size: int | tuple[int, int] | None = None,
-        flip: bool = False,
-        scales: Sequence[float] = (1.0,),
-        threshold: float = 0.0,
-        batch_size: int | None = None,
-        precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+        predictor: Predictor,
+        sources: Iterable[Source],
+        files: Predictions | None,
+        coco: str | Path | None,
+        progress: bool,
     ) -> None:
-        if precision not in _PRECISIONS:
-            raise unknown_name("precision", str(precision), _PRECISIONS)
-        if not scales or min(scales) <= 0:
-            raise UserError(f"scales are {tuple(scales)}; use one or more numbers above 0")
-        if batch_size is not None and batch_size < 1:
-            raise UserError(f"batch size is {batch_size}; use 1 or more")
-        self.device = find_device(device)
-        if isinstance(weights, nn.Module):
-            self.model, self.name = weights.to(self.device), weights.spec.name
-        else:
-            self.model = load_model(weights, device=self.device, fuse=True)
-            self.name = Path(weights).stem
-        self.model.eval()
-        self.task = self.model.task
-        self.size = _input_size(size, self.model.spec.input_size)
-        self.flip, self.scales, self.threshold = flip, tuple(scales), threshold
-        self.batch_size = batch_size or (1 if self.device.type == "cpu" else 16)
-        self.precision = precision
+        self.failed: list[UserError] = []
+        self.written = self.resumed = 0
+        self._predictor, self._sources, self._files = predictor, sources, files
+        self._progress = progress
+        self._results = self._run() if coco is None else self._collected(coco)
 
-    def __call__(self, image: Image) -> Poses:
-        """Poses of one image, best first, in its pixels.
+    def __next__(self) -> Poses:
+        return next(self._results)
 
-        image: a file, a Pillow image, or an (H, W, 3) or (H, W) uint8 array, RGB.
-        """
-        return next(self.stream([image]))
-
-    def stream(self, images: Iterable[Image]) -> Iterator[Poses]:
-        """Poses of each image, in order, lazily: only a few images are in memory at once.
-
-        Raises UserError at the first image that cannot be read.
-        """
-        for outcome in self.outcomes(images):
-            if outcome.error is not None:
-                raise outcome.error
-            yield outcome.poses
-
-    def outcomes(self, images: Iterable[Image]) -> Iterator[Outcome]:
-        """Like `stream`, with the image of each result, and errors in place of exceptions."""
-        prepared = self._prepared(images)
-        # Photos of like shape share a batch, so a window of several batches is sorted by shape.
-        window = 4 * self.batch_size if self.batch_size > 1 else 1
-        while outcomes := list(islice(prepared, window)):
-            ready = [outcome for outcome in outcomes if outcome.error is None]
-            ready.sort(key=_shape)
-            for _, alike in groupby(ready, key=_shape):
-                while batch := list(islice(alike, self.batch_size)):
-                    self._predict(batch)
-            yield from outcomes
-
-    def maps(self, image: Image) -> tuple[dict[str, Tensor], Affine]:
-        """The network's raw maps of one image, and the way from its pixels to the network's input.
-
-        Each map is (1, C, h, w) float32; test-time augmentation is already merged in. Raises
-        UserError if the image cannot be read.
-        """
-        outcome = self._prepare(image)
-        if outcome.error is not None:
-            raise outcome.error
-        maps = self._maps([array[None] for array in outcome.inputs])
-        return maps, outcome.affines[self._base]
-
-    def _prepared(self, images: Iterable[Image]) -> Iterator[Outcome]:
-        """Images read and fitted by threads, a few ahead of the network."""
-        images = iter(images)
-        ahead = self.batch_size + 1
-        with ThreadPoolExecutor(1 if self.device.type == "cpu" else 4) as pool:
-            waiting = deque(pool.submit(self._prepare, image) for image in islice(images, ahead))
-            while waiting:
-                yield waiting.popleft().result()
-                waiting.extend(pool.submit(self._prepare, image) for image in islice(images, 1))
-
-    def _prepare(self, source: Image) -> Outcome:
-        """Read one image and fit it to the network's input at every scale."""
-        outcome = Outcome(source)
-        try:
-            is_file = isinstance(source, (str, Path))
-            outcome.image = read_image(source) if is_file else as_rgb(source)
-        except UserError as error:
-            outcome.error = error
-            return outcome
-        height, width = outcome.image.shape[:2]
-        portrait = (height > width) != (self.size[1] > self.size[0])
-        box = self.size[::-1] if portrait else self.size
-        for scale in self.scales:
-            scaled = (box[0] * scale, box[1] * scale)
-            affine, size = fit_affine((width, height), scaled, self.model.multiple)
-            outcome.affines.append(affine)
-            outcome.inputs.append(affine.image(outcome.image, size))
-        return outcome
-
-    def _predict(self, batch: list[Outcome]) -> None:
-        """Fill in the poses of images whose inputs have the same shapes."""
-        inputs = [
-            np.stack([outcome.inputs[s] for outcome in batch]) for s in range(len(self.scales))
-        ]
-        found = self.task.decode(self._maps(inputs), self.model.stride)
-        for outcome, poses in zip(batch, found, strict=True):
-            height, width = outcome.image.shape[:2]
-            is_file = isinstance(outcome.source, (str, Path))
-            outcome.poses = poses.above(self.threshold).transform(
-                outcome.affines[self._base].inverse().matrix,
-                width=width,
-                height=height,
-                model=self.name,
-                file=str(outcome.source) if is_file else None,
-                # A file can be read again; a result that held its photo would fill the memory.
-                image=None if is_file else outcome.image,
-            )
-            outcome.inputs.clear()
+    def finish(self) -> str:
+        """Go through all that is left, and say in a line what was done."""
+        instances = sum(len(poses) for poses in self)
+        text = f"{_count(self.written + self.resumed, 'photo')}, {_count(instances, 'instance')}"
+        if self.resumed:
+            text += f", {self.resumed} of the photos from an earlier run"
+        if self.failed:
+            text += f", {_count(len(self.failed), 'photo')} could not be read"
+        return f"{text}; results are in {self._files.folder}" if self._files else text
 
     @property
-    def _base(self) -> int:
-        """The scale whose grid all passes are brought to: the one nearest to the model's own."""
-        return min(range(len(self.scales)), key=lambda s: abs(np.log(self.scales[s])))
+    def exit_code(self) -> int:
+        """For a command line: 0 if no photo failed so far, 1 if some did, 2 if all."""
+        if not self.failed:
+            return 0
+        return 1 if self.written or self.resumed else 2
 
-    @torch.inference_mode()
-    def _maps(self, inputs: list[np.ndarray]) -> dict[str, Tensor]:
-        """The network's raw maps of a batch; one (B, H, W, 3) uint8 array a scale."""
-        heads, passes = self.task.heads(), []
-        for array, scale in zip(inputs, self.scales):
-            # (B, H, W, 3) seen as (B, 3, H, W) is what channels_last means: no copy.
-            images = torch.from_numpy(array).to(self.device).permute(0, 3, 1, 2).float().div_(255)
-            seen = [self._forward(images)]
-            if self.flip:
-                mirrored = self._forward(tta.mirror(images))
-                seen.append(tta.unmirror(mirrored, heads, self.task.skeleton.flip))
-            passes.append((scale / self.scales[self._base], seen))
-        if len(passes) == 1 and not self.flip:
-            return passes[0][1][0]
-        grid = passes[self._base][1][0][next(iter(heads))].shape[-2:]
-        aligned = [
-            {name: tta.resample(maps, grid, (scale, scale)) for name, maps in outputs.items()}
-            for scale, seen in passes
-            for outputs in seen
-        ]
-        return tta.merge(
-            aligned,
-            heads,
-            to_values=self.task.heatmap_values,
-            to_raw=self.task.heatmap_raw,
-            tag_norm=self.task.grouping.tag_norm,
-        )
+    def _run(self) -> Iterator[Poses]:
+        files = self._files
+        ahead, inline = tee((s, bool(files and files.is_done(s))) for s in self._sources)
+        outcomes = self._predictor.outcomes(source.image for source, done in ahead if not done)
+        total = len(self._sources) if isinstance(self._sources, list) else None
+        bar = tqdm(inline, total=total, unit="photo", disable=None if self._progress else True)
+        for source, done in bar:
+            if done:
+                self.resumed += 1
+                yield files.load(source)
+                continue
+            outcome = next(outcomes)
+            if outcome.error is not None:
+                self.failed.append(outcome.error)
+                tqdm.write(f"tagwise: {outcome.error}", file=sys.stderr)
+                continue
+            if files:
+                files.save(source, outcome.poses, outcome.image)
+            self.written += 1
+            yield outcome.poses
 
-    def _forward(self, images: Tensor) -> dict[str, Tensor]:
-        half = _PRECISIONS[self.precision]
-        with torch.autocast(self.device.type, dtype=half) if half else nullcontext():
-            return self.model(images)
+    def _collected(self, annotations: str | Path) -> Iterator[Poses]:
+        """The same, with one COCO results file beside, which appears when all is done."""
+        path = self._files.folder / f"{Path(annotations).stem}.results.json"
+        with whole_file(path) as file:
+            results = CocoResults(annotations, file)
+            self._check_known(results, annotations)
+            for poses in self._run():
+                results.add(poses)
+                yield poses
+            results.finish()
+        if results.unknown:
+            count = len(results.unknown)
+            tqdm.write(
+                f"tagwise: {count} photos are not among the images of {annotations} and have no "
+                f"rows in {path}, {results.unknown[0]} first",
+                file=sys.stderr,
+            )
 
-
-@dataclass
-class Outcome:
-    """What became of one image: poses, or the error that reading it gave."""
-
-    source: Image
-    image: np.ndarray | None = None
-    poses: Poses | None = None
-    error: UserError | None = None
-    affines: list[Affine] = field(default_factory=list)
-    inputs: list[np.ndarray] = field(default_factory=list)
-
-
-def find_device(device: str | torch.device = "auto") -> torch.device:
-    """The torch device of that name, if it is there. Raises UserError if not.
-
-    >>> find_device("cpu")
-    device(type='cpu')
-    """
-    mps = torch.backends.mps.is_available()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise unknown_name(
-            "device", str(device), ["auto", "cpu", "cuda", "cuda:0", "mps"]
-        ) from None
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if found.type == "cuda" and (found.index or 0) >= count:
-        have = f"only {count} CUDA GPU(s)" if count else "no CUDA GPU that torch can use"
-        raise UserError(f"device {device!r} was asked for, but there is {have}; use --device cpu")
-    if found.type == "mps" and not mps:
-        raise UserError("device 'mps' was asked for, but there is no Apple GPU; use --device cpu")
-    return found
+    def _check_known(self, results: CocoResults, annotations: str | Path) -> None:
+        """An hour of work for no row at all is better refused at once."""
+        if isinstance(self._sources, list) and not any(
+            isinstance(source.image, Path) and results.image_id(str(source.image)) is not None
+            for source in self._sources
+        ):
+            raise UserError(
+                f"none of these photos is among the images of {annotations}; give the photos that "
+                "its file names name"
+            )
 
 
-def _input_size(size: int | tuple[int, int] | None, own: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of the network's input; a single number is the longest side."""
-    if size is None:
-        return own
-    if isinstance(size, int):
-        size = tuple(round(side * size / max(own)) for side in own)
-    if min(size) < 1:
-        raise UserError(f"input size is {size}; use pixels, such as {max(own)}")
-    return size
+def _fingerprint(weights: str | Path | nn.Module) -> str:
+    """Tells one model file from the next one under the same name."""
+    if isinstance(weights, nn.Module):
+        return weights.spec.name
+    return f"{weights} {zlib.crc32(find_weights(weights).read_bytes()):08x}"
 
 
-def _shape(outcome: Outcome) -> tuple[Any, ...]:
-    return tuple(array.shape for array in outcome.inputs)
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,12 +113,13 @@ class Poses:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: the layout of a `.predictions.json` file.
 
-        Coordinates are rounded to a hundredth of a pixel, scores and tags to four decimals.
+        Coordinates are rounded to a hundredth of a pixel, scores of keypoints and tags to four
+        decimals and scores of instances, which rank them, to six.
         """
         instances = [
             {"score": score, "box": box, "keypoints": keypoints, "tags": tags}
             for score, box, keypoints, tags in zip(
-                _rounded(self.scores, 4).tolist(),
+                _rounded(self.scores, 6).tolist(),
                 _rounded(self.boxes, 2).tolist(),
                 self._plain_keypoints(missing=None),
                 _with_none(_rounded(self.tags, 4)),
@@ -196,7 +198,8 @@ class Poses:
     def plot(self, image: np.ndarray | None = None, **style: Any) -> Image:
         """A picture of the image with a skeleton in its own colour for each instance.
 
-        image: (H, W, 3) uint8 RGB, by default the image that the poses were found in, or black.
+        image: (H, W, 3) uint8 RGB, by default the image that the poses were found in: the one they
+            carry, or their file read again; black where there is neither.
         style: arguments of `tagwise.plot.draw_poses`.
         """
         from PIL import Image
@@ -204,6 +207,10 @@ class Poses:
         from tagwise.plot import draw_poses
 
         image = self.image if image is None else image
+        if image is None and self.file and Path(self.file).exists():
+            from tagwise.data.images import read_image
+
+            image = read_image(self.file)
         if image is None:
             if not self.width or not self.height:
                 raise ValueError("these poses carry no image and no size: give plot(image)")

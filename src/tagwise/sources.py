@@ -2,17 +2,117 @@
 
 from __future__ import annotations
 
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
+from tagwise.data.images import SUFFIXES
 from tagwise.errors import UserError
 
 if TYPE_CHECKING:
     import PIL.Image
 
 Image = Union[str, Path, np.ndarray, "PIL.Image.Image"]
+_OWN = ".predictions"  # pictures that tagwise drew are no photos to predict from
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An image and the name of its results, without a suffix, relative to the output folder."""
+
+    image: Image
+    name: str
+
+    def state(self) -> Any:
+        """What tells that the image is still the same file with the same content, or None."""
+        if not isinstance(self.image, Path):
+            return None
+        try:
+            status = self.image.stat()
+        except OSError:
+            return None
+        return [str(self.image), status.st_size, status.st_mtime_ns]
+
+
+def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[Source]:
+    """Images to predict from, each with a name of its own.
+
+    sources: one or several of: an image file, a folder (with all below it), a pattern such as
+        "photos/**/*.jpg", an array, a Pillow image. A list is looked through at once; of any other
+        iterable images are taken one by one as they are needed, and numbered.
+    A file's results are called by its stem, below the folder that was given; where that would be
+    the same for two files, suffixes and then folders tell them apart. Raises UserError for a file
+    that is not there, and where there is no image at all.
+    """
+    if not _is_many(sources):
+        sources = [sources]
+    elif not isinstance(sources, (list, tuple)):
+        return (Source(_as_image(i), _numbered(n, i)) for n, i in enumerate(sources))
+    found: list[Source] = []
+    files: list[tuple[Path, Path]] = []
+    for n, image in enumerate(sources):
+        if isinstance(image, (str, Path)):
+            files += find_files(image)
+        else:
+            found.append(Source(image, _numbered(n, image)))
+    if not files and not found:
+        raise UserError("there is no image to predict from; give a file or a folder of photos")
+    return name_files(files) + found
+
+
+def find_files(source: str | Path) -> list[tuple[Path, Path]]:
+    """(file, folder that its name is relative to) for a file, a folder or a pattern, sorted."""
+    path = Path(source)
+    if path.is_dir():
+        found = [
+            (Path(folder) / name, path)
+            for folder, _, names in os.walk(path)
+            for name in names
+            if Path(name).suffix.lower() in SUFFIXES and not _is_own(Path(name))
+        ]
+        if not found:
+            raise UserError(
+                f"no image in the folder {path}; known are {', '.join(sorted(SUFFIXES))}"
+            )
+        return sorted(found)
+    if path.exists():
+        return [(path, path.parent)]
+    if glob.has_magic(str(source)):
+        matches = sorted(map(Path, glob.glob(str(source), recursive=True)))
+        files = [(m, m.parent) for m in matches if m.is_file() and not _is_own(m)]
+        if not files:
+            raise UserError(f"no file fits the pattern {source}")
+        return files
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, names, n=1, cutoff=0.75)
+    hint = f"did you mean {path.parent / near[0]}?" if near else "give a file, folder or pattern"
+    raise UserError(f"no such file or folder: {path}; {hint}")
+
+
+def name_files(files: list[tuple[Path, Path]]) -> list[Source]:
+    """Sources with different names; a file that was given twice is taken once."""
+    files = list({os.path.abspath(file): (file, root) for file, root in files}.values())
+    if not files:
+        return []
+    absolute = [Path(os.path.abspath(file)) for file, _ in files]
+    common = Path(os.path.commonpath([file.parent for file in absolute]))
+    ways = (
+        [file.relative_to(root).with_suffix("") for file, root in files],
+        [file.relative_to(root) for file, root in files],
+        [file.relative_to(common) for file in absolute],  # differs for different files
+    )
+    names = list(ways[0])
+    for way in (*ways[1:], ways[-1]):
+        count = Counter(names)
+        names = [longer if count[name] > 1 else name for name, longer in zip(names, way)]
+    return [Source(file, name.as_posix()) for (file, _), name in zip(files, names)]
 
 
 def as_rgb(image: np.ndarray | PIL.Image.Image) -> np.ndarray:
@@ -26,7 +126,8 @@ def as_rgb(image: np.ndarray | PIL.Image.Image) -> np.ndarray:
 
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     if not isinstance(image, np.ndarray):
-        raise UserError(f"an image must be a file, a Pillow image or an array, not {type(image)}")
+        kind = type(image).__name__
+        raise UserError(f"an image must be a file, a Pillow image or an array, not a {kind}")
     if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
         image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
@@ -34,3 +135,21 @@ def as_rgb(image: np.ndarray | PIL.Image.Image) -> np.ndarray:
             f"an image array must be (height, width, 3) uint8, RGB, not {image.shape} {image.dtype}"
         )
     return image
+
+
+def _is_many(sources: Any) -> bool:
+    single = isinstance(sources, (str, Path, np.ndarray)) or hasattr(sources, "getbands")
+    return not single and isinstance(sources, Iterable)
+
+
+def _is_own(path: Path) -> bool:
+    return path.stem.endswith(_OWN) or path.name.startswith(".")
+
+
+def _as_image(image: Image) -> Image:
+    return Path(image) if isinstance(image, str) else image
+
+
+def _numbered(number: int, image: Image) -> str:
+    stem = Path(image).stem if isinstance(image, (str, Path)) else "image"
+    return f"{stem}-{number:06d}"

@@ -1,0 +1,261 @@
+"""The command line. Each verb is the Python function of its name; no logic lives here.
+
+Nothing heavy is imported before a verb runs, so that help appears at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union
+
+import tyro
+
+from tagwise import __version__
+from tagwise.errors import UserError
+
+_ABOUT = """Find who is where: keypoints of everyone in a photo, grouped by learned tags.
+
+$ tagwise predict photo.jpg            poses of the people, as a picture and JSON
+$ tagwise predict photos --weights bees --out found
+$ tagwise train recipes/robots.yaml    a model of your own
+$ tagwise eval --weights robots --annotations val.json --images photos
+
+`tagwise VERB --help` tells more. Add --debug to any verb to see the traceback of an error.
+"""
+
+Device = Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda|cuda:N|mps")]
+Weights = Annotated[str, tyro.conf.arg(metavar="people|robots|bees|PATH")]
+Precision = Literal["fp32", "bf16", "fp16"]
+Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+
+
+def predict(
+    sources: Sources,
+    weights: Weights = "people",
+    out: Path = Path("predictions"),
+    threshold: float | None = None,
+    pictures: bool = True,
+    coco: Path | None = None,
+    resume: bool = False,
+    device: Device = "auto",
+    size: int | None = None,
+    flip: bool = False,
+    scales: tuple[float, ...] = (1.0,),
+    batch_size: int | None = None,
+    precision: Precision = "fp32",
+) -> int:
+    """Find instances and their keypoints in photos.
+
+    Writes NAME.predictions.json and NAME.predictions.jpg for every photo. Exits with 0 if all went
+    well, 1 if some photos could not be read (they are named, the rest is done), 2 on bad input.
+
+    $ tagwise predict photo.jpg
+    $ tagwise predict photos "more/**/*.png" --weights bees --out found
+    $ tagwise predict photos --resume      go on where an interrupted run stopped
+    $ tagwise predict val --coco val.json --no-pictures --flip      COCO results of a whole set
+
+    Args:
+        sources: Photos, folders (with all below them) or patterns such as "photos/**/*.jpg".
+        weights: A model that ships with tagwise, or a .safetensors file.
+        out: Folder for the results; made if need be.
+        threshold: Leave out instances with a lower score, 0 to 1. By default what the model says;
+            with --coco, 0.
+        pictures: Draw the skeletons on each photo, or write JSON alone.
+        coco: Annotation JSON of the photos; writes one COCO results file for all of them.
+        resume: Keep what an earlier run with the same settings finished.
+        device: Where the network runs; auto takes a GPU where there is one.
+        size: Longest side of the network's input in pixels. Larger finds smaller instances, slower.
+        flip: Look at each photo mirrored too: better, at twice the time.
+        scales: Look at each photo in several sizes, such as 0.5 1 1.5.
+        batch_size: Photos of one forward pass; by default 1 on a CPU and 16 on a GPU.
+        precision: bf16 is faster on a GPU or a recent CPU, and nearly as exact.
+    """
+    arguments = dict(locals())
+    from tagwise.predict import predict
+
+    run = predict(**arguments, progress=True)
+    print(run.finish())
+    return run.exit_code
+
+
+def train(
+    recipe: Annotated[Path, tyro.conf.Positional],
+    out: Path | None = None,
+    resume: bool = False,
+    overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = (),
+) -> int:
+    """Train a model as a recipe says.
+
+    Any value of the recipe can be given on the command line, by its dotted name:
+
+    $ tagwise train recipes/robots.yaml
+    $ tagwise train recipes/robots.yaml --optim.steps 500 --data.root ../data --out runs/short
+    $ tagwise train recipes/robots.yaml --resume      after a crash, as if nothing had happened
+
+    Args:
+        recipe: YAML file; recipes/ has those of the models that ship.
+        out: Folder of the run: models, log, recipe. By default runs/ and the recipe's name.
+        resume: Go on from the run's last checkpoint.
+        overrides: Values of the recipe, as optim.steps=500; the same as --optim.steps 500.
+    """
+    arguments = dict(locals())
+    from tagwise.train import train
+
+    print(f"the model is in {train(**arguments)}")
+    return 0
+
+
+def evaluate(
+    weights: Weights,
+    annotations: Path,
+    images: Path,
+    out: Path | None = None,
+    coco: Path | None = None,
+    sigmas: tuple[float, ...] = (),
+    style: Literal["coco", "crowdpose"] = "coco",
+    max_dets: int = 20,
+    oracle: Literal["grouping", "keypoints"] | None = None,
+    device: Device = "auto",
+    size: int | None = None,
+    flip: bool = False,
+    scales: tuple[float, ...] = (1.0,),
+    threshold: float = 0.0,
+    batch_size: int | None = None,
+    precision: Precision = "fp32",
+    first: int = 0,
+    every: int = 1,
+    limit: int | None = None,
+) -> int:
+    """Measure a model on labelled photos: COCO keypoint AP and AR.
+
+    $ tagwise eval --weights robots --annotations val.json --images photos
+    $ tagwise eval --weights robots --annotations val.json --images photos --sigmas 0.4 0.1
+    $ tagwise eval --weights people --annotations val.json --images photos --oracle grouping
+
+    Args:
+        weights: A model that ships with tagwise, or a .safetensors file.
+        annotations: COCO keypoint JSON.
+        images: Folder that the JSON's file names start from.
+        out: JSON file for the figures.
+        coco: JSON file for the results themselves.
+        sigmas: OKS sigmas, each for all keypoint types; one row of figures for each. By default
+            those of the JSON, else of the model.
+        style: crowdpose adds AP of easy, medium and hard photos.
+        max_dets: Best instances of a photo that count.
+        oracle: What limits the model? "grouping" groups its keypoints by the truth, "keypoints"
+            gives the true keypoints its tags.
+        device: Where the network runs; auto takes a GPU where there is one.
+        size: Longest side of the network's input in pixels.
+        flip: Look at each photo mirrored too.
+        scales: Look at each photo in several sizes, such as 0.5 1 1.5.
+        threshold: Leave out instances with a lower score.
+        batch_size: Photos of one forward pass; by default 1 on a CPU and 16 on a GPU.
+        precision: Of the network's arithmetic.
+        first: Number of the first photo, from 0, that counts.
+        every: Count only each so manieth photo from there.
+        limit: Count only so many.
+    """
+    arguments = dict(locals())
+    from tagwise.evaluate import evaluate
+
+    evaluate(**arguments)
+    return 0
+
+
+def plot(
+    source: Annotated[str | None, tyro.conf.Positional] = None,
+    what: Literal["tags", "poses", "heatmaps", "push"] = "tags",
+    weights: Weights = "people",
+    out: Path | None = None,
+    threshold: float = 0.25,
+    device: Device = "auto",
+) -> int:
+    """Draw a picture that explains a prediction.
+
+    $ tagwise plot photo.jpg                        the tags of everyone found in the photo
+    $ tagwise plot photo.predictions.json           the same, from a prediction made before
+    $ tagwise plot photo.jpg --what heatmaps        what the network sees before grouping
+    $ tagwise plot --what push                      what the loss asks of two instances' tags
+
+    Args:
+        source: A photo, or a .predictions.json file.
+        what: Tags by keypoint type, poses on the photo, heatmaps on the photo, or the push loss.
+        weights: A model that ships with tagwise, or a .safetensors file.
+        out: Picture file (.png, .jpg, .pdf, .svg); by default named after the source.
+        threshold: Leave out instances with a lower score.
+        device: Where the network runs; auto takes a GPU where there is one.
+    """
+    arguments = dict(locals())
+    from tagwise.plot import plot
+
+    print(plot(**arguments))
+    return 0
+
+
+VERBS: dict[str, Callable[..., int]] = {
+    "predict": predict,
+    "train": train,
+    "eval": evaluate,
+    "plot": plot,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb and return the exit code: 0 well, 1 in part, 2 bad input, 130 interrupted."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    argv = [argument for argument in argv if argument != "--debug"]
+    if argv == ["--version"]:
+        print(f"tagwise {__version__}")
+        return 0
+    if argv[:1] == ["train"]:
+        argv = gather_overrides(argv)
+    try:
+        return _run(argv or ["--help"])
+    except UserError as error:
+        if debug:
+            raise
+        print(f"tagwise: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        can_resume = argv[0] in ("predict", "train")
+        hint = "; the same command with --resume goes on from here" if can_resume else ""
+        print(f"tagwise: interrupted{hint}", file=sys.stderr)
+        return 130
+
+
+def _run(argv: list[str]) -> int:
+    if argv[0] in VERBS:
+        return tyro.cli(VERBS[argv[0]], prog=f"tagwise {argv[0]}", args=argv[1:])
+    # Help for the whole, or an error that names the verbs: tyro's to print, with exit code 0 or 2.
+    verbs = tuple(
+        Annotated[Any, tyro.conf.subcommand(name, constructor=verb, description=_first_line(verb))]
+        for name, verb in VERBS.items()
+    )
+    every = Union[verbs]  # noqa: UP007, made at run time
+    return tyro.cli(every, prog="tagwise", description=_ABOUT, args=argv)
+
+
+def _first_line(verb: Callable[..., int]) -> str:
+    return (verb.__doc__ or "").partition("\n")[0]
+
+
+def gather_overrides(argv: Sequence[str]) -> list[str]:
+    """Flags with a dot in their name, which are values of a recipe, as items of one --set.
+
+    >>> gather_overrides(["train", "r.yaml", "--optim.lr", "1e-3", "--run.tensorboard", "--resume"])
+    ['train', 'r.yaml', '--resume', '--set', 'optim.lr=1e-3', 'run.tensorboard=true']
+    """
+    rest, overrides, waiting = [], [], list(argv)
+    while waiting:
+        argument = waiting.pop(0)
+        flag, equals, value = argument.partition("=")
+        if not flag.startswith("--") or "." not in flag:
+            rest.append(argument)
+            continue
+        if not equals:
+            value = "true" if not waiting or waiting[0].startswith("--") else waiting.pop(0)
+        overrides.append(f"{flag[2:].replace('-', '_')}={value}")
+    return [*rest, "--set", *overrides] if overrides else rest
