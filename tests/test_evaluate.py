@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d
 
 from tagwise.errors import UserError
 from tagwise.evaluate import evaluate, format_table
+from tagwise.grouping import GroupingSettings
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.pose import PoseTask
 
@@ -27,7 +28,8 @@ class DotNet(nn.Module):
     def __init__(self, types=TYPES, tags_tell=True, blind=()):
         super().__init__()
         self.spec = SimpleNamespace(name="dots", input_size=(WIDTH, HEIGHT))
-        self.task = PoseTask(Skeleton("pin", types), tag_dim=1)
+        by_tag_alone = GroupingSettings.preset("higherhrnet")
+        self.task = PoseTask(Skeleton("pin", types), tag_dim=1, grouping=by_tag_alone)
         self.columns = [TYPES.index(name) for name in types]
         self.tags_tell, self.blind = tags_tell, blind
 

@@ -21,7 +21,7 @@ from tagwise.peaks import Peaks, cell_to_pixel, find_peaks, pixel_to_cell
 from tagwise.results import Poses
 
 if TYPE_CHECKING:
-    from tagwise.predict import Predictor
+    from tagwise.predictor import Predictor
 
 ORACLES = ("grouping", "keypoints")
 
@@ -63,8 +63,10 @@ def true_peaks(truth: np.ndarray, tags: Tensor) -> Peaks:
     kind, person = np.nonzero(truth[:, :, 2].T > 0)
     xy = truth[person, kind, :2]
     cell = np.rint(xy).astype(np.int64)
-    inside = ((cell >= 0) & (cell < (width, height))).all(axis=1)
-    kind, xy, cell = kind[inside], xy[inside], cell[inside]
+    inside = np.flatnonzero(((cell >= 0) & (cell < (width, height))).all(axis=1))
+    # By place, for in the order of instances equal tags would be dealt out rightly by chance.
+    order = inside[np.lexsort((cell[inside, 0], cell[inside, 1], kind[inside]))]
+    kind, xy, cell = kind[order], xy[order], cell[order]
     starts = np.searchsorted(kind, np.arange(truth.shape[1] + 1))[None]
     tag = maps[kind, :, cell[:, 1], cell[:, 0]].astype(np.float32)
     return Peaks(xy.astype(np.float32), cell, np.ones(len(kind), np.float32), tag, starts)

@@ -19,7 +19,7 @@ from tagwise.data.images import read_image
 from tagwise.errors import UserError, unknown_name
 from tagwise.metrics import keypoint_metrics, load_ground_truth, part_of
 from tagwise.models.zoo import write_whole
-from tagwise.predict import Outcome, Predictor
+from tagwise.predictor import Outcome, Predictor
 from tagwise.results import Poses
 from tagwise.skeletons import Skeleton
 
