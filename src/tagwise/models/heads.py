@@ -65,6 +65,8 @@ class Branch(nn.Module):
         for name in features:
             if name not in channels:
                 raise unknown_name("feature", name, channels)
+        _check_range("channels of a head", width, 1, 4096)
+        _check_range("depth of a head", depth, 0, 64)
         self.strides = sorted({stride_of(name) for name in features}, reverse=True)
         self.entries = nn.ModuleDict({name: ConvNorm(channels[name], width) for name in features})
         self.blocks = nn.ModuleList(
@@ -87,9 +89,15 @@ class Branch(nn.Module):
         return self.output(x)
 
 
+def _check_range(what: str, value: int, low: int, high: int) -> None:
+    if not isinstance(value, int) or not low <= value <= high:
+        raise UserError(f"{what} must be a whole number from {low} to {high}, not {value!r}")
+
+
 def check_features(features: Sequence[str], stride: int) -> tuple[str, ...]:
     """The features of a branch as a tuple. Raises UserError if none is at the output's stride."""
-    if isinstance(features, str) or not any(stride_of(name) == stride for name in features):
+    names = [] if isinstance(features, str) else features
+    if not any(name in (f"p{stride}", f"c{stride}") for name in names):
         raise UserError(
             f"a head must read a list of features with one at stride {stride} (such as p{stride}), "
             f"not {features!r}"

@@ -37,6 +37,17 @@ MODELS: dict[str, Callable[..., Network]] = {
 }
 """Builders by name: (heads: dict[str, Head], *, pretrained=None, **options) -> Network."""
 
+_MISFITS = (
+    UserError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What building a network from a stranger's header may raise."""
+
 HEADER = "tagwise"
 FORMAT = 1
 
@@ -81,12 +92,14 @@ def create_model(
 def save_model(model: Network, path: str | Path, half: bool = True) -> None:
     """Writes a network and its `spec` to a safetensors file, whole or not at all.
 
-    half: store float32 as float16, half the size. Tensors that float16 cannot hold stay float32.
+    half: store weights as float16, half the size; those that it cannot hold stay float32, and so
+    do buffers (normalisation, statistics), which are small.
     Raises UserError where the file cannot be written.
     """
     if model.fused:
         raise ValueError("a fused network cannot be saved: load it again without fuse")
-    state = {name: _stored(tensor, half) for name, tensor in model.state_dict().items()}
+    weights = dict(model.named_parameters()) if half else {}
+    state = {name: _stored(value, name in weights) for name, value in model.state_dict().items()}
     header = json.dumps({"format": FORMAT, **asdict(model.spec)}, allow_nan=False)
     write_whole(Path(path), save(state, metadata={HEADER: header}))
 
@@ -108,7 +121,7 @@ def load_model(name: str | Path, device: str | torch.device = "cpu", fuse: bool 
         with torch.device("cpu" if spec.name.startswith("timm/") else "meta"):
             model = _build(spec.name, task.heads(), None, spec.options)
         model.load_state_dict(state, assign=True)
-    except (UserError, RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
+    except _MISFITS as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path} does not describe a network that fits it: {reason}") from error
     model.spec, model.task = spec, task
@@ -162,6 +175,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """Writes a file under another name and then renames it, so that it is never seen half."""
     temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
@@ -220,7 +234,9 @@ def _take_fitting(model: Network, source: str) -> None:
     path = find_weights(source)
     _, state = read_model_file(path)
     own = model.state_dict()
-    fits = {key: value for key, value in state.items() if key in own and _same(value, own[key])}
+    fits = {
+        key: value for key, value in state.items() if key in own and value.shape == own[key].shape
+    }
     missing = [key for key in own if key not in fits and not key.startswith("heads.")]
     if missing:
         raise UserError(
@@ -229,14 +245,10 @@ def _take_fitting(model: Network, source: str) -> None:
     model.load_state_dict(fits, strict=False)
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape
-
-
 def _stored(tensor: Tensor, half: bool) -> Tensor:
     """A tensor as it goes into the file: contiguous, on the CPU, float16 where that can hold it."""
     tensor = tensor.detach().cpu().contiguous()
-    if half and tensor.dtype == torch.float32 and tensor.ndim > 0:
+    if half and tensor.dtype == torch.float32:
         small = tensor.half()
         if torch.isfinite(small).all():
             return small
