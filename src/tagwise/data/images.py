@@ -26,7 +26,7 @@ def read_image(path: str | Path, reduce: int = 1, *, upright: bool = True) -> np
         (scaled to 8); transparent parts are laid on white.
     reduce: 1, 2, 4 or 8; shrink by that factor while decoding, which costs a JPEG much less than
         to decode it whole. Pixel i of the result covers pixels i·reduce to (i+1)·reduce - 1.
-    upright: turn the image as its EXIF orientation says.
+    upright: turn the image as its EXIF orientation says (a TIFF is turned in any case).
     Returns (H, W, 3) uint8, RGB. Raises UserError, naming the file, if it cannot be read whole.
     """
     if reduce not in _REDUCED:
@@ -48,9 +48,14 @@ def _decode_fast(data: bytes, reduce: int, upright: bool) -> np.ndarray | None:
     whole_jpeg = data[:2] == b"\xff\xd8" and data.rstrip(b"\0\r\n ")[-2:] == b"\xff\xd9"
     if not (whole_jpeg and not _is_cmyk(data)) and not _is_plain_png(data):
         return None
-    flags = _REDUCED[reduce] | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
+    # only the JPEG decoder reduces by whole blocks; for others OpenCV would cut the last one off
+    flags = _REDUCED[reduce if whole_jpeg else 1]
+    flags |= 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    if image is None:
+        return None
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    return image if whole_jpeg else shrink(image, reduce)
 
 
 def _is_cmyk(jpeg: bytes) -> bool:
@@ -88,9 +93,7 @@ def _decode_any(data: bytes, path: str | Path, reduce: int, upright: bool) -> np
         raise UserError(
             f"cannot read image {path} ({error}); is it cut off, or no image at all?"
         ) from None
-    if reduce > 1:
-        image = shrink(image, reduce)
-    return image
+    return shrink(image, reduce)
 
 
 def _to_rgb(picture) -> np.ndarray:
@@ -125,6 +128,8 @@ def shrink(image: np.ndarray, factor: int) -> np.ndarray:
 
     image: (H, W, C) or (H, W), uint8. Returns the same with ceil(H / factor) and so on.
     """
+    if factor == 1:
+        return image
     height, width = image.shape[:2]
     bottom, right = -height % factor, -width % factor
     if bottom or right:

@@ -91,6 +91,7 @@ def paint_region(mask: np.ndarray, region: Any) -> None:
         x1, y1 = (int(np.ceil(region[axis] + region[axis + 2])) for axis in (0, 1))
         mask[y0 : max(y1, 0), x0 : max(x1, 0)] = True
     else:
-        # COCO's polygons measure from the corner of a pixel, OpenCV's from its centre
-        shapes = [np.rint(np.reshape(p, (-1, 2)) - 0.5).astype(np.int32) for p in region]
-        cv2.fillPoly(mask.view(np.uint8), shapes, 1)
+        for polygon in region:  # one by one: together, OpenCV would cut out where they overlap
+            # COCO's polygons measure from the corner of a pixel, OpenCV's from its centre
+            corners = np.rint(np.reshape(polygon, (-1, 2)) - 0.5).astype(np.int32)
+            cv2.fillPoly(mask.view(np.uint8), [corners], 1)

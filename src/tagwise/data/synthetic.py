@@ -92,8 +92,7 @@ class SyntheticPoses:
             raise IndexError(f"scene {index} of {self._length}")
         rng = np.random.default_rng((self.seed, index))
         sample = self._scene(rng, index)
-        if reduce > 1:
-            sample.image = shrink(sample.image, reduce)
+        sample.image = shrink(sample.image, reduce)
         return reduced(sample, reduce)
 
     def _scene(self, rng: np.random.Generator, index: int) -> Sample:

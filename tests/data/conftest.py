@@ -1,0 +1,30 @@
+"""Small datasets that the tests of data write themselves."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from foxes_labels import CATEGORY
+
+
+@pytest.fixture
+def foxes(tmp_path):
+    """A function that writes a set of 64 × 48 images and returns the paths of JSON and folder."""
+
+    def write(annotations, images=2, category=CATEGORY, **content):
+        folder = tmp_path / "images"
+        folder.mkdir(exist_ok=True)
+        entries = []
+        for number in range(1, images + 1):
+            rng = np.random.default_rng(number)
+            smooth = cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (64, 48))
+            cv2.imwrite(str(folder / f"{number}.png"), smooth)
+            entries.append({"id": number, "file_name": f"{number}.png", "width": 64, "height": 48})
+        plain = {"images": entries, "annotations": annotations, "categories": [category]}
+        path = Path(tmp_path / "foxes.json")
+        path.write_text(json.dumps(plain | content))
+        return path, folder
+
+    return write

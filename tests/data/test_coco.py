@@ -1,0 +1,266 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from foxes_labels import CATEGORY, annotation
+from PIL import Image
+
+from tagwise.data.coco import CocoKeypoints
+from tagwise.data.images import read_image
+from tagwise.errors import UserError
+from tagwise.skeletons import COCO17, Skeleton
+
+
+def test_a_sound_file(foxes):
+    data = CocoKeypoints(*foxes([annotation(1), annotation(2, image=2), annotation(3, image=2)]))
+    assert len(data) == 2
+    assert data.ids == [1, 2]
+    assert data.report == []
+    assert data.info(1) == ("2.png", 64, 48)
+    assert data.size(1) == (64, 48)
+    sample = data[1]
+    assert sample.keypoints.shape == (2, 3, 3)
+    assert sample.keypoints.dtype == sample.boxes.dtype == sample.areas.dtype == np.float32
+    np.testing.assert_allclose(sample.keypoints[0], [[20, 10, 2], [30, 40, 2], [12, 40, 1]])
+    np.testing.assert_allclose(sample.boxes[0], [10, 8, 24, 36])
+    np.testing.assert_allclose(sample.areas, [500, 500])
+    np.testing.assert_array_equal(sample.image, read_image(data.path(1)))
+    assert sample.labelled.all()
+    assert not sample.ignore.any()
+    assert (sample.image_id, sample.file) == (2, "2.png")
+
+
+def test_image_without_annotations(foxes):
+    sample = CocoKeypoints(*foxes([annotation(1)]))[1]
+    assert sample.keypoints.shape == (0, 3, 3)
+    assert sample.boxes.shape == (0, 4)
+
+
+def test_crowds_and_unlabelled_instances_are_ignored(foxes):
+    runs = {"size": [48, 64], "counts": [0, 48, 48 * 63]}
+    polygon = [[40.0, 20.0, 50.0, 20.0, 50.0, 30.0, 40.0, 30.0]]
+    empty = [0] * 9
+    data = CocoKeypoints(
+        *foxes(
+            [
+                annotation(1, keypoints=empty, iscrowd=1, segmentation=runs),
+                annotation(2, keypoints=empty, iscrowd=1, segmentation=polygon),
+                annotation(3, keypoints=empty, iscrowd=1, bbox=[60, 40, 4, 8]),
+                annotation(4, keypoints=empty, num_keypoints=0, bbox=[5, 0, 3, 2]),
+                annotation(5),
+            ]
+        )
+    )
+    sample = data[0]
+    assert len(sample.keypoints) == 1
+    assert sample.ignore[:, 0].all()
+    assert sample.ignore[25, 45]
+    assert sample.ignore[40:, 60:].all()
+    assert sample.ignore[:2, 5:8].all()
+    assert not sample.ignore[10, 20]
+    assert not sample.ignore[30, 1:40].any()
+    assert data.report == []
+
+
+def test_names_are_mapped(foxes):
+    pup = Skeleton("pup", ("Right Paw", "tail", "snout", "leftPaw"))
+    data = CocoKeypoints(*foxes([annotation(1)]), skeleton=pup, mapping={"snout": "nose"})
+    sample = data[0]
+    np.testing.assert_allclose(sample.keypoints[0, :, 0], [12, 0, 20, 30])
+    assert sample.labelled.tolist() == [True, False, True, True]
+    without = CocoKeypoints(*foxes([annotation(1)]), skeleton=pup, mapping={"leftPaw": None})
+    assert without[0].labelled.tolist() == [True, False, False, False]
+
+
+def test_mapping_of_unknown_names(foxes):
+    files = foxes([annotation(1)])
+    with pytest.raises(UserError, match="did you mean 'nose'"):
+        CocoKeypoints(*files, mapping={"nosse": "nose"})
+    with pytest.raises(UserError, match="did you mean 'left_paw'"):
+        CocoKeypoints(*files, mapping={"nose": "left_pow"})
+    with pytest.raises(UserError, match="nose, left_paw, right_paw"):
+        CocoKeypoints(*files, skeleton=Skeleton("x", ("hand",)))
+
+
+def test_instances_of_other_types_alone_are_ignored(foxes):
+    paws = Skeleton("paws", ("left_paw", "right_paw"))
+    nose = annotation(1, keypoints=[20, 10, 2, 0, 0, 0, 0, 0, 0])
+    sample = CocoKeypoints(*foxes([nose, annotation(2, image=2)]), skeleton=paws)[0]
+    assert len(sample.keypoints) == len(sample.boxes) == 0
+    assert sample.ignore[8:44, 10:34].all()
+
+
+def test_a_type_that_is_never_labelled_gives_no_loss(foxes):
+    blind = annotation(1, keypoints=[0, 0, 0, 30, 40, 2, 12, 40, 1])
+    assert CocoKeypoints(*foxes([blind]))[0].labelled.tolist() == [False, True, True]
+
+
+FAULTS = [
+    ({"image_id": 77}, "unknown image", 0),
+    ({"image_id": [1]}, "unknown image", 0),
+    ({"category_id": 5}, "unknown category", 0),
+    ({"keypoints": [1, 2, 2]}, "wrong number of keypoints", 0),
+    ({"keypoints": "many"}, "wrong number of keypoints", 0),
+    ({"keypoints": [None] * 9}, "no numbers|not finite", 0),
+    ({"keypoints": ["a"] * 9}, "no numbers", 0),
+    ({"keypoints": [float("nan"), 10, 2, 30, 40, 2, 12, 40, 1]}, "not finite", 2),
+    ({"keypoints": [20, 10, 2, 30, 480, 2, -12, 40, 1]}, "outside the image", 1),
+    ({"bbox": [3, 4, 0, 5]}, "box has no size", 3),
+    ({"bbox": [3, 4, float("inf"), 5]}, "box has no size", 3),
+    ({"iscrowd": 1, "segmentation": {"size": [9, 9], "counts": [81]}}, "region cannot be read", 0),
+    ({"iscrowd": 1, "segmentation": [], "bbox": None}, "region cannot be read", 0),
+]
+
+
+@pytest.mark.parametrize(("fields", "words", "left"), FAULTS)
+def test_faults_are_named_and_left_out(foxes, fields, words, left):
+    """The faulty part is named with its annotation, the rest of the file stays."""
+    data = CocoKeypoints(*foxes([annotation(8) | fields, annotation(9, image=2)]))
+    assert len(data.report) == 1
+    problem = data.report[0]
+    assert problem.annotation_id == 8
+    assert any(word in problem.kind for word in words.split("|"))
+    assert len(data[1].keypoints) == 1
+    assert (data[0].keypoints[..., 2] > 0).sum() == left
+    assert np.isfinite(data[0].keypoints).all()
+    assert np.isfinite(data[0].boxes).all()
+    assert (data[0].boxes[:, 2:] > 0).all()
+
+
+def test_ids_used_twice(foxes):
+    data = CocoKeypoints(*foxes([annotation(1), annotation(1, image=2)]))
+    assert [problem.kind[:22] for problem in data.report] == ["annotation id is used "]
+    assert len(data[0].keypoints) == 1
+    assert len(data[1].keypoints) == 0
+    json_path, folder = foxes([annotation(1)])
+    content = json.loads(json_path.read_text())
+    content["images"].append(content["images"][0] | {"file_name": "2.png"})
+    content["images"].append({"id": 50})
+    json_path.write_text(json.dumps(content))
+    data = CocoKeypoints(json_path, folder)
+    assert data.ids == [1, 2]
+    assert data.info(0).file == "1.png"
+    assert [problem.image_id for problem in data.report] == [1, 50]
+
+
+def test_missing_images(foxes):
+    path, folder = foxes([annotation(1), annotation(2, image=2)])
+    (folder / "1.png").unlink()
+    data = CocoKeypoints(path, folder)
+    assert data.ids == [2]
+    assert [str(problem) for problem in data.report] == ["1.png, image 1"]
+    (folder / "2.png").unlink()
+    with pytest.raises(UserError, match="none of the 2 images"):
+        CocoKeypoints(path, folder)
+
+
+def test_broken_images_are_found_by_a_check(foxes):
+    path, folder = foxes([annotation(1)], images=3)
+    (folder / "2.png").write_bytes(b"")
+    cv2.imwrite(str(folder / "3.png"), np.zeros((9, 9, 3), np.uint8))
+    data = CocoKeypoints(path, folder)
+    for index, words in ((1, "empty"), (2, "9×9.*says 64×48")):
+        with pytest.raises(UserError, match=words):
+            data[index]
+    found = data.check_images()
+    assert [problem.image_id for problem in found] == [2, 3]
+    assert data.report == found
+    assert data.ids == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{not json", "no JSON: .* line 1"),
+        ("[1, 2]", "holds a list"),
+        ('{"images": []}', "annotations or categories"),
+        ('{"images": [{}], "annotations": [], "categories": []}', 'no "id"'),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "no category"),
+    ],
+)
+def test_what_is_no_coco(tmp_path, text, words):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=words) as caught:
+        CocoKeypoints(path, tmp_path)
+    assert "a.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file_and_no_images(tmp_path, foxes):
+    with pytest.raises(UserError, match="no such file"):
+        CocoKeypoints(tmp_path / "none.json", tmp_path)
+    with pytest.raises(UserError, match="lists no image"):
+        CocoKeypoints(*foxes([], images=0))
+
+
+def test_category_by_name(foxes):
+    hare = CATEGORY | {"id": 2, "name": "hare"}
+    files = foxes([annotation(1), annotation(2, category_id=2)], categories=[CATEGORY, hare])
+    assert CocoKeypoints(*files).skeleton.name == "fox"
+    data = CocoKeypoints(*files, category="hare")
+    assert data.skeleton.name == "hare"
+    assert data.category_id == 2
+    assert len(data[0].keypoints) == 1
+    assert data.report == []
+    with pytest.raises(UserError, match="'cow'"):
+        CocoKeypoints(*files, category="cow")
+
+
+def test_sizes_may_be_left_out(foxes):
+    path, folder = foxes([annotation(1, keypoints=[0] * 9, bbox=[60, 40, 4, 8])])
+    content = json.loads(path.read_text())
+    content["images"] = [{"id": 1, "file_name": "1.png"}]
+    path.write_text(json.dumps(content))
+    data = CocoKeypoints(path, folder)
+    assert data.size(0) is None
+    assert data[0].ignore.shape == (48, 64)
+    assert data[0].ignore[40:, 60:].all()
+
+
+def test_labels_made_on_the_photo_as_stored(foxes):
+    """Some tools label a turned photo without turning it; the size in the file tells."""
+    path, folder = foxes([annotation(1)])
+    stored = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(folder / "1.png", exif=exif)
+    np.testing.assert_array_equal(CocoKeypoints(path, folder)[0].image, stored)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_reduced_samples_keep_places(foxes, factor):
+    crowd = annotation(2, keypoints=[0] * 9, iscrowd=1, bbox=[40, 0, 24, 48])
+    data = CocoKeypoints(*foxes([annotation(1), crowd]))
+    whole, small = data[0], data.load(0, factor)
+    assert small.image.shape == (48 // factor, 64 // factor, 3)
+    assert small.ignore.shape == small.image.shape[:2]
+    assert small.ignore[:, 40 // factor :].all()
+    assert not small.ignore[:, : 40 // factor].any()
+    expected = (whole.keypoints[..., :2] + 0.5) / factor - 0.5
+    np.testing.assert_allclose(small.keypoints[..., :2], expected)
+    np.testing.assert_allclose(small.boxes, whole.boxes / factor)
+    np.testing.assert_allclose(small.areas, whole.areas / factor**2)
+
+
+def test_lsp_teaches_the_limbs_of_coco(shared):
+    folder = shared / "data/people_lsp"
+    data = CocoKeypoints(folder / "train.json", folder / "images", COCO17)
+    assert data.labelled.tolist() == [False] * 5 + [True] * 12
+    assert len(data) == 2981
+    assert data.report == []
+
+
+def test_robots_have_regions_to_ignore(shared):
+    coco = pytest.importorskip("pycocotools.mask")
+    folder = shared / "data/robots"
+    data = CocoKeypoints(folder / "val.json", folder / "images")
+    content = json.loads((folder / "val.json").read_text())
+    crowds = [a for a in content["annotations"] if a["iscrowd"]]
+    for image_id in {a["image_id"] for a in crowds[:8]}:
+        truth = np.zeros((480, 640), bool)
+        for crowd in crowds:
+            if crowd["image_id"] == image_id:
+                truth |= coco.decode(crowd["segmentation"]).astype(bool)
+        np.testing.assert_array_equal(data[data.ids.index(image_id)].ignore, truth)

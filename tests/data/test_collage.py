@@ -1,0 +1,148 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tagwise.data.augment import Augment
+from tagwise.data.collage import blank, lay, mosaic, paste
+from tagwise.data.sample import Sample
+
+FLIP = (0, 2, 1)
+PLAIN = Augment.none()
+
+
+def photo(value, width=40, height=40, labelled=(True, True, True)):
+    """A photo of one flat value with one instance about its middle."""
+    middle = np.float32([width / 2, height / 2, 0])
+    keypoints = middle + np.float32([[[0, -8, 2], [8, 8, 2], [-8, 8, 1]]])
+    box = np.float32([[width / 2 - 8, height / 2 - 8, 16, 16]])
+    return Sample(
+        image=np.full((height, width, 3), value, np.uint8),
+        keypoints=keypoints,
+        boxes=box,
+        areas=np.float32([256]),
+        ignore=np.zeros((height, width), bool),
+        labelled=np.array(labelled),
+        image_id=value,
+    )
+
+
+def drawing(*samples):
+    """A draw that deals these samples in turn, again and again."""
+    number = -1
+
+    def draw(rng):
+        nonlocal number
+        number += 1
+        return samples[number % len(samples)]
+
+    return draw
+
+
+def test_lay_covers_what_is_below():
+    below, above = photo(10), photo(200, 20, 20)
+    above.ignore[:, :5] = True
+    below.ignore[:] = True
+    both = lay(below, above, 20, 20)
+    assert (both.image[20:, 20:] == 200).all()
+    assert (both.image[:20] == 10).all()
+    assert both.ignore[20:, 20:25].all()
+    assert not both.ignore[20:, 25:].any()
+    assert both.ignore[:20].all()
+    # of the one below, the keypoint at (28, 28) is gone; the one above is at its new place
+    np.testing.assert_allclose(both.keypoints[0], [[20, 12, 2], [0, 0, 0], [12, 28, 1]])
+    np.testing.assert_allclose(both.keypoints[1], [[30, 22, 2], [38, 38, 2], [22, 38, 1]])
+    np.testing.assert_allclose(both.boxes[1], [22, 22, 16, 16])
+
+
+def test_lay_leaves_both_sources_alone():
+    below, above = photo(10), photo(200, 20, 20)
+    before = below.keypoints.copy()
+    lay(below, above, 10, 10)
+    assert (below.image == 10).all()
+    np.testing.assert_array_equal(below.keypoints, before)
+    np.testing.assert_array_equal(above.keypoints, photo(200, 20, 20).keypoints)
+
+
+def test_lay_drops_instances_that_are_wholly_covered():
+    both = lay(photo(10), photo(200, 40, 40), 0, 0)
+    assert len(both.keypoints) == len(both.boxes) == len(both.areas) == 1
+    assert (both.image == 200).all()
+
+
+@pytest.mark.parametrize(
+    ("left", "top", "kept"), [(-10, 0, 3), (30, 30, 0), (-60, 5, 0), (0, 25, 1)]
+)
+def test_lay_over_the_edge(left, top, kept):
+    """Keypoints of the patch beyond the canvas are dropped, and its box is cut."""
+    canvas = blank((40, 40), photo(10))
+    both = lay(canvas, photo(200), left, top)
+    assert (both.keypoints[..., 2] > 0).sum() == kept
+    assert both.image.shape == (40, 40, 3)
+    for x, y, w, h in both.boxes:
+        assert x >= 0
+        assert y >= 0
+        assert x + w <= 40
+        assert y + h <= 40
+
+
+def test_mosaic_holds_whole_photos_side_by_side():
+    sizes, counts = set(), set()
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        made = mosaic(rng, drawing(*map(photo, range(20, 26))), (80, 60), PLAIN, FLIP)
+        assert made.image.shape == (60, 80, 3)
+        counts.add(len(made.keypoints))
+        for instance in made.keypoints:  # a keypoint lies on the photo that it belongs to
+            x, y = np.rint(instance[instance[:, 2] > 0, :2]).astype(int).T
+            assert len(set(made.image[y, x, 0])) == 1
+        sizes.add(tuple(np.unique(made.image)[:1]))
+    assert counts == {2, 4, 6}
+
+
+def test_mosaic_learns_only_what_all_its_photos_label():
+    photos = photo(20), photo(30, labelled=(True, False, True))
+    made = mosaic(np.random.default_rng(0), drawing(*photos), (80, 60), PLAIN, FLIP)
+    assert made.labelled.tolist() == [True, False, True]
+
+
+def test_mosaic_keeps_ignored_regions():
+    crowd = photo(20)
+    crowd.ignore[:] = True
+    made = mosaic(np.random.default_rng(0), drawing(crowd, photo(30)), (80, 60), PLAIN, FLIP)
+    seen = made.image[..., 0]
+    assert (made.ignore == (seen == 20)).mean() > 0.98  # but for blended seams of photo and fill
+    assert made.ignore.any()
+
+
+def test_paste_adds_instances_at_the_wanted_size():
+    augment = replace(PLAIN, paste_count=(2, 2), paste_size=(0.3, 0.3), zoom=99.0)
+    sizes = []
+    for seed in range(20):
+        canvas = blank((100, 80), photo(10))
+        made = paste(np.random.default_rng(seed), canvas, drawing(photo(200)), augment, FLIP)
+        assert 1 <= len(made.keypoints) <= 2
+        assert (made.image == 200).any()
+        for instance in made.keypoints:
+            has = instance[:, 2] > 0
+            x, y = np.rint(instance[has, :2]).astype(int).T
+            assert (made.image[y, x] == 200).all()
+            if has.all():
+                sizes.append(np.ptp(instance[:, 0]))
+    np.testing.assert_allclose(sizes, 24, atol=1e-3)  # .3 of the shorter side
+
+
+def test_paste_mirrors_and_swaps_sides():
+    augment = replace(PLAIN, paste_count=(1, 1), paste_size=(0.2, 0.2), zoom=99.0, flip=1.0)
+    made = paste(
+        np.random.default_rng(4), blank((200, 200), photo(10)), drawing(photo(9)), augment, FLIP
+    )
+    nose, left, right = made.keypoints[0]
+    assert right[0] < nose[0] < left[0]
+    assert (left[2], right[2]) == (1, 2)
+
+
+def test_paste_of_photos_without_instances():
+    empty = replace(photo(9), keypoints=np.zeros((0, 3, 3), np.float32), boxes=np.zeros((0, 4)))
+    canvas = photo(10)
+    assert paste(np.random.default_rng(0), canvas, drawing(empty), PLAIN, FLIP) is canvas

@@ -1,0 +1,102 @@
+import json
+
+import numpy as np
+import pytest
+from foxes_labels import annotation
+
+from tagwise.data.coco import CocoKeypoints
+from tagwise.errors import UserError
+from tagwise.skeletons import Skeleton
+
+FOX = Skeleton("fox", ("nose", "left_paw", "right_paw", "tail"))
+LABELLED = [20, 10, 30, 40, 12, 40]  # what foxes_labels.annotation has
+
+
+def result(points, scores=(0.9, 0.9, 0.9, 0.9), image=1):
+    values = [v for xy, s in zip(np.reshape(points, (-1, 2)).tolist(), scores) for v in (*xy, s)]
+    return {"image_id": image, "category_id": 1, "keypoints": values, "score": 0.5}
+
+
+@pytest.fixture
+def load(foxes, tmp_path):
+    def load(results, fill=None):
+        path = tmp_path / "results.json"
+        path.write_text(json.dumps(results))
+        files = foxes([annotation(1), annotation(2, image=2)])
+        return CocoKeypoints(*files, skeleton=FOX, ignore_results=path, fill_results=fill)
+
+    return load
+
+
+def test_the_labelled_one_is_not_ignored(load):
+    data = load([result([*np.add(LABELLED, 1), 25, 25])])
+    assert not data[0].ignore.any()
+    assert data[0].labelled.tolist() == [True, True, True, False]
+
+
+def test_others_are_ignored(load):
+    data = load([result([44, 4, 60, 20, 44, 20, 50, 12])])
+    ignore = data[0].ignore
+    assert ignore[4:21, 44:61].all()  # its keypoints, and some way round
+    assert ignore[3, 43]
+    assert not ignore[:, :40].any()
+    assert not ignore[30:].any()
+    assert not data[1].ignore.any()
+
+
+def test_guesses_are_not_believed(load):
+    assert not load([result([44, 4, 60, 20, 44, 20, 50, 12], (0.9, 0.05, 0.05, 0.05))])[
+        0
+    ].ignore.any()
+
+
+def test_learning_goes_on_around_labelled_keypoints(load):
+    ignore = load([result([26, 30, 62, 47, 40, 30, 62, 30])])[0].ignore
+    assert ignore[35, 50]
+    assert not ignore[38:43, 28:33].any()  # the labelled paw at (30, 40)
+
+
+def test_missing_types_are_filled_from_the_one_that_agrees(load):
+    away = result([44, 4, 60, 20, 44, 20, 50, 12])
+    data = load([away, result([*LABELLED, 25, 25], (0.9, 0.9, 0.9, 0.6))], fill=0.3)
+    np.testing.assert_allclose(data[0].keypoints[0, 3], [25, 25, 2])
+    assert data[0].labelled.all()
+    np.testing.assert_allclose(data[0].keypoints[0, :3, :2].ravel(), LABELLED)
+    assert data[1].labelled.tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize(("score", "known"), [(0.2, False), (0.05, True)])
+def test_a_type_not_seen_is_labelled_only_if_surely_absent(load, score, known):
+    sample = load([result([*LABELLED, 25, 25], (0.9, 0.9, 0.9, score))], fill=0.3)[0]
+    np.testing.assert_allclose(sample.keypoints[0, 3], 0)
+    assert sample.labelled[3] == known
+
+
+def test_nobody_who_agrees_fills_nothing(load):
+    sample = load([result([44, 4, 60, 20, 44, 20, 50, 12])], fill=0.3)[0]
+    assert not sample.labelled[3]
+    np.testing.assert_allclose(sample.keypoints[0, 3], 0)
+
+
+@pytest.mark.parametrize(
+    "content", [{}, [{"image_id": 1}], [{"keypoints": [1, 2, 3]}], [{"keypoints": ["x"] * 12}], [3]]
+)
+def test_what_are_no_results(load, content):
+    with pytest.raises(UserError, match=r"results\.json"):
+        load(content)
+
+
+def test_people_without_labels_in_sports_photos(shared):
+    from tagwise.skeletons import COCO17
+
+    folder = shared / "data/people_lsp"
+    seen = {"ignore_results": folder / "movenet.json", "fill_results": 0.3}
+    data = CocoKeypoints(folder / "train.json", folder / "images", COCO17, **seen)
+    samples = [data[index] for index in range(60)]
+    assert 0.1 < np.mean([sample.ignore.any() for sample in samples]) < 0.6
+    assert np.mean([sample.keypoints[0, 0, 2] > 0 for sample in samples]) > 0.8
+    for sample in samples:
+        x, y = np.rint(sample.keypoints[0, sample.keypoints[0, :, 2] > 0, :2]).astype(int).T
+        height, width = sample.ignore.shape
+        limbs = sample.ignore[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
+        assert limbs.mean() < 0.3
