@@ -23,14 +23,38 @@ def compiled(**options):
     return decorate
 
 
-# Without NaN rules the maximum becomes vector instructions; a NaN cell then hides at most its
-# own segment of 16 cells.
+# Without NaN rules a maximum becomes vector instructions; a NaN cell can then hide its column of
+# a block, and nothing else.
 @compiled(fastmath={"nnan", "nsz"})
-def _largest(row, start, stop):
-    best = row[start]
-    for x in range(start + 1, stop):
-        best = max(best, row[x])
+def _largest_in_columns(rows, out):
+    out[:] = rows[0]
+    for y in range(1, rows.shape[0]):
+        for x in range(rows.shape[1]):
+            out[x] = max(out[x], rows[y, x])
+
+
+@compiled(fastmath={"nnan", "nsz"})
+def _largest(values):
+    best = values[0]
+    for x in range(1, len(values)):
+        best = max(best, values[x])
     return best
+
+
+@compiled()
+def block_maxima(heatmaps):
+    """The largest value of each 16 x 16 block of maps (C, H, W): (C, H / 16, W / 16), rounded up."""
+    channels, height, width = heatmaps.shape
+    rows, columns = (height + BLOCK - 1) // BLOCK, (width + BLOCK - 1) // BLOCK
+    maxima = np.empty((channels, rows, columns), np.float32)
+    largest = np.empty(width, np.float32)
+    for c in range(channels):
+        for row in range(rows):
+            _largest_in_columns(heatmaps[c, row * BLOCK : (row + 1) * BLOCK], largest)
+            for column in range(columns):
+                part = largest[column * BLOCK : (column + 1) * BLOCK]
+                maxima[c, row, column] = _largest(part)
+    return maxima
 
 
 @compiled()
@@ -38,6 +62,11 @@ def _is_peak(heatmap, y, x, radius):
     """No larger value in the window, and no equal one before it (so a plateau gives one peak)."""
     height, width = heatmap.shape
     value = heatmap[y, x]
+    # Nearly every cell fails against one of its four neighbours.
+    if (x > 0 and heatmap[y, x - 1] >= value) or (x + 1 < width and heatmap[y, x + 1] > value):
+        return False
+    if (y > 0 and heatmap[y - 1, x] >= value) or (y + 1 < height and heatmap[y + 1, x] > value):
+        return False
     for v in range(max(y - radius, 0), min(y + radius + 1, height)):
         for u in range(max(x - radius, 0), min(x + radius + 1, width)):
             other = heatmap[v, u]
@@ -47,45 +76,42 @@ def _is_peak(heatmap, y, x, radius):
 
 
 @compiled()
-def scan_heatmaps(heatmaps, threshold, radius, top_k):
-    """The best peaks of each map and the maximum of each block, in one reading.
+def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
+    """The best peaks of each map, (C, H, W) float32, reading only blocks above the threshold.
 
-    heatmaps: (C, H, W) float32. Returns cells (C, top_k) int64 as y * W + x, best first, equal
-    scores in reading order; counts (C,) int64; block maxima (C, ceil(H / 16), ceil(W / 16)).
+    maxima: as `block_maxima`. Returns cells (C, top_k) int64 as y * W + x, best first, and their
+    counts (C,) int64.
     """
     channels, height, width = heatmaps.shape
     cells = np.zeros((channels, top_k), np.int64)
     counts = np.zeros(channels, np.int64)
-    rows, columns = (height + BLOCK - 1) // BLOCK, (width + BLOCK - 1) // BLOCK
-    maxima = np.full((channels, rows, columns), -np.inf, np.float32)
     scores = np.empty(top_k, np.float32)
     for c in range(channels):
-        heatmap = heatmaps[c]
-        floor = np.float32(threshold)
-        count = 0
-        for y in range(height):
-            for column in range(columns):
-                start, stop = column * BLOCK, min((column + 1) * BLOCK, width)
-                largest = _largest(heatmap[y], start, stop)
-                maxima[c, y // BLOCK, column] = max(maxima[c, y // BLOCK, column], largest)
-                if not largest > floor:
+        floor, count = np.float32(threshold), 0
+        for row in range(maxima.shape[1]):
+            for column in range(maxima.shape[2]):
+                if not maxima[c, row, column] > floor:
                     continue
-                for x in range(start, stop):
-                    value = heatmap[y, x]
-                    if not value > floor or not _is_peak(heatmap, y, x, radius):
-                        continue
-                    place = min(count, top_k - 1)
-                    while place > 0 and scores[place - 1] < value:
-                        scores[place] = scores[place - 1]
-                        cells[c, place] = cells[c, place - 1]
-                        place -= 1
-                    scores[place] = value
-                    cells[c, place] = y * width + x
-                    count = min(count + 1, top_k)
-                    if count == top_k:
-                        floor = max(floor, scores[top_k - 1])
+                for y in range(row * BLOCK, min((row + 1) * BLOCK, height)):
+                    for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
+                        value = heatmaps[c, y, x]
+                        if value > floor and _is_peak(heatmaps[c], y, x, radius):
+                            count = _insert(scores, cells[c], count, value, y * width + x)
+                            if count == top_k:
+                                floor = max(floor, scores[top_k - 1])
         counts[c] = count
-    return cells, counts, maxima
+    return cells, counts
+
+
+@compiled()
+def _insert(scores, cells, count, score, cell):
+    """Into the falling order of the best so far; returns how many there are."""
+    place = min(count, len(scores) - 1)
+    while place > 0 and scores[place - 1] < score:
+        scores[place], cells[place] = scores[place - 1], cells[place - 1]
+        place -= 1
+    scores[place], cells[place] = score, cell
+    return min(count + 1, len(scores))
 
 
 @compiled()
@@ -196,38 +222,29 @@ def match_by_type(
 
 
 @compiled()
-def group_statistics(group, count, tags, xy, scores):
-    """What is known of each group: (count, D + 5) float64.
-
-    Columns: number of members, their summed score, then sums weighted by score of x, y,
-    x^2 + y^2 and the tag.
-    """
-    sums = np.zeros((count, tags.shape[1] + 5))
-    for p in range(len(group)):
-        if group[p] >= 0:
-            _add(sums[group[p]], 1.0, tags[p], xy[p], scores[p])
-    return sums
-
-
-@compiled()
-def _add(sums, sign, tag, xy, score):
-    weight = sign * score
+def _add(sums, sign, tags, xy, scores, p):
+    weight = sign * scores[p]
     sums[0] += sign
     sums[1] += weight
-    sums[2] += weight * xy[0]
-    sums[3] += weight * xy[1]
-    sums[4] += weight * (xy[0] * xy[0] + xy[1] * xy[1])
-    for d in range(len(tag)):
-        sums[5 + d] += weight * tag[d]
+    sums[2] += weight * xy[p, 0]
+    sums[3] += weight * xy[p, 1]
+    sums[4] += weight * (xy[p, 0] ** 2 + xy[p, 1] ** 2)
+    for d in range(tags.shape[1]):
+        sums[5 + d] += weight * tags[p, d]
 
 
 @compiled()
-def sweep(group, sums, tags, xy, scores, starts, order, unit, rms, pull, inertia, extent, stiffness):
+def sweep(group, sums, tags, xy, scores, starts, order, unit, pull, inertia, extent, stiffness):
     """Once over the types, each type's peaks are dealt anew among the groups of all other peaks.
 
-    Changes group (P,) int64 and sums (P, D + 5), as `group_statistics` gives them with a row for
-    every group there can be. See `tagwise.grouping.group_keypoints` for the cost.
+    Changes group (P,) int64 and sums (P, 5 + D) float64, which hold for each group its number of
+    members and their summed score, and weighted by score the sums of x, y, x^2 + y^2 and tag.
+    Returns whether any peak changed its group. The cost is that of
+    `tagwise.grouping.group_keypoints`.
     """
+    dimension = tags.shape[1]
+    mean = np.empty(dimension)
+    changed = False
     count = 0
     for g in range(len(sums)):
         if sums[g, 0] > 0:
@@ -236,22 +253,27 @@ def sweep(group, sums, tags, xy, scores, starts, order, unit, rms, pull, inertia
         first, last = starts[kind], starts[kind + 1]
         for p in range(first, last):
             if group[p] >= 0:
-                _add(sums[group[p]], -1.0, tags[p], xy[p], scores[p])
+                _add(sums[group[p]], -1.0, tags, xy, scores, p)
         cost = np.zeros((last - first, count))
         for g in range(count):
             members, weight = sums[g, 0], max(sums[g, 1], 1e-9)
             if members < 0.5:
                 continue
-            x, y, mean = sums[g, 2] / weight, sums[g, 3] / weight, sums[g, 5:] / weight
+            x, y = sums[g, 2] / weight, sums[g, 3] / weight
             spread = max(sums[g, 4] / weight - x * x - y * y, 0.0)
             spread = (members * spread + stiffness * extent**2) / (members + stiffness)
-            trust = members / (members + 1.0)
+            nearness = pull / spread if extent > 0 else 0.0
+            likeness = members / (members + 1.0) / unit**2
             gain = 4.0 * members / (members + inertia)
+            for d in range(dimension):
+                mean[d] = sums[g, 5 + d] / weight
             for p in range(first, last):
-                distance = tag_distance(tags[p], mean, rms) / unit
                 away = (xy[p, 0] - x) ** 2 + (xy[p, 1] - y) ** 2
-                far = pull * away / spread if extent > 0 else 0.0
-                cost[p - first, g] = min(trust * distance**2 + far - gain, 0.0)
+                price = nearness * away - gain
+                for d in range(dimension):
+                    price += likeness * (tags[p, d] - mean[d]) ** 2
+                if price < 0:
+                    cost[p - first, g] = price
         column = assign(cost, 0.0)
         for p in range(first, last):
             g = column[p - first]
@@ -260,23 +282,10 @@ def sweep(group, sums, tags, xy, scores, starts, order, unit, rms, pull, inertia
                 while sums[g, 0] > 0.5:
                     g += 1
                 count = max(count, g + 1)
+            changed |= group[p] != g
             group[p] = g
-            _add(sums[g], 1.0, tags[p], xy[p], scores[p])
-
-
-@compiled()
-def block_maxima(heatmaps):
-    """The largest value of each 16 x 16 block, (C, ceil(H / 16), ceil(W / 16)) float32."""
-    channels, height, width = heatmaps.shape
-    rows, columns = (height + BLOCK - 1) // BLOCK, (width + BLOCK - 1) // BLOCK
-    maxima = np.full((channels, rows, columns), -np.inf, np.float32)
-    for c in range(channels):
-        for y in range(height):
-            for column in range(columns):
-                start, stop = column * BLOCK, min((column + 1) * BLOCK, width)
-                largest = _largest(heatmaps[c, y], start, stop)
-                maxima[c, y // BLOCK, column] = max(maxima[c, y // BLOCK, column], largest)
-    return maxima
+            _add(sums[g], 1.0, tags, xy, scores, p)
+    return changed
 
 
 @compiled()

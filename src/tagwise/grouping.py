@@ -129,8 +129,11 @@ def _greedy(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
 def _sweeps(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
     group = np.full(len(peaks), -1, np.int64)
     sums = np.zeros((len(peaks), peaks.tag.shape[1] + 5))
+    unit = settings.tag_threshold
+    if settings.tag_norm == "rms":
+        unit *= np.sqrt(peaks.tag.shape[1])
     for number in range(settings.sweeps + 1):
-        _kernels.sweep(
+        changed = _kernels.sweep(
             group,
             sums,
             peaks.tag,
@@ -138,13 +141,14 @@ def _sweeps(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
             peaks.score,
             peaks.starts[0],
             order,
-            settings.tag_threshold,
-            settings.tag_norm == "rms",
+            unit,
             settings.compactness,
             settings.inertia * len(order),
             _typical_extent(sums) if number and settings.compactness else 0.0,
             _STIFFNESS,
         )
+        if number > 1 and not changed:
+            break
     present, group = np.unique(group, return_inverse=True)
     return group, len(present)
 

@@ -108,7 +108,12 @@ _CHOICES = {
 # The published test settings of the two reference decoders.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "higherhrnet": {"method": "greedy", "subcell": "quarter", "match_limit": 30, "max_instances": 1_000_000},
+    "higherhrnet": {
+        "method": "greedy",
+        "subcell": "quarter",
+        "match_limit": 30,
+        "max_instances": 1_000_000,
+    },
     "poseae": {
         "method": "greedy",
         "subcell": "quarter",

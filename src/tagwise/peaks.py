@@ -136,8 +136,9 @@ def _scan_on_cpu(heatmaps: Tensor, settings: GroupingSettings):
     """Flat indices of the peaks into the heatmaps, in their order, and the block maxima."""
     batch, kinds, height, width = heatmaps.shape
     maps = heatmaps.detach().float().contiguous().numpy().reshape(-1, height, width)
-    cells, counts, maxima = _kernels.scan_heatmaps(
-        maps, np.float32(settings.peak_threshold), settings.nms_window // 2, settings.top_k
+    maxima = _kernels.block_maxima(maps)
+    cells, counts = _kernels.scan_peaks(
+        maps, maxima, settings.peak_threshold, settings.nms_window // 2, settings.top_k
     )
     found = np.arange(settings.top_k) < counts[:, None]
     index = (cells + np.arange(len(maps))[:, None] * (height * width))[found]
