@@ -1,0 +1,545 @@
+"""Losses against a slow reference, the published code's numbers, and what must hold whatever."""
+
+import doctest
+import shutil
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from tagwise import losses
+from tagwise.losses import PRESETS, pull_push, pull_push_dense
+
+# ------------------------------------------------------------------ the obvious reference
+
+
+def slow_pull_push(
+    tags, group, image, cls=None, weight=None, batch=None, push="exp", sigma=1.0, margin=1.0,
+    scope="image", points="mean", dims="sum", groups="mean", pairs="square", self_pairs="drop",
+    push_scale=1.0, eps=0.0,
+):  # fmt: skip
+    """Loops over images, groups and pairs; a pull and a push for each image."""
+    ids = range(batch) if batch is not None else sorted({int(i) for i in image if i >= 0})
+    weight = torch.ones(len(tags)) if weight is None else weight
+    pulls, pushes = [], []
+    for i in ids:
+        means, classes, pull = [], [], tags.sum() * 0
+        here = (image == i) & (group >= 0) & (weight > 0)
+        for g in sorted(set(group[here].tolist())):
+            member = here & (group == g)
+            own, w = tags[member], weight[member].to(tags)[:, None]
+            means.append((own * w).sum(0) / w.sum())
+            classes.append(0 if cls is None or scope == "image" else int(cls[member][0]))
+            square = (own - means[-1]) ** 2 * w
+            square = square.sum(1) if dims == "sum" else square.mean(1)
+            pull = pull + (square.sum() / w.sum() if points == "mean" else square.sum())
+        n = len(means)
+        pulls.append(pull / (n + eps or 1) if groups == "mean" else pull)
+        apart, distinct, every = tags.sum() * 0, 0, 0
+        for a in range(n):
+            for b in range(n):
+                every += classes[a] == classes[b]
+                if a == b and self_pairs == "keep":
+                    apart = apart + (1 if push == "exp" else margin)
+                if a == b or classes[a] != classes[b]:
+                    continue
+                distinct += 1
+                square = ((means[a] - means[b]) ** 2).sum()
+                if push == "exp":
+                    apart = apart + torch.exp(-square / (2 * sigma**2))
+                elif square < margin**2:
+                    apart = apart + margin - square.sqrt()
+        count = {"square": every + eps, "distinct": distinct + eps, "sum": 1}[pairs]
+        pushes.append(apart / (count or 1) * push_scale)
+    return torch.stack(pulls), torch.stack(pushes)
+
+
+def scene(seed, points=40, images=3, people=5, dim=2):
+    """Random float64 points; some ignored, some images empty, ids with gaps."""
+    draw = torch.Generator().manual_seed(seed)
+    tags = 2 * torch.randn(points, dim, generator=draw, dtype=torch.float64)
+    group = torch.randint(-2, people, (points,), generator=draw)
+    group = torch.where(group > 0, group * 7919 + 3, group)
+    image = torch.randint(0, images, (points,), generator=draw)
+    cls = (group * 31 + image) % 3 - 1
+    weight = torch.randint(0, 4, (points,), generator=draw) / 2
+    return tags, group, image, cls, weight
+
+
+def gradients(loss, tags):
+    """Gradients of pull and of push."""
+    return [
+        torch.autograd.grad(term.sum(), tags, retain_graph=True, allow_unused=True)[0]
+        for term in loss
+    ]
+
+
+def gradient(loss, tags):
+    """Gradient of both; a compiled graph can be walked back once only."""
+    return torch.autograd.grad(loss.pull + 2 * loss.push, tags)[0]
+
+
+def assert_same(loss, expected, **tolerance):
+    for name, value, other in zip(("pull", "push"), loss, expected):
+        torch.testing.assert_close(
+            value, other, msg=lambda text, name=name: f"{name}: {text}", **tolerance
+        )
+
+
+SETTINGS = st.fixed_dictionaries(
+    {
+        "push": st.sampled_from(["exp", "hinge"]),
+        "sigma": st.sampled_from([0.5, 1.0, 2.0]),
+        "margin": st.sampled_from([0.5, 1.0, 3.0]),
+        "scope": st.sampled_from(["image", "class"]),
+        "points": st.sampled_from(["mean", "sum"]),
+        "dims": st.sampled_from(["mean", "sum"]),
+        "groups": st.sampled_from(["mean", "sum"]),
+        "pairs": st.sampled_from(["square", "distinct", "sum"]),
+        "self_pairs": st.sampled_from(["drop", "keep"]),
+        "push_scale": st.sampled_from([1.0, 0.5]),
+        "eps": st.sampled_from([0.0, 1e-3]),
+    }
+)
+SEEDS = st.integers(0, 2**32)
+SIZES = st.integers(0, 40)
+
+
+@given(SEEDS, SIZES, st.integers(1, 4), st.integers(1, 3), SETTINGS, st.booleans(), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_equals_the_slow_reference(seed, points, images, dim, how, weighted, counted):
+    tags, group, image, cls, weight = scene(seed, points, images, dim=dim)
+    tags.requires_grad_()
+    given = {
+        "cls": cls,
+        "weight": weight if weighted else None,
+        "batch": images + 1 if counted or not points else None,
+    }
+    loss = pull_push(tags, group, image, **given, images="none", **how)
+    expected = slow_pull_push(tags, group, image, **given, **how)
+    assert_same(loss, expected)
+    for mine, other in zip(gradients(loss, tags), gradients(expected, tags)):
+        torch.testing.assert_close(mine, other)
+
+
+def test_default_is_equation_1_averaged_over_images():
+    """Newell et al. 2017, Eq. 1, written as in the paper; its self-pairs are the constant 1/N."""
+    people, keypoints = 4, 5
+    tags = torch.randn(2, people, keypoints, dtype=torch.float64)
+    mean = tags.mean(2)
+    pull = (tags - mean[..., None]).square().sum((1, 2)) / (people * keypoints)
+    push = torch.exp(-(mean[:, :, None] - mean[:, None]).square() / 2).sum((1, 2)) / people**2
+    group = torch.arange(people)[None, :, None].expand_as(tags).reshape(-1)
+    image = torch.arange(2)[:, None, None].expand_as(tags).reshape(-1)
+    loss = pull_push(tags.reshape(-1, 1), group, image)
+    assert_same(loss, (pull.mean(), push.mean() - 1 / people))
+    literal = pull_push(tags.reshape(-1, 1), group, image, self_pairs="keep")
+    assert_same(literal, (pull.mean(), push.mean()))
+
+
+def test_reductions_over_images():
+    tags, group, image, *_ = scene(5)
+    each = pull_push(tags, group, image, batch=6, images="none")
+    assert each.pull.shape == (6,)
+    assert (each.push[3:] == 0).all()
+    assert_same(pull_push(tags, group, image, batch=6), [x.mean() for x in each])
+    assert_same(pull_push(tags, group, image, batch=6, images="sum"), [x.sum() for x in each])
+    # without `batch`, images are the distinct ids, whatever the numbers
+    known = pull_push(tags, group, image * 1000 + 17, images="none")
+    assert_same(known, [x[:3] for x in each])
+
+
+# ------------------------------------------------------------------ what must hold whatever
+
+
+@given(SEEDS, SIZES, SETTINGS)
+@settings(max_examples=25, deadline=None)
+def test_order_names_and_place_do_not_matter(seed, points, how):
+    tags, group, image, cls, weight = scene(seed, points)
+    loss = pull_push(tags, group, image, cls=cls, weight=weight, **how)
+    order = torch.randperm(points)
+    moved = pull_push(
+        tags[order] + torch.tensor([3.0, -8.0]),
+        torch.where(group >= 0, 10**12 - group, -5)[order],
+        image[order] + 4,
+        cls=-cls[order],
+        weight=weight[order],
+        **how,
+    )
+    assert_same(moved, loss)
+
+
+@given(SEEDS, SIZES)
+@settings(max_examples=25, deadline=None)
+def test_a_whole_weight_is_a_repeated_point(seed, points):
+    tags, group, image, _, weight = scene(seed, points)
+    times = (weight * 2).long()
+    repeated = [x.repeat_interleave(times, 0) for x in (tags, group, image)]
+    for points_how in ("mean", "sum"):
+        how = {"batch": 3, "points": points_how}
+        assert_same(pull_push(tags, group, image, weight=times, **how), pull_push(*repeated, **how))
+
+
+@given(SEEDS)
+@settings(max_examples=15, deadline=None)
+def test_images_do_not_touch_each_other(seed):
+    tags, group, image, *_ = scene(seed)
+    together = pull_push(tags, group, image, batch=3, images="none")
+    for i in range(3):
+        alone = pull_push(*(x[image == i] for x in (tags, group, image)), batch=3, images="none")
+        assert_same([x[i] for x in together], [x[i] for x in alone])
+
+
+@pytest.mark.parametrize("name", [None, *PRESETS])
+@pytest.mark.parametrize("dim", [1, 3])
+def test_gradcheck(name, dim):
+    tags, group, image, *_ = scene(3, 24, dim=dim)
+    loss = losses.AELoss(name)
+    assert torch.autograd.gradcheck(lambda t: sum(loss(t, group, image)), tags.requires_grad_())
+
+
+def test_gradgradcheck():
+    tags, group, image, *_ = scene(3, 12)
+    tags.requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda t: sum(pull_push(t, group, image)), tags)
+
+
+def test_class_scope_pushes_within_a_class():
+    tags = torch.zeros(3, 1)
+    group, image, cls = torch.arange(3), torch.zeros(3).long(), torch.tensor([0, 0, 9])
+    loss = pull_push(tags, group, image, cls=cls, scope="class", pairs="distinct")
+    assert float(loss.push) == 1  # the two of class 0, both ways, over two pairs
+    loss = pull_push(tags, group, image, cls=cls, scope="class")
+    assert float(loss.push) == pytest.approx(2 / 5)  # over 2^2 + 1^2
+    assert float(pull_push(tags, group, image, cls=cls, pairs="sum").push) == 6
+
+
+# ------------------------------------------------------------------ corners
+
+
+@pytest.mark.parametrize("push", ["exp", "hinge"])
+@pytest.mark.parametrize("batch", [None, 1, 4])
+@pytest.mark.parametrize("points", [0, 5])
+def test_nothing_to_group_is_zero_with_a_graph(points, batch, push):
+    tags = torch.full((points, 2), float("nan"), requires_grad=True)
+    ignored = torch.full((points,), -1)
+    loss = pull_push(tags, ignored, torch.zeros(points).long(), batch=batch, push=push)
+    assert loss == (0, 0)
+    sum(loss).backward()
+    assert (tags.grad == 0).all()
+
+
+@pytest.mark.parametrize("how", [{}, PRESETS["newell2017"], PRESETS["higherhrnet"]])
+def test_one_group_is_not_pushed(how):
+    tags = torch.tensor([[1.0], [3.0]], requires_grad=True)
+    loss = pull_push(tags, torch.tensor([5, 5]), torch.tensor([0, 0]), **how)
+    assert float(loss.push.detach()) == 0
+    assert float(loss.pull.detach()) == pytest.approx(1)
+    sum(loss).backward()
+    torch.testing.assert_close(tags.grad, torch.tensor([[-1.0], [1.0]]))
+
+
+@pytest.mark.parametrize("dim", [1, 4])
+@pytest.mark.parametrize("name", PRESETS)
+def test_equal_tags_have_finite_gradients(name, dim):
+    tags = torch.zeros(6, dim, requires_grad=True)
+    loss = losses.AELoss(name)(tags, torch.tensor([0, 0, 1, 1, 2, 2]), torch.zeros(6).long())
+    sum(loss).backward()
+    assert (tags.grad == 0).all()
+
+
+def test_points_that_do_not_count_may_hold_nan():
+    tags = torch.tensor([[0.0], [2.0], [float("nan")], [float("inf")], [float("nan")]])
+    group = torch.tensor([0, 0, -1, -9, 0])
+    image = torch.tensor([0, 0, 0, 0, -1])
+    tags.requires_grad_()
+    loss = pull_push(tags, group, image)
+    assert float(loss.pull.detach()) == 1
+    sum(loss).backward()
+    assert tags.grad.squeeze().tolist() == [-1, 1, 0, 0, 0]
+    masked = pull_push(tags, group.clamp(min=0), image.abs() * 0, weight=torch.arange(5) < 2)
+    assert float(masked.pull.detach()) == 1
+
+
+def test_few_beside_many():
+    """2,000 groups in one image and one in each of 500: padding all to the fullest would need
+    8 GB. Equal tags give every pair a force of 1."""
+    many = 2000
+    group = torch.cat([torch.arange(many), torch.zeros(500).long()])
+    image = torch.cat([torch.zeros(many).long(), torch.arange(1, 501)])
+    loss = pull_push(torch.zeros(len(group), 1), group, image, images="none")
+    assert loss.push.shape == (501,)
+    assert float(loss.push[0]) == pytest.approx(1 - 1 / many)
+    assert (loss.push[1:] == 0).all()
+
+
+@pytest.mark.parametrize("ids", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_any_integers(ids):
+    tags, group, image, *_ = scene(1)
+    small = torch.where(group >= 0, group % 100, 0)
+    expected = pull_push(tags, small, image)
+    assert_same(pull_push(tags, small.to(ids), image.to(ids)), expected)
+
+
+def test_huge_ids_do_not_collide():
+    top = 2**63 - 1
+    group = torch.tensor([0, top, top - 1, 0, top])
+    image = torch.tensor([top, top, 0, 0, 0])
+    tags = torch.tensor([[0.0], [1.0], [2.0], [3.0], [5.0]])
+    expected = pull_push(tags, torch.tensor([0, 1, 2, 0, 1]), torch.tensor([1, 1, 0, 0, 0]))
+    assert_same(pull_push(tags, group, image), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype):
+    tags, group, image, *_ = scene(2)
+    half = (tags * 200).to(dtype).requires_grad_()  # squares beyond float16's range
+    full = half.detach().float().requires_grad_()
+    loss, expected = pull_push(half, group, image), pull_push(full, group, image)
+    assert loss.pull.dtype == loss.push.dtype == torch.float32
+    assert_same(loss, expected, rtol=0, atol=0)
+    sum(loss).backward()
+    sum(expected).backward()
+    assert half.grad.dtype == dtype
+    torch.testing.assert_close(half.grad, full.grad.to(dtype))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"group": torch.zeros(4).long()}, r"group.*\(4,\).*\(3, 2\)"),
+        ({"image": torch.zeros(3, 1).long()}, r"image.*\(3, 1\).*\(3, 2\)"),
+        ({"weight": torch.ones(2)}, r"weight.*\(2,\).*\(3, 2\)"),
+        ({"cls": torch.ones(2).long()}, r"cls.*\(2,\).*\(3, 2\)"),
+        ({"tags": torch.zeros(3)}, r"tags must be \(P, D\).*\(3,\)"),
+        ({"tags": torch.zeros(3, 2).long()}, "tags must be floating point, got torch.int64"),
+        ({"group": torch.zeros(3)}, "group must be integer, got torch.float32"),
+        ({"group": torch.ones(3).bool()}, "group must be integer, got torch.bool"),
+        ({"image": torch.tensor([0, 1, 2]), "batch": 2}, "image has the id 2, but batch is 2"),
+        ({"push": "exq"}, "push must be one of 'exp', 'hinge'; got 'exq'"),
+        ({"scope": "class"}, "needs cls"),
+        ({"scope": "class", "cls": torch.arange(3)}, "cls differs between points of one group"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, message):
+    given = {"tags": torch.zeros(3, 2), "group": torch.zeros(3).long()}
+    given["image"] = torch.zeros(3).long()
+    with pytest.raises(ValueError, match=message):
+        pull_push(**{**given, **change})
+
+
+# ------------------------------------------------------------------ dense form
+
+
+@pytest.mark.parametrize("how", [{}, {"push": "hinge", "scope": "class", "images": "none"}])
+def test_dense_is_a_point_for_every_pixel(how):
+    torch.manual_seed(0)
+    tags = torch.randn(3, 2, 6, 5, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(-1, 4, (3, 6, 5))
+    labels[1] = -1
+    cls, weight = labels % 2, torch.rand(3, 6, 5)
+    where = torch.nonzero(labels >= 0)
+    b, y, x = where.unbind(1)
+    loss = pull_push_dense(tags, labels, cls=cls, weight=weight, **how)
+    pick = {"cls": cls[b, y, x], "weight": weight[b, y, x]}
+    expected = pull_push(tags[b, :, y, x], labels[b, y, x], b, batch=3, **pick, **how)
+    assert_same(loss, expected)
+    for mine, other in zip(gradients(loss, tags), gradients(expected, tags)):
+        torch.testing.assert_close(mine, other)
+    as_zero = pull_push_dense(tags, labels + 1, cls=cls, weight=weight, background=0, **how)
+    assert_same(as_zero, loss)
+
+
+def test_dense_grows_with_the_pixels():
+    """Pairs of a quarter of a million pixels would be 60 billion."""
+    tags = torch.zeros(1, 1, 512, 512)
+    labels = torch.arange(512).div(64, rounding_mode="floor").expand(1, 512, 512)
+    assert_same(pull_push_dense(tags, labels), (torch.tensor(0.0), torch.tensor(7 / 8)))
+
+
+@pytest.mark.parametrize(
+    ("tags", "labels", "more"),
+    [
+        ((2, 1, 4, 4), (2, 4, 5), {}),
+        ((2, 4, 4), (2, 4, 4), {}),
+        ((2, 1, 4, 4), (2, 4, 4), {"weight": torch.ones(2, 4)}),
+    ],
+)
+def test_dense_shapes_that_do_not_fit(tags, labels, more):
+    with pytest.raises(ValueError, match="got shapes"):
+        pull_push_dense(torch.zeros(tags), torch.zeros(labels).long(), **more)
+
+
+# ------------------------------------------------------------------ the published code's numbers
+
+
+def pose_points(tags, joints):
+    """(B, K, H, W) maps and (B, N, K, 2) joints [k*H*W + y*W + x, present] as points."""
+    batch, people, _, _ = joints.shape
+    number = torch.arange(people)[None, :, None]
+    group = torch.where(joints[..., 1] > 0, number, -1).reshape(-1)
+    image = torch.arange(batch)[:, None, None].expand(joints.shape[:3]).reshape(-1)
+    values = tags.reshape(batch, -1).gather(1, joints[..., 0].reshape(batch, -1).long())
+    return values.reshape(-1, 1), group, image
+
+
+def archive(golden, name):
+    arrays = golden.archive(f"losses/{name}")
+    return {key: torch.from_numpy(arrays[key].copy()) for key in arrays}
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("higherhrnet_exp", PRESETS["higherhrnet"]),
+        ("higherhrnet_max", {**PRESETS["higherhrnet"], "push": "hinge"}),
+        ("poseae", PRESETS["newell2017"]),
+    ],
+)
+def test_pose_presets_are_the_published_code(golden, name, how):
+    data = archive(golden, "pose_losses")
+    tags = data["tags"].requires_grad_()
+    points = pose_points(tags, data["joints"])
+    loss = pull_push(*points, batch=len(tags), **{**how, "images": "none"})
+    for term, value, grad in zip(("pull", "push"), loss, gradients(loss, tags)):
+        golden.assert_close(f"losses/pose_losses:{name}_{term}", value.detach())
+        golden.assert_close(f"losses/pose_losses:{name}_{term}_grad", grad)
+
+
+def test_newell_preset_in_two_dimensions(golden):
+    data = archive(golden, "pose_losses")
+    tags = data["poseae_dim2_tags"].requires_grad_()
+    _, group, image = pose_points(tags[:, :1], data["poseae_dim2_joints"][None])
+    values = tags[data["poseae_dim2_joints"][..., 0].reshape(-1).long()]
+    loss = losses.AELoss("newell2017")(values, group, image)
+    for term, value, grad in zip(("pull", "push"), loss, gradients(loss, tags)):
+        golden.assert_close(f"losses/pose_losses:poseae_dim2_{term}", value.detach())
+        golden.assert_close(f"losses/pose_losses:poseae_dim2_{term}_grad", grad)
+
+
+def corner_points(tl, br, mask):
+    """Two (B, N, 1) corner tags of N objects as points."""
+    number = torch.arange(mask.shape[1]).expand(mask.shape)
+    group = torch.where(mask > 0, number, -1).reshape(-1)
+    image = torch.arange(len(mask))[:, None].expand(mask.shape).reshape(-1)
+    return torch.cat([tl.reshape(-1, 1), br.reshape(-1, 1)]), group.repeat(2), image.repeat(2)
+
+
+@pytest.mark.parametrize("case", ["batch4", "n0_plus_empty", "n1_plus_empty", "n5_plus_empty"])
+def test_cornernet_preset_is_the_published_code(golden, case):
+    data = archive(golden, "corner_losses")
+    mask = data["ae_mask"].bool()
+    rows = [0, 1, 2, 3]
+    if case != "batch4":
+        count = int(case[1])
+        rows = [mask.sum(1).tolist().index(count), mask.sum(1).tolist().index(0)]
+    tl, br = (data[f"ae_{corner}"][rows].requires_grad_() for corner in ("tl", "br"))
+    loss = losses.AELoss("cornernet")(*corner_points(tl, br, mask[rows]))
+    for term, value in zip(("pull", "push"), loss):
+        golden.assert_close(f"losses/corner_losses:ae_{case}_{term}", value.detach())
+        for corner, grad in zip(
+            ("tl", "br"), torch.autograd.grad(value, (tl, br), retain_graph=True)
+        ):
+            golden.assert_close(f"losses/corner_losses:ae_{case}_{term}_grad_{corner}", grad)
+
+
+def test_a_whole_pose_step(golden):
+    """Two stages of heatmaps, tags on the first: HigherHRNet's training loss."""
+    data = archive(golden, "pose_losses")
+    outputs = [data[f"full_out{i}"].requires_grad_() for i in (0, 1)]
+    heat = sum(
+        losses.heatmap_mse(out[:, :17], data[f"full_heat{i}"], data[f"full_mask{i}"][:, None])
+        for i, out in enumerate(outputs)
+    )
+    points = pose_points(outputs[0][:, 17:], data["full_joints"])
+    loss = losses.AELoss("higherhrnet")(*points, batch=2)
+    total = heat + 1e-3 * (loss.pull + loss.push)
+    golden.assert_close("losses/pose_losses:full_total", total.detach())
+    for i, grad in enumerate(torch.autograd.grad(total, outputs)):
+        golden.assert_close(f"losses/pose_losses:full_grad{i}", grad)
+
+
+def test_a_whole_corner_step(golden):
+    """Two stacks of heat, tags and offsets for both corners: CornerNet's training loss."""
+    data = archive(golden, "corner_losses")
+    outputs = [data[f"full_out{i}"].requires_grad_() for i in range(12)]
+    total = 0
+    for tl_heat, br_heat, tl_tag, br_tag, tl_off, br_off in (outputs[:6], outputs[6:]):
+        ae = losses.AELoss("cornernet")(*corner_points(tl_tag, br_tag, data["full_mask"]))
+        total = total + 0.1 * (ae.pull + ae.push)
+        for side, heat, off in (("tl", tl_heat, tl_off), ("br", br_heat, br_off)):
+            total = total + losses.focal(heat, data[f"full_gt_{side}"])
+            total = total + losses.offset_l1(off, data[f"full_gt_off_{side}"], data["full_mask"])
+    golden.assert_close("losses/corner_losses:full_loss", (total / 2).detach())
+    for i, grad in enumerate(torch.autograd.grad(total / 2, outputs)):
+        golden.assert_close(f"losses/corner_losses:full_grad{i}", grad)
+
+
+# ------------------------------------------------------------------ modules, compiled, documented
+
+
+def test_modules_are_the_functions():
+    pred, target = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    module = losses.HeatmapMSE(foreground=2.0)
+    assert module(pred, target) == losses.heatmap_mse(pred, target, foreground=2.0)
+    assert losses.FocalLoss(alpha=1.0)(pred, target) == losses.focal(pred, target, alpha=1.0)
+    assert losses.OffsetL1()(pred, target) == losses.offset_l1(pred, target)
+    assert "foreground=2.0" in repr(module)
+    assert losses.AELoss("cornernet", images="mean").settings["images"] == "mean"
+    with pytest.raises(TypeError, match="sigmoid"):
+        losses.AELoss(sigmoid=1.0)
+    with pytest.raises(ValueError, match="no preset 'newell'; there are newell2017"):
+        losses.AELoss("newell")
+
+
+@pytest.mark.parametrize("how", [{}, {"batch": 3}, {"push": "hinge", "scope": "class"}])
+def test_compiles_whole_and_once(how):
+    """One graph for all contents of one shape: some groups, another number, one, none."""
+    counter = CompileCounterWithBackend("aot_eager")
+    torch._dynamo.reset()
+    fast = torch.compile(
+        lambda t, g, i, c, w: pull_push(t, g, i, cls=c, weight=w, **how),
+        backend=counter,
+        fullgraph=True,
+    )
+    for seed, people in ((0, 5), (1, 9), (2, 1), (3, 0)):
+        tags, group, image, cls, weight = scene(seed, people=max(people, 1))
+        group = group if people else -group.abs() - 1
+        tags.requires_grad_()
+        loss, expected = (
+            fast(tags, group, image, cls, weight),
+            pull_push(tags, group, image, cls=cls, weight=weight, **how),
+        )
+        assert_same(loss, expected)
+        torch.testing.assert_close(gradient(loss, tags), gradient(expected, tags))
+    assert counter.frame_count == 1
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="the default compiler of torch needs g++")
+def test_compiles_to_native_code():
+    torch._dynamo.reset()
+    tags, group, image, *_ = scene(0)
+    tags.requires_grad_()
+    loss = torch.compile(pull_push, fullgraph=True)(tags, group, image, batch=3)
+    expected = pull_push(tags, group, image, batch=3)
+    assert_same(loss, expected)
+    torch.testing.assert_close(gradient(loss, tags), gradient(expected, tags))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_with_indices_there_or_not():
+    tags, group, image, cls, weight = scene(0)
+    how = {"scope": "class"}
+    expected = pull_push(tags, group, image, cls=cls, weight=weight, **how)
+    there = [x.cuda() for x in (tags, group, image, cls, weight)]
+    for ids in (there, [there[0], group, image, cls, weight]):
+        loss = pull_push(*ids[:3], cls=ids[3], weight=ids[4], **how)
+        assert_same([x.cpu() for x in loss], expected)
+
+
+def test_examples_in_docstrings():
+    result = doctest.testmod(losses)
+    assert result.attempted
+    assert not result.failed

@@ -1,0 +1,155 @@
+"""Heatmap and offset losses against plain formulas and the published code's numbers."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tagwise import losses
+
+
+def test_heatmap_mse_terms():
+    pred, target = torch.rand(2, 3, 4, 5), torch.rand(2, 3, 4, 5)
+    mask = torch.rand(2, 1, 4, 5) > 0.4
+    square = (pred - target) ** 2
+    each = (square * mask * (1 + 5 * target)).sum((1, 2, 3))
+    how = {"foreground": 5.0, "images": "none"}
+    mse = losses.heatmap_mse
+    torch.testing.assert_close(mse(pred, target, mask, normalise="sum", **how), each)
+    torch.testing.assert_close(mse(pred, target, mask, **how), each / 60)
+    valid = mask.expand_as(pred).sum((1, 2, 3))
+    torch.testing.assert_close(mse(pred, target, mask, normalise="valid", **how), each / valid)
+    torch.testing.assert_close(mse(pred, target), F.mse_loss(pred, target))
+    torch.testing.assert_close(mse(pred, target, normalise="valid"), F.mse_loss(pred, target))
+
+
+def test_heatmap_mse_leaves_out_keypoint_types():
+    pred, target = torch.rand(1, 3, 4, 5), torch.rand(1, 3, 4, 5)
+    mask = torch.tensor([True, False, True]).view(1, 3, 1, 1)
+    loss = losses.heatmap_mse(pred, target, mask, normalise="valid")
+    torch.testing.assert_close(loss, F.mse_loss(pred[:, ::2], target[:, ::2]))
+
+
+def test_focal_is_cross_entropy_without_its_powers():
+    logits, target = torch.randn(2, 3, 4, 5), (torch.rand(2, 3, 4, 5) > 0.8).float()
+    plain = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
+    loss = losses.focal(logits, target, alpha=0, beta=0, clamp=0)
+    torch.testing.assert_close(loss, plain / target.sum())
+
+
+def test_focal_without_clamp_still_teaches_the_confidently_wrong():
+    target = torch.tensor([1.0, 0.0])
+    for clamp, taught in ((1e-4, False), (0, True)):
+        logits = torch.tensor([-200.0, 200.0], requires_grad=True)
+        losses.focal(logits, target, clamp=clamp).backward()
+        assert logits.grad.isfinite().all()
+        assert (logits.grad != 0).all() == taught
+
+
+MAP_LOSSES = {
+    "heatmap_mse": losses.heatmap_mse,
+    "weighted": lambda *maps: losses.heatmap_mse(*maps, foreground=2.0, normalise="valid"),
+    "focal": losses.focal,
+    "focal_unclamped": lambda *maps: losses.focal(*maps, clamp=0),
+}
+
+
+@pytest.mark.parametrize("name", MAP_LOSSES)
+def test_masked_cells_may_hold_nan(name):
+    loss = MAP_LOSSES[name]
+    pred, target = torch.randn(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    target[0, 0, 0, 0] = 1
+    mask = torch.rand(2, 1, 4, 4) > 0.3
+    mask[0, 0, 0, 0] = True
+    hole = ~mask.expand_as(pred)
+    dirty = pred.masked_fill(hole, float("nan")).requires_grad_()
+    value = loss(dirty, target.masked_fill(hole, float("nan")), mask)
+    torch.testing.assert_close(value, loss(pred, target, mask.float()))
+    value.backward()
+    assert dirty.grad.isfinite().all()
+    assert (dirty.grad[hole] == 0).all()
+    assert dirty.grad[~hole].any()
+
+
+@pytest.mark.parametrize("name", MAP_LOSSES)
+def test_map_losses_gradcheck_half_and_empty(name):
+    loss = MAP_LOSSES[name]
+    pred = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    target, mask = torch.rand(2, 2, 3, 3, dtype=torch.float64), torch.rand(2, 1, 3, 3)
+    assert torch.autograd.gradcheck(lambda p: loss(p, target, mask), pred)
+    half = loss(pred.to(torch.bfloat16), target.float(), mask)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, loss(pred.to(torch.bfloat16).float(), target.float(), mask))
+    for shape, keep in (((2, 2, 3, 3), torch.zeros(2, 1, 3, 3)), ((0, 2, 3, 3), None)):
+        nothing = torch.randn(shape, requires_grad=True)
+        value = loss(nothing, torch.zeros(shape), keep)
+        assert float(value.detach()) == 0
+        value.backward()
+        assert (nothing.grad == 0).all()
+
+
+def test_offset_l1_terms():
+    pred = torch.tensor([[0.5, 3.0], [float("nan"), 0.0]], requires_grad=True)
+    loss = losses.offset_l1(pred, torch.zeros(2, 2), torch.tensor([True, False]), eps=0)
+    assert float(loss.detach()) == pytest.approx(0.5 * 0.25 + 2.5)
+    loss.backward()
+    torch.testing.assert_close(pred.grad, torch.tensor([[0.5, 1.0], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("loss", [losses.heatmap_mse, losses.focal])
+@pytest.mark.parametrize("mask", [(2, 4, 4), (2, 3, 4, 5), (1, 2, 3, 4, 4)])
+def test_map_shapes_that_do_not_fit(loss, mask):
+    pred = torch.zeros(2, 3, 4, 4)
+    with pytest.raises(ValueError, match=r"\(2, 3, 4, 4\)"):
+        loss(pred, pred, torch.zeros(mask))
+    with pytest.raises(ValueError, match=r"\(2, 3, 4, 4\) and \(2, 3, 4, 5\)"):
+        loss(pred, torch.zeros(2, 3, 4, 5))
+
+
+@pytest.mark.parametrize("other", [{"target": (4, 3)}, {"target": (4, 2), "weight": (3,)}])
+def test_offset_shapes_that_do_not_fit(other):
+    with pytest.raises(ValueError, match="got shapes"):
+        losses.offset_l1(torch.zeros(4, 2), **{name: torch.zeros(x) for name, x in other.items()})
+
+
+@pytest.mark.parametrize("name", MAP_LOSSES)
+def test_map_losses_compile_whole(name):
+    torch._dynamo.reset()
+    loss = MAP_LOSSES[name]
+    pred, target = torch.randn(2, 3, 4, 4, requires_grad=True), torch.rand(2, 3, 4, 4)
+    mask = torch.rand(2, 1, 4, 4) > 0.3
+    fast = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(fast(pred, target, mask), loss(pred, target, mask))
+
+
+def archive(golden, name):
+    arrays = golden.archive(f"losses/{name}")
+    return {key: torch.from_numpy(arrays[key].copy()) for key in arrays}
+
+
+def test_heatmap_mse_is_the_published_code(golden):
+    data = archive(golden, "pose_losses")
+    pred = data["mse_pred"].requires_grad_()
+    loss = losses.heatmap_mse(pred, data["mse_gt"], data["mse_mask"][:, None], images="none")
+    golden.assert_close("losses/pose_losses:mse_loss", loss.detach())
+    golden.assert_close("losses/pose_losses:mse_grad", torch.autograd.grad(loss.sum(), pred)[0])
+
+
+@pytest.mark.parametrize("case", ["focal", "focal_nopos"])
+def test_focal_is_the_published_code(golden, case):
+    data = archive(golden, "corner_losses")
+    logits = [data[f"{case}_logits{i}"].requires_grad_() for i in (0, 1)]
+    stacks = [losses.focal(x, data[f"{case}_gt"]) for x in logits]
+    golden.assert_close(f"losses/corner_losses:{case}_loss_stack0", stacks[0].detach())
+    golden.assert_close(f"losses/corner_losses:{case}_loss", sum(stacks).detach())
+    for i, grad in enumerate(torch.autograd.grad(sum(stacks), logits)):
+        golden.assert_close(f"losses/corner_losses:{case}_grad{i}", grad)
+
+
+@pytest.mark.parametrize("case", ["regr", "regr_empty"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float32])
+def test_offset_l1_is_the_published_code(golden, case, dtype):
+    data = archive(golden, "corner_losses")
+    pred = data[f"{case}_pred"].requires_grad_()
+    loss = losses.offset_l1(pred, data[f"{case}_gt"], data[f"{case}_mask"].to(dtype))
+    golden.assert_close(f"losses/corner_losses:{case}_loss", loss.detach())
+    golden.assert_close(f"losses/corner_losses:{case}_grad", torch.autograd.grad(loss, pred)[0])
