@@ -14,6 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from tagwise.errors import UserError
+from tagwise.memory import keep_freed_memory
 from tagwise.models.zoo import find_weights
 from tagwise.outputs import CocoResults, Predictions, whole_file
 from tagwise.predictor import Outcome, Predictor, find_device
@@ -64,6 +65,7 @@ def predict(
     if out is None and (coco is not None or resume):
         raise UserError("coco and resume need an output folder: give out")
     found = find_sources(sources)
+    keep_freed_memory()
     predictor = Predictor(
         weights,
         device=device,
