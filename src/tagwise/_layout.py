@@ -1,7 +1,7 @@
 """Which point is in which group, and which groups are pairs: the integers behind the tag loss.
 
-The sizes depend on the data, which would break a compiled graph, so it is one opaque operator:
-`torch.compile` sees its outputs as tensors of unknown length and keeps the graph whole.
+The sizes depend on the data, which would break a compiled graph, so there it is one opaque
+operator: `torch.compile` sees its outputs as tensors of unknown length and keeps the graph whole.
 """
 
 from typing import NamedTuple
@@ -33,11 +33,11 @@ def layout_groups(
         used: (P,) bool; False leaves the point out.
         batch: number of images, of ids 0..batch-1; None for the distinct ids there are.
     """
-    return Layout(*_operator(group, image, cls, used, batch))
+    build = _operator if torch.compiler.is_compiling() else _build
+    return Layout(*build(group, image, cls, used, batch))
 
 
-@torch.library.custom_op("tagwise::layout_groups", mutates_args=())
-def _operator(
+def _build(
     group: Tensor, image: Tensor, cls: Tensor | None, used: Tensor | None, batch: int | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     group, image = group.long(), image.long()
@@ -65,6 +65,9 @@ def _operator(
     size = torch.bincount(block, minlength=batch * len(kinds))
     first, second = (order[end] for end in _pairs(size))
     return keep, slot, image, first, second, number, (size**2).view(batch, len(kinds)).sum(1)
+
+
+_operator = torch.library.custom_op("tagwise::layout_groups", _build, mutates_args=())
 
 
 @_operator.register_fake

@@ -81,10 +81,9 @@ def focal(
         bound = math.log((1 - clamp) / clamp)
         logits = logits.clamp(-bound, bound)
     positive = target == 1
-    p = torch.sigmoid(logits)
-    hit = F.logsigmoid(logits) * (1 - p) ** alpha
-    miss = F.logsigmoid(-logits) * p**alpha * (1 - target) ** beta
-    loss = -torch.where(positive, hit, miss)
+    right = torch.where(positive, logits, -logits)  # logit of the right answer
+    near = torch.where(positive, 1, (1 - target) ** beta)
+    loss = -F.logsigmoid(right) * torch.sigmoid(-right) ** alpha * near
     if mask is not None:
         loss, positive = loss * mask, positive & (mask > 0)
     return loss.sum() / positive.sum().clamp(min=1)

@@ -1,0 +1,100 @@
+"""Associative-embedding loss, forward and backward: 16 images, 30 people, 17 keypoints, one thread.
+
+    python benchmarks/loss.py
+
+The goal is 4 CPU ms for the loss at the points. Taking the tags out of maps of 128 x 128 costs a
+zero-filled gradient map on top, whatever the loss. The reference is the loop over images and
+people that the published trainers run, in its plainest form.
+"""
+
+import torch
+from _bench import report, timed
+
+from tagwise.losses import PRESETS, focal, heatmap_mse, pull_push, pull_push_dense
+
+IMAGES, PEOPLE, KEYPOINTS, SIDE = 16, 30, 17, 128
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    report("loss", [*points_rows(), *maps_rows(), *other_rows()])
+
+
+def ids(images: int = IMAGES, people: int = PEOPLE) -> tuple[torch.Tensor, torch.Tensor]:
+    """Group and image of every keypoint."""
+    shape = (images, people, KEYPOINTS)
+    group = torch.arange(people)[None, :, None].expand(shape).reshape(-1)
+    return group, torch.arange(images)[:, None, None].expand(shape).reshape(-1)
+
+
+def points_rows() -> list[dict]:
+    group, image = ids()
+    rows = []
+    for name, how in {"Eq. 1": {}, **PRESETS}.items():
+        for dim in (1, 4) if name == "Eq. 1" else (1,):
+            tags = torch.randn(len(group), dim, requires_grad=True)
+            ms = timed(lambda t=tags, how=how: step(t, pull_push(t, group, image, **how)), 50)
+            goal = 4.0 if dim == 1 else None
+            rows.append({"work": f"points, {name}, D = {dim}", "ms": ms, "goal": goal})
+    tags = torch.randn(len(group), 1, requires_grad=True)
+    rows.append({"work": "points, loop over people", "ms": timed(lambda: looped(tags), 5)})
+    group, image = ids(1, 1000)
+    tags = torch.randn(len(group), 1, requires_grad=True)
+    ms = timed(lambda: step(tags, pull_push(tags, group, image)), 10)
+    return [*rows, {"work": "points, 1,000 people in one image", "ms": ms}]
+
+
+def maps_rows() -> list[dict]:
+    group, image = ids()
+    maps = torch.randn(IMAGES, KEYPOINTS, SIDE, SIDE, requires_grad=True)
+    cell = torch.randint(0, SIDE * SIDE, (IMAGES, PEOPLE, KEYPOINTS))
+    index = (cell + torch.arange(KEYPOINTS) * SIDE * SIDE).reshape(IMAGES, -1)
+
+    def gathered() -> torch.Tensor:
+        return maps.reshape(IMAGES, -1).gather(1, index).reshape(-1, 1)
+
+    whole = timed(lambda: step(maps, pull_push(gathered(), group, image)))
+    alone = timed(lambda: step(maps, (gathered().sum(),)))
+    return [
+        {"work": "gather from maps, then points, D = 1", "ms": whole},
+        {"work": "gather from maps alone", "ms": alone},
+    ]
+
+
+def other_rows() -> list[dict]:
+    tags = torch.randn(4, 4, SIDE, SIDE, requires_grad=True)
+    labels = (torch.arange(SIDE) // 16).expand(4, SIDE, SIDE)
+    heat = torch.randn(IMAGES, KEYPOINTS, SIDE, SIDE, requires_grad=True)
+    target = torch.rand(IMAGES, KEYPOINTS, SIDE, SIDE)
+    mask = torch.rand(IMAGES, 1, SIDE, SIDE) > 0.1
+    works = {
+        "dense, 4 x 128 x 128, D = 4": (tags, lambda: pull_push_dense(tags, labels)),
+        "heatmap_mse, 16 x 17 x 128 x 128": (heat, lambda: (heatmap_mse(heat, target, mask),)),
+        "focal, 16 x 17 x 128 x 128": (heat, lambda: (focal(heat, target, mask),)),
+    }
+    return [
+        {"work": work, "ms": timed(lambda leaf=leaf, loss=loss: step(leaf, loss()), 10)}
+        for work, (leaf, loss) in works.items()
+    ]
+
+
+def step(leaf: torch.Tensor, loss: tuple[torch.Tensor, ...]) -> None:
+    leaf.grad = None
+    sum(loss).backward()
+
+
+def looped(tags: torch.Tensor) -> None:
+    """Eq. 1 by a loop over images and people."""
+    total = 0
+    for people in tags.view(IMAGES, PEOPLE, KEYPOINTS, -1):
+        means = [own.mean(0) for own in people]
+        pull = sum((own - mean).square().sum(1).mean() for own, mean in zip(people, means))
+        gap = torch.stack(means)[:, None] - torch.stack(means)
+        push = torch.exp(gap.square().sum(2) / -2).sum() - PEOPLE
+        total = total + pull / PEOPLE + push / PEOPLE**2
+    step(tags, (total / IMAGES,))
+
+
+if __name__ == "__main__":
+    main()
