@@ -1,0 +1,157 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spots import PIN, PINS, SpotNetwork, draw_pins
+from tagwise import plot
+from tagwise.errors import UserError
+from tagwise.results import Poses
+
+NAN = np.nan
+
+
+def pins(keypoints, **fields):
+    keypoints = np.array(keypoints, float)
+    tags = np.arange(len(keypoints) * 4, dtype=float).reshape(-1, 2, 2)
+    tags[keypoints[..., 2] == 0] = NAN
+    return Poses(keypoints, np.linspace(0.9, 0.5, len(keypoints)), tags, PIN, **fields)
+
+
+def near(pixel, colour):
+    return np.abs(np.asarray(pixel, int) - colour).max() < 40
+
+
+@pytest.mark.parametrize("shade", [0, 255])
+def test_each_instance_is_drawn_in_its_colour_where_it_is(shade):
+    image = np.full((200, 300, 3), shade, np.uint8)
+    poses = pins([[[40, 30, 0.9], [40, 170, 0.9]], [[250, 30, 0.9], [250, 170, 0.9]]])
+    drawn = plot.draw_poses(image, poses, width=5)
+    for n, x in enumerate((40, 250)):
+        assert near(drawn[100, x], plot.instance_colour(n))
+    assert (drawn[100, 150] == shade).all()
+    assert (image == shade).all()
+
+
+def test_a_dark_rim_parts_the_line_from_a_bright_photo():
+    image = np.full((200, 300, 3), 255, np.uint8)
+    drawn = plot.draw_poses(image, pins([[[150, 20, 1], [150, 180, 1]]]), width=6)
+    assert drawn[100].min(axis=-1).min() < 40
+
+
+def test_the_best_instance_is_on_top():
+    cross = pins([[[50, 10, 1], [50, 90, 1]], [[10, 50, 1], [90, 50, 1]]])
+    drawn = plot.draw_poses(np.zeros((100, 100, 3), np.uint8), cross, width=5)
+    assert near(drawn[50, 50], plot.instance_colour(0))
+
+
+def test_missing_faint_and_far_keypoints_draw_nothing():
+    image = np.zeros((50, 50, 3), np.uint8)
+    poses = pins(
+        [
+            [[NAN, NAN, 0], [NAN, NAN, 0]],
+            [[20, 20, 0.01], [30, 30, 0.01]],
+            [[1e9, -1e12, 0.9], [2e9, 5, 0.9]],
+        ]
+    )
+    assert not plot.draw_poses(image, poses).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (3000, 2000, 3)])
+def test_any_image_size_can_be_drawn_on(shape):
+    height, width = shape[:2]
+    image = np.zeros(shape, np.uint8)
+    poses = pins([[[0, 0, 1], [width - 1, height - 1, 1]]])
+    drawn = plot.draw_poses(image, poses)
+    assert drawn.shape == shape
+    assert drawn.any()
+
+
+def test_lines_grow_with_the_photo():
+    def drawn_share(side):
+        poses = pins([[[side / 2, side / 10, 1], [side / 2, side * 0.9, 1]]])
+        return plot.draw_poses(np.zeros((side, side, 3), np.uint8), poses).any(axis=-1).mean()
+
+    assert drawn_share(2000) == pytest.approx(drawn_share(500), rel=0.4)
+
+
+def test_neighbouring_colours_differ():
+    palette = np.array(plot.PALETTE, int)
+    step = np.abs(palette - np.roll(palette, 1, axis=0)).sum(axis=1)
+    assert step.min() > 150
+    assert plot.instance_colour(len(palette)) == plot.instance_colour(0)
+
+
+def test_tag_plot_shows_every_found_tag_and_no_other():
+    poses = pins([[[1, 1, 0.9], [2, 2, 0.9]], [[3, 3, 0.5], [NAN, NAN, 0]]])
+    figure = plot.plot_tags(poses)
+    assert len(figure.axes) == 2  # a panel a component
+    for d, axis in enumerate(figure.axes):
+        shown = np.concatenate([points.get_offsets() for points in axis.collections])
+        expected = [(poses.tags[n, k, d], k) for n, k in [(0, 0), (0, 1), (1, 0)]]
+        assert sorted(map(tuple, shown)) == sorted(expected)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["top", "foot"]
+
+
+def test_tag_plot_of_nobody():
+    poses = Poses(np.empty((0, 2, 3)), [], None, PIN)
+    assert plot.plot_tags(poses).axes
+
+
+def test_push_plot_shows_both_forms_from_the_paper():
+    figure = plot.plot_push(sigma=2, margin=3)
+    exp, hinge = (line for line in figure.axes[0].lines if line.get_label()[:3] in ("exp", "max"))
+    d = exp.get_xdata()
+    np.testing.assert_allclose(exp.get_ydata(), np.exp(-(d**2) / 8))
+    np.testing.assert_allclose(hinge.get_ydata(), np.maximum(0, 3 - d))
+
+
+def test_heatmaps_glow_where_they_are_high():
+    heatmaps = np.zeros((2, 8, 8), np.float32)
+    heatmaps[1, 2, 5] = 1
+    cells_to_pixels = np.array([[4, 0, 1.5], [0, 4, 1.5]])
+    drawn = plot.draw_heatmaps(np.zeros((32, 32, 3), np.uint8), heatmaps, cells_to_pixels)
+    y, x = np.unravel_index(drawn.max(axis=-1).argmax(), (32, 32))
+    assert abs(x - 21.5) <= 1
+    assert abs(y - 9.5) <= 1
+    assert not drawn[25:, :10].any()
+
+
+def test_the_verb_plots_a_prediction_made_before(tmp_path):
+    poses = pins([[[1, 1, 0.9], [20, 20, 0.9]]], width=40, height=30)
+    source = tmp_path / "pin.predictions.json"
+    source.write_text(json.dumps(poses.to_dict()))
+    path = plot.plot(source, out=tmp_path / "new" / "tags.png")
+    assert Image.open(path).width > 200
+    assert Image.open(plot.plot(source, "poses", out=tmp_path / "poses.jpg")).size == (40, 30)
+    assert plot.plot(what="push", out=tmp_path / "push.svg").read_bytes()[:5] == b"<?xml"
+
+
+def test_the_verb_says_what_it_needs(tmp_path):
+    source = tmp_path / "pin.predictions.json"
+    source.write_text(json.dumps(pins(np.empty((0, 2, 3))).to_dict()))
+    for arguments, message in [
+        ((None, "tags"), "needs a photo"),
+        ((source, "heatmaps"), "give the photo"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            plot.plot(*arguments)
+    with pytest.raises(UserError, match=r"use \.png"):
+        plot.plot(what="push", out=tmp_path / "push.docx")
+    (tmp_path / "no.json").write_text("{}")
+    with pytest.raises(UserError, match="no JSON of predicted poses"):
+        plot.plot(tmp_path / "no.json")
+
+
+def test_the_verb_draws_heatmaps_of_a_photo(tmp_path, monkeypatch):
+    Image.fromarray(draw_pins(PINS)).save(tmp_path / "pins.png")
+    network = SpotNetwork()
+    monkeypatch.setattr(
+        "tagwise.predictor.load_model", lambda name, device, fuse: network.to(device)
+    )
+    path = plot.plot(tmp_path / "pins.png", "heatmaps", out=tmp_path / "maps.png")
+    drawn = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
+    (x, y), _, _ = PINS[0]
+    assert drawn[int(y), int(x)].max() > 150
