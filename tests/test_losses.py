@@ -517,6 +517,24 @@ def test_compiles_whole_and_once(how):
     assert counter.frame_count == 1
 
 
+def test_dense_form_and_module_compile_whole():
+    torch._dynamo.reset()
+    dense = torch.compile(pull_push_dense, fullgraph=True, backend="aot_eager")
+    module = torch.compile(losses.AELoss("cornernet"), fullgraph=True, backend="aot_eager")
+    for size in (5, 6, 7):  # a second size makes torch compile for any
+        tags, labels = torch.randn(2, 3, size, size), torch.randint(-1, 4, (2, size, size))
+        assert_same(dense(tags, labels, background=0), pull_push_dense(tags, labels, background=0))
+        tags, group, image, *_ = scene(size, 10 * size)
+        assert_same(module(tags, group, image), losses.AELoss("cornernet")(tags, group, image))
+
+
+def test_exports():
+    tags, group, image, *_ = scene(0)
+    program = torch.export.export(losses.AELoss(), (tags, group, image))
+    tags, group, image, *_ = scene(1, people=9)
+    assert_same(program.module()(tags, group, image), pull_push(tags, group, image))
+
+
 @pytest.mark.skipif(not shutil.which("g++"), reason="the default compiler of torch needs g++")
 def test_compiles_to_native_code():
     torch._dynamo.reset()

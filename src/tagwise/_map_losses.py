@@ -124,7 +124,7 @@ def over_images(values: Tensor, how: str) -> Tensor:
     """(images,) reduced by "mean" or "sum" to a scalar, or as it is; no images give zero."""
     if how == "none":
         return values
-    return values.sum() / max(len(values), 1) if how == "mean" else values.sum()
+    return values.sum() / torch.sym_max(values.shape[0], 1) if how == "mean" else values.sum()
 
 
 def full(values: Tensor) -> Tensor:

@@ -172,7 +172,7 @@ def pull_push(
     number = layout.number.to(tags)
 
     mean, square = _means(tags, weight, layout, points, dims)
-    pull = _add_up(square, layout.image[layout.slot], len(number))
+    pull = _add_up(square, layout.image[layout.slot], number.shape[0])
     if groups == "mean":
         pull = pull / (number + eps).clamp(min=eps or 1)
 
@@ -181,7 +181,7 @@ def pull_push(
         force, own = torch.exp(gap.square().sum(1) / (-2 * sigma**2)), number
     else:  # the norm's gradient is zero, not NaN, where two means are equal
         force, own = F.relu(margin - torch.linalg.vector_norm(gap, dim=1)), number * margin
-    apart = 2 * _add_up(force, layout.image[layout.first], len(number))
+    apart = 2 * _add_up(force, layout.image[layout.first], number.shape[0])
     if self_pairs != "drop":
         apart = apart + own
     if self_pairs == "cornernet":
@@ -292,8 +292,8 @@ class OffsetL1(_Loss):
 def _means(tags, weight, layout, points, dims):
     """Mean tag of every group (G, D), and what every point adds to the pull (Q,)."""
     share = torch.ones_like(tags[:, 0]) if weight is None else weight
-    total = _add_up(share, layout.slot, len(layout.image))
-    mean = _add_up(tags * share[:, None], layout.slot, len(layout.image)) / total[:, None]
+    total = _add_up(share, layout.slot, layout.image.shape[0])
+    mean = _add_up(tags * share[:, None], layout.slot, layout.image.shape[0]) / total[:, None]
     square = (tags - mean[layout.slot]).square()
     square = (square.sum(1) if dims == "sum" else square.mean(1)) * share
     return mean, square / total[layout.slot] if points == "mean" else square
