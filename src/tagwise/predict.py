@@ -110,6 +110,10 @@ class PredictRun(Iterator[Poses]):
     def __next__(self) -> Poses:
         return next(self._results)
 
+    def close(self) -> None:
+        """Stop here. Files of photos that are done stay; `resume` goes on."""
+        self._results.close()
+
     def finish(self) -> str:
         """Go through all that is left, and say in a line what was done."""
         instances = sum(len(poses) for poses in self)

@@ -98,10 +98,12 @@ def find_files(source: str | Path) -> list[tuple[Path, Path]]:
 
 def name_files(files: list[tuple[Path, Path]]) -> list[Source]:
     """Sources with different names; a file that was given twice is taken once."""
-    files = list({os.path.abspath(file): (file, root) for file, root in files}.values())
-    if not files:
+    unique: dict[str, tuple[Path, Path]] = {}
+    for file, root in files:
+        unique.setdefault(os.path.abspath(file), (file, root))
+    if not unique:
         return []
-    absolute = [Path(os.path.abspath(file)) for file, _ in files]
+    files, absolute = list(unique.values()), [Path(path) for path in unique]
     common = Path(os.path.commonpath([file.parent for file in absolute]))
     ways = (
         [file.relative_to(root).with_suffix("") for file, root in files],
