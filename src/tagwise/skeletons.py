@@ -154,9 +154,8 @@ class Skeleton:
         """
         if self.keypoints == _COCO_NAMES:
             return (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
-        hops = _hops(len(self), self.edges)
-        far = [(max(row), sum(row)) for row in hops]
-        return tuple(sorted(range(len(self)), key=lambda k: (far[k], k)))
+        far = [sum(row) for row in _hops(len(self), self.edges)]
+        return tuple(sorted(range(len(self)), key=far.__getitem__))
 
 
 def _hops(count: int, edges: Sequence[tuple[int, int]]) -> list[list[int]]:

@@ -31,6 +31,12 @@ def test_a_sound_file(foxes):
     assert (sample.image_id, sample.file) == (2, "2.png")
 
 
+def test_whatever_unlabelled_keypoints_hold_is_no_fault(foxes):
+    data = CocoKeypoints(*foxes([annotation(1, keypoints=[-7, 999, 0, 30, 40, 2, 12, 40, 1])]))
+    assert data.report == []
+    np.testing.assert_array_equal(data[0].keypoints[0, 0], 0)
+
+
 def test_image_without_annotations(foxes):
     sample = CocoKeypoints(*foxes([annotation(1)]))[1]
     assert sample.keypoints.shape == (0, 3, 3)

@@ -30,7 +30,7 @@ def test_formats(tmp_path, photo, suffix):
     close(read_image(str(path)), photo)
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation(tmp_path, photo, suffix, orientation):
     """The stored pixels are turned by Pillow's own table so that viewers show `photo`."""
@@ -63,6 +63,12 @@ def test_sixteen_bits_are_scaled(tmp_path, suffix):
     image = read_image(path)
     assert (image[..., 0] == image[..., 2]).all()
     assert np.abs(image[..., 0].astype(float) - ramp / 257.0).max() <= 1
+
+
+def test_sixteen_bits_keep_their_brightness(tmp_path):
+    """A dim picture stays dim: the range is that of the type, not that of the values."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((HEIGHT, WIDTH), 257 * 40, np.uint16))
+    assert (read_image(tmp_path / "a.png") == 40).all()
 
 
 def test_sixteen_bits_a_colour(tmp_path, photo):

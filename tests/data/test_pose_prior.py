@@ -22,7 +22,7 @@ def pixels():
     ).astype(float)
 
 
-@pytest.mark.parametrize("size", [(640, 427), (480, 640), (500, 487)])
+@pytest.mark.parametrize("size", [(640, 427), (480, 640), (500, 487), (320, 240)])
 def test_the_shape_of_unknown_images_is_found(tmp_path, pixels, size):
     poses = RealPoses(write(tmp_path / "a.npz", pixels, size), COCO17, np.random.default_rng(0))
     np.testing.assert_allclose(poses.poses, pixels, atol=1e-3)

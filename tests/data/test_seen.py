@@ -53,6 +53,7 @@ def test_guesses_are_not_believed(load):
 def test_learning_goes_on_around_labelled_keypoints(load):
     ignore = load([result([26, 30, 62, 47, 40, 30, 62, 30])])[0].ignore
     assert ignore[35, 50]
+    assert ignore[28, 30]
     assert not ignore[38:43, 28:33].any()  # the labelled paw at (30, 40)
 
 

@@ -194,7 +194,6 @@ def _keypoints(
         faults.append(("keypoint outside the image, left out", detail))
         keypoints[far] = 0
     keypoints[keypoints[:, 2] <= 0] = 0
-    keypoints[:, 2] = np.minimum(keypoints[:, 2], 2)
     return keypoints, faults
 
 

@@ -46,7 +46,7 @@ def read_image(path: str | Path, reduce: int = 1, *, upright: bool = True) -> np
 def _decode_fast(data: bytes, reduce: int, upright: bool) -> np.ndarray | None:
     """OpenCV's decoders, for files that they are known to read right and whole; else None."""
     whole_jpeg = data[:2] == b"\xff\xd8" and data.rstrip(b"\0\r\n ")[-2:] == b"\xff\xd9"
-    if not (whole_jpeg and not _is_cmyk(data)) and not _is_plain_png(data):
+    if not whole_jpeg and not _is_plain_png(data):
         return None
     # only the JPEG decoder reduces by whole blocks; for others OpenCV would cut the last one off
     flags = _REDUCED[reduce if whole_jpeg else 1]
@@ -56,17 +56,6 @@ def _decode_fast(data: bytes, reduce: int, upright: bool) -> np.ndarray | None:
         return None
     image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
     return image if whole_jpeg else shrink(image, reduce)
-
-
-def _is_cmyk(jpeg: bytes) -> bool:
-    """Whether a JPEG has four colour channels: OpenCV takes their polarity for granted."""
-    at = 2
-    while at + 9 < len(jpeg) and jpeg[at] == 0xFF:
-        marker = jpeg[at + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header
-            return jpeg[at + 9] == 4
-        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    return False
 
 
 def _is_plain_png(data: bytes) -> bool:

@@ -92,6 +92,5 @@ def paint_region(mask: np.ndarray, region: Any) -> None:
         mask[y0 : max(y1, 0), x0 : max(x1, 0)] = True
     else:
         for polygon in region:  # one by one: together, OpenCV would cut out where they overlap
-            # COCO's polygons measure from the corner of a pixel, OpenCV's from its centre
-            corners = np.rint(np.reshape(polygon, (-1, 2)) - 0.5).astype(np.int32)
+            corners = np.rint(np.reshape(polygon, (-1, 2))).astype(np.int32)
             cv2.fillPoly(mask.view(np.uint8), [corners], 1)
