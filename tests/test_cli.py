@@ -1,0 +1,213 @@
+import importlib
+import inspect
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from spots import PIN
+from tagwise import cli
+from tagwise.cli import gather_overrides, main
+from tagwise.errors import UserError
+from tagwise.models.zoo import create_model, save_model
+from tagwise.predict import PredictRun
+from tagwise.tasks import PoseTask
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A small real model file that sees a few keypoints in anything."""
+    torch.manual_seed(0)
+    task = PoseTask(PIN)
+    model = create_model("efficientnet_lite0", task, input_size=(64, 64))
+    with torch.no_grad():
+        model.heads["heatmaps"].output.bias += 0.5
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_model(model, path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for name in ("one.jpg", "two.png"):
+        noise = rng.integers(0, 256, (60, 80, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / "photos" / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "photos"
+
+
+def tagwise(*arguments, **options):
+    """Run the program as a user does."""
+    command = [sys.executable, "-m", "tagwise", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False, **options
+    )
+
+
+def test_predict_as_a_user_runs_it(photos, weights):
+    (photos / "broken.jpg").write_bytes(b"no photo")
+    ran = tagwise("predict", "photos", "--weights", weights, "--threshold", 0, "--device", "cpu")
+    assert ran.returncode == 1
+    assert ran.stderr.count("\n") == 1
+    assert "broken.jpg" in ran.stderr
+    assert ran.stdout.startswith("2 photos, ")
+    written = {path.name for path in (photos.parent / "predictions").glob("[!.]*")}
+    names = {f"{n}.predictions.{suffix}" for n in ("one", "two") for suffix in ("json", "jpg")}
+    assert written == names
+    record = json.loads((photos.parent / "predictions" / "one.predictions.json").read_text())
+    assert record["image"] == {"file": "photos/one.jpg", "width": 80, "height": 60}
+    assert record["keypoints"] == ["top", "foot"]
+    assert record["instances"]
+
+
+def test_a_full_disk_ends_in_one_line_and_no_half_file(photos, weights):
+    def small_files_only():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    ran = tagwise("predict", "photos", "--weights", weights, preexec_fn=small_files_only)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("tagwise: cannot write predictions")
+    assert ran.stderr.count("\n") == 1
+    assert not list((photos.parent / "predictions").glob("[!.]*"))
+    assert not list((photos.parent / "predictions").glob("*.partial"))
+
+
+def test_help_imports_nothing_heavy():
+    """Time is the benchmark's to measure; what costs it is known: no import of these."""
+    code = (
+        "import sys, tagwise.cli\n"
+        "try: tagwise.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'cv2', 'matplotlib', 'numba', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr.strip() == "[]"
+    for verb in cli.VERBS:
+        assert verb in ran.stdout
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_explains_itself_with_examples(verb, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert f"$ tagwise {verb} " in text
+    assert "--out" in text
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_argument_is_explained(verb):
+    """A verb's docstring names all its arguments, and no others."""
+    function = cli.VERBS[verb]
+    section = function.__doc__.partition("Args:")[2]
+    explained = [line.split(":")[0].strip() for line in section.splitlines() if line[8:9].strip()]
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    assert explained == list(names)
+
+
+@pytest.mark.parametrize("verb", ["predict", "eval", "plot", "train"])
+def test_a_verb_takes_what_its_function_takes(verb):
+    """Names and defaults are those of the Python function, so that the two are learned once."""
+    name = {"eval": "evaluate"}.get(verb, verb)
+    function = inspect.signature(getattr(importlib.import_module(f"tagwise.{name}"), name))
+    for argument in inspect.signature(cli.VERBS[verb]).parameters.values():
+        same = function.parameters[argument.name]
+        if (verb, argument.name) != ("predict", "out"):
+            assert argument.default == same.default or same.default is same.empty
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "nowhere.jpg"], "no such file or folder: nowhere.jpg"),
+        (["predict"], "no image to predict from"),
+        (["predict", "photos", "--weights", "peeple"], "unknown weights 'peeple'"),
+        (["predict", "photos", "--weights", "no.safetensors"], "no.safetensors"),
+        (["predict", "photos", "--device", "cuda:77", "--weights", "W"], "use --device cpu"),
+        (["predict", "photos", "--coco", "no.json", "--weights", "W"], "no.json"),
+        (["plot"], "needs a photo"),
+        (["train", "no.yaml"], "no.yaml"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_code_2(photos, weights, arguments, message, capsys):
+    arguments = [str(weights) if argument == "W" else argument for argument in arguments]
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("tagwise: ")
+    assert told.count("\n") == 1
+    assert message in told
+
+
+@pytest.mark.parametrize("arguments", [["predcit"], ["predict", "a.jpg", "--fliip"], ["eval"]])
+def test_wrong_arguments_end_with_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "tagwise" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(photos):
+    with pytest.raises(UserError):
+        main(["predict", "nowhere.jpg", "--debug"])
+
+
+def test_no_argument_at_all_shows_help(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 0
+    assert "predict" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    from tagwise import __version__
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"tagwise {__version__}\n"
+
+
+def test_an_interrupted_run_says_how_to_go_on(photos, weights, monkeypatch, capsys):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PredictRun, "finish", interrupt)
+    assert main(["predict", "photos", "--weights", str(weights)]) == 130
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_train_passes_values_of_the_recipe_on(monkeypatch, capsys):
+    seen = {}
+    module = importlib.import_module("tagwise.train")
+    monkeypatch.setattr(module, "train", lambda **given: seen.update(given))
+    main(["train", "r.yaml", "--optim.lr", "1e-3", "--resume", "--data.root=x y", "--out", "runs"])
+    assert str(seen["recipe"]) == "r.yaml"
+    assert str(seen["out"]) == "runs"
+    assert seen["resume"] is True
+    assert list(seen["overrides"]) == ["optim.lr=1e-3", "data.root=x y"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "r.yaml"], ["train", "r.yaml"]),
+        (["train", "r.yaml", "--a.b", "-1"], ["train", "r.yaml", "--set", "a.b=-1"]),
+        (["train", "--a.b-c=d=e", "r.yaml"], ["train", "r.yaml", "--set", "a.b_c=d=e"]),
+        (
+            ["train", "r.yaml", "--a.b", "--resume"],
+            ["train", "r.yaml", "--resume", "--set", "a.b=true"],
+        ),
+        (["train", "./r.yaml", "--out", "a.b"], ["train", "./r.yaml", "--out", "a.b"]),
+    ],
+)
+def test_gather_overrides(arguments, expected):
+    assert gather_overrides(arguments) == expected
