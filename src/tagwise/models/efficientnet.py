@@ -1,4 +1,4 @@
-"""EfficientNet-Lite (Tan & Le 2019; the public "Lite" variants of 2020) with a light decoder.
+"""EfficientNet-Lite (Tan & Le 2019; the public "Lite" variants of 2020) as a backbone.
 
 Lite drops squeeze-and-excitation and swish, so that it is fast on a CPU. The structure and the
 names of the weights follow TensorFlow's public `efficientnet/lite`.
@@ -9,15 +9,15 @@ from __future__ import annotations
 import importlib
 import math
 import re
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from tagwise.errors import UserError
-from tagwise.models.heads import Branch, Features, check_features, start_output
-from tagwise.models.layers import ConvNorm, InvertedResidual, SeparableConv, upsample
+from tagwise.models.heads import Features
+from tagwise.models.layers import ConvNorm, InvertedResidual
 from tagwise.models.network import Network
+from tagwise.models.pyramid import pyramid_network
 from tagwise.tasks.base import Head
 
 # (repeats, kernel, stride, expansion, channels) of EfficientNet-B0, table 1 of the paper.
@@ -76,74 +76,6 @@ class EfficientNetLite(nn.Module):
             if index in self.taps:
                 features[self.taps[index]] = x
         return features
-
-
-class PyramidTrunk(nn.Module):
-    """A backbone and a feature pyramid (Lin et al. 2017) from stride 32 up to 4.
-
-    backbone: gives features "c4" to "c32", with their channels in `.channels`.
-    width: channels of every level. separable: depthwise instead of full 3 × 3 convolutions.
-    """
-
-    def __init__(self, backbone: nn.Module, width: int, separable: bool) -> None:
-        super().__init__()
-        self.backbone = backbone
-        strides = (32, 16, 8, 4)
-        self.lateral = nn.ModuleDict(
-            {f"c{stride}": ConvNorm(backbone.channels[f"c{stride}"], width) for stride in strides}
-        )
-        smooth = (
-            (lambda: SeparableConv(width, width))
-            if separable
-            else (lambda: ConvNorm(width, width, 3, activation="relu"))
-        )
-        self.smooth = nn.ModuleDict({f"p{stride}": smooth() for stride in strides})
-        self.channels = {**backbone.channels, **{f"p{stride}": width for stride in strides}}
-
-    def forward(self, x: Tensor) -> Features:
-        """(B, 3, H, W), normalised, to the backbone's features and "p4" to "p32"."""
-        features, above = self.backbone(x), None
-        for lateral, smooth in zip(self.lateral, self.smooth, strict=True):
-            level = self.lateral[lateral](features[lateral])
-            if above is not None:
-                level = level + upsample(above)
-            above = features[smooth] = self.smooth[smooth](level)
-        return features
-
-
-def pyramid_network(
-    backbone: nn.Module,
-    heads: dict[str, Head],
-    *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    channels: int = 64,
-    separable: bool = False,
-    depth: int = 1,
-    tag_features: Sequence[str] = ("p4", "p8", "p16"),
-    tag_channels: int = 64,
-    tag_depth: int = 1,
-    tag_scale: float = 2.0,
-) -> Network:
-    """A backbone under a feature pyramid, with a branch for each head.
-
-    channels, separable: the pyramid's width, and depthwise in place of full 3 × 3 convolutions.
-    depth: 3 × 3 blocks before a heatmap or offset output.
-    tag_features, tag_channels, tag_depth: features that the tags read, the width of their branch
-    and its blocks at every stride. tag_scale: see `tagwise.models.heads.add_position`.
-    """
-    trunk = PyramidTrunk(backbone, channels, separable)
-    branches = {}
-    for name, head in heads.items():
-        if head.kind == "tag":
-            features = check_features(tag_features, 4)
-            width, blocks = tag_channels, tag_depth
-        else:
-            features, width, blocks = ("p4",), channels, depth
-        branch = Branch(trunk.channels, features, width, blocks, head.channels, separable=separable)
-        start_output(branch.output, head)
-        branches[name] = branch
-    return Network(trunk, branches, heads, mean=mean, std=std, tag_scale=tag_scale)
 
 
 def efficientnet_lite(

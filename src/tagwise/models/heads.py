@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tagwise.errors import UserError, unknown_name
-from tagwise.models.layers import ConvNorm, SeparableConv, upsample
+from tagwise.models.layers import ConvNorm, conv3x3, upsample
 from tagwise.tasks.base import Head
 
 TAG_SPREAD = 0.05
@@ -30,10 +30,7 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, separable: bool) -> None:
         super().__init__()
-        if separable:
-            self.conv = SeparableConv(channels, channels)
-        else:
-            self.conv = ConvNorm(channels, channels, 3, activation="relu")
+        self.conv = conv3x3(channels, separable)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to the same shape."""
@@ -65,8 +62,8 @@ class Branch(nn.Module):
         for name in features:
             if name not in channels:
                 raise unknown_name("feature", name, channels)
-        _check_range("channels of a head", width, 1, 4096)
-        _check_range("depth of a head", depth, 0, 64)
+        check_range("channels of a head", width, 1, 4096)
+        check_range("depth of a head", depth, 0, 64)
         self.strides = sorted({stride_of(name) for name in features}, reverse=True)
         self.entries = nn.ModuleDict({name: ConvNorm(channels[name], width) for name in features})
         self.blocks = nn.ModuleList(
@@ -89,7 +86,8 @@ class Branch(nn.Module):
         return self.output(x)
 
 
-def _check_range(what: str, value: int, low: int, high: int) -> None:
+def check_range(what: str, value: int, low: int, high: int) -> None:
+    """Raises UserError unless value is a whole number in [low, high]."""
     if not isinstance(value, int) or not low <= value <= high:
         raise UserError(f"{what} must be a whole number from {low} to {high}, not {value!r}")
 

@@ -117,6 +117,13 @@ class SeparableConv(nn.Sequential):
         super().__init__(depthwise, ConvNorm(inputs, outputs, norm=norm, activation=activation))
 
 
+def conv3x3(channels: int, separable: bool) -> nn.Module:
+    """A 3 × 3 convolution with norm and ReLU, full or separable."""
+    if separable:
+        return SeparableConv(channels, channels)
+    return ConvNorm(channels, channels, 3, activation="relu")
+
+
 class InvertedResidual(nn.Module):
     """MobileNetV2's block (Sandler et al. 2018, section 3.3): expand, depthwise, project.
 

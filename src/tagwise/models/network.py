@@ -77,7 +77,7 @@ class Network(nn.Module):
         in cells.
         """
         height, width = images.shape[-2:]
-        if height % self.multiple or width % self.multiple:
+        if height % self.multiple or width % self.multiple or 0 in (height, width):
             raise ValueError(
                 f"image sides must be multiples of {self.multiple}, not {width} × {height}"
             )
@@ -134,7 +134,7 @@ class Network(nn.Module):
         known = {id(module.conv) for module in ours}
         # A timm backbone pads as it likes, so it is not turned.
         self.turned = all(
-            id(module) in known or module.kernel_size == (1, 1)
+            (id(module) in known) if module.kernel_size != (1, 1) else module.stride == (1, 1)
             for module in self.modules()
             if isinstance(module, nn.Conv2d)
         )

@@ -9,8 +9,8 @@ from types import ModuleType
 from torch import Tensor, nn
 
 from tagwise.errors import UserError
-from tagwise.models.efficientnet import pyramid_network
 from tagwise.models.network import Network
+from tagwise.models.pyramid import pyramid_network
 from tagwise.tasks.base import Head
 
 STRIDES = (4, 8, 16, 32)

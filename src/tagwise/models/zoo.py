@@ -27,6 +27,7 @@ from tagwise.errors import UserError, unknown_name
 from tagwise.models.efficientnet import efficientnet_lite
 from tagwise.models.mobilenet import movenet
 from tagwise.models.network import ModelSpec, Network
+from tagwise.models.small import small
 from tagwise.tasks.base import Head, Task
 
 MODELS: dict[str, Callable[..., Network]] = {
@@ -34,6 +35,7 @@ MODELS: dict[str, Callable[..., Network]] = {
     "efficientnet_lite1": partial(efficientnet_lite, 1),
     "efficientnet_lite2": partial(efficientnet_lite, 2),
     "movenet": movenet,
+    "small": small,
 }
 """Builders by name: (heads: dict[str, Head], *, pretrained=None, **options) -> Network."""
 
@@ -215,7 +217,7 @@ def _build(
 
 def option_names(builder: Callable[..., Network]) -> set[str]:
     """Keyword options of a builder, those of the pyramid with it where it passes them on."""
-    from tagwise.models.efficientnet import pyramid_network
+    from tagwise.models.pyramid import pyramid_network
 
     parameters = inspect.signature(builder).parameters.values()
     names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}

@@ -1,0 +1,76 @@
+"""A light decoder over any backbone: a feature pyramid to stride 4, and a branch for each head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from tagwise.models.heads import Branch, Features, check_features, check_range, start_output
+from tagwise.models.layers import ConvNorm, conv3x3, upsample
+from tagwise.models.network import Network
+from tagwise.tasks.base import Head
+
+
+class PyramidTrunk(nn.Module):
+    """A backbone and a feature pyramid (Lin et al. 2017) from stride 32 up to 4.
+
+    backbone: gives features "c4" to "c32", with their channels in `.channels`.
+    width: channels of every level. separable: depthwise instead of full 3 × 3 convolutions.
+    """
+
+    def __init__(self, backbone: nn.Module, width: int, separable: bool) -> None:
+        super().__init__()
+        check_range("channels of the pyramid", width, 1, 4096)
+        self.backbone = backbone
+        strides = (32, 16, 8, 4)
+        self.lateral = nn.ModuleDict(
+            {f"c{stride}": ConvNorm(backbone.channels[f"c{stride}"], width) for stride in strides}
+        )
+        self.smooth = nn.ModuleDict({f"p{stride}": conv3x3(width, separable) for stride in strides})
+        self.channels = {**backbone.channels, **{f"p{stride}": width for stride in strides}}
+
+    def forward(self, x: Tensor) -> Features:
+        """(B, 3, H, W), normalised, to the backbone's features and "p4" to "p32"."""
+        features, above = self.backbone(x), None
+        for lateral, smooth in zip(self.lateral, self.smooth, strict=True):
+            level = self.lateral[lateral](features[lateral])
+            if above is not None:
+                level = level + upsample(above)
+            above = features[smooth] = self.smooth[smooth](level)
+        return features
+
+
+def pyramid_network(
+    backbone: nn.Module,
+    heads: dict[str, Head],
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    channels: int = 64,
+    separable: bool = False,
+    depth: int = 1,
+    tag_features: Sequence[str] = ("p4", "p8", "p16"),
+    tag_channels: int = 64,
+    tag_depth: int = 1,
+    tag_scale: float = 2.0,
+) -> Network:
+    """A backbone under a feature pyramid, with a branch for each head.
+
+    channels, separable: the pyramid's width, and depthwise in place of full 3 × 3 convolutions.
+    depth: 3 × 3 blocks before a heatmap or offset output.
+    tag_features, tag_channels, tag_depth: features that the tags read, the width of their branch
+    and its blocks at every stride. tag_scale: see `tagwise.models.heads.add_position`.
+    """
+    trunk = PyramidTrunk(backbone, channels, separable)
+    branches = {}
+    for name, head in heads.items():
+        if head.kind == "tag":
+            features = check_features(tag_features, 4)
+            width, blocks = tag_channels, tag_depth
+        else:
+            features, width, blocks = ("p4",), channels, depth
+        branch = Branch(trunk.channels, features, width, blocks, head.channels, separable=separable)
+        start_output(branch.output, head)
+        branches[name] = branch
+    return Network(trunk, branches, heads, mean=mean, std=std, tag_scale=tag_scale)

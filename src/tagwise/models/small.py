@@ -1,0 +1,53 @@
+"""A small residual network that learns from scratch in minutes on a CPU: first runs and tests."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tagwise.errors import UserError
+from tagwise.models.heads import Block
+from tagwise.models.layers import ConvNorm
+from tagwise.models.network import Network
+from tagwise.models.pyramid import pyramid_network
+from tagwise.tasks.base import Head
+
+
+class SmallBackbone(nn.Module):
+    """Images (B, 3, H, W) to features "c4" to "c32": one strided convolution and one block each.
+
+    width: channels at stride 4; they double at strides 8 and 16.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.channels = {"c4": width, "c8": 2 * width, "c16": 4 * width, "c32": 4 * width}
+        self.stem = ConvNorm(3, width, 3, stride=2, activation="relu")
+        inputs, self.stages = width, nn.ModuleDict()
+        for name, outputs in self.channels.items():
+            down = ConvNorm(inputs, outputs, 3, stride=2, activation="relu")
+            self.stages[name] = nn.Sequential(down, Block(outputs, separable=False))
+            inputs = outputs
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.1  # statistics start from nothing and runs are short
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W), normalised, to features by name, (B, C, H / stride, W / stride)."""
+        x, features = self.stem(x), {}
+        for name, stage in self.stages.items():
+            x = features[name] = stage(x)
+        return features
+
+
+def small(
+    heads: dict[str, Head], *, pretrained: str | None = None, width: int = 32, channels: int = 32
+) -> Network:
+    """The small backbone under a feature pyramid of `channels` maps; it has no public weights."""
+    if pretrained is not None:
+        raise UserError("the network 'small' has no pretrained weights; set model.pretrained: null")
+    backbone = SmallBackbone(width)
+    network = pyramid_network(
+        backbone, heads, mean=[0.5] * 3, std=[0.25] * 3, channels=channels, tag_channels=channels
+    )
+    return network.to(memory_format=torch.channels_last)
