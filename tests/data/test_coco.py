@@ -134,6 +134,15 @@ def test_faults_are_named_and_left_out(foxes, fields, words, left):
     assert (data[0].boxes[:, 2:] > 0).all()
 
 
+def test_a_broken_crowd_region_gives_way_to_its_box(foxes):
+    broken = {"size": [48, 64], "counts": "~"}
+    crowd = annotation(1, keypoints=[0] * 9, iscrowd=1, segmentation=broken, bbox=[0, 0, 9, 7])
+    data = CocoKeypoints(*foxes([crowd]))
+    assert "its box ignored instead" in data.report[0].kind
+    assert data[0].ignore[:7, :9].all()
+    assert data[0].ignore.sum() == 63
+
+
 def test_ids_used_twice(foxes):
     data = CocoKeypoints(*foxes([annotation(1), annotation(1, image=2)]))
     assert [problem.kind[:22] for problem in data.report] == ["annotation id is used "]

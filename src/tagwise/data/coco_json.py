@@ -145,7 +145,9 @@ def _add_annotation(annotation: dict, labels: ImageLabels, types: int) -> Iterat
             check_region(region, (labels.width, labels.height))
             labels.regions.append(region)
         except ValueError as error:
-            yield Problem("crowd region cannot be read, left out", *where, str(error))
+            instead = "its box ignored instead" if box else "left out"
+            yield Problem(f"crowd region cannot be read, {instead}", *where, str(error))
+            labels.regions += [box] if box else []
         return
     keypoints, faults = _keypoints(annotation, types, labels)
     yield from (Problem(kind, *where, detail) for kind, detail in faults)
@@ -153,9 +155,8 @@ def _add_annotation(annotation: dict, labels: ImageLabels, types: int) -> Iterat
         if box:  # something is there, but nobody said what: no place to learn background
             labels.regions.append(box)
         return
-    given = "bbox" in annotation
     if not box:
-        if given:
+        if "bbox" in annotation:
             detail = f"bbox {annotation['bbox']}"
             yield Problem("box has no size, taken from the keypoints", *where, detail)
         box = _box_around(keypoints)

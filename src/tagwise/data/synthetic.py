@@ -56,7 +56,7 @@ class SyntheticPoses:
         if poses is None:
             self.poses = MadeUpPoses(skeleton)
         else:
-            self.poses = RealPoses(poses, skeleton, np.random.default_rng((seed, length)))
+            self.poses = RealPoses(poses, skeleton, np.random.default_rng(seed))
         self.labelled = self.poses.labelled
         self.category_id = 1
         self.report: list[Problem] = []
