@@ -3,7 +3,9 @@
 Public names are imported on first use, so that `import tagwise` stays quick.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 
 __version__ = "0.1.0"
 
@@ -37,3 +39,16 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+class _Package(ModuleType):
+    """Keeps `tagwise.predict` the function, although a module has the same name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # The import system calls this with every module of the package that it has loaded.
+        if name in _PUBLIC and name not in _MODULES and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

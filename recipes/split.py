@@ -1,0 +1,46 @@
+"""Split a COCO file into training and validation where its authors give no split.
+
+Images are ordered by file name and the last ones held out, as one block: neighbours in a video
+look alike, and a random split would put twins on both sides.
+
+    python recipes/split.py bees/train.json --share 0.2
+writes bees/train.fit.json and bees/train.held.json beside it (or under --out).
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def split(coco: dict, share: float) -> tuple[dict, dict]:
+    """The file's content as two, the second with the last `share` of the images by name."""
+    images = sorted(coco["images"], key=lambda image: image["file_name"])
+    cut = len(images) - round(share * len(images))
+    if not 0 < cut < len(images):
+        raise SystemExit(f"a share of {share} of {len(images)} images leaves one side empty")
+    return _part(coco, images[:cut]), _part(coco, images[cut:])
+
+
+def _part(coco: dict, images: list[dict]) -> dict:
+    ids = {image["id"] for image in images}
+    annotations = [a for a in coco["annotations"] if a["image_id"] in ids]
+    return {**coco, "images": images, "annotations": annotations}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("annotations", type=Path, help="COCO JSON")
+    parser.add_argument("--share", type=float, default=0.2, help="share of images to hold out")
+    parser.add_argument("--out", type=Path, help="folder to write to; that of the file by default")
+    given = parser.parse_args()
+    parts = split(json.loads(given.annotations.read_text()), given.share)
+    folder = given.out or given.annotations.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in zip(("fit", "held"), parts, strict=True):
+        path = folder / f"{given.annotations.stem}.{name}.json"
+        path.write_text(json.dumps(part))
+        print(f"{path}: {len(part['images'])} images, {len(part['annotations'])} instances")
+
+
+if __name__ == "__main__":
+    main()
