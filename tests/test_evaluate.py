@@ -21,14 +21,14 @@ WIDTH, HEIGHT = 192, 128
 
 
 class DotNet(nn.Module):
-    """Sees a keypoint of type k where channel k of the image is bright; tags tell columns apart."""
+    """Sees a keypoint of type k where channel k of the image is bright; tags tell columns apart, or lie."""
 
     stride, multiple = 4, 32
 
     def __init__(self, types=TYPES, tags_tell=True, blind=()):
         super().__init__()
         self.spec = SimpleNamespace(name="dots", input_size=(WIDTH, HEIGHT))
-        by_tag_alone = GroupingSettings.preset("higherhrnet")
+        by_tag_alone = GroupingSettings.preset("higherhrnet", fill=False)
         self.task = PoseTask(Skeleton("pin", types), tag_dim=1, grouping=by_tag_alone)
         self.columns = [TYPES.index(name) for name in types]
         self.tags_tell, self.blind = tags_tell, blind
@@ -36,8 +36,10 @@ class DotNet(nn.Module):
     def forward(self, images):
         heatmaps = avg_pool2d(images, self.stride)[:, self.columns]
         heatmaps[:, list(self.blind)] = 0
-        place = torch.arange(heatmaps.shape[-1]) / 4.0 * self.tags_tell
-        return {"heatmaps": heatmaps, "tags": place.expand_as(heatmaps).contiguous()}
+        tags = (torch.arange(heatmaps.shape[-1]) / 4.0).repeat(*heatmaps.shape[:3], 1)
+        if not self.tags_tell:  # no two types have like tags
+            tags += 100 * torch.arange(heatmaps.shape[1])[:, None, None]
+        return {"heatmaps": heatmaps, "tags": tags}
 
 
 def make_set(folder, images=3, types=TYPES, category_id=4):
@@ -101,7 +103,7 @@ def test_keypoint_types_are_found_by_name(tmp_path):
 
 
 def test_oracles_tell_the_halves_apart(tmp_path):
-    """Tags that say nothing are mended by true grouping, a blind heatmap by true keypoints."""
+    """Tags that never agree are mended by true grouping, a blind heatmap by true keypoints."""
     labels, _ = make_set(tmp_path)
     tagless, blind = DotNet(tags_tell=False), DotNet(blind=[0, 1])
     assert figures(tagless, labels)["AP@.1"] < 0.7
@@ -173,6 +175,7 @@ def test_files_hold_what_is_returned(tmp_path, capsys):
     report = evaluate(DotNet(), labels, tmp_path, out, coco=coco, device="cpu", sigmas=[0.25])
     assert json.loads(out.read_text()) == json.loads(json.dumps(report))
     assert report["settings"]["weights"] == "dots"
+    assert report["settings"]["sigmas"] == {"@.25": 0.25}
     assert report["versions"]["torch"] == torch.__version__
     assert {row["category_id"] for row in json.loads(coco.read_text())} == {4}
     assert format_table(report) in capsys.readouterr().out

@@ -17,14 +17,14 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 # From the bottom up. A module imports from its own line and those above it here, never from below.
 LAYERS = (
     "errors",
-    "skeletons grouping_settings _kernels _layout",
+    "skeletons memory grouping_settings _kernels _layout",
     "losses _map_losses peaks fill grouping results",
     "data metrics",
     "tasks models",
     "sources tta predictor",
     "config checkpoint training_log outputs plot diagnose",
     "predict train evaluate",
-    "cli",
+    "cli __main__",
 )
 # A result that draws itself reaches up for it, when asked.
 EXCEPTIONS = {("results", "plot"), ("results", "data.images")}

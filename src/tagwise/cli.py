@@ -130,6 +130,8 @@ def evaluate(
 ) -> int:
     """Measure a model on labelled photos: COCO keypoint AP and AR.
 
+    Exits with 1 if some photos could not be read: they are named, and count as empty.
+
     $ tagwise eval --weights robots --annotations val.json --images photos
     $ tagwise eval --weights robots --annotations val.json --images photos --sigmas 0.4 0.1
     $ tagwise eval --weights people --annotations val.json --images photos --oracle grouping
@@ -160,8 +162,7 @@ def evaluate(
     arguments = dict(locals())
     from tagwise.evaluate import evaluate
 
-    evaluate(**arguments)
-    return 0
+    return 1 if evaluate(**arguments)["failed"] else 0
 
 
 def plot(

@@ -84,8 +84,8 @@ def evaluate(
     else:
         poses = predicted_poses(predictor, truth, images)
     rows, failed = _collect(poses, truth, columns, quiet)
-    metrics = {}
-    for name, values in _sigma_sets(sigmas, truth, predictor, columns).items():
+    metrics, sigma_sets = {}, _sigma_sets(sigmas, truth, predictor, columns)
+    for name, values in sigma_sets.items():
         found = keypoint_metrics(rows, truth, values, style, max_dets)
         metrics |= {key + name: figure for key, figure in found.items()}
     report = {
@@ -96,7 +96,7 @@ def evaluate(
         "settings": {
             "weights": predictor.name,
             "annotations": str(annotations),
-            "sigmas": list(sigmas) or "own",
+            "sigmas": {name or "own": values for name, values in sigma_sets.items()},
             "style": style,
             "max_dets": max_dets,
             "oracle": oracle,
