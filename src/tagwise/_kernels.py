@@ -43,7 +43,7 @@ def _largest(values):
 
 @compiled()
 def block_maxima(heatmaps):
-    """The largest value of each 16 x 16 block of maps (C, H, W): (C, H / 16, W / 16), rounded up."""
+    """The largest value of each 16 x 16 block of maps (C, H, W), (C, ceil(H/16), ceil(W/16))."""
     channels, height, width = heatmaps.shape
     rows, columns = (height + BLOCK - 1) // BLOCK, (width + BLOCK - 1) // BLOCK
     maxima = np.empty((channels, rows, columns), np.float32)
@@ -288,11 +288,33 @@ def sweep(group, sums, tags, xy, scores, starts, order, unit, pull, inertia, ext
     return changed
 
 
+@compiled(fastmath={"nnan", "nsz"})
+def _range(values):
+    low = high = values[0, 0]
+    for y in range(values.shape[0]):
+        for x in range(values.shape[1]):
+            low, high = min(low, values[y, x]), max(high, values[y, x])
+    return low, high
+
+
 @compiled()
-def _best_in_block(heatmap, tags, mean, rms, row, column, best, best_cell):
-    height, width = heatmap.shape
-    for y in range(row * BLOCK, min((row + 1) * BLOCK, height)):
-        for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
+def _tag_distance_bound(tags, mean, rms, row, column, bounds):
+    """No tag of the block is nearer to the mean than this. bounds (D, 2) keeps the block's range."""
+    total = 0.0
+    for d in range(len(mean)):
+        if np.isnan(bounds[d, 0]):
+            lines = tags[d, row * BLOCK : (row + 1) * BLOCK]
+            bounds[d] = _range(lines[:, column * BLOCK : (column + 1) * BLOCK])
+        gap = max(bounds[d, 0] - mean[d], mean[d] - bounds[d, 1], 0.0)
+        total += gap * gap
+    return np.sqrt(total / len(mean) if rms else total)
+
+
+@compiled()
+def _best_in_block(heatmap, tags, mean, rms, box, row, column, best, best_cell):
+    width = heatmap.shape[1]
+    for y in range(max(row * BLOCK, box[1]), min((row + 1) * BLOCK, box[3])):
+        for x in range(max(column * BLOCK, box[0]), min((column + 1) * BLOCK, box[2])):
             value = np.float64(heatmap[y, x])
             if not value >= best:
                 continue
@@ -307,27 +329,42 @@ def _best_in_block(heatmap, tags, mean, rms, row, column, best, best_cell):
 
 
 @compiled()
-def best_cells(heatmaps, tags, maxima, kinds, means, rms):
+def best_cells(heatmaps, tags, maxima, kinds, means, boxes, least, rms):
     """For each query the cell where heatmap - round(distance of tag from mean) is largest.
 
-    heatmaps (K, H, W), tags (K, D, H, W), maxima as `block_maxima`; kinds (Q,), means (Q, D).
-    A block's maximum bounds what it can hold, so most blocks are never read: first those with a
-    bright cell, then those that may still hold better. Equal values: the first in reading order.
+    heatmaps (K, H, W), tags (K, D, H, W), maxima as `block_maxima`; kinds (Q,), means (Q, D) and
+    boxes (Q, 4) int64: x and y where the search begins and ends. Returns (Q,) int64, cells as
+    y * W + x, -1 where nothing exceeds `least`. Equal values: the first in reading order.
+
+    The largest value and the range of tags bound what a block can hold, so most are never read:
+    bright blocks come first, then those that may still hold better. The ranges are found when
+    first asked for.
     """
-    out = np.zeros(len(kinds), np.int64)
+    out = np.full(len(kinds), -1, np.int64)
+    size = heatmaps.shape[1] * heatmaps.shape[2]
+    bounds = np.full((*maxima.shape, tags.shape[1], 2), np.nan, np.float32)
     for q in range(len(kinds)):
-        k = kinds[q]
+        k, box = kinds[q], boxes[q]
+        rows = range(box[1] // BLOCK, (box[3] + BLOCK - 1) // BLOCK)
+        columns = range(box[0] // BLOCK, (box[2] + BLOCK - 1) // BLOCK)
         brightest = -np.inf
-        for largest in maxima[k].flat:
-            brightest = max(brightest, largest)
-        best, best_cell = -np.inf, heatmaps[k].size
+        for row in rows:
+            for column in columns:
+                brightest = max(brightest, maxima[k, row, column])
+        best, best_cell = least, size
         for first_round in (True, False):
-            for row in range(maxima.shape[1]):
-                for column in range(maxima.shape[2]):
-                    bright = maxima[k, row, column] >= 0.25 * brightest
-                    if bright == first_round and maxima[k, row, column] >= best:
+            for row in rows:
+                for column in columns:
+                    largest = maxima[k, row, column]
+                    if (largest >= 0.25 * brightest) != first_round or not largest >= best:
+                        continue
+                    bound = _tag_distance_bound(
+                        tags[k], means[q], rms, row, column, bounds[k, row, column]
+                    )
+                    if largest - np.round(bound) >= best:
                         best, best_cell = _best_in_block(
-                            heatmaps[k], tags[k], means[q], rms, row, column, best, best_cell
+                            heatmaps[k], tags[k], means[q], rms, box, row, column, best, best_cell
                         )
-        out[q] = best_cell if best_cell < heatmaps[k].size else 0
+        if best > least:
+            out[q] = best_cell
     return out

@@ -26,7 +26,11 @@ def fill_missing(
     block_maxima: np.ndarray | None = None,
     offsets: Tensor | None = None,
 ) -> KeypointGroups:
-    """Each missing keypoint goes where heatmap - round(distance of tag from the group's mean) is largest.
+    """Missing keypoints go where heatmap - round(tag distance to the group's mean) is largest.
+
+    So does the refinement of Newell, Huang, Deng 2017's released code. settings.fill_threshold
+    leaves a keypoint missing where that value is not above it, settings.fill_reach looks only
+    near the group.
 
     heatmaps: (K, H, W), tags: (K * D, H, W), offsets: (2 * K, H, W), on one device; one image.
     block_maxima: (K, ceil(H / 16), ceil(W / 16)), largest heatmap values, as `find_peaks` gives
@@ -37,37 +41,71 @@ def fill_missing(
     if not len(group):
         return groups
     kinds, height, width = heatmaps.shape
-    with np.errstate(invalid="ignore"):
-        means = np.nanmean(groups.tags, axis=1, dtype=np.float64)[group]
+    boxes = np.tile(np.array([0, 0, width, height]), (len(groups), 1))
+    if settings.fill_reach is not None:
+        boxes = _surroundings(groups, settings.fill_reach, boxes)
+    query = (kind, _mean_tags(groups)[group], boxes[group])
+    least = -np.inf if settings.fill_threshold is None else settings.fill_threshold
     rms = settings.tag_norm == "rms"
+    tag_maps = tags.detach().reshape(kinds, -1, height, width)
     if heatmaps.device.type == "cpu":
         maps = heatmaps.detach().float().contiguous().numpy()
-        tag_maps = tags.detach().float().contiguous().numpy().reshape(kinds, -1, height, width)
         if block_maxima is None:
             block_maxima = _kernels.block_maxima(maps)
-        cell = _kernels.best_cells(maps, tag_maps, block_maxima, kind, means, rms)
+        tag_maps = tag_maps.float().contiguous().numpy()
+        cell = _kernels.best_cells(maps, tag_maps, block_maxima, *query, least, rms)
     else:
-        cell = _best_cells_on_device(heatmaps, tags, kind, means, rms)
+        cell = _best_cells_on_device(heatmaps, tag_maps, *query, least, rms)
+    found = cell >= 0
+    group, kind, cell = group[found], kind[found], cell[found]
     if offsets is not None:
         offsets = offsets.reshape(kinds, 2, height, width)
     xy, score = locate(heatmaps, kind * height * width + cell, settings.subcell, offsets)
-    found = score > 0
+    return _with_keypoints(groups, group, kind, xy, score, settings)
+
+
+def _mean_tags(groups: KeypointGroups) -> np.ndarray:
+    """(N, D) float64, over the keypoints that have one."""
+    there = np.isfinite(groups.tags).all(axis=2)
+    sums = np.where(there[:, :, None], groups.tags, 0).sum(axis=1, dtype=np.float64)
+    return sums / np.maximum(there.sum(axis=1), 1)[:, None]
+
+
+def _surroundings(groups: KeypointGroups, reach: float, whole: np.ndarray) -> np.ndarray:
+    """(N, 4) int64: each group's bounding box, grown on all sides by reach times its longer side.
+
+    Groups smaller than the image's median group, as fragments are, grow as that one would.
+    """
+    low = np.nanmin(groups.keypoints[:, :, :2], axis=1)
+    high = np.nanmax(groups.keypoints[:, :, :2], axis=1)
+    side = (high - low).max(axis=1)
+    margin = reach * np.maximum(side, np.median(side))[:, None]
+    first = np.clip(np.floor(low - margin), whole[:, :2], whole[:, 2:] - 1)
+    last = np.clip(np.ceil(high + margin) + 1, first + 1, whole[:, 2:])
+    return np.concatenate([first, last], axis=1).astype(np.int64)
+
+
+def _best_cells_on_device(heatmaps, tag_maps, kinds, means, boxes, least, rms) -> np.ndarray:
+    """As the compiled `best_cells`, by tensor operations on the maps' device."""
+    width = heatmaps.shape[2]
+    means = torch.as_tensor(means, dtype=torch.float32, device=heatmaps.device)
+    cells, values = [], []
+    for k, mean, (x0, y0, x1, y1) in zip(kinds.tolist(), means, boxes.tolist()):
+        squares = (tag_maps[k, :, y0:y1, x0:x1].float() - mean[:, None, None]).square()
+        distance = (squares.mean(dim=0) if rms else squares.sum(dim=0)).sqrt()
+        value = heatmaps[k, y0:y1, x0:x1].float() - distance.round()
+        value, cell = value.nan_to_num(-torch.inf).flatten().max(dim=0)
+        cells.append((cell // (x1 - x0) + y0) * width + cell % (x1 - x0) + x0)
+        values.append(value)
+    cells = torch.where(torch.stack(values) > least, torch.stack(cells), -1)
+    return cells.cpu().numpy()
+
+
+def _with_keypoints(groups, group, kind, xy, score, settings) -> KeypointGroups:
+    """The groups with keypoints added where their score is above 0."""
+    use = score > 0
     if settings.fill_score == "one":
         score = np.ones_like(score)
     keypoints = groups.keypoints.copy()
-    values = np.concatenate([xy, score[:, None]], axis=1)
-    keypoints[group[found], kind[found]] = values[found]
+    keypoints[group[use], kind[use]] = np.concatenate([xy, score[:, None]], axis=1)[use]
     return replace(groups, keypoints=keypoints)
-
-
-def _best_cells_on_device(heatmaps, tags, kind, means, rms) -> np.ndarray:
-    kinds, height, width = heatmaps.shape
-    tag_maps = tags.view(kinds, -1, height, width)
-    means = torch.as_tensor(means, dtype=torch.float32, device=tags.device)
-    cells = []
-    for k, mean in zip(kind.tolist(), means):
-        distance = (tag_maps[k].float() - mean[:, None, None]).square()
-        distance = (distance.mean(dim=0) if rms else distance.sum(dim=0)).sqrt()
-        value = heatmaps[k].float() - distance.round()
-        cells.append(value.nan_to_num(-torch.inf).argmax())
-    return torch.stack(cells).cpu().numpy()

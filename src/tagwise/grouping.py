@@ -73,7 +73,9 @@ def decode_keypoints(
         maxima = None if peaks.block_maxima is None else peaks.block_maxima[image]
         offset = None if offsets is None else offsets[image]
         group = fill_missing(group, heatmaps[image], tags[image], settings, maxima, offset)
-        filled.append(_best(_rescored(group), settings) if settings.score_filled else group)
+        if settings.score_filled:
+            group = replace(group, scores=group.keypoints[:, :, 2].mean(axis=1))
+        filled.append(_best(group, settings))
     return filled
 
 
@@ -169,10 +171,34 @@ def _typical_extent(sums: np.ndarray) -> float:
 
 
 def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
-    """Best first, without those below the threshold or beyond the number allowed."""
+    """Best first, without what is too poor, double, or beyond the number allowed."""
+    found = (groups.keypoints[:, :, 2] > 0).sum(axis=1)
+    least = min(settings.min_keypoints, groups.keypoints.shape[1])
+    good = (groups.scores >= settings.instance_threshold) & (found >= least)
     index = np.argsort(-groups.scores, kind="stable")
-    index = index[groups.scores[index] >= settings.instance_threshold]
-    return groups.take(index[: settings.max_instances])
+    groups = groups.take(index[good[index]])
+    if settings.duplicate_similarity is not None:
+        groups = groups.take(_not_double(groups, settings))
+    return groups.take(slice(settings.max_instances))
+
+
+def _not_double(groups: KeypointGroups, settings: GroupingSettings) -> np.ndarray:
+    """(N,) bool, False where a better group is nearly the same pose.
+
+    The likeness is the object keypoint similarity of the poorer group's keypoints with the better
+    group's, at one sigma for all types, missing ones counting 0.
+    """
+    xy, there = groups.keypoints[:, :, :2], groups.keypoints[:, :, 2] > 0
+    side = np.ptp(np.where(there[:, :, None], xy, np.nanmean(xy, axis=1)[:, None]), axis=1)
+    area = np.maximum(np.prod(np.maximum(side, 1), axis=1), 1)
+    keep = np.ones(len(groups), bool)
+    for n in range(1, len(groups)):
+        squares = np.square(xy[:n] - xy[n]).sum(axis=2)
+        scale = 8 * settings.duplicate_sigma**2 * np.maximum(area[:n], area[n])[:, None]
+        likeness = np.where(there[:n] & there[n], np.exp(-squares / scale), 0)
+        similarity = likeness.sum(axis=1) / max(there[n].sum(), 1)
+        keep[n] = not (keep[:n] & (similarity > settings.duplicate_similarity)).any()
+    return keep
 
 
 def groups_of(peaks: Peaks, group: np.ndarray, count: int) -> KeypointGroups:
@@ -188,11 +214,6 @@ def groups_of(peaks: Peaks, group: np.ndarray, count: int) -> KeypointGroups:
     keypoints[there, 2] = peaks.score[member[there]]
     tags[there] = peaks.tag[member[there]]
     return KeypointGroups(keypoints, keypoints[:, :, 2].mean(axis=1), tags, member)
-
-
-def _rescored(groups: KeypointGroups) -> KeypointGroups:
-    scores = groups.keypoints[:, :, 2].mean(axis=1)
-    return replace(groups, scores=scores)
 
 
 def group_by_truth(

@@ -36,7 +36,12 @@ class GroupingSettings:
     Results
         max_instances: at most so many instances, the best ones.
         instance_threshold: instances with a lower score are dropped.
+        min_keypoints: instances with fewer keypoints are dropped.
+        duplicate_similarity: an instance is dropped if this similar (object keypoint similarity,
+            every sigma duplicate_sigma) to a better one; None keeps all.
         fill: missing keypoints are set where heatmap - round(tag distance to the group) is largest.
+        fill_threshold: that value must be above it; None fills always.
+        fill_reach: look no further than this many box sides around the group; None: everywhere.
         fill_score: score of such a keypoint, "heatmap" or "one".
         score_filled: filled keypoints count in the instance's score.
     """
@@ -56,8 +61,13 @@ class GroupingSettings:
     match_limit: int | None = None
     stop_when_full: bool = False
     max_instances: int = 30
-    instance_threshold: float = 0.0
+    instance_threshold: float = 0.04
+    min_keypoints: int = 2
+    duplicate_similarity: float | None = 0.7
+    duplicate_sigma: float = 0.05
     fill: bool = True
+    fill_threshold: float | None = 0.03
+    fill_reach: float | None = 1.0
     fill_score: Literal["heatmap", "one"] = "heatmap"
     score_filled: bool = False
 
@@ -113,6 +123,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "subcell": "quarter",
         "match_limit": 30,
         "max_instances": 1_000_000,
+        "duplicate_similarity": None,
+        "instance_threshold": 0.0,
+        "min_keypoints": 1,
+        "fill_threshold": None,
+        "fill_reach": None,
     },
     "poseae": {
         "method": "greedy",
@@ -122,6 +137,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "match_limit": 30,
         "stop_when_full": True,
         "max_instances": 1_000_000,
+        "duplicate_similarity": None,
+        "instance_threshold": 0.0,
+        "min_keypoints": 1,
+        "fill_threshold": None,
+        "fill_reach": None,
         "fill_score": "one",
     },
 }

@@ -1,4 +1,4 @@
-"""From heatmaps to peaks: local maxima, the best of each keypoint type, and the tags found there."""
+"""From heatmaps to peaks: local maxima, the best of each type, and the tags found there."""
 
 from __future__ import annotations
 
