@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 192, 128
 
 
 class DotNet(nn.Module):
-    """Sees a keypoint of type k where channel k of the image is bright; tags tell columns apart, or lie."""
+    """Sees keypoints of type k where channel k is bright; its tags tell columns apart, or lie."""
 
     stride, multiple = 4, 32
 
