@@ -17,6 +17,7 @@ from tagwise import diagnose
 from tagwise.data.coco import match_types
 from tagwise.data.images import read_image
 from tagwise.errors import UserError, unknown_name
+from tagwise.memory import keep_freed_memory
 from tagwise.metrics import keypoint_metrics, load_ground_truth, part_of
 from tagwise.models.zoo import write_whole
 from tagwise.predictor import Outcome, Predictor
@@ -77,6 +78,7 @@ def evaluate(
     options = {"size": size, "flip": flip, "scales": tuple(scales), "threshold": threshold}
     options |= {"batch_size": batch_size, "precision": precision}
     truth = _chosen(load_ground_truth(annotations), first, every, limit)
+    keep_freed_memory()
     predictor = Predictor(weights, device=device, **options)
     columns = _columns(predictor, truth, Path(annotations))
     if oracle:
