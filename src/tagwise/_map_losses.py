@@ -45,7 +45,7 @@ def heatmap_mse(
         loss = loss / max(math.prod(pred.shape[1:]), 1)
     elif normalise == "valid":
         cells = mask.expand_as(pred).flatten(1).sum(1)
-        loss = torch.where(cells > 0, loss / cells.where(cells > 0, 1), loss)
+        loss = loss / cells.where(cells > 0, 1)
     return over_images(loss, images)
 
 
@@ -80,12 +80,12 @@ def focal(
     if clamp:
         bound = math.log((1 - clamp) / clamp)
         logits = logits.clamp(-bound, bound)
-    positive = target == 1
+    positive = target == 1  # none where masked: the target is 0 there
     right = torch.where(positive, logits, -logits)  # logit of the right answer
     near = torch.where(positive, 1, (1 - target) ** beta)
     loss = -F.logsigmoid(right) * torch.sigmoid(-right) ** alpha * near
     if mask is not None:
-        loss, positive = loss * mask, positive & (mask > 0)
+        loss = loss * mask
     return loss.sum() / positive.sum().clamp(min=1)
 
 
