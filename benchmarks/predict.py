@@ -1,0 +1,143 @@
+"""What `tagwise predict` costs beside the network: CPU time of each step of a photo, in ms.
+
+    python benchmarks/predict.py PHOTOS [--weights people] [--count 60] [--precision fp32]
+
+Goal: everything but the forward pass at most 15 % of it, pictures and files included.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from itertools import islice
+
+import cv2
+import torch
+from _bench import report
+
+from tagwise import outputs, predictor
+from tagwise.predict import Predictor, PredictRun
+from tagwise.sources import find_sources
+
+GOAL = 0.15
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos")
+    parser.add_argument("--weights", default="people")
+    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--flip", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+    model = Predictor(options.weights, device="cpu", precision=options.precision, flip=options.flip)
+    sources = list(islice(find_sources(options.photos), options.count))
+    clock = Clock()
+    with watched(clock, model):
+        for poses in run(model, sources[:3]):  # compiles and warms up
+            poses.to_dict()
+        clock.start()
+        instances = 0
+        for poses in run(model, sources):
+            instances += len(poses)
+            clock.lap()
+    report("predict", rows(clock, len(sources), instances))
+
+
+def run(model: Predictor, sources: list) -> PredictRun:
+    settings = {**model.settings(), "weights": "benchmark"}
+    files = outputs.Predictions(tempfile.mkdtemp(), settings, pictures=True, resume=False)
+    model.threshold = 0.2
+    return PredictRun(model, sources, files, coco=None, progress=False)
+
+
+class Clock:
+    """CPU seconds by step, photo by photo; a step counts in the thread that runs it."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, list[float]] = defaultdict(list)
+        self.start()
+
+    def start(self) -> None:
+        self.steps.clear()
+        self.total: list[float] = []
+        self.last = time.process_time()
+
+    def lap(self) -> None:
+        now = time.process_time()
+        self.total.append(now - self.last)
+        self.last = now
+
+    def timed(self, name: str, function):
+        def call(*args, **kwargs):
+            start = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.steps[name].append(time.thread_time() - start)
+
+        return call
+
+
+@contextmanager
+def watched(clock: Clock, model: Predictor):
+    """Clocks on the steps of a prediction."""
+    places = [
+        (predictor, "read_image", "read the photo"),
+        (predictor.Affine, "image", "fit it to the input"),
+        (model, "_forward", "network"),
+        (type(model.task), "decode", "peaks and grouping"),
+        (outputs.Poses, "plot", "draw the picture"),
+        (outputs, "encode_jpeg", "encode the picture"),
+        (outputs.Predictions, "save", "save, drawing included"),
+    ]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
+    for owner, name, label in places:
+        setattr(owner, name, clock.timed(label, getattr(owner, name)))
+    try:
+        yield
+    finally:
+        for owner, name, function in before:
+            setattr(owner, name, function)
+
+
+def rows(clock: Clock, photos: int, instances: int) -> list[dict]:
+    """A row a step. Flipped passes count together: each is a call of its own."""
+    network = sum(clock.steps["network"])
+    table = []
+    for step, times in clock.steps.items():
+        table.append(
+            {
+                "step": step,
+                "median ms": 1e3 * statistics.median(times),
+                "ms a photo": 1e3 * sum(times) / photos,
+                "share of network": sum(times) / network,
+            }
+        )
+    total = sum(clock.total)
+    beside = (total - network) / network
+    verdict = "met" if beside <= GOAL else "missed"
+    table += [
+        {
+            "step": "all",
+            "median ms": 1e3 * statistics.median(clock.total),
+            "ms a photo": 1e3 * total / photos,
+            "share of network": total / network,
+        },
+        {
+            "step": f"all but the network, goal {GOAL:.0%}: {verdict}",
+            "ms a photo": 1e3 * (total - network) / photos,
+            "share of network": beside,
+        },
+        {"step": f"({photos} photos, {instances} instances)"},
+    ]
+    return table
+
+
+if __name__ == "__main__":
+    main()
