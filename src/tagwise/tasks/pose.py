@@ -76,8 +76,8 @@ class PoseTask:
                 raise unknown_name("option of the pose task", key, known)
         values = dict(options)
         values["skeleton"] = Skeleton.from_dict(values["skeleton"])
-        if "grouping" in values:
-            values["grouping"] = GroupingSettings(**values["grouping"])
+        subcell = {"subcell": "offset"} if values.get("offsets") else {}
+        values["grouping"] = GroupingSettings.from_dict({**subcell, **values.get("grouping", {})})
         if "weights" in values:
             default = cls(skeleton=values["skeleton"]).weights
             values["weights"] = {**default, **values["weights"]}
@@ -170,7 +170,12 @@ class PoseTask:
         terms = {"heatmaps": self._heatmap_loss(outputs["heatmaps"], targets)}
         tags = self._gather(outputs["tags"], targets)
         tag_loss = losses.pull_push(
-            tags, targets["group"], targets["image"], weight=targets["weight"], push=self.push
+            tags,
+            targets["group"],
+            targets["image"],
+            weight=targets["weight"],
+            batch=len(outputs["tags"]),
+            push=self.push,
         )
         terms["pull"], terms["push"] = tag_loss.pull, tag_loss.push
         if self.offsets:

@@ -1,0 +1,169 @@
+"""Training as a user meets it: it learns, it resumes exactly, and its errors say what to do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tagwise.config import DataConfig, ModelConfig, OptimConfig, Recipe, RunConfig, SetConfig
+from tagwise.data.augment import Augment
+from tagwise.data.synthetic import SyntheticPoses
+from tagwise.errors import UserError
+from tagwise.models.zoo import load_model
+from tagwise.skeletons import Skeleton
+from tagwise.train import learning_rate, train
+
+FIGURE = Skeleton("figure", ("head", "trunk", "left_foot", "right_foot"), ((0, 1), (1, 2), (1, 3)))
+
+
+def write_scenes(folder, name, length, seed):
+    """Synthetic scenes as photos and COCO JSON, as a lab has them."""
+    scenes = SyntheticPoses(
+        FIGURE, length=length, seed=seed, size=(96, 96), people=(1, 2), tallness=(0.4, 0.8)
+    )
+    content = scenes.to_coco()
+    images = folder / name
+    images.mkdir()
+    for index, image in enumerate(content["images"]):
+        image["file_name"] = f"{index:04d}.png"
+        cv2.imwrite(str(images / image["file_name"]), scenes[index].image[..., ::-1])
+    (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes")
+    write_scenes(folder, "train", 200, seed=0)
+    write_scenes(folder, "val", 24, seed=1)
+    return folder
+
+
+def recipe_for(scenes, steps, **run):
+    settings = {"validate_every": 0, "save_every": 2, "log_every": 1, "device": "cpu", **run}
+    return Recipe(
+        data=DataConfig(
+            train=(SetConfig("train.json", "train"),),
+            val=SetConfig("val.json", "val"),
+            root=str(scenes),
+            input_size=(96, 96),
+            augment=Augment(scale=(0.9, 1.1), rotate=10.0),
+            workers=0,
+        ),
+        task_options={"tag_dim": 2, "position": 16},
+        sigmas=0.25,
+        model=ModelConfig("small", pretrained=None, options={"width": 16}),
+        optim=OptimConfig(steps=steps, batch=8, lr=4e-3, backbone_scale=1.0, ema=0.98),
+        run=RunConfig(**settings),
+    )
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def losses(folder):
+    return {row["step"]: row["total"] for row in rows(folder) if "total" in row}
+
+
+def test_a_small_network_learns_synthetic_scenes(scenes, tmp_path):
+    folder = train(recipe_for(scenes, 500, log_every=50, save_every=0), out=tmp_path / "run")
+    last = rows(folder)[-1]
+    assert last["val_AP"] > 0.6
+    assert 0 <= rows(folder)[0]["share_waiting"] <= 1
+    model = load_model(folder / "best.safetensors")
+    assert model.task.skeleton.keypoints == FIGURE.keypoints
+    assert (folder / "recipe.yaml").exists()
+
+
+def test_a_killed_run_resumes_with_the_losses_of_an_undisturbed_one(scenes, tmp_path):
+    recipe = recipe_for(scenes, 12)
+    undisturbed = losses(train(recipe, out=tmp_path / "whole"))
+    code = (
+        "import pickle, sys; from tagwise.train import train; "
+        "train(pickle.load(open(sys.argv[1], 'rb')), out=sys.argv[2])"
+    )
+    import pickle
+
+    (tmp_path / "recipe.pkl").write_bytes(pickle.dumps(recipe))
+    folder = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "recipe.pkl", folder],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
+    while not (folder / "last.pt").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "last.safetensors").exists(), "the run ended before it was killed"
+    resumed = losses(train(recipe, out=folder, resume=True))
+    assert resumed.keys() == undisturbed.keys()
+    for step, loss in undisturbed.items():
+        assert resumed[step] == pytest.approx(loss, rel=1e-6), f"step {step}"
+
+
+def test_a_run_is_not_overwritten(scenes, tmp_path):
+    recipe = recipe_for(scenes, 2)
+    train(recipe, out=tmp_path / "run")
+    with pytest.raises(UserError, match="add --resume"):
+        train(recipe, out=tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_network_is_refused(scenes, tmp_path):
+    from dataclasses import replace
+
+    recipe = recipe_for(scenes, 2)
+    train(recipe, out=tmp_path / "run")
+    other = replace(recipe, model=replace(recipe.model, options={"width": 8}))
+    with pytest.raises(UserError, match="does not fit this recipe"):
+        train(other, out=tmp_path / "run", resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(scenes, tmp_path, monkeypatch):
+    from tagwise.tasks import PoseTask
+
+    def broken(self, outputs, targets):
+        return {"total": outputs["heatmaps"].sum() * float("nan")}
+
+    monkeypatch.setattr(PoseTask, "loss", broken)
+    with pytest.raises(UserError, match=r"the loss is nan at step 0; lower optim\.lr"):
+        train(recipe_for(scenes, 2), out=tmp_path / "run")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
+def test_a_missing_gpu_is_named(scenes, tmp_path):
+    with pytest.raises(UserError, match="no usable GPU"):
+        train(recipe_for(scenes, 2, device="cuda"), out=tmp_path / "run")
+
+
+def test_broken_photos_do_not_stop_an_epoch(scenes, tmp_path):
+    import shutil
+
+    broken = tmp_path / "data"
+    shutil.copytree(scenes, broken)
+    for index in range(0, 200, 4):
+        (broken / "train" / f"{index:04d}.png").write_bytes(b"not a picture")
+    with pytest.warns(UserWarning, match="png"):
+        folder = train(recipe_for(broken, 4), out=tmp_path / "run")
+    assert len(losses(folder)) == 4
+
+
+def test_tensorboard_by_flag(scenes, tmp_path):
+    folder = train(recipe_for(scenes, 2, tensorboard=True), out=tmp_path / "run")
+    assert list((folder / "tensorboard").glob("events*"))
+
+
+def test_the_learning_rate_warms_up_and_falls():
+    optim = OptimConfig(steps=1000, lr=1.0, warmup=0.1, final_lr=0.01)
+    rates = np.array([learning_rate(optim, step) for step in range(1000)])
+    assert rates.argmax() in (99, 100)
+    assert np.all(np.diff(rates[:99]) > 0)
+    assert np.all(np.diff(rates[100:]) < 0)
+    assert rates[-1] == pytest.approx(0.01, abs=1e-3)
