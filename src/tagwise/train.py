@@ -6,7 +6,6 @@ run that was killed goes on from its last checkpoint exactly as if nothing had h
 
 from __future__ import annotations
 
-import ctypes
 import math
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from tagwise.data.coco import CocoKeypoints
 from tagwise.data.report import summary
 from tagwise.data.training_set import TrainingSet
 from tagwise.errors import UserError
+from tagwise.memory import keep_freed_memory
 from tagwise.models.network import parameter_groups
 from tagwise.models.zoo import create_model, save_model
 from tagwise.predict import Predictor
@@ -61,7 +61,7 @@ def train(
         raise UserError(f"{folder} holds a run already; add --resume, or name another --out")
     folder.mkdir(parents=True, exist_ok=True)
 
-    _keep_freed_memory()
+    keep_freed_memory()
     accelerator = _accelerator(recipe)
     torch.manual_seed(recipe.run.seed)
     datasets, val = _datasets(recipe)
@@ -273,15 +273,3 @@ def _moving_average(decay: float) -> Any:
             torch._foreach_copy_(averaged, current)
 
     return update
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep freed pages: giving them back and faulting them in costs 20 % of a step."""
-    if sys.platform == "linux":
-        try:
-            libc = ctypes.CDLL("libc.so.6")
-        except OSError:  # another C library
-            return
-        trim_threshold, mmap_max = -1, -4  # parameter numbers of mallopt(3)
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, 2**31 - 1)
