@@ -106,3 +106,39 @@ def test_depthwise_training_in_bfloat16_stays_near_float32():
     assert out.dtype == torch.bfloat16
     out.float().square().sum().backward()
     torch.testing.assert_close(layer[0].conv.weight.grad, exact, rtol=0.1, atol=0.02 * exact.std())
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "relu6"])
+@pytest.mark.parametrize(("kernel", "stride", "groups"), [(1, 1, 1), (3, 2, 1), (5, 1, 4)])
+@pytest.mark.parametrize("half", [False, True])
+def test_one_pass_without_gradient_equals_the_steps_with_it(
+    activation, kernel, stride, groups, half
+):
+    torch.manual_seed(0)
+    layer = ConvNorm(4, 8, kernel, stride, groups, norm=False, activation=activation)
+    torch.nn.init.uniform_(layer.conv.bias, -1, 1)
+    image = 4 * torch.randn(2, 4, 8, 12)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        steps = layer(image)
+        with torch.no_grad():
+            one = layer(image)
+    assert steps.requires_grad
+    assert one.dtype == steps.dtype == (torch.bfloat16 if half else torch.float32)
+    tolerance = 0.05 if half else 1e-5
+    torch.testing.assert_close(one, steps.detach(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("part", ["image", "weight", "bias"])
+def test_whatever_learns_gets_its_gradient(part):
+    layer = ConvNorm(2, 3, 3, norm=False, activation="relu").requires_grad_(False)
+    image = torch.randn(1, 2, 4, 4)
+    learner = image if part == "image" else getattr(layer.conv, part)
+    learner.requires_grad_()
+    layer(image).sum().backward()
+    assert learner.grad.abs().sum() > 0
+
+
+def test_compiled_layer_leaves_no_operation_of_its_own_behind():
+    layer = ConvNorm(2, 3, 3, norm=False, activation="relu").eval().requires_grad_(False)
+    program = torch.export.export(layer, (torch.randn(1, 2, 4, 4),))
+    assert not any("mkldnn" in str(node.target) for node in program.graph.nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import Literal
 
 import torch
@@ -9,7 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Activation = Literal["relu", "relu6"]
-_ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, None: nn.Identity}
+_ACTIVATIONS = {
+    "relu": partial(nn.ReLU, inplace=True),
+    "relu6": partial(nn.ReLU6, inplace=True),
+    None: nn.Identity,
+}
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -56,6 +61,7 @@ class ConvNorm(nn.Module):
         # TensorFlow's epsilon for both public backbones. Its momentum, .01, would leave the running
         # statistics of fresh layers stale for hundreds of steps; .1 is noisy in small batches.
         self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.03) if norm else nn.Identity()
+        # In place: its input is a fresh tensor that no backward pass reads.
         self.activation = _ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,8 +70,21 @@ class ConvNorm(nn.Module):
         if kernel // 2 > self.conv.padding[0]:
             rows, columns = (same_padding(size, kernel, stride) for size in x.shape[-2:])
             x = F.pad(x, (*columns, *rows))
+        if self._can_run_in_one_pass(x):
+            return _run_in_one_pass(self.conv, self.activation, x)
         convolve = _in_float32 if self._slow_in_bfloat16(x) else nn.Module.__call__
         return self.activation(self.norm(convolve(self.conv, x)))
+
+    def _can_run_in_one_pass(self, x: Tensor) -> bool:
+        """Whether convolution and activation can be one operation: on a CPU, without norm or
+        gradient, and where no compiler or export looks on, which have their own way to that."""
+        involved = (x, *self.conv.parameters())
+        learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in involved)
+        if learns or not isinstance(self.norm, nn.Identity) or x.device.type != "cpu":
+            return False
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return False
+        return _working_dtype(x) in _one_pass_dtypes()
 
     def _slow_in_bfloat16(self, x: Tensor) -> bool:
         """Whether this is a depthwise convolution about to be trained on a CPU in bfloat16."""
@@ -94,6 +113,36 @@ class ConvNorm(nn.Module):
         layout = torch.channels_last
         self.conv.weight = nn.Parameter(weight.contiguous(memory_format=layout), False)
         self.conv.bias = None if bias is None else nn.Parameter(bias, False)
+
+
+_ONE_PASS = {nn.ReLU: ("relu", []), nn.ReLU6: ("hardtanh", [0.0, 6.0]), nn.Identity: ("none", [])}
+"""Activations by oneDNN's names for them."""
+
+
+@cache
+def _one_pass_dtypes() -> tuple[torch.dtype, ...]:
+    """Types for which this build of torch has oneDNN's convolution with an activation, the one
+    that torch.compile's CPU backend uses."""
+    mkldnn = torch.ops.mkldnn
+    if not (torch.backends.mkldnn.is_available() and hasattr(mkldnn, "_convolution_pointwise")):
+        return ()
+    if not mkldnn._is_mkldnn_bf16_supported():
+        return (torch.float32,)
+    return torch.float32, torch.bfloat16
+
+
+def _working_dtype(x: Tensor) -> torch.dtype:
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+def _run_in_one_pass(conv: nn.Conv2d, activation: nn.Module, x: Tensor) -> Tensor:
+    """Convolution and activation without writing what lies between: a third less time."""
+    dtype = _working_dtype(x)
+    bias = None if conv.bias is None else conv.bias.to(dtype)
+    shape = conv.padding, conv.stride, conv.dilation, conv.groups
+    return torch.ops.mkldnn._convolution_pointwise(
+        x.to(dtype), conv.weight.to(dtype), bias, *shape, *_ONE_PASS[type(activation)], ""
+    )
 
 
 def _in_float32(conv: nn.Conv2d, x: Tensor) -> Tensor:
