@@ -81,7 +81,7 @@ def draw_poses(
     poses: Poses,
     *,
     width: float | None = None,
-    keypoint_threshold: float = 0.05,
+    keypoint_threshold: float = 0.1,
 ) -> np.ndarray:
     """The image with every instance's skeleton in a colour of its own, the best ones on top.
 
