@@ -46,16 +46,15 @@ def fill_missing(
         boxes = _surroundings(groups, settings.fill_reach, boxes)
     query = (kind, _mean_tags(groups)[group], boxes[group])
     least = -np.inf if settings.fill_threshold is None else settings.fill_threshold
-    rms = settings.tag_norm == "rms"
     tag_maps = tags.detach().reshape(kinds, -1, height, width)
     if heatmaps.device.type == "cpu":
         maps = heatmaps.detach().float().contiguous().numpy()
         if block_maxima is None:
             block_maxima = _kernels.block_maxima(maps)
         tag_maps = tag_maps.float().contiguous().numpy()
-        cell = _kernels.best_cells(maps, tag_maps, block_maxima, *query, least, rms)
+        cell = _kernels.best_cells(maps, tag_maps, block_maxima, *query, least)
     else:
-        cell = _best_cells_on_device(heatmaps, tag_maps, *query, least, rms)
+        cell = _best_cells_on_device(heatmaps, tag_maps, *query, least)
     found = cell >= 0
     group, kind, cell = group[found], kind[found], cell[found]
     if offsets is not None:
@@ -85,14 +84,14 @@ def _surroundings(groups: KeypointGroups, reach: float, whole: np.ndarray) -> np
     return np.concatenate([first, last], axis=1).astype(np.int64)
 
 
-def _best_cells_on_device(heatmaps, tag_maps, kinds, means, boxes, least, rms) -> np.ndarray:
+def _best_cells_on_device(heatmaps, tag_maps, kinds, means, boxes, least) -> np.ndarray:
     """As the compiled `best_cells`, by tensor operations on the maps' device."""
     width = heatmaps.shape[2]
     means = torch.as_tensor(means, dtype=torch.float32, device=heatmaps.device)
     cells, values = [], []
     for k, mean, (x0, y0, x1, y1) in zip(kinds.tolist(), means, boxes.tolist()):
         squares = (tag_maps[k, :, y0:y1, x0:x1].float() - mean[:, None, None]).square()
-        distance = (squares.mean(dim=0) if rms else squares.sum(dim=0)).sqrt()
+        distance = squares.sum(dim=0).sqrt()
         value = heatmaps[k, y0:y1, x0:x1].float() - distance.round()
         value, cell = value.nan_to_num(-torch.inf).flatten().max(dim=0)
         cells.append((cell // (x1 - x0) + y0) * width + cell % (x1 - x0) + x0)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from tagwise import _kernels
+from tagwise import _matching
 from tagwise.fill import fill_missing
 from tagwise.grouping_settings import PRESETS, GroupingSettings
 from tagwise.peaks import Peaks, find_peaks
@@ -92,12 +92,17 @@ def group_keypoints(
 
     "sweeps" starts likewise, then deals each type's peaks anew among the groups that all other
     peaks form, several times over. A peak joins a group of n where, in the cheapest one-to-one
-    assignment, n / (n + 1) (tag distance / tag_threshold)^2 + compactness (distance in the image
-    from the group's centre / its extent)^2 < 4 n / (n + inertia K), and stays alone otherwise: a
-    large group attracts from twice the threshold, a single peak only what is very near, so stray
-    peaks found no instances. The extent is the root mean square distance of a group's peaks from
-    their centre, drawn towards the image's median group where it has few; the means are weighted
-    by score. Nothing about the skeleton is assumed.
+    assignment,
+
+        n / (n + 1) * tag distance^2 / (tag_threshold^2 + tag_tolerance * scatter)
+        + compactness * (distance in the image from the group's centre / its extent)^2
+        < 4 n / (n + inertia K),
+
+    and stays alone otherwise: a large group attracts from twice the threshold, a single peak only
+    what is very near, so stray peaks found no instances. Extent and scatter are root mean square
+    and mean square distances of a group's peaks and tags from their means, weighted by score; a
+    group of few peaks is taken to extend like the image's median group and to scatter little.
+    Nothing about the skeleton is assumed.
     """
     settings = settings or GroupingSettings()
     kinds = peaks.starts.shape[1] - 1
@@ -114,7 +119,7 @@ def group_keypoints(
 
 def _greedy(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
     limit = len(peaks) + 1 if settings.match_limit is None else settings.match_limit
-    return _kernels.match_by_type(
+    return _matching.match_by_type(
         peaks.tag,
         peaks.score,
         peaks.starts[0],
@@ -130,12 +135,12 @@ def _greedy(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
 
 def _sweeps(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
     group = np.full(len(peaks), -1, np.int64)
-    sums = np.zeros((len(peaks), peaks.tag.shape[1] + 5))
+    sums = np.zeros((len(peaks), peaks.tag.shape[1] + 6))
     unit = settings.tag_threshold
     if settings.tag_norm == "rms":
         unit *= np.sqrt(peaks.tag.shape[1])
     for number in range(settings.sweeps + 1):
-        changed = _kernels.sweep(
+        changed = _matching.sweep(
             group,
             sums,
             peaks.tag,
@@ -144,6 +149,7 @@ def _sweeps(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
             peaks.starts[0],
             order,
             unit,
+            settings.tag_tolerance,
             settings.compactness,
             settings.inertia * len(order),
             _typical_extent(sums) if number and settings.compactness else 0.0,
@@ -155,7 +161,7 @@ def _sweeps(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
     return group, len(present)
 
 
-# A group's extent is trusted like that of so many peaks from the image's typical group.
+# What is presumed of a group before its first peak counts like so many peaks.
 _STIFFNESS = 4.0
 
 

@@ -16,15 +16,16 @@ class GroupingSettings:
         peak_threshold: a peak's heatmap value must be above it, [0, 1].
         nms_window: side in cells of the square in which a peak is the largest value; odd.
         top_k: at most so many peaks a keypoint type.
-        subcell: "none", "quarter" (a quarter cell towards the larger neighbour), "parabola"
-            (vertex through the neighbours' logarithms: exact for a Gaussian), or "offset"
-            (predicted offset maps).
+        subcell: "offset" (predicted offset maps), "parabola" (vertex through the neighbours'
+            logarithms: exact for a Gaussian), "quarter" (a quarter cell towards the larger
+            neighbour), "none", or "auto": offsets where there are any, else the parabola.
     Matching
         method: "sweeps" or "greedy"; `tagwise.grouping.group_keypoints` explains them.
         tag_threshold: the tag distance that separates instances.
         tag_norm: "l2", or "rms", the root of the mean over the tag's components.
     Matching by sweeps
         sweeps: how often all peaks are dealt anew.
+        tag_tolerance: how far the scatter of a group's own tags extends its reach.
         compactness: weight of distance in the image; 0 groups by tags alone.
         inertia: share of the keypoint types that a group needs to attract with half its strength.
     Matching greedily
@@ -39,7 +40,7 @@ class GroupingSettings:
         min_keypoints: instances with fewer keypoints are dropped.
         duplicate_similarity: an instance is dropped if this similar (object keypoint similarity,
             every sigma duplicate_sigma) to a better one; None keeps all.
-        fill: missing keypoints are set where heatmap - round(tag distance to the group) is largest.
+        fill: missing keypoints are set where heatmap - round(l2 tag distance) is largest.
         fill_threshold: that value must be above it; None fills always.
         fill_reach: look no further than this many box sides around the group; None: everywhere.
         fill_score: score of such a keypoint, "heatmap" or "one".
@@ -49,12 +50,13 @@ class GroupingSettings:
     peak_threshold: float = 0.1
     nms_window: int = 5
     top_k: int = 30
-    subcell: Literal["none", "quarter", "parabola", "offset"] = "parabola"
+    subcell: Literal["auto", "offset", "parabola", "quarter", "none"] = "auto"
     method: Literal["sweeps", "greedy"] = "sweeps"
     tag_threshold: float = 1.0
     tag_norm: Literal["l2", "rms"] = "l2"
     sweeps: int = 3
-    compactness: float = 0.25
+    tag_tolerance: float = 2.0
+    compactness: float = 0.15
     inertia: float = 0.5
     round_tags: bool = True
     use_score: bool = True
@@ -72,8 +74,8 @@ class GroupingSettings:
     score_filled: bool = False
 
     def __post_init__(self) -> None:
-        if self.nms_window % 2 != 1 or self.nms_window < 1:
-            raise UserError(f"nms_window is {self.nms_window}; use an odd number such as 5")
+        if self.nms_window % 2 != 1 or self.nms_window < 3:
+            raise UserError(f"nms_window is {self.nms_window}; use an odd number from 3")
         for name in ("top_k", "max_instances"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; use 1 or more")
@@ -110,7 +112,7 @@ class GroupingSettings:
 
 _CHOICES = {
     "method": ("sweeps", "greedy"),
-    "subcell": ("none", "quarter", "parabola", "offset"),
+    "subcell": ("auto", "offset", "parabola", "quarter", "none"),
     "tag_norm": ("l2", "rms"),
     "fill_score": ("heatmap", "one"),
 }

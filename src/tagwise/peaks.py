@@ -184,7 +184,7 @@ def locate(maps: Tensor, index: np.ndarray, how: str, offsets: Tensor | None = N
     plane, cell = place // (height * width), place % (height * width)
     around = _around(maps, plane, cell)
     xy = np.stack([index % width, index // width % height], axis=1).astype(np.float32)
-    if how == "offset":
+    if how == "offset" or (how == "auto" and offsets is not None):
         return xy + _at(offsets, plane, cell), around[:, 1, 1]
     return xy + _subcell(around, how), around[:, 1, 1]
 
