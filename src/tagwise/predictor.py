@@ -132,11 +132,16 @@ class Predictor:
         """Images read and fitted by threads, a few ahead of the network."""
         images = iter(images)
         ahead = self.batch_size + 1
-        with ThreadPoolExecutor(1 if self.device.type == "cpu" else 4) as pool:
+        pool = ThreadPoolExecutor(1 if self.device.type == "cpu" else 4)
+        try:
             waiting = deque(pool.submit(self._prepare, image) for image in islice(images, ahead))
             while waiting:
                 yield waiting.popleft().result()
                 waiting.extend(pool.submit(self._prepare, image) for image in islice(images, 1))
+        finally:
+            # Not waited for: the garbage collector may close a forgotten stream inside any thread,
+            # even one that holds the very lock that waiting needs.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _prepare(self, source: Image) -> Outcome:
         """Read one image and fit it to the network's input at every scale."""
