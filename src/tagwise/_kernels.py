@@ -114,12 +114,16 @@ def _insert(scores, cells, count, score, cell):
     return min(count + 1, len(scores))
 
 
-@compiled(fastmath={"nnan", "nsz"})
+@compiled()
 def _range(values):
-    low = high = values[0, 0]
+    """Smallest and largest, passing over NaN."""
+    low, high = np.inf, -np.inf
     for y in range(values.shape[0]):
         for x in range(values.shape[1]):
-            low, high = min(low, values[y, x]), max(high, values[y, x])
+            if values[y, x] < low:
+                low = values[y, x]
+            if values[y, x] > high:
+                high = values[y, x]
     return low, high
 
 

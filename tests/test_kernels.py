@@ -1,0 +1,115 @@
+"""The compiled loops over maps against slow, obvious ones."""
+
+import numpy as np
+import pytest
+
+from tagwise import _kernels
+
+
+def _maps(seed, shape=(3, 37, 50), levels=None):
+    rng = np.random.default_rng(seed)
+    maps = rng.random(shape, np.float32)
+    return maps if levels is None else np.floor(maps * levels) / np.float32(levels)
+
+
+def _peaks_by_hand(heatmap, threshold, radius):
+    """Cells above the threshold that are first in their window by value, then reading order."""
+    height, width = heatmap.shape
+    found = []
+    for y in range(height):
+        for x in range(width):
+            window = [
+                (-heatmap[v, u], v, u)
+                for v in range(max(y - radius, 0), min(y + radius + 1, height))
+                for u in range(max(x - radius, 0), min(x + radius + 1, width))
+            ]
+            if heatmap[y, x] > threshold and min(window) == (-heatmap[y, x], y, x):
+                found.append((-heatmap[y, x], y * width + x))
+    return [cell for _, cell in sorted(found)]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 16, 16), (3, 37, 50), (1, 5, 100)])
+def test_block_maxima(shape):
+    maps = _maps(0, shape)
+    got = _kernels.block_maxima(maps)
+    assert got.shape == (shape[0], -(-shape[1] // 16), -(-shape[2] // 16))
+    for c, row, column in np.ndindex(got.shape):
+        block = maps[c, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
+        assert got[c, row, column] == block.max()
+
+
+@pytest.mark.parametrize("radius", [1, 2, 4])
+@pytest.mark.parametrize("threshold", [0.0, 0.6, 2.0])
+def test_scan_finds_the_peaks_of_each_map(radius, threshold):
+    maps = _maps(radius)
+    cells, counts = _kernels.scan_peaks(maps, _kernels.block_maxima(maps), threshold, radius, 1000)
+    for c, heatmap in enumerate(maps):
+        expected = _peaks_by_hand(heatmap, threshold, radius)
+        assert cells[c, : counts[c]].tolist() == expected
+
+
+def test_scan_keeps_the_best():
+    maps = _maps(5)
+    cells, counts = _kernels.scan_peaks(maps, _kernels.block_maxima(maps), 0.1, 1, 7)
+    for c, heatmap in enumerate(maps):
+        assert counts[c] == 7
+        assert cells[c].tolist() == _peaks_by_hand(heatmap, 0.1, 1)[:7]
+
+
+def test_scan_gives_one_peak_a_plateau():
+    maps = _maps(6, levels=4)
+    cells, counts = _kernels.scan_peaks(maps, _kernels.block_maxima(maps), 0.3, 2, 1000)
+    for c, heatmap in enumerate(maps):
+        assert sorted(cells[c, : counts[c]]) == sorted(_peaks_by_hand(heatmap, 0.3, 2))
+
+
+def test_scan_survives_nan():
+    maps = np.zeros((1, 40, 40), np.float32)
+    maps[0, 5, 5] = np.nan
+    maps[0, 30, 30] = 0.9
+    cells, counts = _kernels.scan_peaks(maps, _kernels.block_maxima(maps), 0.1, 2, 5)
+    assert cells[0, : counts[0]].tolist() == [30 * 40 + 30]
+
+
+def _best_by_hand(heatmap, tags, mean, box, least):
+    """Argmax of heatmap - round(distance), over the whole box, first in reading order."""
+    distance = np.sqrt(np.square(tags - mean[:, None, None]).sum(axis=0, dtype=np.float64))
+    value = heatmap.astype(np.float64) - np.round(distance)
+    outside = np.ones(heatmap.shape, bool)
+    outside[box[1] : box[3], box[0] : box[2]] = False
+    value[outside | np.isnan(value)] = -np.inf
+    return int(value.argmax()) if value.max() > least else -1
+
+
+@pytest.mark.parametrize("least", [-np.inf, 0.03, 0.7])
+@pytest.mark.parametrize("spread", [0.3, 5.0])
+@pytest.mark.parametrize("nan", [False, True])
+def test_best_cells_are_those_of_a_full_search(least, spread, nan):
+    rng = np.random.default_rng(3)
+    heatmaps = rng.random((4, 40, 70), np.float32) ** 8
+    tags = rng.normal(0, spread, (4, 2, 40, 70)).astype(np.float32)
+    if nan:
+        tags[1, 0, ::3] = np.nan
+        tags[2] = np.nan
+    kinds = np.repeat(np.arange(4), 6)
+    means = rng.normal(0, spread, (24, 2))
+    first = rng.integers(0, 30, (24, 2))
+    boxes = np.concatenate([first, first + rng.integers(1, 10, (24, 2))], axis=1)
+    boxes[::2] = (0, 0, 70, 40)
+    maxima = _kernels.block_maxima(heatmaps)
+    got = _kernels.best_cells(heatmaps, tags, maxima, kinds, means, boxes, least)
+    expected = [
+        _best_by_hand(heatmaps[k], tags[k], mean, box, least)
+        for k, mean, box in zip(kinds, means, boxes)
+    ]
+    assert got.tolist() == expected
+
+
+def test_compiled_without_a_place_for_the_cache(monkeypatch):
+    def refuse(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(_kernels, "njit", refuse)
+    assert _kernels.compiled()(abs)(-2) == 2
