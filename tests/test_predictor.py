@@ -1,4 +1,5 @@
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -216,3 +217,27 @@ def test_options_that_do_not_work_say_so(network, options, message):
 def test_auto_takes_what_is_there():
     assert find_device("auto").type in ("cpu", "cuda", "mps")
     assert find_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_closing_a_stream_waits_for_no_reader(network, monkeypatch):
+    """The garbage collector closes forgotten streams, inside any thread and under any lock."""
+    stuck, go_on = threading.Event(), threading.Event()
+    found = predictor(network)
+    prepare = found._prepare
+
+    def slow(image):
+        if image.sum() == 0:
+            stuck.set()
+            go_on.wait(60)
+        return prepare(image)
+
+    monkeypatch.setattr(found, "_prepare", slow)
+    stream = found.stream([draw_pins(PINS), np.zeros((SIZE, SIZE, 3), np.uint8)])
+    next(stream)
+    assert stuck.wait(60)
+    closing = threading.Thread(target=stream.close, daemon=True)
+    closing.start()
+    closing.join(30)
+    waited = closing.is_alive()
+    go_on.set()
+    assert not waited
