@@ -53,28 +53,17 @@ def train(
     overrides: single values, such as "optim.steps=100".
     Raises UserError for bad recipes, missing data, and a loss that is not finite.
     """
-    name = "training" if isinstance(recipe, Recipe) else Path(recipe).stem
-    if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, overrides)
-    folder = Path(out) if out is not None else Path("runs") / name
-    if (folder / "last.pt").exists() and not resume:
-        raise UserError(f"{folder} holds a run already; add --resume, or name another --out")
-    folder.mkdir(parents=True, exist_ok=True)
-
+    recipe, name = _read(recipe, overrides)
+    folder = _run_folder(Path(out) if out is not None else Path("runs") / name, resume)
     keep_freed_memory()
     accelerator = _accelerator(recipe)
     torch.manual_seed(recipe.run.seed)
     datasets, val = _datasets(recipe)
     model = _model(recipe, datasets[0].skeleton)
     average = AveragedModel(model, multi_avg_fn=_moving_average(recipe.optim.ema), use_buffers=True)
-    optimizer = torch.optim.AdamW(
-        parameter_groups(
-            model, recipe.optim.lr, recipe.optim.backbone_scale, recipe.optim.weight_decay
-        )
-    )
-    scale = [group["lr"] / recipe.optim.lr for group in optimizer.param_groups]
-    state = Checkpoint(folder, model, average, optimizer)
-    start = state.load() if resume else 0
+    optimizer = _optimizer(model, recipe.optim)
+    checkpoint = Checkpoint(folder, model, average, optimizer)
+    start = checkpoint.load() if resume else 0
     loader = _loader(recipe, datasets, model, accelerator.num_processes, start)
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     average.to(accelerator.device)
@@ -83,8 +72,9 @@ def train(
     wrapped.train()
     batches = iter(loader)
     for step in range(start, recipe.optim.steps):
-        for group, factor in zip(optimizer.param_groups, scale, strict=True):
-            group["lr"] = factor * learning_rate(recipe.optim, step)
+        rate = learning_rate(recipe.optim, step)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] / recipe.optim.lr * rate
         with log.waiting():
             images, targets = next(batches)
         with accelerator.autocast():
@@ -96,7 +86,7 @@ def train(
         norm = accelerator.clip_grad_norm_(wrapped.parameters(), recipe.optim.clip)
         optimizer.step()
         average.update_parameters(model)
-        log.step(step + 1, terms, norm, learning_rate(recipe.optim, step))
+        log.step(step + 1, terms, norm, rate)
 
         if not accelerator.is_main_process:
             continue
@@ -104,10 +94,10 @@ def train(
         if val and (done or due(step + 1, recipe.run.validate_every)):
             figures = validate(average.module, val, recipe)
             log.validation(step + 1, figures)
-            if state.is_best(figures[recipe.run.best]):
+            if checkpoint.is_best(figures[recipe.run.best]):
                 save_model(average.module, folder / "best.safetensors")
         if done or due(step + 1, recipe.run.save_every):
-            state.save(step + 1)
+            checkpoint.save(step + 1)
     if accelerator.is_main_process:
         save_model(average.module, folder / "last.safetensors")
     log.close()
@@ -143,6 +133,26 @@ def validate(model: nn.Module, dataset: CocoKeypoints, recipe: Recipe) -> dict[s
 
 
 # ---------------------------------------------------------------------- what a run is made of
+
+
+def _read(recipe: str | Path | Recipe, overrides: Sequence[str]) -> tuple[Recipe, str]:
+    if isinstance(recipe, Recipe):
+        return recipe, "training"
+    return load_recipe(recipe, overrides), Path(recipe).stem
+
+
+def _run_folder(folder: Path, resume: bool) -> Path:
+    if (folder / "last.pt").exists() and not resume:
+        raise UserError(f"{folder} holds a run already; add --resume, or name another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.Optimizer:
+    groups = parameter_groups(model, optim.lr, optim.backbone_scale, optim.weight_decay)
+    for group in groups:
+        group["initial_lr"] = group["lr"]
+    return torch.optim.AdamW(groups)
 
 
 def _datasets(recipe: Recipe) -> tuple[list[CocoKeypoints], CocoKeypoints | None]:
