@@ -157,14 +157,15 @@ def sweep(
                 continue
             x, y = sums[g, 2] / weight, sums[g, 3] / weight
             spread = max(sums[g, 4] / weight - x * x - y * y, 0.0)
-            spread = (members * spread + stiffness * extent**2) / (members + stiffness)
-            nearness = pull / spread if extent > 0 else 0.0
+            spread = (members * spread + stiffness * extent**2) / (members - 1.0 + stiffness)
+            trust = members / (members + 1.0)
+            nearness = trust * pull / spread if extent > 0 else 0.0
             scatter = sums[g, 5] / weight
             for d in range(dimension):
                 mean[d] = sums[g, 6 + d] / weight
                 scatter -= mean[d] ** 2
             scatter = members * max(scatter, 0.0) / (members + stiffness)
-            likeness = members / (members + 1.0) / (unit**2 + tolerance * scatter)
+            likeness = trust / (unit**2 + tolerance * scatter)
             gain = 4.0 * members / (members + inertia)
             for p in range(first, last):
                 away = (xy[p, 0] - x) ** 2 + (xy[p, 1] - y) ** 2

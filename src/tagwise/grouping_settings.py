@@ -56,7 +56,7 @@ class GroupingSettings:
     tag_norm: Literal["l2", "rms"] = "l2"
     sweeps: int = 3
     tag_tolerance: float = 2.0
-    compactness: float = 0.15
+    compactness: float = 0.2
     inertia: float = 0.5
     round_tags: bool = True
     use_score: bool = True

@@ -1,0 +1,127 @@
+"""From maps to grouped keypoints: CPU time of one thread, and how well crowds are grouped.
+
+    python benchmarks/decode.py [FOLDER]
+
+FOLDER holds `pose_scenes.py`, the generator of the scenes (17 keypoint types); by default that of
+the shared data beside the project. Medians over seeds 0 to 9. The reference is the published way
+in plain numpy: a window maximum over every cell, a full-map search for every missing keypoint.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from _bench import report, timed
+from scipy.ndimage import maximum_filter
+from scipy.optimize import linear_sum_assignment
+
+from tagwise.fill import fill_missing
+from tagwise.grouping import GroupingSettings, decode_keypoints, group_keypoints
+from tagwise.peaks import find_peaks
+
+ORDER = [0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16]
+SEEDS = range(10)
+# Side of the maps, tag dimension -> goal in CPU milliseconds, for 30 people.
+GOALS = {(512, 2): 12.0, (512, 1): 10.0, (128, 1): 1.5}
+
+
+def main() -> None:
+    default = Path(__file__).parents[2] / "shared" / "bench"
+    sys.path.insert(0, sys.argv[1] if len(sys.argv) > 1 else str(default))
+    import pose_scenes
+
+    torch.set_num_threads(1)
+    times = [_times(pose_scenes, *case, goal) for case, goal in GOALS.items()]
+    report("decode_time", times)
+    print()
+    report("decode_quality", [_quality(pose_scenes, *case) for case in _CASES])
+
+
+def _maps(pose_scenes, people, dimension, size, seed, level):
+    det, tag, truth = pose_scenes.make_scene(people, dimension, size, seed, level)
+    return det, tag.transpose(1, 2).flatten(1, 2).contiguous(), truth
+
+
+def _times(pose_scenes, size, dimension, goal) -> dict:
+    """Median over the seeds of the median CPU time of each step."""
+    default, preset = GroupingSettings(), GroupingSettings.preset("higherhrnet")
+    rows = []
+    for seed in SEEDS:
+        heatmaps, tags, _ = _maps(pose_scenes, 30, dimension, size, seed, "normal")
+        peaks = find_peaks(heatmaps, tags, default)
+        (groups,) = group_keypoints(peaks, default, ORDER)
+        maxima = peaks.block_maxima[0]
+        steps = {
+            "peaks": lambda: find_peaks(heatmaps, tags, default),
+            "group": lambda: group_keypoints(peaks, default, ORDER),
+            "fill": lambda: fill_missing(groups, heatmaps[0], tags[0], default, maxima),
+            "all": lambda: decode_keypoints(heatmaps, tags, default, ORDER),
+            "preset higherhrnet": lambda: decode_keypoints(heatmaps, tags, preset, ORDER),
+        }
+        rows.append([timed(step, repeats=5) for step in steps.values()])
+    median = dict(zip(steps, np.median(rows, axis=0).tolist()))
+    heatmaps, tags, _ = _maps(pose_scenes, 30, dimension, size, 0, "normal")
+    reference = timed(lambda: _reference(heatmaps[0].numpy(), tags[0].numpy()), 1, 0)
+    name = f"17 x {size} x {size}, D = {dimension}, 30 people"
+    return {"maps": name, **median, "goal": goal, "slow reference": reference}
+
+
+_CASES = [(20, 1, "hard"), (20, 2, "hard"), (8, 1, "hard"), (30, 1, "hard"), (20, 1, "normal")]
+
+
+def _quality(pose_scenes, people, dimension, level) -> dict:
+    """Joint recall, OKS AP, people found for each there is: the default and the preset."""
+    row = {"scenes": f"{people} people, D = {dimension}, {level}"}
+    scenes = [_maps(pose_scenes, people, dimension, 128, seed, level) for seed in SEEDS]
+    for name in ("default", "higherhrnet"):
+        settings, found, right, joints = GroupingSettings.preset(name), [], 0.0, 0
+        for heatmaps, tags, truth in scenes:
+            (groups,) = decode_keypoints(heatmaps, tags, settings, ORDER)
+            poses = np.nan_to_num(groups.keypoints.astype(np.float64))
+            recall, total = pose_scenes.joint_recall(poses, truth, 1)
+            right, joints = right + recall, joints + total
+            found.append((poses, groups.scores))
+        row[f"{name}: recall"] = right / joints
+        row["AP" if name == "default" else "AP "] = pose_scenes.oks_ap(
+            found, [truth for *_, truth in scenes]
+        )
+        count = sum(len(poses) for poses, _ in found)
+        row["found" if name == "default" else "found "] = count / (people * len(scenes))
+    return row
+
+
+def _reference(heatmaps: np.ndarray, tags: np.ndarray) -> list[np.ndarray]:
+    """The published decoding in plain numpy: (K, 3) x, y, score of each person."""
+    kinds, height, width = heatmaps.shape
+    tags = tags.reshape(kinds, -1, height, width)
+    people, members = [], []
+    for k in ORDER:
+        peaks = np.where(maximum_filter(heatmaps[k], 5) == heatmaps[k], heatmaps[k], 0).ravel()
+        best = [c for c in np.argsort(-peaks)[:30] if peaks[c] > 0.1]
+        found = np.array([tags[k].reshape(-1, height * width)[:, c] for c in best])
+        matched = np.full(len(best), -1)
+        if people and best:
+            means = np.array([np.mean(tag, axis=0) for tag in members[:30]])
+            distance = np.linalg.norm(found[:, None] - means[None], axis=2)
+            rows, columns = linear_sum_assignment(np.round(distance) * 100 - peaks[best][:, None])
+            near = distance[rows, columns] < 1
+            matched[rows[near]] = columns[near]
+        for cell, tag, person in zip(best, found, matched):
+            if person < 0:
+                person = len(people)
+                people.append(np.zeros((kinds, 3)))
+                members.append([])
+            people[person][k] = cell % width, cell // width, peaks[cell]
+            members[person].append(tag)
+    for person, tag in zip(people, members):
+        mean = np.mean(tag, axis=0)[:, None, None]
+        for k in np.flatnonzero(person[:, 2] == 0):
+            distance = np.sqrt(np.square(tags[k] - mean).sum(axis=0))
+            cell = np.argmax(heatmaps[k] - np.round(distance))
+            person[k] = cell % width, cell // width, heatmaps[k].flat[cell]
+    return people
+
+
+if __name__ == "__main__":
+    main()
