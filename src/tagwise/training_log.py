@@ -58,7 +58,7 @@ class TrainingLog:
         if self.quiet:
             return
         for name, value in {**terms, "gradient": norm}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
         self.count += 1
         self.bar.update()
         if due(step, self.recipe.run.log_every) or step == self.recipe.optim.steps:
