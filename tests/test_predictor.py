@@ -20,7 +20,8 @@ def network():
 
 
 def predictor(network, **options):
-    return Predictor(network, device="cpu", **options)
+    """In full precision on every machine, unless a test asks for another."""
+    return Predictor(network, **{"device": "cpu", "precision": "fp32", **options})
 
 
 def write(path, image):
@@ -63,6 +64,12 @@ def test_a_portrait_photo_turns_the_input_box(network):
 def test_a_single_size_is_the_longest_side(network):
     predictor(network, size=192)(np.zeros((100, 200, 3), np.uint8))
     assert network.batches[-1] == (1, 3, 96, 192)
+
+
+def test_auto_precision_is_what_the_processor_is_fast_at(network, monkeypatch):
+    for able, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda able=able: able)
+        assert predictor(network, precision="auto").precision == expected
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
     counts = np.zeros(channels, np.int64)
     scores = np.empty(top_k, np.float32)
     for c in range(channels):
+        heatmap, found = heatmaps[c], cells[c]
         floor, count = np.float32(threshold), 0
         for row in range(maxima.shape[1]):
             for column in range(maxima.shape[2]):
@@ -94,9 +95,9 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
                     continue
                 for y in range(row * BLOCK, min((row + 1) * BLOCK, height)):
                     for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
-                        value = heatmaps[c, y, x]
-                        if value > floor and _is_peak(heatmaps[c], y, x, radius):
-                            count = _insert(scores, cells[c], count, value, y * width + x)
+                        value = heatmap[y, x]
+                        if value > floor and _is_peak(heatmap, y, x, radius):
+                            count = _insert(scores, found, count, value, y * width + x)
                             if count == top_k:
                                 floor = max(floor, scores[top_k - 1])
         counts[c] = count
@@ -175,6 +176,7 @@ def best_cells(heatmaps, tags, maxima, kinds, means, boxes, least):
     bounds = np.full((*maxima.shape, tags.shape[1], 2), np.nan, np.float32)
     for q in range(len(kinds)):
         k, box = kinds[q], boxes[q]
+        heatmap, tag_map, mean, ranges = heatmaps[k], tags[k], means[q], bounds[k]
         rows = range(box[1] // BLOCK, (box[3] + BLOCK - 1) // BLOCK)
         columns = range(box[0] // BLOCK, (box[2] + BLOCK - 1) // BLOCK)
         brightest = -np.inf
@@ -188,12 +190,10 @@ def best_cells(heatmaps, tags, maxima, kinds, means, boxes, least):
                     largest = maxima[k, row, column]
                     if (largest >= 0.25 * brightest) != first_round or not largest >= best:
                         continue
-                    bound = _tag_distance_bound(
-                        tags[k], means[q], row, column, bounds[k, row, column]
-                    )
+                    bound = _tag_distance_bound(tag_map, mean, row, column, ranges[row, column])
                     if largest - np.round(bound) >= best:
                         best, best_cell = _best_in_block(
-                            heatmaps[k], tags[k], means[q], box, row, column, best, best_cell
+                            heatmap, tag_map, mean, box, row, column, best, best_cell
                         )
         if best > least:
             out[q] = best_cell

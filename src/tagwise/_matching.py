@@ -8,6 +8,21 @@ from tagwise._kernels import compiled
 
 
 @compiled()
+def _each_takes_its_best(cost, leave, row_of, column_of):
+    """Whether no two rows want the same column, so that there is nothing to solve."""
+    for row in range(cost.shape[0]):
+        best, lowest = -1, leave
+        for column in range(cost.shape[1]):
+            if cost[row, column] < lowest:
+                best, lowest = column, cost[row, column]
+        if best >= 0:
+            if row_of[best] >= 0:
+                return False
+            row_of[best], column_of[row] = row, best
+    return True
+
+
+@compiled()
 def assign(cost, leave):
     """Cheapest one-to-one assignment in which a row may go without a column for the price `leave`.
 
@@ -21,6 +36,9 @@ def assign(cost, leave):
     row_of, column_of = np.full(columns, -1, np.int64), np.full(rows, -1, np.int64)
     before, shortest = np.empty(columns, np.int64), np.empty(columns)
     done = np.empty(columns, np.bool_)
+    if _each_takes_its_best(cost, leave, row_of, column_of):
+        return column_of
+    row_of[:], column_of[:] = -1, -1
     for start in range(rows):
         shortest[:] = np.inf
         done[:] = False
@@ -186,3 +204,40 @@ def sweep(
             group[p] = g
             _add(sums[g], 1.0, tags, xy, scores, p)
     return changed
+
+
+@compiled()
+def doubles(keypoints, sigma, limit):
+    """Which groups are nearly the same pose as a better one.
+
+    keypoints: (N, K, 3) x, y, score (0 for missing), best group first. The likeness is the object
+    keypoint similarity of the poorer group's keypoints with the better group's, missing ones
+    counting 0, with one sigma for all types and the larger bounding box for area. Returns (N,)
+    bool.
+    """
+    count, kinds = keypoints.shape[:2]
+    area, found = np.ones(count), np.zeros(count)
+    double = np.zeros(count, np.bool_)
+    for n in range(count):
+        left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
+        for k in range(kinds):
+            x, y, score = keypoints[n, k]
+            if score > 0:
+                found[n] += 1
+                left, right = min(left, x), max(right, x)
+                top, bottom = min(top, y), max(bottom, y)
+        if found[n] > 0:
+            area[n] = max(right - left, 1.0) * max(bottom - top, 1.0)
+        for better in range(n):
+            if double[better]:
+                continue
+            scale = 8 * sigma**2 * max(area[n], area[better])
+            alike = 0.0
+            for k in range(kinds):
+                if keypoints[n, k, 2] > 0 and keypoints[better, k, 2] > 0:
+                    x = keypoints[n, k, 0] - keypoints[better, k, 0]
+                    y = keypoints[n, k, 1] - keypoints[better, k, 1]
+                    alike += np.exp(-(x * x + y * y) / scale)
+            if alike > limit * found[n]:
+                double[n] = True
+    return double

@@ -27,7 +27,7 @@ $ tagwise eval --weights robots --annotations val.json --images photos
 
 Device = Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda|cuda:N|mps")]
 Weights = Annotated[str, tyro.conf.arg(metavar="people|robots|bees|PATH")]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
 
 
@@ -44,7 +44,7 @@ def predict(
     flip: bool = False,
     scales: tuple[float, ...] = (1.0,),
     batch_size: int | None = None,
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
 ) -> int:
     """Find instances and their keypoints in photos.
 
@@ -70,7 +70,7 @@ def predict(
         flip: Look at each photo mirrored too: better, at twice the time.
         scales: Look at each photo in several sizes, such as 0.5 1 1.5.
         batch_size: Photos of one forward pass; by default 1 on a CPU and 16 on a GPU.
-        precision: bf16 is faster on a GPU or a recent CPU, and nearly as exact.
+        precision: bf16 is faster on a recent CPU or a GPU; auto takes it where the CPU has it.
     """
     arguments = dict(locals())
     from tagwise.predict import predict
@@ -123,7 +123,7 @@ def evaluate(
     scales: tuple[float, ...] = (1.0,),
     threshold: float = 0.0,
     batch_size: int | None = None,
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
     first: int = 0,
     every: int = 1,
     limit: int | None = None,

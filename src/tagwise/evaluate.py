@@ -20,7 +20,7 @@ from tagwise.errors import UserError, unknown_name
 from tagwise.memory import keep_freed_memory
 from tagwise.metrics import keypoint_metrics, load_ground_truth, part_of
 from tagwise.models.zoo import write_whole
-from tagwise.predictor import Outcome, Predictor
+from tagwise.predictor import Outcome, Precision, Predictor
 from tagwise.results import Poses
 from tagwise.skeletons import Skeleton
 
@@ -44,7 +44,7 @@ def evaluate(
     scales: Sequence[float] = (1.0,),
     threshold: float = 0.0,
     batch_size: int | None = None,
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    precision: Precision = "auto",
     first: int = 0,
     every: int = 1,
     limit: int | None = None,

@@ -57,8 +57,6 @@ def fill_missing(
         cell = _best_cells_on_device(heatmaps, tag_maps, *query, least)
     found = cell >= 0
     group, kind, cell = group[found], kind[found], cell[found]
-    if offsets is not None:
-        offsets = offsets.reshape(kinds, 2, height, width)
     xy, score = locate(heatmaps, kind * height * width + cell, settings.subcell, offsets)
     return _with_keypoints(groups, group, kind, xy, score, settings)
 

@@ -155,7 +155,7 @@ def _sweeps(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
             _typical_extent(sums) if number and settings.compactness else 0.0,
             _STIFFNESS,
         )
-        if number > 1 and not changed:
+        if number and not changed:
             break
     present, group = np.unique(group, return_inverse=True)
     return group, len(present)
@@ -182,29 +182,11 @@ def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
     least = min(settings.min_keypoints, groups.keypoints.shape[1])
     good = (groups.scores >= settings.instance_threshold) & (found >= least)
     index = np.argsort(-groups.scores, kind="stable")
-    groups = groups.take(index[good[index]])
+    index = index[good[index]]
     if settings.duplicate_similarity is not None:
-        groups = groups.take(_not_double(groups, settings))
-    return groups.take(slice(settings.max_instances))
-
-
-def _not_double(groups: KeypointGroups, settings: GroupingSettings) -> np.ndarray:
-    """(N,) bool, False where a better group is nearly the same pose.
-
-    The likeness is the object keypoint similarity of the poorer group's keypoints with the better
-    group's, at one sigma for all types, missing ones counting 0.
-    """
-    xy, there = groups.keypoints[:, :, :2], groups.keypoints[:, :, 2] > 0
-    side = np.ptp(np.where(there[:, :, None], xy, np.nanmean(xy, axis=1)[:, None]), axis=1)
-    area = np.maximum(np.prod(np.maximum(side, 1), axis=1), 1)
-    keep = np.ones(len(groups), bool)
-    for n in range(1, len(groups)):
-        squares = np.square(xy[:n] - xy[n]).sum(axis=2)
-        scale = 8 * settings.duplicate_sigma**2 * np.maximum(area[:n], area[n])[:, None]
-        likeness = np.where(there[:n] & there[n], np.exp(-squares / scale), 0)
-        similarity = likeness.sum(axis=1) / max(there[n].sum(), 1)
-        keep[n] = not (keep[:n] & (similarity > settings.duplicate_similarity)).any()
-    return keep
+        sigma, limit = settings.duplicate_sigma, settings.duplicate_similarity
+        index = index[~_matching.doubles(groups.keypoints[index], sigma, limit)]
+    return groups.take(index[: settings.max_instances])
 
 
 def groups_of(peaks: Peaks, group: np.ndarray, count: int) -> KeypointGroups:

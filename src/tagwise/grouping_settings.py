@@ -69,7 +69,7 @@ class GroupingSettings:
     duplicate_sigma: float = 0.05
     fill: bool = True
     fill_threshold: float | None = 0.03
-    fill_reach: float | None = 1.0
+    fill_reach: float | None = 0.5
     fill_score: Literal["heatmap", "one"] = "heatmap"
     score_filled: bool = False
 

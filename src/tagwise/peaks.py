@@ -101,15 +101,11 @@ def find_peaks(
     else:
         index, maxima = _scan_on_device(heatmaps, settings)
     batch, kinds, height, width = heatmaps.shape
-    maps = heatmaps.reshape(-1, height, width)
-    if offsets is not None:
-        offsets = offsets.reshape(-1, 2, height, width)
-    place = torch.as_tensor(index, device=heatmaps.device)
-    plane, cell = place // (height * width), place % (height * width)
-    tag = _at(tags.reshape(batch * kinds, -1, height, width), plane, cell)
-    index = index[np.isfinite(tag).all(axis=1)]
-    tag = tag[np.isfinite(tag).all(axis=1)]
-    xy, score = locate(maps, index, settings.subcell, offsets)
+    tag = _take_channels(tags, index, tags.shape[1] // kinds)
+    finite = np.isfinite(tag).all(axis=1)
+    if not finite.all():
+        index, tag = index[finite], tag[finite]
+    xy, score = locate(heatmaps, index, settings.subcell, offsets)
     cell = np.stack([index % width, index // width % height], axis=1)
     bounds = np.arange(batch)[:, None] * kinds + np.arange(kinds + 1)
     starts = np.searchsorted(index // (height * width), bounds)
@@ -158,48 +154,43 @@ def _scan_on_device(heatmaps: Tensor, settings: GroupingSettings):
     return index.cpu().numpy(), None
 
 
-def _at(maps: Tensor, plane: Tensor, cell: Tensor) -> np.ndarray:
-    """Values of maps (M, C, H, W) at cells of planes, (P, C) float32 on the CPU."""
-    width = maps.shape[3]
-    return maps[plane, :, cell // width, cell % width].float().cpu().numpy()
+def locate(heatmaps: Tensor, index: np.ndarray, how: str, offsets: Tensor | None = None):
+    """Sub-cell positions of cells of heatmaps, and the values there.
 
-
-def _around(maps: Tensor, plane: Tensor, cell: Tensor) -> np.ndarray:
-    """The 3 x 3 values around cells of maps (M, H, W), (P, 3, 3) float32; edges repeat."""
-    height, width = maps.shape[1:]
-    step = torch.arange(-1, 2, device=maps.device)
-    rows = (cell[:, None] // width + step).clamp(0, height - 1)
-    columns = (cell[:, None] % width + step).clamp(0, width - 1)
-    return maps[plane[:, None, None], rows[:, :, None], columns[:, None, :]].float().cpu().numpy()
-
-
-def locate(maps: Tensor, index: np.ndarray, how: str, offsets: Tensor | None = None):
-    """Sub-cell positions of cells of maps, and the values there.
-
-    maps: (M, H, W); index: (P,) int64 into the flat maps; how: as settings.subcell;
-    offsets: (M, 2, H, W) in cells. Returns xy (P, 2) and values (P,), float32.
+    heatmaps: (..., K, H, W); index: (P,) int64 into them, flat; how: as settings.subcell;
+    offsets: (..., 2 * K, H, W) in cells. Returns xy (P, 2) and values (P,), float32.
     """
-    height, width = maps.shape[1:]
-    place = torch.as_tensor(index, device=maps.device)
-    plane, cell = place // (height * width), place % (height * width)
-    around = _around(maps, plane, cell)
-    xy = np.stack([index % width, index // width % height], axis=1).astype(np.float32)
+    height, width = heatmaps.shape[-2:]
+    x, y = index % width, index // width % height
+    xy = np.stack([x, y], axis=1).astype(np.float32)
     if how == "offset" or (how == "auto" and offsets is not None):
-        return xy + _at(offsets, plane, cell), around[:, 1, 1]
-    return xy + _subcell(around, how), around[:, 1, 1]
+        return xy + _take_channels(offsets, index, 2), _take(heatmaps, index)
+    left, right = index - (x > 0), index + (x < width - 1)
+    above, below = index - width * (y > 0), index + width * (y < height - 1)
+    values = _take(heatmaps, np.stack([index, left, above, right, below]))
+    return xy + _subcell(values[0], values[1:3].T, values[3:].T, how), values[0]
 
 
-def _subcell(around: np.ndarray, how: str) -> np.ndarray:
-    """Where in its cell a peak lies, (P, 2) as x and y, from (P, 3, 3) values around it."""
-    before = np.stack([around[:, 1, 0], around[:, 0, 1]], axis=1)
-    after = np.stack([around[:, 1, 2], around[:, 2, 1]], axis=1)
+def _take(maps: Tensor, index: np.ndarray) -> np.ndarray:
+    """Values of maps at flat indices, float32 on the CPU."""
+    return maps.reshape(-1)[torch.as_tensor(index, device=maps.device)].float().cpu().numpy()
+
+
+def _take_channels(maps: Tensor, index: np.ndarray, channels: int) -> np.ndarray:
+    """(P, channels) values of maps (..., K * channels, H, W) at indices into maps (..., K, H, W)."""
+    area = maps.shape[-2] * maps.shape[-1]
+    first = index // area * (channels * area) + index % area
+    return _take(maps, first[:, None] + np.arange(channels) * area)
+
+
+def _subcell(centre, before, after, how: str) -> np.ndarray:
+    """Where in its cell a peak lies, (P, 2), from its value (P,) and its neighbours' (P, 2)."""
     if how == "quarter":
         return np.where(after > before, 0.25, -0.25).astype(np.float32)
     if how == "none":
         return np.zeros_like(before)
-    tiny = 1e-6
+    tiny = np.float32(1e-6)
     low, high = np.log(np.maximum(before, tiny)), np.log(np.maximum(after, tiny))
-    centre = np.log(np.maximum(around[:, 1, 1], tiny))[:, None]
-    curvature = 2 * centre - low - high
+    curvature = 2 * np.log(np.maximum(centre, tiny))[:, None] - low - high
     shift = (high - low) / (2 * np.maximum(curvature, tiny))
-    return np.where(curvature > tiny, np.clip(shift, -0.5, 0.5), 0).astype(np.float32)
+    return np.where(curvature > tiny, np.clip(shift, -0.5, 0.5), np.float32(0))

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import tee
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
@@ -17,7 +16,7 @@ from tagwise.errors import UserError
 from tagwise.memory import keep_freed_memory
 from tagwise.models.zoo import find_weights
 from tagwise.outputs import CocoResults, Predictions, whole_file
-from tagwise.predictor import Outcome, Predictor, find_device
+from tagwise.predictor import Outcome, Precision, Predictor, find_device
 from tagwise.results import Poses
 from tagwise.sources import Image, Source, find_sources
 
@@ -38,7 +37,7 @@ def predict(
     flip: bool = False,
     scales: Sequence[float] = (1.0,),
     batch_size: int | None = None,
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    precision: Precision = "auto",
     pictures: bool = True,
     coco: str | Path | None = None,
     resume: bool = False,

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from tagwise.models.zoo import load_model
 from tagwise.results import Poses
 from tagwise.sources import Image, as_rgb
 
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -38,7 +39,8 @@ class Predictor:
     threshold: instances with a lower score are left out.
     batch_size: photos of one forward pass; by default 1 on a CPU, else 16. Photos of different
         shapes are not padded to one another, so batches pay where shapes are alike.
-    precision: "fp32", or "bf16" or "fp16" to run the network in half precision.
+    precision: "fp32", or "bf16" or "fp16" to run the network in half precision; "auto" takes bf16
+        on a CPU that computes in it, nearly twice as fast and as accurate, and else fp32.
 
     >>> poses = Predictor("people")("photo.jpg")  # doctest: +SKIP
     >>> poses.plot().save("poses.png")  # doctest: +SKIP
@@ -54,10 +56,10 @@ class Predictor:
         scales: Sequence[float] = (1.0,),
         threshold: float = 0.0,
         batch_size: int | None = None,
-        precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+        precision: Precision = "auto",
     ) -> None:
-        if precision not in _PRECISIONS:
-            raise unknown_name("precision", str(precision), _PRECISIONS)
+        if precision not in get_args(Precision):
+            raise unknown_name("precision", str(precision), get_args(Precision))
         if not scales or min(scales) <= 0:
             raise UserError(f"scales are {tuple(scales)}; use one or more numbers above 0")
         if batch_size is not None and batch_size < 1:
@@ -73,7 +75,7 @@ class Predictor:
         self.size = _input_size(size, self.model.spec.input_size)
         self.flip, self.scales, self.threshold = flip, tuple(scales), threshold
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 16)
-        self.precision = precision
+        self.precision = _fastest(self.device) if precision == "auto" else precision
 
     def settings(self) -> dict[str, Any]:
         """Plain values of all that results depend on, but for the weights."""
@@ -255,6 +257,13 @@ def find_device(device: str | torch.device = "auto") -> torch.device:
     if found.type == "mps" and not mps:
         raise UserError("device 'mps' was asked for, but there is no Apple GPU; use --device cpu")
     return found
+
+
+def _fastest(device: torch.device) -> str:
+    """The precision that "auto" stands for."""
+    # torch asks the processor only privately, and early versions not at all.
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bf16" if device.type == "cpu" and asked() else "fp32"
 
 
 def _input_size(size: int | tuple[int, int] | None, own: tuple[int, int]) -> tuple[int, int]:
