@@ -45,26 +45,29 @@ def _maps(pose_scenes, people, dimension, size, seed, level):
 
 def _times(pose_scenes, size, dimension, goal) -> dict:
     """Median over the seeds of the median CPU time of each step."""
-    default, preset = GroupingSettings(), GroupingSettings.preset("higherhrnet")
     rows = []
     for seed in SEEDS:
         heatmaps, tags, _ = _maps(pose_scenes, 30, dimension, size, seed, "normal")
-        peaks = find_peaks(heatmaps, tags, default)
-        (groups,) = group_keypoints(peaks, default, ORDER)
-        maxima = peaks.block_maxima[0]
-        steps = {
-            "peaks": lambda: find_peaks(heatmaps, tags, default),
-            "group": lambda: group_keypoints(peaks, default, ORDER),
-            "fill": lambda: fill_missing(groups, heatmaps[0], tags[0], default, maxima),
-            "all": lambda: decode_keypoints(heatmaps, tags, default, ORDER),
-            "preset higherhrnet": lambda: decode_keypoints(heatmaps, tags, preset, ORDER),
-        }
-        rows.append([timed(step, repeats=5) for step in steps.values()])
-    median = dict(zip(steps, np.median(rows, axis=0).tolist()))
+        rows.append({name: timed(step, 5) for name, step in _steps(heatmaps, tags).items()})
+    median = {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
     heatmaps, tags, _ = _maps(pose_scenes, 30, dimension, size, 0, "normal")
     reference = timed(lambda: _reference(heatmaps[0].numpy(), tags[0].numpy()), 1, 0)
     name = f"17 x {size} x {size}, D = {dimension}, 30 people"
     return {"maps": name, **median, "goal": goal, "slow reference": reference}
+
+
+def _steps(heatmaps, tags) -> dict:
+    default, preset = GroupingSettings(), GroupingSettings.preset("higherhrnet")
+    peaks = find_peaks(heatmaps, tags, default)
+    (groups,) = group_keypoints(peaks, default, ORDER)
+    maxima = peaks.block_maxima[0]
+    return {
+        "peaks": lambda: find_peaks(heatmaps, tags, default),
+        "group": lambda: group_keypoints(peaks, default, ORDER),
+        "fill": lambda: fill_missing(groups, heatmaps[0], tags[0], default, maxima),
+        "all": lambda: decode_keypoints(heatmaps, tags, default, ORDER),
+        "preset higherhrnet": lambda: decode_keypoints(heatmaps, tags, preset, ORDER),
+    }
 
 
 _CASES = [(20, 1, "hard"), (20, 2, "hard"), (8, 1, "hard"), (30, 1, "hard"), (20, 1, "normal")]

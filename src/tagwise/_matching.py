@@ -146,18 +146,69 @@ def _add(sums, sign, tags, xy, scores, p):
 
 
 @compiled()
+def _describe(sums, count, pull, inertia, extent, stiffness, unit, tolerance, table):
+    """What each group asks of a peak, a column of table (5 + D, groups): centre x, y, price of
+    squared distance from it, price of squared distance from the mean tag, gain, mean tag."""
+    for g in range(count):
+        members, weight = sums[g, 0], max(sums[g, 1], 1e-9)
+        if members < 0.5:
+            table[:, g] = 0.0
+            continue
+        x, y = sums[g, 2] / weight, sums[g, 3] / weight
+        scatter = sums[g, 5] / weight
+        for d in range(table.shape[0] - 5):
+            table[5 + d, g] = sums[g, 6 + d] / weight
+            scatter -= table[5 + d, g] ** 2
+        scatter = members * max(scatter, 0.0) / (members + stiffness)
+        spread = members * max(sums[g, 4] / weight - x * x - y * y, 0.0)
+        spread = (spread + stiffness * extent**2) / (members - 1.0 + stiffness)
+        trust = members / (members + 1.0)
+        table[0, g], table[1, g] = x, y
+        table[2, g] = trust * pull / spread if extent > 0 else 0.0
+        table[3, g] = trust / (unit**2 + tolerance * scatter)
+        table[4, g] = 4.0 * members / (members + inertia)
+
+
+@compiled()
+def _price(table, x, y, tag, out):
+    """What it costs a peak to join each group, less the gain; 0 where that does not pay."""
+    centre_x, centre_y, place, likeness, gain = table[:5]
+    for g in range(len(out)):
+        out[g] = place[g] * ((x - centre_x[g]) ** 2 + (y - centre_y[g]) ** 2) - gain[g]
+    for d in range(len(tag)):
+        mean, value = table[5 + d], tag[d]
+        for g in range(len(out)):
+            out[g] += likeness[g] * (value - mean[g]) ** 2
+    for g in range(len(out)):
+        out[g] = out[g] if out[g] < 0.0 else 0.0
+
+
+@compiled()
 def sweep(
-    group, sums, tags, xy, scores, starts, order, unit, tolerance, pull, inertia, extent, stiffness
+    group,
+    sums,
+    tags,
+    xy,
+    scores,
+    starts,
+    order,
+    unit,
+    tolerance,
+    pull,
+    inertia,
+    extent,
+    stiffness,
+    power,
+    founder,
 ):
     """Once over the types, each type's peaks are dealt anew among the groups of all other peaks.
 
     Changes group (P,) int64 and sums (P, 6 + D) float64, which hold for each group its number of
     members and their summed score, and weighted by score the sums of x, y, x^2 + y^2, tag^2 and
-    tag. Returns whether any peak changed its group. The cost is that of
+    tag. Returns whether any peak changed its group; -1 is a peak of no group. The cost is that of
     `tagwise.grouping.group_keypoints`.
     """
-    dimension = tags.shape[1]
-    mean = np.empty(dimension)
+    table = np.empty((5 + tags.shape[1], len(sums)))
     changed = False
     count = 0
     for g in range(len(sums)):
@@ -168,34 +219,19 @@ def sweep(
         for p in range(first, last):
             if group[p] >= 0:
                 _add(sums[group[p]], -1.0, tags, xy, scores, p)
-        cost = np.zeros((last - first, count))
-        for g in range(count):
-            members, weight = sums[g, 0], max(sums[g, 1], 1e-9)
-            if members < 0.5:
-                continue
-            x, y = sums[g, 2] / weight, sums[g, 3] / weight
-            spread = max(sums[g, 4] / weight - x * x - y * y, 0.0)
-            spread = (members * spread + stiffness * extent**2) / (members - 1.0 + stiffness)
-            trust = members / (members + 1.0)
-            nearness = trust * pull / spread if extent > 0 else 0.0
-            scatter = sums[g, 5] / weight
-            for d in range(dimension):
-                mean[d] = sums[g, 6 + d] / weight
-                scatter -= mean[d] ** 2
-            scatter = members * max(scatter, 0.0) / (members + stiffness)
-            likeness = trust / (unit**2 + tolerance * scatter)
-            gain = 4.0 * members / (members + inertia)
-            for p in range(first, last):
-                away = (xy[p, 0] - x) ** 2 + (xy[p, 1] - y) ** 2
-                price = nearness * away - gain
-                for d in range(dimension):
-                    price += likeness * (tags[p, d] - mean[d]) ** 2
-                if price < 0:
-                    cost[p - first, g] = price
+        _describe(sums, count, pull, inertia, extent, stiffness, unit, tolerance, table)
+        cost = np.empty((last - first, count))
+        for p in range(first, last):
+            _price(table, xy[p, 0], xy[p, 1], tags[p], cost[p - first])
+            cost[p - first] *= scores[p] ** power
         column = assign(cost, 0.0)
         for p in range(first, last):
             g = column[p - first]
             if g < 0 or not cost[p - first, g] < 0:
+                if scores[p] < founder:
+                    changed |= group[p] >= 0
+                    group[p] = -1
+                    continue
                 g = 0
                 while sums[g, 0] > 0.5:
                     g += 1

@@ -99,7 +99,9 @@ def group_keypoints(
         < 4 n / (n + inertia K),
 
     and stays alone otherwise: a large group attracts from twice the threshold, a single peak only
-    what is very near, so stray peaks found no instances. Extent and scatter are root mean square
+    what is very near, so stray peaks found no instances. What a peak saves by joining counts times
+    its score^score_power, so that of two peaks for one place the surer gets it; peaks below
+    founder_threshold join groups but start none. Extent and scatter are root mean square
     and mean square distances of a group's peaks and tags from their means, weighted by score; a
     group of few peaks is taken to extend like the image's median group and to scatter little.
     Nothing about the skeleton is assumed.
@@ -154,10 +156,13 @@ def _sweeps(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
             settings.inertia * len(order),
             _typical_extent(sums) if number and settings.compactness else 0.0,
             _STIFFNESS,
+            settings.score_power,
+            settings.founder_threshold,
         )
         if number and not changed:
             break
-    present, group = np.unique(group, return_inverse=True)
+    dealt = group >= 0
+    present, group[dealt] = np.unique(group[dealt], return_inverse=True)
     return group, len(present)
 
 

@@ -27,6 +27,9 @@ class GroupingSettings:
         sweeps: how often all peaks are dealt anew.
         tag_tolerance: how far the scatter of a group's own tags extends its reach.
         compactness: weight of distance in the image; 0 groups by tags alone.
+        score_power: a peak's claim to a group counts times its score to this power; 0 makes faint
+            peaks as good as sure ones.
+        founder_threshold: fainter peaks join groups but start none, [0, 1].
         inertia: share of the keypoint types that a group needs to attract with half its strength.
     Matching greedily
         round_tags: the cost sees the distance rounded to a whole number, so that among near
@@ -58,6 +61,8 @@ class GroupingSettings:
     tag_tolerance: float = 2.0
     compactness: float = 0.2
     inertia: float = 0.5
+    score_power: float = 1.0
+    founder_threshold: float = 0.2
     round_tags: bool = True
     use_score: bool = True
     match_limit: int | None = None

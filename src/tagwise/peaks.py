@@ -177,7 +177,7 @@ def _take(maps: Tensor, index: np.ndarray) -> np.ndarray:
 
 
 def _take_channels(maps: Tensor, index: np.ndarray, channels: int) -> np.ndarray:
-    """(P, channels) values of maps (..., K * channels, H, W) at indices into maps (..., K, H, W)."""
+    """(P, channels) values of maps (..., K * channels, H, W), at indices into (..., K, H, W)."""
     area = maps.shape[-2] * maps.shape[-1]
     first = index // area * (channels * area) + index % area
     return _take(maps, first[:, None] + np.arange(channels) * area)
