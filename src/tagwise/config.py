@@ -95,7 +95,14 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One trained model. task_options leaves out the skeleton, which comes from the first set."""
+    """One trained model.
+
+    task_options: of the task; the skeleton is left out, it comes from the first set.
+    sigmas: of the OKS, one for all keypoint types or one each; None takes the skeleton's.
+    decoder: kept in the model file for prediction; `threshold` is the least score of an instance
+        that pictures show.
+    info: free facts, kept in the model file.
+    """
 
     data: DataConfig
     task: str = "pose"
@@ -104,6 +111,7 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    decoder: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
 
 

@@ -81,7 +81,7 @@ def draw_poses(
     poses: Poses,
     *,
     width: float | None = None,
-    keypoint_threshold: float = 0.1,
+    keypoint_threshold: float = 0.2,
 ) -> np.ndarray:
     """The image with every instance's skeleton in a colour of its own, the best ones on top.
 
@@ -162,7 +162,7 @@ def plot_tags(poses: Poses, title: str | None = None) -> Figure:
 
     Where tags do their work, an instance is a narrow upright line, and lines stand apart: what
     Newell et al. 2017, figure 3, shows. Colours are those of `draw_poses`. Up to four components
-    are shown.
+    are shown, all to one scale, so that distances can be compared.
     """
     from matplotlib.figure import Figure
 
@@ -188,6 +188,10 @@ def plot_tags(poses: Poses, title: str | None = None) -> Figure:
             )
         axis.set_xlabel("tag" if panels == 1 else f"tag, component {d + 1}")
         _tidy(axis)
+    spans = [axis.get_xlim() for axis in axes]
+    half = max(high - low for low, high in spans) / 2
+    for axis, (low, high) in zip(axes, spans):
+        axis.set_xlim((low + high) / 2 - half, (low + high) / 2 + half)
     axes[0].set_yticks(rows, [name.replace("_", " ") for name in names])
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     instances = "1 instance" if len(poses) == 1 else f"{len(poses)} instances"

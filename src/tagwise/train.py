@@ -196,7 +196,8 @@ def _model(recipe: Recipe, skeleton: Skeleton) -> nn.Module:
         input_size=recipe.data.val_size or recipe.data.input_size,
         **recipe.model.options,
     )
-    model.spec = replace(model.spec, info={**model.spec.info, **recipe.info})
+    info = {**model.spec.info, **recipe.info}
+    model.spec = replace(model.spec, info=info, decoder=recipe.decoder)
     model.freeze(recipe.model.freeze)
     return model
 
