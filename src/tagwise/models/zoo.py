@@ -22,6 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from tagwise.errors import UserError, unknown_name
 from tagwise.models.efficientnet import efficientnet_lite
@@ -120,7 +121,7 @@ def load_model(name: str | Path, device: str | torch.device = "cpu", fuse: bool 
     try:
         task = create_task(spec.task, **spec.task_options)
         # On "meta" nothing is allocated before the shapes are known to agree with the file's.
-        with torch.device("cpu" if spec.name.startswith("timm/") else "meta"):
+        with torch.device("cpu" if spec.name.startswith("timm/") else "meta"), _NoFirstValues():
             model = _build(spec.name, task.heads(), None, spec.options)
         model.load_state_dict(state, assign=True)
     except _MISFITS as error:
@@ -194,6 +195,20 @@ def write_whole(path: Path, data: bytes) -> None:
         raise UserError(
             f"cannot write {path}: {error.strerror}; free space or name another place"
         ) from error
+
+
+class _NoFirstValues(TorchFunctionMode):
+    """Leaves out the drawing of first weights, which a file is about to replace.
+
+    On "meta" it would import torch's compiler, a second of every start.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        drawing = getattr(function, "__module__", None) == "torch.nn.init"
+        if drawing or function in (Tensor.normal_, Tensor.uniform_):
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
 
 
 def _build(
