@@ -282,7 +282,9 @@ def test_a_sure_peak_gets_the_place_and_a_faint_one_founds_nothing():
 @settings(deadline=None, max_examples=60)
 def test_clear_people_are_found(case, method):
     found, person = case
-    (groups,) = group_keypoints(found, GroupingSettings(method=method, **EVERYTHING))
+    # By tags alone: the places here are random, and one far from the rest may count as a stranger.
+    chosen = GroupingSettings(method=method, compactness=0.0, **EVERYTHING)
+    (groups,) = group_keypoints(found, chosen)
     expected = {frozenset(np.flatnonzero(person == p).tolist()) for p in set(person.tolist())}
     if method == "sweeps":
         assert _partition(groups) == expected

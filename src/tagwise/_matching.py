@@ -169,12 +169,17 @@ def _describe(sums, count, pull, inertia, extent, stiffness, unit, tolerance, ta
         table[4, g] = 4.0 * members / (members + inertia)
 
 
+# What distance in the image can cost at most: a stretched arm is not another person.
+_FAR = 2.0
+
+
 @compiled()
 def _price(table, x, y, tag, out):
     """What it costs a peak to join each group, less the gain; 0 where that does not pay."""
     centre_x, centre_y, place, likeness, gain = table[:5]
     for g in range(len(out)):
-        out[g] = place[g] * ((x - centre_x[g]) ** 2 + (y - centre_y[g]) ** 2) - gain[g]
+        away = place[g] * ((x - centre_x[g]) ** 2 + (y - centre_y[g]) ** 2)
+        out[g] = min(away, _FAR) - gain[g]
     for d in range(len(tag)):
         mean, value = table[5 + d], tag[d]
         for g in range(len(out)):
