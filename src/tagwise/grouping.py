@@ -94,8 +94,8 @@ def group_keypoints(
     peaks form, several times over. A peak joins a group of n where, in the cheapest one-to-one
     assignment,
 
-        n / (n + 1) * (tag distance^2 / (tag_threshold^2 + tag_tolerance * scatter)
-                       + compactness * (distance from the group's centre / its extent)^2)
+        n / (n + 1) * tag distance^2 / (tag_threshold^2 + tag_tolerance * scatter)
+        + min(2, n / (n + 1) * compactness * (distance from the group's centre / its extent)^2)
         < 4 n / (n + inertia K),
 
     and stays alone otherwise: a large group attracts from twice the threshold, a single peak only
