@@ -126,6 +126,29 @@ def test_a_checkpoint_of_another_network_is_refused(scenes, tmp_path):
         train(other, out=tmp_path / "run", resume=True)
 
 
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(scenes, tmp_path, monkeypatch):
+    folder = train(recipe_for(scenes, 2), out=tmp_path / "run")
+    before = (folder / "last.pt").read_bytes()
+
+    def full(state, path):
+        path.write_bytes(b"half of it")
+        raise RuntimeError("unexpected pos 1 vs 2")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"cannot write .*last\.pt .*free space"):
+        train(recipe_for(scenes, 4), out=folder, resume=True)
+    assert (folder / "last.pt").read_bytes() == before
+    assert not (folder / "last.pt.partial").exists()
+
+
+def test_a_checkpoint_of_rubbish_is_refused(scenes, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "last.pt").write_bytes(b"rubbish")
+    with pytest.raises(UserError, match="does not fit this recipe"):
+        train(recipe_for(scenes, 2), out=folder, resume=True)
+
+
 def test_a_loss_that_is_not_finite_stops_with_advice(scenes, tmp_path, monkeypatch):
     from tagwise.tasks import PoseTask
 

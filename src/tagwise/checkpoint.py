@@ -6,6 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import nn
@@ -25,24 +26,32 @@ class Checkpoint:
     best: float = -math.inf
 
     def is_best(self, figure: float) -> bool:
+        """Whether a validation figure beats all before it, which is remembered."""
         better = figure > self.best
         self.best = max(self.best, figure)
         return better
 
     def save(self, step: int) -> None:
-        partial = self.folder / "last.pt.partial"
-        torch.save(
-            {
-                "step": step,
-                "best": self.best,
-                "model": self.model.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "random": torch.get_rng_state(),
-            },
-            partial,
-        )
-        os.replace(partial, self.folder / "last.pt")
+        """Write last.pt. Raises UserError, and leaves the old one, where that fails."""
+        state = {
+            "step": step,
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        path, partial = self.folder / "last.pt", self.folder / "last.pt.partial"
+        try:
+            torch.save(state, partial)
+            os.replace(partial, path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            partial.unlink(missing_ok=True)
+            reason = _first_line(error)
+            raise UserError(
+                f"cannot write {path} ({reason}); if the disk is full, free space, then go on with "
+                "--resume"
+            ) from error
 
     def load(self) -> int:
         """Restore the last checkpoint, if there is one, and return its step."""
@@ -54,11 +63,15 @@ class Checkpoint:
             self.model.load_state_dict(saved["model"])
             self.average.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
-        except (RuntimeError, KeyError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+        except (RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
+            reason = _first_line(error)
             raise UserError(
                 f"{path} does not fit this recipe ({reason}); use another --out"
             ) from error
         torch.set_rng_state(saved["random"])
         self.best = saved["best"]
         return saved["step"]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -50,7 +50,7 @@ class TrainingLog:
     def check(self, total: Tensor, step: int) -> None:
         if not torch.isfinite(total.detach()):
             raise UserError(
-                f"the loss is {float(total)} at step {step}; lower optim.lr or raise warmup, "
+                f"the loss is {float(total.detach())} at step {step}; lower optim.lr or raise warmup, "
                 "then go on from the last checkpoint with --resume"
             )
 

@@ -70,7 +70,7 @@ def _is_plain_png(data: bytes) -> bool:
 
 def _decode_any(data: bytes, path: str | Path, reduce: int, upright: bool) -> np.ndarray:
     """Pillow's decoders: slower, of every kind, and loud where a file is cut off."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data)) as picture:
@@ -79,8 +79,10 @@ def _decode_any(data: bytes, path: str | Path, reduce: int, upright: bool) -> np
                 picture = ImageOps.exif_transpose(picture)
             image = _to_rgb(picture)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        # Pillow names the buffer that it was given, which says nothing to a user.
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
         raise UserError(
-            f"cannot read image {path} ({error}); is it cut off, or no image at all?"
+            f"cannot read image {path}{reason}; is it cut off, or no image at all?"
         ) from None
     return shrink(image, reduce)
 
