@@ -122,7 +122,7 @@ def test_a_checkpoint_of_another_network_is_refused(scenes, tmp_path):
     recipe = recipe_for(scenes, 2)
     train(recipe, out=tmp_path / "run")
     other = replace(recipe, model=replace(recipe.model, options={"width": 8}))
-    with pytest.raises(UserError, match="does not fit this recipe"):
+    with pytest.raises(UserError, match="is broken or does not fit this recipe"):
         train(other, out=tmp_path / "run", resume=True)
 
 
@@ -145,7 +145,7 @@ def test_a_checkpoint_of_rubbish_is_refused(scenes, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "last.pt").write_bytes(b"rubbish")
-    with pytest.raises(UserError, match="does not fit this recipe"):
+    with pytest.raises(UserError, match="is broken or does not fit this recipe"):
         train(recipe_for(scenes, 2), out=folder, resume=True)
 
 

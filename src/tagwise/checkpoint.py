@@ -63,10 +63,10 @@ class Checkpoint:
             self.model.load_state_dict(saved["model"])
             self.average.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
-        except (RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
+        except (RuntimeError, LookupError, ValueError, EOFError, UnpicklingError) as error:
             reason = _first_line(error)
             raise UserError(
-                f"{path} does not fit this recipe ({reason}); use another --out"
+                f"{path} is broken or does not fit this recipe ({reason}); use another --out"
             ) from error
         torch.set_rng_state(saved["random"])
         self.best = saved["best"]

@@ -48,9 +48,10 @@ class TrainingLog:
         return _Stopwatch(self)
 
     def check(self, total: Tensor, step: int) -> None:
-        if not torch.isfinite(total.detach()):
+        total = total.detach()
+        if not torch.isfinite(total):
             raise UserError(
-                f"the loss is {float(total.detach())} at step {step}; lower optim.lr or raise warmup, "
+                f"the loss is {float(total)} at step {step}; lower optim.lr or raise warmup, "
                 "then go on from the last checkpoint with --resume"
             )
 
