@@ -80,7 +80,12 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How the training runs. validate_every and save_every count steps; 0 is never."""
+    """How the training runs.
+
+    validate_every, save_every: in steps; 0 leaves only the one at the end.
+    precision: "no", "bf16" or "fp16", of accelerate. device: "cpu", "cuda", or None for the best.
+    best: the figure by which best.safetensors is chosen.
+    """
 
     seed: int = 0
     precision: str = "no"
