@@ -166,6 +166,11 @@ def test_a_missing_gpu_is_named(scenes, tmp_path):
         train(recipe_for(scenes, 2, device="cuda"), out=tmp_path / "run")
 
 
+def test_an_unknown_precision_is_named(scenes, tmp_path):
+    with pytest.raises(UserError, match=r"unknown run\.precision 'fp17'.*bf16, no"):
+        train(recipe_for(scenes, 2, precision="fp17"), out=tmp_path / "run")
+
+
 def test_broken_photos_do_not_stop_an_epoch(scenes, tmp_path):
     import shutil
 

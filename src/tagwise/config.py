@@ -83,7 +83,7 @@ class RunConfig:
     """How the training runs.
 
     validate_every, save_every: in steps; 0 leaves only the one at the end.
-    precision: "no", "bf16" or "fp16", of accelerate. device: "cpu", "cuda", or None for the best.
+    precision: "no" (float32) or "bf16" (mixed). device: "cpu", "cuda", or None for the best.
     best: the figure by which best.safetensors is chosen.
     """
 

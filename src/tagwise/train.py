@@ -25,7 +25,7 @@ from tagwise.config import DataConfig, OptimConfig, Recipe, SetConfig, load_reci
 from tagwise.data.coco import CocoKeypoints
 from tagwise.data.report import summary
 from tagwise.data.training_set import TrainingSet
-from tagwise.errors import UserError
+from tagwise.errors import UserError, unknown_name
 from tagwise.memory import keep_freed_memory
 from tagwise.models.network import parameter_groups
 from tagwise.models.zoo import create_model, save_model
@@ -207,14 +207,16 @@ def _accelerator(recipe: Recipe) -> Any:
         from accelerate import Accelerator
     except ImportError as error:
         raise UserError("training needs an extra: pip install 'tagwise[train]'") from error
-    device = recipe.run.device
+    device, precision = recipe.run.device, recipe.run.precision
+    if precision not in ("no", "bf16"):
+        raise unknown_name("run.precision", precision, ("no", "bf16"))
     if device not in (None, "cpu", "cuda"):
         raise UserError(f"run.device {device!r}: expected cpu, cuda or nothing")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("run.device cuda: this machine has no usable GPU; use cpu")
     if recipe.run.threads:
         torch.set_num_threads(recipe.run.threads)
-    return Accelerator(cpu=device == "cpu", mixed_precision=recipe.run.precision)
+    return Accelerator(cpu=device == "cpu", mixed_precision=precision)
 
 
 class _Encoded(Dataset):
