@@ -22,7 +22,6 @@ class TrainingLog:
 
     def __init__(self, folder: Path, recipe: Recipe, start: int, quiet: bool) -> None:
         self.recipe, self.quiet = recipe, quiet
-        self.waited = self.rows = None
         self._reset()
         if quiet:
             return

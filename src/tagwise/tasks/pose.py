@@ -76,8 +76,7 @@ class PoseTask:
                 raise unknown_name("option of the pose task", key, known)
         values = dict(options)
         values["skeleton"] = Skeleton.from_dict(values["skeleton"])
-        subcell = {"subcell": "offset"} if values.get("offsets") else {}
-        values["grouping"] = GroupingSettings.from_dict({**subcell, **values.get("grouping", {})})
+        values["grouping"] = GroupingSettings.from_dict(values.get("grouping", {}))
         if "weights" in values:
             default = cls(skeleton=values["skeleton"]).weights
             values["weights"] = {**default, **values["weights"]}
