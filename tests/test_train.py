@@ -2,10 +2,13 @@
 
 import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -89,8 +92,6 @@ def test_a_killed_run_resumes_with_the_losses_of_an_undisturbed_one(scenes, tmp_
         "import pickle, sys; from tagwise.train import train; "
         "train(pickle.load(open(sys.argv[1], 'rb')), out=sys.argv[2])"
     )
-    import pickle
-
     (tmp_path / "recipe.pkl").write_bytes(pickle.dumps(recipe))
     folder = tmp_path / "killed"
     process = subprocess.Popen(
@@ -103,6 +104,8 @@ def test_a_killed_run_resumes_with_the_losses_of_an_undisturbed_one(scenes, tmp_
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (folder / "last.safetensors").exists(), "the run ended before it was killed"
+    with (folder / "log.jsonl").open("a") as log:
+        log.write('{"step": 1')  # as a kill in the middle of a line leaves it
     resumed = losses(train(recipe, out=folder, resume=True))
     assert resumed.keys() == undisturbed.keys()
     for step, loss in undisturbed.items():
@@ -117,8 +120,6 @@ def test_a_run_is_not_overwritten(scenes, tmp_path):
 
 
 def test_a_checkpoint_of_another_network_is_refused(scenes, tmp_path):
-    from dataclasses import replace
-
     recipe = recipe_for(scenes, 2)
     train(recipe, out=tmp_path / "run")
     other = replace(recipe, model=replace(recipe.model, options={"width": 8}))
@@ -172,8 +173,6 @@ def test_an_unknown_precision_is_named(scenes, tmp_path):
 
 
 def test_broken_photos_do_not_stop_an_epoch(scenes, tmp_path):
-    import shutil
-
     broken = tmp_path / "data"
     shutil.copytree(scenes, broken)
     for index in range(0, 1000, 4):
@@ -181,6 +180,15 @@ def test_broken_photos_do_not_stop_an_epoch(scenes, tmp_path):
     with pytest.warns(UserWarning, match="png"):
         folder = train(recipe_for(broken, 4), out=tmp_path / "run")
     assert len(losses(folder)) == 4
+
+
+def test_a_broken_validation_photo_is_reported_and_left_out(scenes, tmp_path, capsys):
+    broken = tmp_path / "data"
+    shutil.copytree(scenes, broken)
+    (broken / "val" / "0003.png").write_bytes(b"not a picture")
+    folder = train(recipe_for(broken, 2), out=tmp_path / "run")
+    assert "val_AP" in rows(folder)[-1]
+    assert "0003.png" in capsys.readouterr().err
 
 
 def test_tensorboard_by_flag(scenes, tmp_path):

@@ -166,6 +166,8 @@ def _datasets(recipe: Recipe) -> tuple[list[CocoKeypoints], CocoKeypoints | None
         skeleton = replace(skeleton, sigmas=sigmas)
     sets = [_dataset(data, config, skeleton) for config in data.train]
     val = _dataset(data, data.val, skeleton) if data.val else None
+    if val:
+        val.check_images()  # training replaces a broken photo; validation could only stop at it
     for dataset in [*sets, *([val] if val else [])]:
         if dataset.report:
             print(summary(dataset.report), file=sys.stderr)

@@ -35,9 +35,10 @@ class TrainingLog:
 
     def _forget_after(self, step: int) -> None:
         """Drop rows of steps that the checkpoint has not seen: they are about to be made again."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in lines if step and json.loads(line)["step"] <= step]
-        self.path.write_text("".join(line + "\n" for line in kept))
+        text = self.path.read_text() if step and self.path.exists() else ""
+        # What no line break ends was being written when the run was killed.
+        lines = text[: text.rfind("\n") + 1].splitlines(keepends=True)
+        self.path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
 
     def _reset(self) -> None:
         self.waited, self.since, self.sums, self.count = 0.0, time.perf_counter(), {}, 0
