@@ -17,7 +17,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 # From the bottom up. A module imports from its own line and those above it here, never from below.
 LAYERS = (
     "errors",
-    "skeletons memory grouping_settings _kernels _matching _layout",
+    "files skeletons memory grouping_settings _kernels _matching _layout",
     "losses _map_losses peaks fill grouping results",
     "data metrics",
     "tasks models",

@@ -8,7 +8,8 @@ from PIL import Image
 
 from spots import PIN
 from tagwise.errors import UserError
-from tagwise.outputs import CocoResults, Predictions, whole_file, write_picture
+from tagwise.files import whole_file
+from tagwise.outputs import CocoResults, Predictions, write_picture
 from tagwise.results import Poses
 from tagwise.sources import Source, find_sources
 

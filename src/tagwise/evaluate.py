@@ -17,9 +17,9 @@ from tagwise import diagnose
 from tagwise.data.coco import match_types
 from tagwise.data.images import read_image
 from tagwise.errors import UserError, unknown_name
+from tagwise.files import whole_file
 from tagwise.memory import keep_freed_memory
 from tagwise.metrics import keypoint_metrics, load_ground_truth, part_of
-from tagwise.models.zoo import write_whole
 from tagwise.predictor import Outcome, Precision, Predictor
 from tagwise.results import Poses
 from tagwise.skeletons import Skeleton
@@ -231,8 +231,8 @@ def _write(path: str | Path | None, content: Any, indent: int | None = None) -> 
     if path is None:
         return
     text = json.dumps(content, indent=indent, ensure_ascii=False)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_whole(Path(path), text.encode())
+    with whole_file(Path(path)) as file:
+        file.write(text.encode())
 
 
 def _versions() -> dict[str, str]:

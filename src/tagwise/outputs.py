@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,30 +11,11 @@ import numpy as np
 
 from tagwise.data.coco_json import pick_category, read_coco, read_json
 from tagwise.errors import UserError
+from tagwise.files import whole_file
 from tagwise.results import Poses
 from tagwise.sources import Source
 
 _JOURNAL = ".tagwise-predict.jsonl"
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes its name only when all of it is written.
-
-    Raises UserError where it cannot be written (no right, disk full); nothing is left then.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; free space or give another --out"
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def make_folder(path: str | Path) -> Path:
@@ -106,8 +84,6 @@ class Predictions:
     def save(self, source: Source, poses: Poses, image: np.ndarray) -> None:
         """Write the files of one photo. The journal comes last: it says that all is there."""
         path = self.json_path(source)
-        if path.parent != self.folder:
-            make_folder(path.parent)
         if self.pictures:
             with whole_file(path.with_suffix(".jpg")) as file:
                 file.write(encode_jpeg(poses.plot(image)))
@@ -187,7 +163,6 @@ def write_picture(picture: Any, path: str | Path) -> Path:
             picture.save(data, format="jpeg" if kind == "jpg" else kind)
     except (KeyError, ValueError) as error:
         raise UserError(f"cannot write a {path.suffix} picture ({error}); use .png") from error
-    make_folder(path.parent)
     with whole_file(path) as file:
         file.write(data.getvalue())
     return path

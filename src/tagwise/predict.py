@@ -13,9 +13,10 @@ from torch import nn
 from tqdm import tqdm
 
 from tagwise.errors import UserError
+from tagwise.files import whole_file
 from tagwise.memory import keep_freed_memory
 from tagwise.models.zoo import find_weights
-from tagwise.outputs import CocoResults, Predictions, whole_file
+from tagwise.outputs import CocoResults, Predictions
 from tagwise.predictor import Outcome, Precision, Predictor, find_device
 from tagwise.results import Poses
 from tagwise.sources import Image, Source, find_sources

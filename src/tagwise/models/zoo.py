@@ -6,11 +6,8 @@ it is ever executed.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
@@ -25,6 +22,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from tagwise.errors import UserError, unknown_name
+from tagwise.files import whole_file
 from tagwise.models.efficientnet import efficientnet_lite
 from tagwise.models.mobilenet import movenet
 from tagwise.models.network import ModelSpec, Network
@@ -104,7 +102,8 @@ def save_model(model: Network, path: str | Path, half: bool = True) -> None:
     weights = dict(model.named_parameters()) if half else {}
     state = {name: _stored(value, name in weights) for name, value in model.state_dict().items()}
     header = json.dumps({"format": FORMAT, **asdict(model.spec)}, allow_nan=False)
-    write_whole(Path(path), save(state, metadata={HEADER: header}))
+    with whole_file(Path(path), durable=True) as file:
+        file.write(save(state, metadata={HEADER: header}))
 
 
 def load_model(name: str | Path, device: str | torch.device = "cpu", fuse: bool = False) -> Network:
@@ -172,29 +171,6 @@ def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
         for key, tensor in state.items()
     }
     return _parse_spec(header, path), floats
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file under another name and then renames it, so that it is never seen half."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = file.name
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free space or name another place"
-        ) from error
 
 
 class _NoFirstValues(TorchFunctionMode):
