@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,6 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from tagwise.errors import UserError
+from tagwise.files import whole_file
 
 
 @dataclass
@@ -41,16 +41,14 @@ class Checkpoint:
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
         }
-        path, partial = self.folder / "last.pt", self.folder / "last.pt.partial"
+        path = self.folder / "last.pt"
         try:
-            torch.save(state, partial)
-            os.replace(partial, path)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            partial.unlink(missing_ok=True)
-            reason = _first_line(error)
+            with whole_file(path) as file:
+                torch.save(state, file)
+        except RuntimeError as error:  # so torch reports a full disk
             raise UserError(
-                f"cannot write {path} ({reason}); if the disk is full, free space, then go on with "
-                "--resume"
+                f"cannot write {path} ({_first_line(error)}); if the disk is full, free space, "
+                "then go on with --resume"
             ) from error
 
     def load(self) -> int:
