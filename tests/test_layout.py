@@ -27,7 +27,7 @@ LAYERS = (
     "cli __main__",
 )
 # A result that draws itself reaches up for it, when asked.
-EXCEPTIONS = {("results", "plot"), ("results", "data.images")}
+EXCEPTIONS = {("results.base", "data.images"), ("results.poses", "plot"), ("results.boxes", "plot")}
 LIFTED = {"torch", "numpy", "scipy", "numba"}
 DISTRIBUTION = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "PIL": "pillow"}
 

@@ -15,6 +15,7 @@ _PUBLIC = {
     "grouping": "tagwise.grouping",
     "Skeleton": "tagwise.skeletons",
     "Poses": "tagwise.results",
+    "Boxes": "tagwise.results",
     "create_model": "tagwise.models.zoo",
     "load_model": "tagwise.models.zoo",
     "save_model": "tagwise.models.zoo",

@@ -1,23 +1,19 @@
-"""What a prediction is: poses of one image, and their forms as JSON, COCO results and pictures."""
+"""Poses of one image, and their forms as JSON, COCO results and pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tagwise.errors import UserError
+from tagwise.results.base import Result, rounded, with_none
 from tagwise.skeletons import Skeleton
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
-
-@dataclass(frozen=True, eq=False)
-class Poses:
+@dataclass(frozen=True, eq=False, repr=False)
+class Poses(Result):
     """The poses found in one image, best first.
 
     keypoints: (N, K, 3) float32; x, y in pixels of the image and score in [0, 1]. A missing
@@ -63,9 +59,6 @@ class Poses:
         object.__setattr__(self, "scores", scores)
         object.__setattr__(self, "tags", tags.astype(np.float32, copy=False))
 
-    def __len__(self) -> int:
-        return len(self.keypoints)
-
     def __getitem__(self, which) -> Poses:
         """The poses that an index, slice, list or boolean mask selects, as Poses."""
         which = np.atleast_1d(np.arange(len(self))[which])
@@ -73,12 +66,9 @@ class Poses:
             self, keypoints=self.keypoints[which], scores=self.scores[which], tags=self.tags[which]
         )
 
-    def __iter__(self) -> Iterator[Poses]:
-        return (self[i] for i in range(len(self)))
-
-    def __repr__(self) -> str:
-        where = f" in {self.file}" if self.file else ""
-        return f"Poses({len(self)} of {self.skeleton.name}{where})"
+    @property
+    def _kind(self) -> str:
+        return self.skeleton.name
 
     @property
     def present(self) -> np.ndarray:
@@ -106,10 +96,6 @@ class Poses:
         keypoints[..., :2] = keypoints[..., :2] @ affine[:2, :2].T + affine[:2, 2]
         return replace(self, keypoints=keypoints, **changes)
 
-    def above(self, threshold: float) -> Poses:
-        """The poses whose score is at least the threshold."""
-        return self if (self.scores >= threshold).all() else self[self.scores >= threshold]
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: the layout of a `.predictions.json` file.
 
@@ -119,16 +105,14 @@ class Poses:
         instances = [
             {"score": score, "box": box, "keypoints": keypoints, "tags": tags}
             for score, box, keypoints, tags in zip(
-                _rounded(self.scores, 6).tolist(),
-                _rounded(self.boxes, 2).tolist(),
+                rounded(self.scores, 6).tolist(),
+                rounded(self.boxes, 2).tolist(),
                 self._plain_keypoints(missing=None),
-                _with_none(_rounded(self.tags, 4)),
+                with_none(rounded(self.tags, 4)),
             )
         ]
         return {
-            "image": {"file": self.file, "width": self.width, "height": self.height},
-            "model": self.model,
-            "task": "pose",
+            **self._header("pose"),
             "keypoints": list(self.skeleton.keypoints),
             "skeleton": [list(edge) for edge in self.skeleton.edges],
             "instances": instances,
@@ -172,7 +156,7 @@ class Poses:
                 "score": score,
             }
             for keypoints, score in zip(
-                self._plain_keypoints(missing=0), _rounded(self.scores, 6).tolist()
+                self._plain_keypoints(missing=0), rounded(self.scores, 6).tolist()
             )
         ]
 
@@ -195,43 +179,16 @@ class Poses:
             data={"tags": self.tags},
         )
 
-    def plot(self, image: np.ndarray | None = None, **style: Any) -> Image:
-        """A picture of the image with a skeleton in its own colour for each instance.
-
-        image: (H, W, 3) uint8 RGB, by default the image that the poses were found in: the one they
-            carry, or their file read again; black where there is neither.
-        style: arguments of `tagwise.plot.draw_poses`.
-        """
-        from PIL import Image
-
+    def _draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
         from tagwise.plot import draw_poses
 
-        image = self.image if image is None else image
-        if image is None and self.file and Path(self.file).exists():
-            from tagwise.data.images import read_image
-
-            image = read_image(self.file)
-        if image is None:
-            if not self.width or not self.height:
-                raise ValueError("these poses carry no image and no size: give plot(image)")
-            image = np.zeros((self.height, self.width, 3), np.uint8)
-        return Image.fromarray(draw_poses(image, self, **style))
+        return draw_poses(image, self, **style)
 
     def _plain_keypoints(self, missing: float | None) -> list[list[list[float | None]]]:
         """[x, y, score] lists with `missing` in place of the coordinates of missing keypoints."""
-        rows = _rounded(self.keypoints, 2)
-        rows[..., 2] = _rounded(self.keypoints[..., 2], 4)
+        rows = rounded(self.keypoints, 2)
+        rows[..., 2] = rounded(self.keypoints[..., 2], 4)
         plain = rows.tolist()
         for n, k in zip(*np.nonzero(~self.present)):
             plain[n][k] = [missing, missing, 0]
         return plain
-
-
-def _rounded(values: np.ndarray, decimals: int) -> np.ndarray:
-    # In float64, so that 0.91 is written as 0.91 and not as 0.9100000262260437.
-    return np.round(values.astype(np.float64), decimals)
-
-
-def _with_none(values: np.ndarray) -> list:
-    """Nested lists with None, which JSON has, in place of NaN, which it has not."""
-    return np.where(np.isnan(values), None, values).tolist()

@@ -1,0 +1,91 @@
+"""What the results of every task have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Result:
+    """The instances found in one image, best first; a sequence of results of one instance each.
+
+    scores: (N,) float32 in [0, 1].
+    file, width, height: the image they were found in, where known.
+    image: (height, width, 3) uint8 RGB, kept so that `plot()` needs nothing else.
+    model: name of the model that found them.
+    """
+
+    scores: np.ndarray
+    file: str | None
+    width: int | None
+    height: int | None
+    image: np.ndarray | None
+    model: str | None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, which: Any) -> Self:
+        """The instances that an index, slice, list or boolean mask selects."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Self]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        where = f" in {self.file}" if self.file else ""
+        return f"{type(self).__name__}({len(self)} of {self._kind}{where})"
+
+    def above(self, threshold: float) -> Self:
+        """The instances whose score is at least the threshold."""
+        return self if (self.scores >= threshold).all() else self[self.scores >= threshold]
+
+    def plot(self, image: np.ndarray | None = None, **style: Any) -> Image:
+        """A picture of the image with every instance in its own colour.
+
+        image: (H, W, 3) uint8 RGB, by default the image that the instances were found in: the one
+            they carry, or their file read again; black where there is neither.
+        style: arguments of the function of `tagwise.plot` that draws them, such as
+            `draw_poses` or `draw_boxes`.
+        """
+        from PIL import Image
+
+        image = self.image if image is None else image
+        if image is None and self.file and Path(self.file).exists():
+            from tagwise.data.images import read_image
+
+            image = read_image(self.file)
+        if image is None:
+            if not self.width or not self.height:
+                raise ValueError("this result carries no image and no size: give plot(image)")
+            image = np.zeros((self.height, self.width, 3), np.uint8)
+        return Image.fromarray(self._draw(image, **style))
+
+    @property
+    def _kind(self) -> str:
+        """What the instances are, in a word or two."""
+        raise NotImplementedError
+
+    def _draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def _header(self, task: str) -> dict[str, Any]:
+        """What the JSON of every task begins with."""
+        image = {"file": self.file, "width": self.width, "height": self.height}
+        return {"image": image, "model": self.model, "task": task}
+
+
+def rounded(values: np.ndarray, decimals: int) -> np.ndarray:
+    """Values for JSON, in float64, so that 0.91 is written as 0.91 and not 0.9100000262260437."""
+    return np.round(values.astype(np.float64), decimals)
+
+
+def with_none(values: np.ndarray) -> list:
+    """Nested lists with None, which JSON has, in place of NaN, which it has not."""
+    return np.where(np.isnan(values), None, values).tolist()

@@ -1,0 +1,167 @@
+"""Boxes of one image, found as pairs of corners, and their forms as JSON and COCO results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tagwise.errors import UserError
+from tagwise.results.base import Result, rounded, with_none
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Boxes(Result):
+    """The objects found in one image as boxes, best first.
+
+    boxes: (N, 4) float32 x, y, width, height in pixels, where 0 is the left edge of the first.
+    scores: (N,) float32 in [0, 1].
+    classes: (N,) int64, index into `names`.
+    names: of the classes.
+    corner_scores: (N, 2) float32, heatmap scores of the top-left and the bottom-right corner.
+    tags: (N, 2, D) float32, the tags of both corners.
+    file, width, height, image, model: see `Result`.
+
+    >>> cells = Boxes(np.array([[10, 20, 30, 40]]), np.array([0.9]), np.array([1]), ("RBC", "WBC"))
+    >>> len(cells), cells.to_coco(7, [1, 2])[0]["category_id"]
+    (1, 2)
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    names: tuple[str, ...]
+    corner_scores: np.ndarray | None = None
+    tags: np.ndarray | None = None
+    file: str | None = None
+    width: int | None = None
+    height: int | None = None
+    image: np.ndarray | None = None
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        scores = np.asarray(self.scores, np.float32).reshape(-1)
+        N = len(scores)
+        boxes = np.asarray(self.boxes, np.float32)
+        classes = np.asarray(self.classes, np.int64).reshape(-1)
+        given = self.corner_scores
+        corner_scores = np.zeros((N, 2)) if given is None else np.asarray(given)
+        tags = np.zeros((N, 2, 0)) if self.tags is None else np.asarray(self.tags)
+        if N == 0:
+            boxes, corner_scores = boxes.reshape(0, 4), corner_scores.reshape(0, 2)
+            tags = tags.reshape(0, 2, tags.shape[-1] if tags.ndim == 3 else 0)
+        fits = boxes.shape == (N, 4) and classes.shape == (N,) and corner_scores.shape == (N, 2)
+        if not fits or tags.ndim != 3 or tags.shape[:2] != (N, 2):
+            raise ValueError(
+                f"beside scores ({N},), boxes must be ({N}, 4), classes ({N},), corner_scores "
+                f"({N}, 2) and tags ({N}, 2, D), not {boxes.shape}, {classes.shape}, "
+                f"{corner_scores.shape} and {tags.shape}"
+            )
+        if N and not (classes.min() >= 0 and classes.max() < len(self.names)):
+            raise ValueError(f"classes must be from 0 to {len(self.names) - 1}, not {classes}")
+        values = {"boxes": boxes, "scores": scores, "classes": classes}
+        values |= {"corner_scores": corner_scores.astype(np.float32), "names": tuple(self.names)}
+        for name, value in {**values, "tags": tags.astype(np.float32)}.items():
+            object.__setattr__(self, name, value)
+
+    def __getitem__(self, which: Any) -> Boxes:
+        which = np.atleast_1d(np.arange(len(self))[which])
+        picked = ("boxes", "scores", "classes", "corner_scores", "tags")
+        return replace(self, **{name: getattr(self, name)[which] for name in picked})
+
+    @property
+    def _kind(self) -> str:
+        return "/".join(self.names) if len(self.names) < 4 else f"{len(self.names)} classes"
+
+    def transform(self, affine: np.ndarray, **changes: Any) -> Boxes:
+        """The same boxes in other pixels, each the upright box around its image.
+
+        affine: (2, 3) matrix that takes pixels (0 is the centre of the first) to the new ones.
+        changes: fields to replace on the way; with width and height, boxes are cut to them.
+        """
+        affine = np.asarray(affine, np.float64)
+        x, y, w, h = self.boxes.astype(np.float64).T
+        corners = np.stack([[x, y], [x + w, y], [x, y + h], [x + w, y + h]])  # (4, 2, N)
+        moved = affine[:2, :2] @ (corners - 0.5) + affine[:2, 2:] + 0.5
+        low, high = moved.min(0).T, moved.max(0).T
+        if changes.get("width") and changes.get("height"):
+            size = (changes["width"], changes["height"])
+            low, high = np.clip(low, 0, size), np.clip(high, 0, size)
+        boxes = np.concatenate([low, high - low], 1).astype(np.float32)
+        return replace(self, boxes=boxes, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the layout of a `.predictions.json` file.
+
+        Coordinates are rounded to a hundredth of a pixel, corner scores and tags to four decimals
+        and scores of instances, which rank them, to six.
+        """
+        columns = {
+            "score": rounded(self.scores, 6).tolist(),
+            "box": rounded(self.boxes, 2).tolist(),
+            "class": [self.names[c] for c in self.classes],
+            "class_id": self.classes.tolist(),
+            "corner_scores": rounded(self.corner_scores, 4).tolist(),
+            "tags": with_none(rounded(self.tags, 4)),
+        }
+        instances = [dict(zip(columns, row)) for row in zip(*columns.values())]
+        return {**self._header("corners"), "classes": list(self.names), "instances": instances}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Boxes:
+        """Boxes from what `to_dict` gave. A UserError says what is missing from other JSON."""
+        try:
+            instances, image = record["instances"], record.get("image", {})
+            columns = {
+                name: [instance[key] for instance in instances]
+                for name, key in (("boxes", "box"), ("scores", "score"), ("classes", "class_id"))
+            }
+            for name in ("corner_scores", "tags"):
+                if instances and name in instances[0]:
+                    columns[name] = np.array([i[name] for i in instances], np.float32)
+            return cls(
+                **columns,
+                names=tuple(record["classes"]),
+                file=image.get("file"),
+                width=image.get("width"),
+                height=image.get("height"),
+                model=record.get("model"),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"this is no JSON of predicted boxes ({type(error).__name__}: {error}); "
+                "give a file that `tagwise predict` wrote"
+            ) from error
+
+    def to_coco(self, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+        """COCO box results, one dict an instance; category_ids: the category of each class."""
+        return [
+            {"image_id": image_id, "category_id": category_ids[c], "bbox": box, "score": score}
+            for c, box, score in zip(
+                self.classes, rounded(self.boxes, 2).tolist(), rounded(self.scores, 6).tolist()
+            )
+        ]
+
+    def to_supervision(self):
+        """`supervision.Detections` with tags in `data`; needs tagwise[viz]."""
+        try:
+            import supervision
+        except ImportError as error:
+            raise UserError(
+                "to_supervision() needs supervision: pip install 'tagwise[viz]'"
+            ) from error
+        corners = np.concatenate([self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]], 1)
+        names = np.array([self.names[c] for c in self.classes], dtype=object)
+        return supervision.Detections(
+            xyxy=corners,
+            confidence=self.scores,
+            class_id=self.classes,
+            data={"class_name": names, "tags": self.tags},
+        )
+
+    def _draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
+        from tagwise.plot import draw_boxes
+
+        return draw_boxes(image, self, **style)
