@@ -25,12 +25,15 @@ class Head:
     position: tags only. None learns tags outright; a number u adds to every tag the place of its
         pixel in units of u input pixels (x for even, y for odd components), so that a tag is
         "where the pixel is, plus a learned offset". Needs an even tag dimension.
+    corner: the box corner that the maps are about, top-left or bottom-right: they read features
+        after that corner's pooling, which look along the box's edges. None: features as they are.
     """
 
     channels: int
     kind: Literal["heatmap", "tag", "offset"]
     bias: float = 0.0
     position: float | None = None
+    corner: Literal["tl", "br"] | None = None
 
 
 class Task(Protocol):

@@ -19,6 +19,7 @@ from tagwise.peaks import cell_to_pixel, pixel_to_cell
 from tagwise.results import Poses
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.base import Head
+from tagwise.tasks.targets import cells_around, collate, draw_gaussian, learned_cells
 
 if TYPE_CHECKING:
     from tagwise.data.coco import CocoKeypoints
@@ -120,47 +121,24 @@ class PoseTask:
         # The focal loss counts cells of exactly 1 as hits, so there the centre is a whole cell.
         drawn = np.rint(centres) if self.heatmap_loss == "focal" else centres
         for k, (x, y) in zip(kind, drawn, strict=True):
-            _draw_gaussian(heatmaps[k], x, y, self.sigma)
-        mask = (
-            _learned_cells(sample, stride, (height, width))[None] & sample.labelled[:, None, None]
-        )
+            draw_gaussian(heatmaps[k], x, y, self.sigma)
+        mask = learned_cells(sample, stride)[None] & sample.labelled[:, None, None]
         mask |= heatmaps > 0.1  # a labelled keypoint counts even where a crowd overlaps it
+        nearest = np.rint(centres).astype(np.int64)
+        around = cells_around(centres, nearest, self.reach, (height, width))
+        points = np.column_stack([kind[around.which], around.xy[:, ::-1]])
         return {
             "heatmaps": heatmaps,
             "mask": mask,
-            **self._points(centres, instance, kind, (height, width)),
-        }
-
-    def _points(
-        self, centres: np.ndarray, instance: np.ndarray, kind: np.ndarray, size: tuple[int, int]
-    ) -> dict[str, np.ndarray]:
-        """The cells round each keypoint, weighted like the target Gaussian at their distance."""
-        height, width = size
-        steps = np.arange(-self.reach, self.reach + 1)
-        around = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
-        xy = np.rint(centres).astype(np.int64)[:, None] + around  # (points, cells around, 2)
-        offset = centres[:, None] - xy
-        weight = np.exp(-np.square(offset).sum(-1) / (2 * max(self.reach, 0.5) ** 2))
-        inside = ((xy >= 0) & (xy < (width, height))).all(-1)
-        spread = np.broadcast_to
-        points = np.stack([spread(kind[:, None], inside.shape), xy[..., 1], xy[..., 0]], -1)
-        return {
-            "points": points[inside].astype(np.int64),
-            "group": spread(instance[:, None], inside.shape)[inside].astype(np.int64),
-            "weight": weight[inside].astype(np.float32),
-            "offset": offset[inside].astype(np.float32),
+            "points": points.astype(np.int64),
+            "group": instance[around.which].astype(np.int64),
+            "weight": around.weight,
+            "offset": around.offset,
         }
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
         """A batch: maps stacked, points of all images one after the other with their image (P,)."""
-        batch = {
-            k: torch.from_numpy(np.stack([t[k] for t in targets])) for k in ("heatmaps", "mask")
-        }
-        for key in ("points", "group", "weight", "offset"):
-            batch[key] = torch.from_numpy(np.concatenate([t[key] for t in targets]))
-        lengths = [len(t["points"]) for t in targets]
-        batch["image"] = torch.from_numpy(np.repeat(np.arange(len(targets)), lengths))
-        return batch
+        return collate(targets, ("heatmaps", "mask"), ("points", "group", "weight", "offset"))
 
     # ------------------------------------------------------------------ loss
 
@@ -237,24 +215,3 @@ class PoseTask:
         return keypoint_metrics(
             rows, dataset.annotations, self.skeleton.sigmas, image_ids=dataset.ids
         )
-
-
-def _draw_gaussian(heatmap: np.ndarray, x: float, y: float, sigma: float) -> None:
-    """Raise `heatmap` (h, w), in place, to a Gaussian with its exact, sub-cell centre at x, y."""
-    height, width = heatmap.shape
-    reach = 3 * sigma
-    x0, x1 = max(0, int(np.ceil(x - reach))), min(width, int(np.floor(x + reach)) + 1)
-    y0, y1 = max(0, int(np.ceil(y - reach))), min(height, int(np.floor(y + reach)) + 1)
-    if x0 >= x1 or y0 >= y1:
-        return
-    across = np.exp(-np.square(np.arange(x0, x1) - x) / (2 * sigma**2))
-    down = np.exp(-np.square(np.arange(y0, y1) - y) / (2 * sigma**2))
-    window = heatmap[y0:y1, x0:x1]
-    np.maximum(window, down[:, None] * across, out=window)
-
-
-def _learned_cells(sample: Sample, stride: int, size: tuple[int, int]) -> np.ndarray:
-    """(h, w) bool, cells of which less than half lies in an ignored region."""
-    height, width = size
-    ignored = sample.ignore[: height * stride, : width * stride]
-    return ignored.reshape(height, stride, width, stride).mean((1, 3)) < 0.5
