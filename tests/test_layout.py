@@ -17,8 +17,9 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 # From the bottom up. A module imports from its own line and those above it here, never from below.
 LAYERS = (
     "errors",
-    "files skeletons memory grouping_settings _kernels _matching _layout",
-    "losses _map_losses peaks fill grouping results",
+    "files skeletons memory grouping_settings corner_settings _layout",
+    "_kernels _corner_kernels _matching",
+    "losses _map_losses peaks fill grouping corners results",
     "data metrics",
     "tasks models",
     "sources tta predictor",
@@ -83,7 +84,7 @@ def test_imports_go_downward(path):
             assert level(other) <= level(name), f"{name} imports {other} from above it"
 
 
-@pytest.mark.parametrize("name", ["losses", "peaks", "grouping"])
+@pytest.mark.parametrize("name", ["losses", "peaks", "grouping", "corners"])
 def test_what_is_lifted_out_needs_little(name):
     todo, reached = [name], set()
     while todo:

@@ -1,0 +1,84 @@
+"""Every knob of the way from corner maps to boxes, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from tagwise.errors import UserError, unknown_name
+
+
+@dataclass(frozen=True)
+class CornerSettings:
+    """How corners are found and paired. All fields are plain values, so that JSON can hold them.
+
+    Corners
+        corner_threshold: a corner's heatmap value must be above it, [0, 1].
+        nms_window: side in cells of the square in which a corner is the largest value; odd.
+        top_k: at most so many corners of either kind, over all classes.
+    Pairs
+        pairing: "one_to_one", or "all": every pair that passes, as CornerNet has it.
+        tag_threshold: the tag distance at which tags stop speaking for a pair.
+    Results
+        max_boxes: at most so many boxes, the best ones.
+        box_threshold: boxes with a lower score are dropped.
+    """
+
+    corner_threshold: float = 0.1
+    nms_window: int = 3
+    top_k: int = 500
+    pairing: Literal["one_to_one", "all"] = "one_to_one"
+    tag_threshold: float = 0.5
+    max_boxes: int = 500
+    box_threshold: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.nms_window % 2 != 1 or self.nms_window < 3:
+            raise UserError(f"nms_window is {self.nms_window}; use an odd number from 3")
+        for name in ("top_k", "max_boxes"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; use 1 or more")
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise unknown_name(name, str(getattr(self, name)), known)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> CornerSettings:
+        """Settings by name ("default", "cornernet"), with some fields changed.
+
+        >>> CornerSettings.preset("cornernet", tag_threshold=1.0).pairing
+        'all'
+        """
+        if name not in CORNER_PRESETS:
+            raise unknown_name("corner preset", name, CORNER_PRESETS)
+        return cls.from_dict({**CORNER_PRESETS[name], **changes})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CornerSettings:
+        """Settings from plain values; a key "preset" names what the others change."""
+        values = dict(values)
+        base = values.pop("preset", None)
+        known = {field.name for field in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise unknown_name("corner setting", name, known)
+        return replace(cls.preset(base), **values) if base else cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values."""
+        return asdict(self)
+
+
+_CHOICES = {"pairing": ("one_to_one", "all")}
+
+CORNER_PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # The published test settings.
+    "cornernet": {
+        "corner_threshold": 0.0,
+        "top_k": 100,
+        "pairing": "all",
+        "max_boxes": 1000,
+        "box_threshold": 0.0,
+    },
+}
