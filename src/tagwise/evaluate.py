@@ -19,7 +19,8 @@ from tagwise.data.images import read_image
 from tagwise.errors import UserError, unknown_name
 from tagwise.files import whole_file
 from tagwise.memory import keep_freed_memory
-from tagwise.metrics import keypoint_metrics, load_ground_truth, part_of
+from tagwise.metrics._coco import part_of
+from tagwise.metrics.keypoint_ap import keypoint_metrics, load_ground_truth
 from tagwise.predictor import Outcome, Precision, Predictor
 from tagwise.results import Poses
 from tagwise.skeletons import Skeleton

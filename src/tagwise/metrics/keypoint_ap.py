@@ -1,11 +1,9 @@
-"""How good predictions are: COCO and CrowdPose keypoint AP and AR for any skeleton."""
+"""COCO and CrowdPose keypoint AP and AR for any skeleton."""
 
 from __future__ import annotations
 
-import gc
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from tagwise.data.coco_json import check_coco, pick_category, read_json
 from tagwise.errors import UserError, unknown_name
+from tagwise.metrics._coco import hotcoco, no_collection, part_of
 from tagwise.skeletons import Skeleton
 
 _COCO = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APm": "APM", "APl": "APL"} | {
@@ -63,7 +62,7 @@ def keypoint_metrics(
     """
     if style not in ("coco", "crowdpose"):
         raise unknown_name("style of evaluation", style, ("coco", "crowdpose"))
-    with _no_collection():
+    with no_collection():
         truth = load_ground_truth(ground_truth)
         if image_ids is not None:
             truth = part_of(truth, image_ids)
@@ -102,16 +101,6 @@ def load_ground_truth(source: str | Path | dict[str, Any]) -> dict[str, Any]:
     return {"images": content["images"], "annotations": annotations, "categories": [category]}
 
 
-def part_of(truth: dict[str, Any], image_ids: Iterable[Any]) -> dict[str, Any]:
-    """The images of these ids, with their annotations."""
-    ids = set(image_ids)
-    return {
-        "images": [image for image in truth["images"] if image["id"] in ids],
-        "annotations": [a for a in truth["annotations"] if a["image_id"] in ids],
-        "categories": truth["categories"],
-    }
-
-
 def sigma_set(sigmas: float | Sequence[float] | None, category: dict[str, Any]) -> list[float]:
     """OKS constants of every keypoint type of a category, as `keypoint_metrics` takes them."""
     K = len(category["keypoints"])
@@ -130,9 +119,9 @@ def _figures(
     truth: dict[str, Any], results: Sequence[dict[str, Any]], sigmas: list[float], max_dets: int
 ) -> dict[str, float]:
     """hotcoco's figures under hotcoco's names."""
-    hotcoco = _hotcoco()
-    gt = hotcoco.COCO(truth)
-    evaluation = hotcoco.COCOeval(gt, gt.load_res(list(results)), "keypoints")
+    coco = hotcoco()
+    gt = coco.COCO(truth)
+    evaluation = coco.COCOeval(gt, gt.load_res(list(results)), "keypoints")
     evaluation.params.kpt_oks_sigmas = sigmas
     evaluation.params.max_dets = [max_dets]
     with warnings.catch_warnings():
@@ -241,23 +230,3 @@ def _box_around(keypoints: list[float]) -> list[float] | None:
         return None
     x, y = [keypoints[i] for i in labelled], [keypoints[i + 1] for i in labelled]
     return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection meanwhile: over millions of numbers in lists it takes half the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _hotcoco() -> Any:
-    try:
-        import hotcoco
-    except ImportError as error:
-        raise UserError("evaluation needs hotcoco: pip install 'tagwise[eval]'") from error
-    return hotcoco

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tagwise.errors import UserError
-from tagwise.metrics import keypoint_metrics, load_ground_truth
+from tagwise.metrics.keypoint_ap import keypoint_metrics, load_ground_truth
 from tagwise.skeletons import COCO17
 
 NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
