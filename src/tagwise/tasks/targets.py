@@ -1,0 +1,116 @@
+"""Pieces of training targets that tasks share: Gaussians, points round a place, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tagwise.data.sample import Sample
+
+
+def draw_gaussian(heatmap: np.ndarray, x: float, y: float, sigma: float) -> None:
+    """Raise `heatmap` (h, w), in place, to a Gaussian with its exact, sub-cell centre at x, y."""
+    height, width = heatmap.shape
+    reach = 3 * sigma
+    x0, x1 = max(0, int(np.ceil(x - reach))), min(width, int(np.floor(x + reach)) + 1)
+    y0, y1 = max(0, int(np.ceil(y - reach))), min(height, int(np.floor(y + reach)) + 1)
+    if x0 >= x1 or y0 >= y1:
+        return
+    across = np.exp(-np.square(np.arange(x0, x1) - x) / (2 * sigma**2))
+    down = np.exp(-np.square(np.arange(y0, y1) - y) / (2 * sigma**2))
+    window = heatmap[y0:y1, x0:x1]
+    np.maximum(window, down[:, None] * across, out=window)
+
+
+def gaussian_radius(
+    height: np.ndarray, width: np.ndarray, overlap: float, legacy: bool = False
+) -> np.ndarray:
+    """How far a box's corners may both move before its IoU with itself falls to `overlap`.
+
+    height, width: (N,) in cells. overlap: IoU in (0, 1).
+    legacy: with the slip of CenterNet, ExtremeNet and others, which take the wrong root of each
+        quadratic equation and never divide by its leading term.
+    Returns (N,) float64 in cells, the least over the three ways to move: one corner inwards and
+    one outwards, both inwards, both outwards (CornerNet, section 3.2 and its public code).
+
+    >>> gaussian_radius(np.array([10.0]), np.array([10.0]), 0.5).round(2)
+    array([1.46])
+    """
+    sides, area = np.add(height, width, dtype=float), np.multiply(height, width, dtype=float)
+    ways = (  # a, b, c of a r² - b r + c = 0, and which root
+        (1, sides, area * (1 - overlap) / (1 + overlap), -1),
+        (4, 2 * sides, area * (1 - overlap), -1),
+        (4 * overlap, -2 * overlap * sides, area * (overlap - 1), +1),
+    )
+    radii = []
+    for a, b, c, sign in ways:
+        root = np.sqrt(b**2 - 4 * a * c)
+        radii.append((b + root) / 2 if legacy else (b + sign * root) / (2 * a))
+    return np.minimum.reduce(radii)
+
+
+def learned_cells(sample: Sample, stride: int) -> np.ndarray:
+    """(h, w) bool, cells of which less than half lies in an ignored region."""
+    height, width = (side // stride for side in sample.image.shape[:2])
+    ignored = sample.ignore[: height * stride, : width * stride]
+    return ignored.reshape(height, stride, width, stride).mean((1, 3)) < 0.5
+
+
+class Around(NamedTuple):
+    """Cells round places, P of them in all.
+
+    which: (P,) int64, the place that a cell belongs to. xy: (P, 2) int64, the cell.
+    offset: (P, 2) float32, from the cell to the place. weight: (P,) float32, in (0, 1].
+    """
+
+    which: np.ndarray
+    xy: np.ndarray
+    offset: np.ndarray
+    weight: np.ndarray
+
+
+def cells_around(
+    places: np.ndarray, nearest: np.ndarray, reach: int, size: tuple[int, int], middle: float = 0.0
+) -> Around:
+    """The (2 reach + 1)² cells round each place, where its tag and offset are learned.
+
+    A predicted peak may lie a cell off, and should find the same tag and the way back there.
+    Weights are a Gaussian of the distance, as the target heatmap is.
+
+    places: (M, 2) x, y in cells. nearest: (M, 2) int, the cell that each lies in.
+    size: (height, width) of the map; cells outside are left out.
+    middle: coordinate of the middle of cell 0, from which distances count.
+    """
+    steps = np.arange(-reach, reach + 1)
+    around = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+    xy = nearest[:, None] + around  # (M, cells around, 2)
+    offset = places[:, None] - xy
+    weight = np.exp(-np.square(offset - middle).sum(-1) / (2 * max(reach, 0.5) ** 2))
+    inside = ((xy >= 0) & (xy < size[::-1])).all(-1)
+    which = np.broadcast_to(np.arange(len(places))[:, None], inside.shape)
+    return Around(
+        which[inside].astype(np.int64),
+        xy[inside].astype(np.int64),
+        offset[inside].astype(np.float32),
+        weight[inside].astype(np.float32),
+    )
+
+
+def collate(
+    targets: Sequence[dict[str, np.ndarray]], maps: Sequence[str], points: Sequence[str]
+) -> dict[str, Tensor]:
+    """Targets of several samples as one batch.
+
+    maps: names of what is stacked. points: of what is put one after the other, with the number
+    of the image of each point added as "image" (P,) int64.
+    """
+    batch = {key: torch.from_numpy(np.stack([t[key] for t in targets])) for key in maps}
+    for key in points:
+        batch[key] = torch.from_numpy(np.concatenate([t[key] for t in targets]))
+    lengths = [len(t[points[0]]) for t in targets]
+    batch["image"] = torch.from_numpy(np.repeat(np.arange(len(targets)), lengths))
+    return batch
