@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import ascii_lowercase
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +18,13 @@ gradient of exp(-d²) is zero at d = 0), and the pull loss then keeps them so.""
 
 
 Features = dict[str, Tensor]
-"""A trunk's maps by name: "p4" is the decoder's at stride 4, "c16" the backbone's at 16."""
+"""A trunk's maps by name: "p4" is the decoder's at stride 4, "c16" the backbone's at 16,
+"tl4" and "br4" the decoder's after the pooling of a corner."""
 
 
 def stride_of(feature: str) -> int:
-    """The stride of a feature map by its name: 16 for "p16" or "c16"."""
-    return int(feature[1:])
+    """The stride of a feature map by its name: 16 for "p16" or "c16", 4 for "tl4"."""
+    return int(feature.lstrip(ascii_lowercase))
 
 
 class Block(nn.Module):
@@ -30,7 +32,7 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, separable: bool) -> None:
         super().__init__()
-        self.conv = conv3x3(channels, separable)
+        self.conv = conv3x3(channels, channels, separable=separable)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to the same shape."""
@@ -101,6 +103,13 @@ def check_features(features: Sequence[str], stride: int) -> tuple[str, ...]:
             f"not {features!r}"
         )
     return tuple(features)
+
+
+def features_for(head: Head, features: Sequence[str]) -> tuple[str, ...]:
+    """The features as that head reads them: a corner's after its pooling in place of "p4"."""
+    if head.corner is None:
+        return tuple(features)
+    return (f"{head.corner}4", *(name for name in features if name != "p4"))
 
 
 def start_output(output: nn.Conv2d, head: Head) -> None:

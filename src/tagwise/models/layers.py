@@ -166,11 +166,13 @@ class SeparableConv(nn.Sequential):
         super().__init__(depthwise, ConvNorm(inputs, outputs, norm=norm, activation=activation))
 
 
-def conv3x3(channels: int, separable: bool) -> nn.Module:
-    """A 3 × 3 convolution with norm and ReLU, full or separable."""
+def conv3x3(
+    inputs: int, outputs: int, *, separable: bool, activation: Activation | None = "relu"
+) -> nn.Module:
+    """A 3 × 3 convolution with norm and activation, full or separable."""
     if separable:
-        return SeparableConv(channels, channels)
-    return ConvNorm(channels, channels, 3, activation="relu")
+        return SeparableConv(inputs, outputs, activation=activation)
+    return ConvNorm(inputs, outputs, 3, activation=activation)
 
 
 class InvertedResidual(nn.Module):

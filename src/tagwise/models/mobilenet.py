@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from tagwise.errors import UserError
-from tagwise.models.heads import Branch, Features, check_features, start_output
+from tagwise.models.corner_pool import corner_modules
+from tagwise.models.heads import Branch, Features, check_features, features_for, start_output
 from tagwise.models.layers import ConvNorm, InvertedResidual, SeparableConv, upsample
 from tagwise.models.network import Network
 from tagwise.models.tfjs import read_weights
@@ -106,17 +107,21 @@ class MoveNetTrunk(nn.Module):
 
 
 class MoveNetBranch(nn.Module):
-    """A head as MoveNet has it: separable convolution to 96 channels, 1 × 1 to the outputs."""
+    """A head as MoveNet has it: separable convolution to 96 channels, 1 × 1 to the outputs.
+
+    It reads "p4", or what the pooling of its corner makes of it.
+    """
 
     def __init__(self, head: Head) -> None:
         super().__init__()
+        (self.feature,) = features_for(head, ("p4",))
         self.hidden = SeparableConv(MoveNetTrunk.channels["p4"], HIDDEN, norm=False)
         self.output = nn.Conv2d(HIDDEN, head.channels, 1)
         start_output(self.output, head)
 
     def forward(self, features: Features) -> Tensor:
         """The trunk's features to (B, channels, H / 4, W / 4)."""
-        return self.output(self.hidden(features["p4"]))
+        return self.output(self.hidden(features[self.feature]))
 
 
 def movenet(
@@ -127,6 +132,7 @@ def movenet(
     tag_channels: int = 64,
     tag_depth: int = 1,
     tag_scale: float = 2.0,
+    corner_channels: int = 32,
 ) -> Network:
     """MobileNetV2 and pyramid with MoveNet's heads for heatmaps and offsets, and one for tags.
 
@@ -135,13 +141,17 @@ def movenet(
     tag_features, tag_channels, tag_depth: features that the tags read ("p4" to "p32" of the
     pyramid, "c4" to "c32" of the backbone), the width of their branch and its blocks at every
     stride. tag_scale: see `tagwise.models.heads.add_position`.
+    corner_channels: hidden channels of the corner pooling, where a head asks for one.
     """
     trunk = MoveNetTrunk()
+    width = trunk.channels["p4"]
+    corners = corner_modules(heads, width, corner_channels, separable=True)
+    known = {**trunk.channels, **dict.fromkeys(corners, width)}
     branches: dict[str, nn.Module] = {}
     for name, head in heads.items():
         if head.kind == "tag":
-            features = check_features(tag_features, 4)
-            branch = Branch(trunk.channels, features, tag_channels, tag_depth, head.channels)
+            features = features_for(head, check_features(tag_features, 4))
+            branch = Branch(known, features, tag_channels, tag_depth, head.channels)
             start_output(branch.output, head)
             branches[name] = branch
         else:
@@ -154,7 +164,9 @@ def movenet(
             )
         load_movenet(trunk, branches, heads, pretrained)
     half = [0.5] * 3  # x / 127.5 - 1 for bytes
-    return Network(trunk, branches, heads, mean=half, std=half, tag_scale=tag_scale)
+    return Network(
+        trunk, branches, heads, corners=corners, mean=half, std=half, tag_scale=tag_scale
+    )
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tagwise.errors import UserError, unknown_name
+from tagwise.models.corner_pool import CornerPooling
 from tagwise.models.heads import Features, add_position
 from tagwise.models.layers import ConvNorm
 from tagwise.tasks.base import Head, Task
@@ -40,6 +41,7 @@ class Network(nn.Module):
 
     trunk: (B, 3, H, W) normalised images to features by name (`tagwise.models.heads.Features`).
     branches: for each head of the task, features to (B, channels, H / stride, W / stride).
+    corners: the pooling of each box corner that heads ask for, from "p4" to the feature it names.
     mean, std: of the input in [0, 1], by which it is normalised: 3 values each.
     tag_scale: factor of the prediction where a tag starts from its position.
     """
@@ -53,6 +55,7 @@ class Network(nn.Module):
         branches: dict[str, nn.Module],
         heads: dict[str, Head],
         *,
+        corners: Mapping[str, CornerPooling] | None = None,
         mean: Sequence[float],
         std: Sequence[float],
         tag_scale: float = 2.0,
@@ -61,6 +64,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.trunk = trunk
+        self.corners = nn.ModuleDict(corners or {})
         self.heads = nn.ModuleDict(branches)
         self.outputs = heads
         self.tag_scale, self.stride, self.multiple = tag_scale, stride, multiple
@@ -85,6 +89,8 @@ class Network(nn.Module):
         if self.turned:
             images = images.flip(-2, -1)
         features = self.trunk(images.contiguous(memory_format=torch.channels_last))
+        for name, pooling in self.corners.items():
+            features[name] = pooling(features["p4"])
         return {name: self._output(name, features) for name in self.outputs}
 
     def _output(self, name: str, features: Features) -> Tensor:
@@ -140,6 +146,9 @@ class Network(nn.Module):
         )
         for module in ours:
             module.fuse(self.turned)
+        if self.turned:
+            for pooling in self.corners.values():
+                pooling.turn()
         self.fused = True
         return self.requires_grad_(False).eval()
 

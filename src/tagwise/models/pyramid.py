@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from tagwise.models.heads import Branch, Features, check_features, check_range, start_output
+from tagwise.models.corner_pool import corner_modules
+from tagwise.models.heads import (
+    Branch,
+    Features,
+    check_features,
+    check_range,
+    features_for,
+    start_output,
+)
 from tagwise.models.layers import ConvNorm, conv3x3, upsample
 from tagwise.models.network import Network
 from tagwise.tasks.base import Head
@@ -27,7 +35,9 @@ class PyramidTrunk(nn.Module):
         self.lateral = nn.ModuleDict(
             {f"c{stride}": ConvNorm(backbone.channels[f"c{stride}"], width) for stride in strides}
         )
-        self.smooth = nn.ModuleDict({f"p{stride}": conv3x3(width, separable) for stride in strides})
+        self.smooth = nn.ModuleDict(
+            {f"p{stride}": conv3x3(width, width, separable=separable) for stride in strides}
+        )
         self.channels = {**backbone.channels, **{f"p{stride}": width for stride in strides}}
 
     def forward(self, x: Tensor) -> Features:
@@ -54,6 +64,7 @@ def pyramid_network(
     tag_channels: int = 64,
     tag_depth: int = 1,
     tag_scale: float = 2.0,
+    corner_channels: int = 32,
 ) -> Network:
     """A backbone under a feature pyramid, with a branch for each head.
 
@@ -61,8 +72,11 @@ def pyramid_network(
     depth: 3 × 3 blocks before a heatmap or offset output.
     tag_features, tag_channels, tag_depth: features that the tags read, the width of their branch
     and its blocks at every stride. tag_scale: see `tagwise.models.heads.add_position`.
+    corner_channels: hidden channels of the corner pooling, where a head asks for one.
     """
     trunk = PyramidTrunk(backbone, channels, separable)
+    corners = corner_modules(heads, channels, corner_channels, separable=separable)
+    known = {**trunk.channels, **dict.fromkeys(corners, channels)}
     branches = {}
     for name, head in heads.items():
         if head.kind == "tag":
@@ -70,7 +84,8 @@ def pyramid_network(
             width, blocks = tag_channels, tag_depth
         else:
             features, width, blocks = ("p4",), channels, depth
-        branch = Branch(trunk.channels, features, width, blocks, head.channels, separable=separable)
+        features = features_for(head, features)
+        branch = Branch(known, features, width, blocks, head.channels, separable=separable)
         start_output(branch.output, head)
         branches[name] = branch
-    return Network(trunk, branches, heads, mean=mean, std=std, tag_scale=tag_scale)
+    return Network(trunk, branches, heads, corners=corners, mean=mean, std=std, tag_scale=tag_scale)

@@ -223,14 +223,15 @@ def _is_model_file(source: str) -> bool:
 
 
 def _take_fitting(model: Network, source: str) -> None:
-    """Tensors of a model file of the same name and shape; heads alone may differ."""
+    """Tensors of a model file of the same name and shape; what belongs to heads may differ."""
     path = find_weights(source)
     _, state = read_model_file(path)
     own = model.state_dict()
     fits = {
         key: value for key, value in state.items() if key in own and value.shape == own[key].shape
     }
-    missing = [key for key in own if key not in fits and not key.startswith("heads.")]
+    of_heads = ("heads.", "corners.")
+    missing = [key for key in own if key not in fits and not key.startswith(of_heads)]
     if missing:
         raise UserError(
             f"{path} holds another network: {len(missing)} tensors do not fit, {missing[0]} first"
