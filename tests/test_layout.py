@@ -19,7 +19,7 @@ LAYERS = (
     "errors",
     "files skeletons memory grouping_settings corner_settings _layout",
     "_kernels _corner_kernels _matching",
-    "losses _map_losses peaks fill grouping corners results",
+    "label_map losses _map_losses peaks fill grouping corners results",
     "data metrics",
     "tasks models",
     "sources tta predictor",

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tagwise.data.instances import clip_boxes, inside
 from tagwise.data.sample import Sample
-from tagwise.data.transforms import FILL, Affine, clip_boxes, fit_affine, inside, warp_sample
+from tagwise.data.transforms import FILL, Affine, fit_affine, warp_sample
 
 FLIP = (0, 2, 1)
 

@@ -1,8 +1,10 @@
 """Data: from annotated photos to the samples that tasks encode."""
 
 from tagwise.data.augment import Augment
+from tagwise.data.boxes import CocoBoxes
 from tagwise.data.coco import CocoKeypoints
 from tagwise.data.images import read_image
+from tagwise.data.label_maps import LabelMaps
 from tagwise.data.report import Problem, summary
 from tagwise.data.sample import Sample
 from tagwise.data.synthetic import SyntheticPoses
@@ -12,7 +14,9 @@ from tagwise.data.transforms import Affine, fit_affine, warp_sample
 __all__ = [
     "Affine",
     "Augment",
+    "CocoBoxes",
     "CocoKeypoints",
+    "LabelMaps",
     "Problem",
     "Sample",
     "SyntheticPoses",

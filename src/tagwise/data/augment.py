@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
 
+from tagwise.data.regions import Size
 from tagwise.data.sample import Sample
-from tagwise.data.transforms import FILL, Affine, Size
+from tagwise.data.transforms import FILL, Affine, warp_sample
 from tagwise.errors import UserError
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-_PROBABILITIES = ("flip", "focus", "grey", "blur", "noise", "mosaic", "paste", "cover")
+_PROBABILITIES = ("flip", "quarter", "focus", "grey", "blur", "noise", "mosaic", "paste", "cover")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,10 @@ class Augment:
         may start from; drawn anew for each image.
     rotate: greatest angle, degrees. shift: greatest move, as a share of the input's sides.
     flip: probability of a mirror image.
+    quarter: probability of a further turn by 90, 180 or 270 degrees, for pictures without an up;
+        boxes stay tight, where those turned by `rotate` grow: around a square, by 37 % at 30
+        degrees.
+    ellipses: a turned box is drawn around the ellipse in it instead, tight for cells and balls.
     focus: probability of looking at one instance instead of the whole image; its box then takes
         a share of the input's shorter side between the two of focus_size.
     zoom: greatest enlargement over the fitted image that focus and collages may use.
@@ -59,6 +65,8 @@ class Augment:
     paste_count: tuple[int, int] = (1, 3)
     paste_size: tuple[float, float] = (0.2, 0.8)
     ignore_outside: bool = False
+    quarter: float = 0.0
+    ellipses: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -97,12 +105,14 @@ class Augment:
 def random_view(rng: np.random.Generator, sample: Sample, size: Size, augment: Augment) -> Affine:
     """A random map of a sample into a canvas of `size` (width, height), as the settings allow."""
     height, width = sample.image.shape[:2]
-    fit = min(size[0] / width, size[1] / height)
-    fill = max(size[0] / width, size[1] / height)
+    turn = random_turn(rng, augment)
+    across, down = (height, width) if turn % 180 else (width, height)
+    fit = min(size[0] / across, size[1] / down)
+    fill = max(size[0] / across, size[1] / down)
     low, high = np.log(augment.scale)
     cover = rng.uniform(0, augment.cover)
     scale = fit ** (1 - cover) * fill**cover * math.exp(rng.uniform(low, high))
-    angle = rng.uniform(-augment.rotate, augment.rotate)
+    angle = turn + rng.uniform(-augment.rotate, augment.rotate)
     shift = rng.uniform(-augment.shift, augment.shift, 2) if augment.shift else np.zeros(2)
     mirror = rng.random() < augment.flip
     source = np.array([(width - 1) / 2, (height - 1) / 2])
@@ -116,12 +126,33 @@ def random_view(rng: np.random.Generator, sample: Sample, size: Size, augment: A
     return view(source, target, scale, angle, mirror)
 
 
+def random_turn(rng: np.random.Generator, augment: Augment) -> int:
+    """0, 90, 180 or 270 degrees."""
+    if augment.quarter and rng.random() < augment.quarter:  # other settings draw as ever without
+        return 90 * int(rng.integers(1, 4))
+    return 0
+
+
 def view(source: np.ndarray, target: np.ndarray, scale: float, angle: float, mirror: bool):
     """The map that brings point `source` to `target`, scaled, turned (degrees) and mirrored."""
     turned = Affine.turn(angle, scale)
     if mirror:
         turned = turned @ Affine.mirror(1.0)
     return Affine.shift(*target) @ turned @ Affine.shift(*-source)
+
+
+def shown(
+    sample: Sample, seen: Affine, size: Size, flip: Sequence[int], augment: Augment
+) -> Sample:
+    """The sample seen through a view, in a canvas of `size` (width, height)."""
+    return warp_sample(
+        sample,
+        seen,
+        size,
+        flip,
+        ignore_outside=augment.ignore_outside,
+        ellipses=augment.ellipses,
+    )
 
 
 def random_colour(rng: np.random.Generator, image: np.ndarray, augment: Augment) -> np.ndarray:

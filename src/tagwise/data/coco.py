@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from tagwise.data.coco_json import ImageLabels, collect_labels, pick_category, read_coco
-from tagwise.data.images import read_image
+from tagwise.data.coco_json import (
+    ImageLabels,
+    add_crowd,
+    area_of,
+    box_of,
+    collect_labels,
+    pick_category,
+    read_coco,
+)
+from tagwise.data.instances import keep_instances
+from tagwise.data.photos import Photos
 from tagwise.data.regions import paint_region
 from tagwise.data.report import Problem
 from tagwise.data.sample import Sample
 from tagwise.data.seen import Seen
-from tagwise.data.transforms import Affine, hide_keypoints, keep_instances
+from tagwise.data.transforms import reduced
 from tagwise.errors import UserError, unknown_name
 from tagwise.skeletons import Skeleton, name_words
 
 
-class ImageInfo(NamedTuple):
-    """An image of a dataset; its size in pixels is None where the annotations do not say."""
-
-    file: str
-    width: int | None
-    height: int | None
-
-
-class CocoKeypoints:
+class CocoKeypoints(Photos):
     """The images and instances of a COCO keypoint file.
 
     annotations: the JSON file. images: the folder that its file names start from.
@@ -69,28 +71,10 @@ class CocoKeypoints:
         self.skeleton = skeleton or self.source
         self.category_id = entry["id"]
         self.columns = match_types(self.skeleton, self.source, mapping or {}, self.annotations)
-        labels, self.report = collect_labels(content, entry)
+        labels, self.report = collect_labels(content, partial(_add_annotation, category=entry))
         self._labels = self._existing(labels)
         self.labelled = self._labelled_types()
         self._seen = Seen(ignore_results, self.skeleton, fill_results) if ignore_results else None
-
-    def _existing(self, labels: list[ImageLabels]) -> list[ImageLabels]:
-        """The images whose files are there; raises UserError if none is."""
-        if not labels:
-            raise UserError(f"{self.annotations} lists no image that can be used")
-        found = []
-        for image in labels:
-            if (self.images / image.file).is_file():
-                found.append(image)
-            else:
-                kind = "image file is missing, image left out"
-                self.report.append(Problem(kind, image.file, image.image_id))
-        if not found:
-            raise UserError(
-                f"none of the {len(labels)} images of {self.annotations} is in {self.images}; "
-                "give the folder that their file names start from"
-            )
-        return found
 
     def _labelled_types(self) -> np.ndarray:
         """Which of the K types this set labels anywhere; bool (K,)."""
@@ -100,27 +84,14 @@ class CocoKeypoints:
                 ever |= keypoints[:, 2] > 0
         return np.array([column >= 0 and bool(ever[column]) for column in self.columns])
 
-    def __len__(self) -> int:
-        return len(self._labels)
-
     @property
-    def ids(self) -> list[int]:
-        """The image ids, in the order of the samples."""
-        return [image.image_id for image in self._labels]
+    def flip(self) -> tuple[int, ...]:
+        """The type that each keypoint type becomes in a mirror."""
+        return self.skeleton.flip
 
-    def info(self, index: int) -> ImageInfo:
-        """File name and size of an image as the annotations give them."""
-        image = self._labels[index]
-        return ImageInfo(image.file, image.width, image.height)
-
-    def size(self, index: int) -> tuple[int, int] | None:
-        """Width and height in pixels, None where the annotations do not say."""
-        image = self._labels[index]
-        return None if None in (image.width, image.height) else (image.width, image.height)
-
-    def path(self, index: int) -> Path:
-        """Where an image lies."""
-        return self.images / self._labels[index].file
+    def labels_of_task(self) -> dict[str, Any]:
+        """The options of a task that the labels settle."""
+        return {"skeleton": self.skeleton.to_dict()}
 
     def instances(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Keypoints (N, K, 3), boxes (N, 4) and areas (N,) of an image, float32, unread."""
@@ -133,15 +104,8 @@ class CocoKeypoints:
         boxes = np.array(image.boxes, np.float32).reshape(count, 4)
         return keypoints, boxes, np.array(image.areas, np.float32)
 
-    def __getitem__(self, index: int) -> Sample:
-        return self.load(index)
-
     def load(self, index: int, reduce: int = 1) -> Sample:
-        """Read a sample; reduce (1, 2, 4 or 8) shrinks it while the image is decoded.
-
-        Raises UserError, naming the file, if the image cannot be read or has another size than
-        the annotations say.
-        """
+        """Read a sample; see Photos.load."""
         labels = self._labels[index]
         image = self._read(index, reduce)
         keypoints, boxes, areas = self.instances(index)
@@ -165,40 +129,6 @@ class CocoKeypoints:
         if self._seen is not None:
             sample = self._seen.apply(sample)
         return reduced(sample, reduce)
-
-    def _read(self, index: int, reduce: int) -> np.ndarray:
-        labels, path = self._labels[index], self.path(index)
-        said = (labels.height, labels.width)
-        if None in said:
-            return read_image(path, reduce)
-        want = tuple(-(-side // reduce) for side in said)
-        image = read_image(path, reduce)
-        if image.shape[:2] != want and image.shape[1::-1] == want:
-            image = read_image(path, reduce, upright=False)  # labelled as stored, not as shown
-        if image.shape[:2] != want:
-            height, width = image.shape[:2]
-            raise UserError(
-                f"image {path} is {width * reduce}×{height * reduce}, but {self.annotations} "
-                f"says {said[1]}×{said[0]}; were the images resized?"
-            )
-        return image
-
-    def check_images(self) -> list[Problem]:
-        """Read every image once; leave out from now on, and report, those that are broken.
-
-        Takes a few milliseconds an image. Returns the problems found.
-        """
-        found, whole = [], []
-        for index, labels in enumerate(self._labels):
-            try:
-                self._read(index, 8)
-                whole.append(labels)
-            except UserError as error:
-                kind = "image cannot be read, left out"
-                found.append(Problem(kind, labels.file, labels.image_id, detail=str(error)))
-        self._labels = whole
-        self.report += found
-        return found
 
 
 def match_types(
@@ -231,17 +161,65 @@ def _without_unmapped(sample: Sample) -> Sample:
     return keep_instances(sample, ~empty)
 
 
-def reduced(sample: Sample, factor: int) -> Sample:
-    """Labels shrunk by a factor, to go with an image that is so already."""
-    if factor == 1:
-        return sample
-    small = Affine.scaling(1 / factor)
-    height, width = sample.image.shape[:2]
-    sample.keypoints[..., :2] = small.points(sample.keypoints[..., :2])
-    hide_keypoints(sample.keypoints, np.zeros(sample.keypoints.shape[:2], bool))
-    return replace(
-        sample,
-        boxes=small.boxes(sample.boxes),
-        areas=sample.areas / factor**2,
-        ignore=small.mask(sample.ignore, (width, height)),
-    )
+def _add_annotation(annotation: dict, labels: ImageLabels, category: dict) -> Iterator[Problem]:
+    """Add one annotation to its image: as an instance, or as a region to ignore."""
+    if annotation.get("category_id", category["id"]) != category["id"]:
+        return
+    if annotation.get("iscrowd"):
+        yield from add_crowd(annotation, labels)
+        return
+    where = (labels.file, labels.image_id, annotation["id"])
+    box = box_of(annotation)
+    keypoints, faults = _keypoints(annotation, len(category["keypoints"]), labels)
+    yield from (Problem(kind, *where, detail) for kind, detail in faults)
+    if keypoints is None or not keypoints[:, 2].any():
+        if box:  # something is there, but nobody said what: no place to learn background
+            labels.regions.append(box)
+        return
+    if not box:
+        if "bbox" in annotation:
+            detail = f"bbox {annotation['bbox']}"
+            yield Problem("box has no size, taken from the keypoints", *where, detail)
+        box = _box_around(keypoints)
+    labels.keypoints.append(keypoints)
+    labels.boxes.append(box)
+    labels.areas.append(area_of(annotation, box))
+    labels.ids.append(annotation["id"])
+
+
+def _keypoints(
+    annotation: dict, types: int, labels: ImageLabels
+) -> tuple[np.ndarray | None, list[tuple[str, str]]]:
+    """The keypoints (S, 3) of an annotation, None if it has none to use, and its faults."""
+    values = annotation.get("keypoints")
+    if values is None:
+        return None, []
+    if not isinstance(values, list) or len(values) != 3 * types:
+        count = len(values) if isinstance(values, list) else 0
+        fault = "annotation has a wrong number of keypoints, left out"
+        return None, [(fault, f"{count} numbers, not {3 * types}")]
+    try:
+        keypoints = np.array(values, np.float32).reshape(types, 3)
+    except (TypeError, ValueError):
+        return None, [("keypoints are no numbers, annotation left out", "")]
+    faults = []
+    broken = ~np.isfinite(keypoints).all(1)
+    if broken.any():
+        faults.append(("keypoint is not finite, left out", f"types {np.flatnonzero(broken)}"))
+        keypoints[broken] = 0
+    size = np.array([labels.width or math.inf, labels.height or math.inf])
+    # a label on the very edge counts from the pixel's corner and may say x = width
+    far = ((keypoints[:, :2] < -1) | (keypoints[:, :2] > size)).any(1) & (keypoints[:, 2] > 0)
+    if far.any():
+        detail = f"types {np.flatnonzero(far)} at {keypoints[far, :2].tolist()}"
+        faults.append(("keypoint outside the image, left out", detail))
+        keypoints[far] = 0
+    keypoints[keypoints[:, 2] <= 0] = 0
+    return keypoints, faults
+
+
+def _box_around(keypoints: np.ndarray) -> tuple[float, ...]:
+    """The box around labelled keypoints (S, 3), at least one pixel wide and high."""
+    xy = keypoints[keypoints[:, 2] > 0, :2]
+    low, high = xy.min(0), xy.max(0)
+    return (*map(float, low), *map(float, np.maximum(high - low, 1)))

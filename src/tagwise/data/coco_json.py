@@ -1,10 +1,10 @@
-"""COCO keypoint JSON, read with distrust: what does not hold is reported and left out."""
+"""COCO's JSON, read with distrust: what does not hold is reported and left out."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from tagwise.errors import UserError
 class ImageLabels:
     """What a file says of one image, keypoint types still those of the file (S of them).
 
-    keypoints: (N, S, 3) float32, x, y, v. boxes: (N, 4), x, y, width, height. areas: (N,).
-    ids: the annotations' ids. regions: where nothing is to be learned (see regions.paint_region).
+    keypoints: (N, S, 3) float32, x, y, v, where the file has any. boxes: (N, 4), x, y, width,
+    height. areas: (N,). classes: (N,), where there are several. ids: the annotations' ids.
+    regions: where nothing is to be learned (see regions.paint_region).
     """
 
     image_id: int
@@ -31,6 +32,7 @@ class ImageLabels:
     keypoints: list[np.ndarray] = field(default_factory=list)
     boxes: list[tuple[float, ...]] = field(default_factory=list)
     areas: list[float] = field(default_factory=list)
+    classes: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     regions: list[Any] = field(default_factory=list)
 
@@ -82,10 +84,25 @@ def pick_category(content: dict[str, Any], path: str | Path, name: str | None) -
     return known[0]
 
 
+def match_classes(
+    names: Sequence[str], categories: Sequence[dict[str, Any]], path: str | Path
+) -> list[int]:
+    """The category id of each class by its name. Raises UserError if one has no category."""
+    ids = {str(category.get("name")).casefold(): category["id"] for category in categories}
+    missing = [name for name in names if name.casefold() not in ids]
+    if missing:
+        known = ", ".join(str(category.get("name")) for category in categories)
+        raise UserError(f"{path} has no category {', '.join(missing)}; it has {known}")
+    return [ids[name.casefold()] for name in names]
+
+
 def collect_labels(
-    content: dict[str, Any], category: dict[str, Any]
+    content: dict[str, Any], add: Callable[[dict, ImageLabels], Iterable[Problem]]
 ) -> tuple[list[ImageLabels], list[Problem]]:
-    """The labels of every image, in the file's order, and what is wrong with them."""
+    """The labels of every image, in the file's order, and what is wrong with them.
+
+    add: adds an annotation of a known image and category to the labels of its image.
+    """
     problems: list[Problem] = []
     images = _collect_images(content["images"], problems)
     seen: dict[Any, Any] = {}
@@ -94,9 +111,8 @@ def collect_labels(
         fault = _misfit(annotation, images, known, seen)
         if fault:
             problems.append(fault)
-        elif annotation.get("category_id", category["id"]) == category["id"]:
-            labels = images[annotation["image_id"]]
-            problems += _add_annotation(annotation, labels, len(category["keypoints"]))
+        else:
+            problems += add(annotation, images[annotation["image_id"]])
     return list(images.values()), problems
 
 
@@ -111,7 +127,7 @@ def _collect_images(entries: list[dict], problems: list[Problem]) -> dict[Any, I
             problems.append(Problem('image has no "file_name", left out', "", number))
         else:
             sides = [entry.get(side) for side in ("width", "height")]
-            sides = [int(side) if _is_positive(side) else None for side in sides]
+            sides = [int(side) if is_positive(side) else None for side in sides]
             images[number] = ImageLabels(number, name, *sides)
     return images
 
@@ -135,70 +151,27 @@ def _misfit(annotation: dict, images: dict, categories: set, seen: dict) -> Prob
     return None
 
 
-def _add_annotation(annotation: dict, labels: ImageLabels, types: int) -> Iterator[Problem]:
-    """Add one annotation to its image: as an instance, or as a region to ignore."""
-    where = (labels.file, labels.image_id, annotation["id"])
-    box = _box(annotation)
-    if annotation.get("iscrowd"):
-        region = annotation.get("segmentation") or box
-        try:
-            check_region(region, (labels.width, labels.height))
-            labels.regions.append(region)
-        except ValueError as error:
-            instead = "its box ignored instead" if box else "left out"
-            yield Problem(f"crowd region cannot be read, {instead}", *where, str(error))
-            labels.regions += [box] if box else []
-        return
-    keypoints, faults = _keypoints(annotation, types, labels)
-    yield from (Problem(kind, *where, detail) for kind, detail in faults)
-    if keypoints is None or not keypoints[:, 2].any():
-        if box:  # something is there, but nobody said what: no place to learn background
-            labels.regions.append(box)
-        return
-    if not box:
-        if "bbox" in annotation:
-            detail = f"bbox {annotation['bbox']}"
-            yield Problem("box has no size, taken from the keypoints", *where, detail)
-        box = _box_around(keypoints)
-    labels.keypoints.append(keypoints)
-    labels.boxes.append(box)
-    area = annotation.get("area")
-    labels.areas.append(float(area) if _is_positive(area) else max(box[2] * box[3], 1.0))
-    labels.ids.append(annotation["id"])
-
-
-def _keypoints(
-    annotation: dict, types: int, labels: ImageLabels
-) -> tuple[np.ndarray | None, list[tuple[str, str]]]:
-    """The keypoints (S, 3) of an annotation, None if it has none to use, and its faults."""
-    values = annotation.get("keypoints")
-    if values is None:
-        return None, []
-    if not isinstance(values, list) or len(values) != 3 * types:
-        count = len(values) if isinstance(values, list) else 0
-        fault = "annotation has a wrong number of keypoints, left out"
-        return None, [(fault, f"{count} numbers, not {3 * types}")]
+def add_crowd(annotation: dict, labels: ImageLabels) -> Iterator[Problem]:
+    """Add the region of a crowd to those that its image ignores."""
+    box = box_of(annotation)
+    region = annotation.get("segmentation") or box
     try:
-        keypoints = np.array(values, np.float32).reshape(types, 3)
-    except (TypeError, ValueError):
-        return None, [("keypoints are no numbers, annotation left out", "")]
-    faults = []
-    broken = ~np.isfinite(keypoints).all(1)
-    if broken.any():
-        faults.append(("keypoint is not finite, left out", f"types {np.flatnonzero(broken)}"))
-        keypoints[broken] = 0
-    size = np.array([labels.width or math.inf, labels.height or math.inf])
-    # a label on the very edge counts from the pixel's corner and may say x = width
-    far = ((keypoints[:, :2] < -1) | (keypoints[:, :2] > size)).any(1) & (keypoints[:, 2] > 0)
-    if far.any():
-        detail = f"types {np.flatnonzero(far)} at {keypoints[far, :2].tolist()}"
-        faults.append(("keypoint outside the image, left out", detail))
-        keypoints[far] = 0
-    keypoints[keypoints[:, 2] <= 0] = 0
-    return keypoints, faults
+        check_region(region, (labels.width, labels.height))
+        labels.regions.append(region)
+    except ValueError as error:
+        instead = "its box ignored instead" if box else "left out"
+        kind = f"crowd region cannot be read, {instead}"
+        yield Problem(kind, labels.file, labels.image_id, annotation["id"], str(error))
+        labels.regions += [box] if box else []
 
 
-def _box(annotation: dict) -> tuple[float, ...] | None:
+def area_of(annotation: dict, box: tuple[float, ...]) -> float:
+    """The area that an annotation gives, else that of its box, in squared pixels."""
+    area = annotation.get("area")
+    return float(area) if is_positive(area) else max(box[2] * box[3], 1.0)
+
+
+def box_of(annotation: dict) -> tuple[float, ...] | None:
     """The box of an annotation if it is one of any size."""
     box = annotation.get("bbox")
     if not isinstance(box, list) or len(box) != 4:
@@ -208,16 +181,9 @@ def _box(annotation: dict) -> tuple[float, ...] | None:
     return tuple(float(v) for v in box) if box[2] > 0 and box[3] > 0 else None
 
 
-def _box_around(keypoints: np.ndarray) -> tuple[float, ...]:
-    """The box around labelled keypoints (S, 3), at least one pixel wide and high."""
-    xy = keypoints[keypoints[:, 2] > 0, :2]
-    low, high = xy.min(0), xy.max(0)
-    return (*map(float, low), *map(float, np.maximum(high - low, 1)))
-
-
 def _is_id(value: Any) -> bool:
     return isinstance(value, int | str)
 
 
-def _is_positive(value: Any) -> bool:
+def is_positive(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value) and value > 0

@@ -8,18 +8,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from tagwise.data.augment import Augment, random_view, view
-from tagwise.data.sample import Sample
-from tagwise.data.transforms import (
-    FILL,
-    Affine,
-    Size,
+from tagwise.data.augment import Augment, random_turn, random_view, shown, view
+from tagwise.data.instances import (
     clip_boxes,
     hide_keypoints,
     inside,
     keep_instances,
-    warp_sample,
+    keep_seen,
+    uncovered_boxes,
 )
+from tagwise.data.regions import Size
+from tagwise.data.sample import Sample
+from tagwise.data.transforms import FILL, Affine
 
 Draw = Callable[[np.random.Generator], Sample]  # a random source sample of the same dataset
 _GRIDS = ((1, 2), (2, 1), (2, 2), (2, 2), (2, 2), (2, 3), (3, 2))
@@ -39,7 +39,7 @@ def mosaic(
         for left, right in pairwise(xs):
             source, cell = draw(rng), (right - left, bottom - top)
             seen = random_view(rng, source, cell, augment)
-            patch = warp_sample(source, seen, cell, flip, ignore_outside=augment.ignore_outside)
+            patch = shown(source, seen, cell, flip, augment)
             if canvas is None:
                 canvas = blank(size, patch)
             canvas = lay(canvas, patch, left, top)
@@ -61,7 +61,8 @@ def paste(
 ) -> Sample:
     """Lay instances of other photos over the canvas, each with a margin of its own photo.
 
-    What is covered is gone: its keypoints are dropped, and the ignore mask is that of the patch.
+    Where label maps tell its outline, an instance is cut out along it instead. What is covered is
+    gone: its keypoints are dropped, its box or mask cut, and the ignore mask is the patch's.
     """
     height, width = canvas.image.shape[:2]
     low, high = augment.paste_count
@@ -74,67 +75,104 @@ def paste(
         # up to a third of it may hang over the canvas's edge
         left = round(rng.uniform(-patch_width / 3, width - patch_width * 2 / 3))
         top = round(rng.uniform(-patch_height / 3, height - patch_height * 2 / 3))
-        canvas = lay(canvas, patch, left, top)
+        outline = None if patch.labels is None else patch.labels > 0
+        canvas = lay(canvas, patch, left, top, outline)
     return canvas
 
 
 def _cut_out(
     rng: np.random.Generator, source: Sample, size: Size, augment: Augment, flip: Sequence[int]
 ) -> Sample:
-    """One instance of a photo with a margin, at a random size for a canvas of `size`."""
-    x, y, w, h = source.boxes[rng.integers(len(source.boxes))]
+    """One instance of a photo with a margin, at a random size for a canvas of `size`.
+
+    Of a label map it is the only instance that the patch still names.
+    """
+    chosen = int(rng.integers(len(source.boxes)))
+    x, y, w, h = source.boxes[chosen]
     longest = rng.uniform(*augment.paste_size) * min(size)
     fit = min(size[0] / source.image.shape[1], size[1] / source.image.shape[0])
     scale = min(longest / max(w, h, 1.0), fit * augment.zoom)
-    grown = np.maximum(np.array([w, h]) * scale, 4) * (1 + rng.uniform(0.1, 0.5, 2))
+    turn = random_turn(rng, augment)
+    sides = np.array([h, w] if turn % 180 else [w, h])
+    grown = np.maximum(sides * scale, 4) * (1 + rng.uniform(0.1, 0.5, 2))
     patch = (round(min(grown[0], size[0])), round(min(grown[1], size[1])))
     centre = np.array([x + (w - 1) / 2, y + (h - 1) / 2])
-    angle = rng.uniform(-augment.rotate, augment.rotate) / 2  # the rectangle does not turn along
+    # the rectangle does not turn along with small angles
+    angle = turn + rng.uniform(-augment.rotate, augment.rotate) / 2
     mirror = rng.random() < augment.flip
     seen = view(centre, (np.array(patch) - 1) / 2, scale, angle, mirror)
-    return warp_sample(source, seen, patch, flip, ignore_outside=augment.ignore_outside)
+    if source.labels is not None:
+        source = keep_instances(source, np.arange(len(source.boxes)) == chosen)
+    return shown(source, seen, patch, flip, augment)
 
 
 def blank(size: Size, like: Sample) -> Sample:
     """An empty canvas that labels what `like` labels."""
+    shape = (size[1], size[0])
     return Sample(
-        image=np.full((size[1], size[0], 3), FILL, np.uint8),
+        image=np.full((*shape, 3), FILL, np.uint8),
         keypoints=np.zeros((0, *like.keypoints.shape[1:]), np.float32),
         boxes=np.zeros((0, 4), np.float32),
         areas=np.zeros(0, np.float32),
-        ignore=np.zeros((size[1], size[0]), bool),
+        ignore=np.zeros(shape, bool),
         labelled=like.labelled.copy(),
         image_id=like.image_id,
         file=like.file,
+        labels=None if like.labels is None else np.zeros(shape, np.int32),
     )
 
 
-def lay(canvas: Sample, patch: Sample, left: int, top: int) -> Sample:
-    """Lay a patch on the canvas with its top-left pixel at (left, top); it may hang over."""
+def lay(
+    canvas: Sample, patch: Sample, left: int, top: int, outline: np.ndarray | None = None
+) -> Sample:
+    """Lay a patch on the canvas with its top-left pixel at (left, top); it may hang over.
+
+    outline: the pixels of the patch to lay, bool, of the patch's height and width; None for all.
+    Samples without label maps take no outline, since what it leaves of a box is not known.
+    """
     height, width = canvas.image.shape[:2]
     patch_height, patch_width = patch.image.shape[:2]
     x0, x1 = max(left, 0), min(left + patch_width, width)
     y0, y1 = max(top, 0), min(top + patch_height, height)
     if x0 >= x1 or y0 >= y1:
         return canvas
-    image, ignore = canvas.image.copy(), canvas.ignore.copy()
     cut = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
-    image[y0:y1, x0:x1] = patch.image[cut]
-    ignore[y0:y1, x0:x1] = patch.ignore[cut]
-    below = canvas.keypoints.copy()
-    covered = inside(below - np.float32([x0, y0, 0]), (x1 - x0, y1 - y0))
-    hide_keypoints(below, covered)
+    laid = np.s_[:] if outline is None else outline[cut]
+    below = _covered(canvas, (x0, y0, x1 - x0, y1 - y0), laid)
+    image, labels = canvas.image.copy(), below.labels
+    image[y0:y1, x0:x1][laid] = patch.image[cut][laid]
+    below.ignore[y0:y1, x0:x1][laid] = patch.ignore[cut][laid]
+    if labels is not None:
+        numbers = patch.labels[cut]
+        numbers = np.where(numbers > 0, numbers + len(below.boxes), 0)
+        labels[y0:y1, x0:x1][laid] = numbers[laid]
     above = patch.keypoints.copy()
     above[..., :2] = Affine.shift(left, top).points(above[..., :2])
     hide_keypoints(above, ~inside(above, (width, height)))
-    boxes = patch.boxes + np.float32([left, top, 0, 0])
+    whole = np.concatenate([below.boxes, patch.boxes + np.float32([left, top, 0, 0])])
     together = replace(
-        canvas,
+        below,
         image=image,
-        ignore=ignore,
-        keypoints=np.concatenate([below, above]),
-        boxes=np.concatenate([canvas.boxes, clip_boxes(boxes, (width, height))]),
-        areas=np.concatenate([canvas.areas, patch.areas]),
+        keypoints=np.concatenate([below.keypoints, above]),
+        boxes=clip_boxes(whole, (width, height)),
+        areas=np.concatenate([below.areas, patch.areas]),
         labelled=canvas.labelled & patch.labelled,
+        classes=np.concatenate([below.classes, patch.classes]),
     )
-    return keep_instances(together, (together.keypoints[..., 2] > 0).any(1))
+    return keep_seen(together, whole)
+
+
+def _covered(canvas: Sample, patch: tuple[int, int, int, int], laid: np.ndarray | slice) -> Sample:
+    """What is left of a canvas under a patch (x, y, width, height) of which `laid` is opaque."""
+    x, y, width, height = patch
+    keypoints, boxes, labels = canvas.keypoints.copy(), canvas.boxes, canvas.labels
+    hide_keypoints(keypoints, inside(keypoints - np.float32([x, y, 0]), (width, height)))
+    if labels is not None:
+        labels = labels.copy()
+        labels[y : y + height, x : x + width][laid] = 0
+    elif not keypoints.shape[1]:
+        boxes = uncovered_boxes(boxes, patch)
+    left = replace(
+        canvas, keypoints=keypoints, boxes=boxes, ignore=canvas.ignore.copy(), labels=labels
+    )
+    return keep_seen(left, canvas.boxes)

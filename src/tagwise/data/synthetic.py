@@ -13,12 +13,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tagwise.data.coco import ImageInfo, reduced
 from tagwise.data.images import shrink
+from tagwise.data.instances import hide_keypoints, inside
+from tagwise.data.photos import ImageInfo
 from tagwise.data.pose_prior import MadeUpPoses, RealPoses
+from tagwise.data.regions import Size
 from tagwise.data.report import Problem
 from tagwise.data.sample import Sample
-from tagwise.data.transforms import Size, hide_keypoints, inside
+from tagwise.data.transforms import reduced
 from tagwise.skeletons import COCO17, Skeleton, name_words
 
 _FACE = {"nose", "eye", "ear", "head", "top"}
@@ -73,6 +75,15 @@ class SyntheticPoses:
     def info(self, index: int) -> ImageInfo:
         """The file name that `save` gives a scene, and its size."""
         return ImageInfo(f"{index + 1:06d}.png", *self._size)
+
+    @property
+    def flip(self) -> tuple[int, ...]:
+        """The type that each keypoint type becomes in a mirror."""
+        return self.skeleton.flip
+
+    def labels_of_task(self) -> dict[str, Any]:
+        """The options of a task that the labels settle."""
+        return {"skeleton": self.skeleton.to_dict()}
 
     def size(self, index: int) -> Size:
         """Width and height in pixels."""

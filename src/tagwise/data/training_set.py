@@ -5,26 +5,31 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
-from tagwise.data.augment import Augment, coloured, random_view
+from tagwise.data.augment import Augment, coloured, random_view, shown
 from tagwise.data.collage import mosaic, paste
+from tagwise.data.regions import Size
 from tagwise.data.report import Problem
 from tagwise.data.sample import Sample
-from tagwise.data.transforms import Affine, Size, warp_sample
+from tagwise.data.transforms import Affine, warp_sample
 from tagwise.errors import UserError
-from tagwise.skeletons import Skeleton
 
 _TRIES = 20  # broken images in a row before giving up on a dataset
 
 
 class Dataset(Protocol):
-    """What CocoKeypoints and SyntheticPoses offer."""
+    """What CocoKeypoints, CocoBoxes, LabelMaps and the synthetic sets offer."""
 
-    skeleton: Skeleton
+    @property
+    def flip(self) -> Sequence[int]:
+        """The type that each of K keypoint types becomes in a mirror; empty without keypoints."""
+
+    def labels_of_task(self) -> dict[str, Any]:
+        """The options of a task that the labels settle: a skeleton, classes or nothing."""
 
     def __len__(self) -> int: ...
 
@@ -37,7 +42,7 @@ class Dataset(Protocol):
 class TrainingSet:
     """An endless set of varied samples, by number.
 
-    datasets: sets of the same skeleton (CocoKeypoints, SyntheticPoses).
+    datasets: sets of the same skeleton or classes (CocoKeypoints, CocoBoxes, LabelMaps, ...).
     weights: how often each is drawn, relative to the others; None goes by their lengths.
     augment: how samples are varied. input_size: (width, height) of every image.
     length: samples in an epoch; None counts the datasets' images once. Any number may be asked
@@ -63,7 +68,7 @@ class TrainingSet:
         self.datasets = list(datasets)
         self.augment = augment if augment is not None else Augment()
         self.input_size, self.seed = (int(input_size[0]), int(input_size[1])), seed
-        self.skeleton = _common_skeleton(self.datasets)
+        _check_same_names(self.datasets)
         lengths = [len(dataset) for dataset in self.datasets]
         shares = np.array(lengths if weights is None else weights, float)
         if len(shares) != len(self.datasets) or shares.min() < 0 or not shares.sum() > 0:
@@ -82,7 +87,7 @@ class TrainingSet:
         """The varied sample of this number, at input_size."""
         rng = np.random.default_rng((self.seed, number))
         which = int(rng.choice(len(self.datasets), p=self.shares))
-        augment, flip = self.augment, self.skeleton.flip
+        augment, flip = self.augment, self.datasets[which].flip
 
         def draw(rng: np.random.Generator) -> Sample:
             return self._draw(rng, which)
@@ -92,9 +97,7 @@ class TrainingSet:
         else:
             sample = draw(rng)
             seen = random_view(rng, sample, self.input_size, augment)
-            sample = warp_sample(
-                sample, seen, self.input_size, flip, ignore_outside=augment.ignore_outside
-            )
+            sample = shown(sample, seen, self.input_size, flip, augment)
         if rng.random() < augment.paste:
             sample = paste(rng, sample, draw, augment, flip)
         return coloured(rng, sample, augment)
@@ -126,8 +129,9 @@ class TrainingSet:
         size = dataset.size(item)
         wanted = self._resolution(size) if size else 1.0
         reduce = next(factor for factor in (8, 4, 2, 1) if wanted * factor <= 1)
-        sample = _shrunk(dataset.load(item, reduce), wanted * reduce, self.skeleton.flip)
-        cost = sample.image.nbytes + sample.ignore.nbytes
+        sample = _shrunk(dataset.load(item, reduce), wanted * reduce, dataset.flip)
+        maps = (sample.image, sample.ignore, sample.labels)
+        cost = sum(part.nbytes for part in maps if part is not None)
         if cost <= self._cache_left:
             self._cache_left -= cost
             self._cache[key] = sample
@@ -135,7 +139,10 @@ class TrainingSet:
 
     def _resolution(self, size: Size) -> float:
         """The greatest scale, at most 1, at which any view shows an image of `size`."""
-        fit = min(self.input_size[0] / size[0], self.input_size[1] / size[1])
+        across, down = self.input_size
+        fit = min(across / size[0], down / size[1])
+        if self.augment.quarter:
+            fit = max(fit, min(down / size[0], across / size[1]))
         return min(1.0, fit * self.augment.enlargement())
 
 
@@ -151,15 +158,27 @@ def _shrunk(sample: Sample, scale: float, flip: Sequence[int]) -> Sample:
     return replace(warp_sample(empty, affine, size, flip), image=image)
 
 
-def _common_skeleton(datasets: Sequence[Dataset]) -> Skeleton:
+def _check_same_names(datasets: Sequence[Dataset]) -> None:
+    """Raises UserError unless all datasets have the same keypoint types, or the same classes."""
     if not datasets:
         raise UserError("a training set needs at least one dataset")
-    skeleton = datasets[0].skeleton
+    first = _names(datasets[0])
     for dataset in datasets[1:]:
-        if dataset.skeleton.keypoints != skeleton.keypoints:
+        if _names(dataset) != first:
             raise UserError(
-                f"datasets of skeletons {skeleton.name!r} ({len(skeleton)} keypoints) and "
-                f"{dataset.skeleton.name!r} ({len(dataset.skeleton)}) cannot be mixed as they "
-                "are; give all the same skeleton, with a mapping of names"
+                f"datasets of {_listed(first)} and of {_listed(_names(dataset))} cannot be mixed "
+                "as they are; give all the same skeleton or classes, with a mapping of names"
             )
-    return skeleton
+
+
+def _names(dataset: Dataset) -> tuple[str, list[str]]:
+    """What a dataset's names are names of, and these."""
+    labels = dataset.labels_of_task()
+    if "skeleton" in labels:
+        return "keypoints", list(labels["skeleton"]["keypoints"])
+    return ("classes", list(labels["classes"])) if "classes" in labels else ("masks", [])
+
+
+def _listed(names: tuple[str, list[str]]) -> str:
+    kind, listed = names
+    return f"{len(listed)} {kind} ({', '.join(listed)})" if listed else kind

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from tagwise.data.instances import clip_boxes, hide_keypoints, inside, keep_seen
+from tagwise.data.regions import Size
 from tagwise.data.sample import Sample
 
 FILL = 127  # grey outside the image, in training and prediction alike
-Size = tuple[int, int]  # width, height
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +83,17 @@ class Affine:
         moved = xy @ self.matrix[:, :2].T + self.matrix[:, 2]
         return moved.astype(xy.dtype, copy=False)
 
-    def boxes(self, boxes: np.ndarray) -> np.ndarray:
-        """Move boxes (N, 4) x, y, width, height; each becomes the upright box around its image."""
+    def boxes(self, boxes: np.ndarray, *, ellipses: bool = False) -> np.ndarray:
+        """Move boxes (N, 4) x, y, width, height; each becomes the upright box around its image.
+
+        ellipses: around the image of the ellipse in it instead, which is smaller where boxes turn.
+        """
+        if ellipses:
+            middle = self.points(boxes[..., :2] + boxes[..., 2:] / 2 - 0.5) + 0.5
+            axes = self.matrix[:, :2] * boxes[..., None, 2:]  # along x (and y) by each half axis
+            sides = np.sqrt((axes**2).sum(-1))
+            moved = np.concatenate([middle - sides / 2, sides], -1)
+            return moved.astype(boxes.dtype, copy=False)
         x, y, w, h = np.moveaxis(boxes, -1, 0)
         corners = np.stack([x, y, x + w, y, x, y + h, x + w, y + h], -1).reshape(*x.shape, 4, 2)
         corners = self.points(corners - 0.5) + 0.5  # a box ends at pixels' edges, not centres
@@ -120,6 +130,10 @@ class Affine:
         )
         return warped.view(bool)
 
+    def labels(self, labels: np.ndarray, size: Size) -> np.ndarray:
+        """Warp a label map (H, W) int32 to `size`, nearest pixel; beyond its edge is 0."""
+        return cv2.warpAffine(labels, self.matrix, size, flags=cv2.INTER_NEAREST)
+
 
 def fit_affine(size: Size, input_size: Size, multiple: int | None = None) -> tuple[Affine, Size]:
     """The map that fits an image of `size` into a network's input, shape kept, centred.
@@ -149,55 +163,49 @@ def warp_sample(
     *,
     fill: int = FILL,
     ignore_outside: bool = False,
+    ellipses: bool = False,
 ) -> Sample:
     """Move a whole sample into a canvas of `size` (width, height).
 
-    flip: the skeleton's; types change sides when the map mirrors. Keypoints that leave the canvas
-    get v = 0, and instances with none left go. ignore_outside: learn nothing beyond the photo's
-    edge (by default that is plain background, as the padding is at prediction).
+    flip: the dataset's; types change sides when the map mirrors. Keypoints that leave the canvas
+    get v = 0; instances with none left go, and so do boxes with little and masks with nothing
+    left (see instances.keep_seen). ignore_outside: learn nothing beyond the photo's edge (by
+    default that is plain background, as the padding is at prediction). ellipses: see Affine.boxes.
     """
     keypoints, labelled = sample.keypoints.copy(), sample.labelled.copy()
     keypoints[..., :2] = affine.points(keypoints[..., :2])
     if affine.mirrored:
         keypoints, labelled = keypoints[:, list(flip)], labelled[list(flip)]
     hide_keypoints(keypoints, ~inside(keypoints, size))
+    whole = affine.boxes(sample.boxes, ellipses=ellipses)
     moved = replace(
         sample,
         image=affine.image(sample.image, size, fill),
         keypoints=keypoints,
-        boxes=clip_boxes(affine.boxes(sample.boxes), size),
+        boxes=clip_boxes(whole, size),
         areas=(sample.areas * affine.scale**2).astype(np.float32),
         ignore=affine.mask(sample.ignore, size, ignore_outside),
         labelled=labelled,
+        labels=None if sample.labels is None else affine.labels(sample.labels, size),
     )
-    return keep_instances(moved, (keypoints[..., 2] > 0).any(1))
+    return keep_seen(moved, whole)
 
 
-def inside(keypoints: np.ndarray, size: Size) -> np.ndarray:
-    """Which keypoints (..., 3) lie on a canvas of `size` (width, height); bool (...)."""
-    x, y = keypoints[..., 0], keypoints[..., 1]
-    return (x >= -0.5) & (x < size[0] - 0.5) & (y >= -0.5) & (y < size[1] - 0.5)
-
-
-def hide_keypoints(keypoints: np.ndarray, gone: np.ndarray) -> None:
-    """Make keypoints (..., 3) unlabelled (0, 0, 0) in place where gone, bool (...)."""
-    keypoints[gone | (keypoints[..., 2] <= 0)] = 0.0
-
-
-def keep_instances(sample: Sample, keep: np.ndarray) -> Sample:
-    """The sample with the instances that keep, (N,) bool, names."""
-    if keep.all():
+def reduced(sample: Sample, factor: int) -> Sample:
+    """Labels shrunk by a factor, to go with an image that is so already."""
+    if factor == 1:
         return sample
-    return replace(
+    small = Affine.scaling(1 / factor)
+    height, width = sample.image.shape[:2]
+    sample.keypoints[..., :2] = small.points(sample.keypoints[..., :2])
+    hide_keypoints(sample.keypoints, np.zeros(sample.keypoints.shape[:2], bool))
+    less = replace(
         sample,
-        keypoints=sample.keypoints[keep],
-        boxes=sample.boxes[keep],
-        areas=sample.areas[keep],
+        boxes=small.boxes(sample.boxes),
+        areas=sample.areas / factor**2,
+        ignore=small.mask(sample.ignore, (width, height)),
     )
-
-
-def clip_boxes(boxes: np.ndarray, size: Size) -> np.ndarray:
-    """Cut boxes (N, 4) x, y, width, height to a canvas of `size` (width, height)."""
-    low = np.clip(boxes[..., :2], 0, size)
-    high = np.clip(boxes[..., :2] + boxes[..., 2:], 0, size)
-    return np.concatenate([low, high - low], -1).astype(boxes.dtype, copy=False)
+    if sample.labels is None:
+        return less
+    less.labels = small.labels(sample.labels, (width, height))
+    return keep_seen(less, less.boxes)

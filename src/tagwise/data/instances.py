@@ -1,0 +1,88 @@
+"""What is left of each instance when part of it leaves the view or is covered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tagwise.data.regions import Size, paint_region
+from tagwise.data.sample import Sample
+from tagwise.label_map import label_map_instances
+
+LEAST_SEEN = 0.3  # share of a box; with less in view nobody could say what is there
+
+
+def keep_seen(sample: Sample, whole: np.ndarray) -> Sample:
+    """The sample with the instances of which enough is left, each as what is left of it.
+
+    sample: its boxes already cut to what is left. whole: (N, 4) float32, the boxes before.
+    Instances of a label map stay while they have a pixel, and take box and area from their
+    pixels. Instances with keypoints stay while they have one. Of others LEAST_SEEN of the box
+    must be left; what is left of those that go is painted into sample.ignore, in place: something
+    is there, so it is no background.
+    """
+    if sample.labels is not None:
+        boxes, areas = label_map_instances(sample.labels, len(sample.boxes))
+        return keep_instances(replace(sample, boxes=boxes, areas=areas), areas > 0)
+    if sample.keypoints.shape[1]:
+        return keep_instances(sample, (sample.keypoints[..., 2] > 0).any(1))
+    left = sample.boxes[:, 2:].prod(1) / np.maximum(whole[:, 2:].prod(1), 1e-6)
+    keep = left >= LEAST_SEEN
+    for box in sample.boxes[~keep]:
+        paint_region(sample.ignore, tuple(box))
+    return keep_instances(replace(sample, areas=sample.areas * left), keep)
+
+
+def keep_instances(sample: Sample, keep: np.ndarray) -> Sample:
+    """The sample with the instances that keep, (N,) bool, names."""
+    if keep.all():
+        return sample
+    labels = sample.labels
+    if labels is not None:
+        numbers = np.zeros(len(keep) + 1, np.int32)
+        numbers[1:][keep] = np.arange(1, keep.sum() + 1)
+        labels = numbers[labels]
+    return replace(
+        sample,
+        keypoints=sample.keypoints[keep],
+        boxes=sample.boxes[keep],
+        areas=sample.areas[keep],
+        classes=sample.classes[keep],
+        labels=labels,
+    )
+
+
+def inside(keypoints: np.ndarray, size: Size) -> np.ndarray:
+    """Which keypoints (..., 3) lie on a canvas of `size` (width, height); bool (...)."""
+    x, y = keypoints[..., 0], keypoints[..., 1]
+    return (x >= -0.5) & (x < size[0] - 0.5) & (y >= -0.5) & (y < size[1] - 0.5)
+
+
+def hide_keypoints(keypoints: np.ndarray, gone: np.ndarray) -> None:
+    """Make keypoints (..., 3) unlabelled (0, 0, 0) in place where gone, bool (...)."""
+    keypoints[gone | (keypoints[..., 2] <= 0)] = 0.0
+
+
+def clip_boxes(boxes: np.ndarray, size: Size) -> np.ndarray:
+    """Cut boxes (N, 4) x, y, width, height to a canvas of `size` (width, height)."""
+    low = np.clip(boxes[..., :2], 0, size)
+    high = np.clip(boxes[..., :2] + boxes[..., 2:], 0, size)
+    return np.concatenate([low, high - low], -1).astype(boxes.dtype, copy=False)
+
+
+def uncovered_boxes(boxes: np.ndarray, patch: tuple[int, int, int, int]) -> np.ndarray:
+    """The boxes (N, 4) around what a patch, x, y, width, height, leaves of boxes (N, 4).
+
+    A box shrinks where the patch covers it from side to side, and has no size if it covers all.
+    """
+    low, high = boxes[:, :2].copy(), boxes[:, :2] + boxes[:, 2:]
+    start, end = np.array(patch[:2]), np.add(patch[:2], patch[2:])
+    spans = (start <= low) & (end >= high)
+    for axis in (0, 1):
+        cut = spans[:, 1 - axis]
+        left = cut & (start[axis] <= low[:, axis])
+        right = cut & (end[axis] >= high[:, axis])
+        low[left, axis] = np.clip(end[axis], low[left, axis], high[left, axis])
+        high[right, axis] = np.clip(start[axis], low[right, axis], high[right, axis])
+    return np.concatenate([low, high - low], 1).astype(boxes.dtype, copy=False)

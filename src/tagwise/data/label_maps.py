@@ -1,0 +1,146 @@
+"""A folder of images and one of label maps, as samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tagwise.data.images import SUFFIXES
+from tagwise.data.photos import Photos
+from tagwise.data.report import Problem
+from tagwise.data.sample import Sample
+from tagwise.data.transforms import reduced
+from tagwise.errors import UserError
+from tagwise.label_map import label_map_instances
+
+_MAPS = (".png", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An image and its label map."""
+
+    image_id: int
+    file: str
+    width: int
+    height: int
+    labels: Path
+
+
+class LabelMaps(Photos):
+    """Images whose instances are given pixel by pixel.
+
+    images: a folder of images. labels: a folder with a label map of the same name (but for the
+        ending) for each: a PNG or TIFF of one channel of integers, 8, 16 or 32 bits, 0 where
+        there is nothing and any other number for the pixels of an instance, gaps allowed.
+
+    Images are taken in the order of their names, and their ids count from 1. What has no label
+    map, or one of another size, with colours or that cannot be read, is named in `report` and
+    left out; only folders that leave no image raise UserError.
+
+    >>> data = LabelMaps("nuclei/train/images", "nuclei/train/labels")  # doctest: +SKIP
+    >>> data[0].labels.max(), len(data[0].boxes)  # doctest: +SKIP
+    (36, 36)
+    """
+
+    flip: tuple[int, ...] = ()  # no keypoints that change sides in a mirror
+
+    def __init__(self, images: str | Path, labels: str | Path) -> None:
+        self.images, self.annotations = Path(images), Path(labels)
+        self.report: list[Problem] = []
+        maps = {path.stem: path for path in _files(self.annotations, _MAPS)}
+        self._labels: list[_Entry] = []
+        for number, path in enumerate(_files(self.images, SUFFIXES), 1):
+            try:
+                self._labels.append(_entry(number, path, maps.pop(path.stem, None)))
+            except ValueError as error:
+                self.report.append(Problem(f"{error}, image left out", path.name, number))
+        self.report += [
+            Problem("label map without an image, left out", path.name) for path in maps.values()
+        ]
+        if not self._labels:
+            why = f" ({self.report[0].kind}: {self.report[0]})" if self.report else ""
+            raise UserError(
+                f"no image of {self.images} has a label map of the same name in "
+                f"{self.annotations}{why}"
+            )
+
+    def labels_of_task(self) -> dict[str, Any]:
+        """The options of a task that the labels settle: none."""
+        return {}
+
+    def load(self, index: int, reduce: int = 1) -> Sample:
+        """Read a sample; see Photos.load."""
+        entry = self._labels[index]
+        image = self._read(index, reduce)
+        labels, count = _consecutive(_read_map(entry.labels))
+        boxes, areas = label_map_instances(labels, count)
+        sample = Sample(
+            image=image,
+            keypoints=np.zeros((count, 0, 3), np.float32),
+            boxes=boxes,
+            areas=areas,
+            ignore=np.zeros(labels.shape, bool),
+            labelled=np.zeros(0, bool),
+            image_id=entry.image_id,
+            file=entry.file,
+            labels=labels,
+        )
+        return reduced(sample, reduce)
+
+
+def _files(folder: Path, endings) -> list[Path]:
+    """The files of a folder that have one of the endings, by name."""
+    if not folder.is_dir():
+        raise UserError(f"no such folder: {folder}")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in endings)
+
+
+def _entry(number: int, image: Path, labels: Path | None) -> _Entry:
+    """An image with its label map. Raises ValueError, saying in short what is wrong with it."""
+    from PIL import Image, UnidentifiedImageError
+
+    if labels is None:
+        raise ValueError("no label map")
+    try:
+        with Image.open(labels) as picture:
+            size, bands = picture.size, picture.getbands()
+    except (OSError, UnidentifiedImageError):
+        raise ValueError("label map is empty or cannot be read") from None
+    if len(bands) != 1 or bands[0] == "F":
+        raise ValueError("label map is not one channel of integers")
+    try:
+        with Image.open(image) as picture:
+            shown = picture.size
+    except (OSError, UnidentifiedImageError):
+        raise ValueError("image is empty or cannot be read") from None
+    if size not in (shown, shown[::-1]):  # turned about if the camera's note says so
+        raise ValueError("label map is of another size")
+    return _Entry(number, image.name, *size, labels)
+
+
+def _read_map(path: Path) -> np.ndarray:
+    """A label map (H, W) of integers. Raises UserError, naming the file."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"cannot read label map {path} ({error}); is it cut off?") from None
+
+
+def _consecutive(labels: np.ndarray) -> tuple[np.ndarray, int]:
+    """A label map (H, W) int32 whose N instances are 1 to N, in the order of their numbers; N."""
+    labels = np.maximum(labels, 0, dtype=np.int32)
+    if labels.max(initial=0) < 1 << 16:
+        there = np.bincount(labels.ravel()) > 0
+        there[0] = False
+        return np.cumsum(there, dtype=np.int32)[labels], int(there.sum())
+    numbers, places = np.unique(labels, return_inverse=True)  # a table of all could be enormous
+    background = int(numbers[0] == 0)
+    places = places.reshape(labels.shape).astype(np.int32) + (1 - background)
+    return places, len(numbers) - background

@@ -1,0 +1,132 @@
+"""What datasets of photos in a folder have in common, whatever their labels are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from tagwise.data.images import read_image
+from tagwise.data.report import Problem
+from tagwise.data.sample import Sample
+from tagwise.errors import UserError
+
+
+class ImageInfo(NamedTuple):
+    """An image of a dataset; its size in pixels is None where the annotations do not say."""
+
+    file: str
+    width: int | None
+    height: int | None
+
+
+class Labels(Protocol):
+    """The labels of one image, as far as every dataset has them."""
+
+    image_id: int
+    file: str
+    width: int | None
+    height: int | None
+
+
+AnyLabels = TypeVar("AnyLabels", bound=Labels)
+
+
+class Photos:
+    """The base of datasets whose images are files: a subclass fills these and writes `load`.
+
+    images: the folder of the files. annotations: what says how large they are, for messages.
+    _labels: one entry an image. report: every fault that was found.
+    """
+
+    images: Path
+    annotations: Path
+    report: list[Problem]
+    _labels: list
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.load(index)
+
+    def load(self, index: int, reduce: int = 1) -> Sample:
+        """Read a sample; reduce (1, 2, 4 or 8) shrinks it while the image is decoded.
+
+        Raises UserError, naming the file, if the image cannot be read or has another size than
+        the annotations say.
+        """
+        raise NotImplementedError
+
+    @property
+    def ids(self) -> list[int]:
+        """The image ids, in the order of the samples."""
+        return [image.image_id for image in self._labels]
+
+    def info(self, index: int) -> ImageInfo:
+        """File name and size of an image as the annotations give them."""
+        image = self._labels[index]
+        return ImageInfo(image.file, image.width, image.height)
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        """Width and height in pixels, None where the annotations do not say."""
+        image = self._labels[index]
+        return None if None in (image.width, image.height) else (image.width, image.height)
+
+    def path(self, index: int) -> Path:
+        """Where an image lies."""
+        return self.images / self._labels[index].file
+
+    def check_images(self) -> list[Problem]:
+        """Read every image once; leave out from now on, and report, those that are broken.
+
+        Takes a few milliseconds an image. Returns the problems found.
+        """
+        found, whole = [], []
+        for index, labels in enumerate(self._labels):
+            try:
+                self._read(index, 8)
+                whole.append(labels)
+            except UserError as error:
+                kind = "image cannot be read, left out"
+                found.append(Problem(kind, labels.file, labels.image_id, detail=str(error)))
+        self._labels = whole
+        self.report += found
+        return found
+
+    def _existing(self, labels: Sequence[AnyLabels]) -> list[AnyLabels]:
+        """The images whose files are there; raises UserError if none is."""
+        if not labels:
+            raise UserError(f"{self.annotations} lists no image that can be used")
+        found = []
+        for image in labels:
+            if (self.images / image.file).is_file():
+                found.append(image)
+            else:
+                kind = "image file is missing, image left out"
+                self.report.append(Problem(kind, image.file, image.image_id))
+        if not found:
+            raise UserError(
+                f"none of the {len(labels)} images of {self.annotations} is in {self.images}; "
+                "give the folder that their file names start from"
+            )
+        return found
+
+    def _read(self, index: int, reduce: int) -> np.ndarray:
+        labels, path = self._labels[index], self.path(index)
+        said = (labels.height, labels.width)
+        image = read_image(path, reduce)
+        if None in said:
+            return image
+        want = tuple(-(-side // reduce) for side in said)
+        if image.shape[:2] != want and image.shape[1::-1] == want:
+            image = read_image(path, reduce, upright=False)  # labelled as stored, not as shown
+        if image.shape[:2] != want:
+            height, width = image.shape[:2]
+            raise UserError(
+                f"image {path} is {width * reduce}×{height * reduce}, but {self.annotations} "
+                f"says {said[1]}×{said[0]}; were the images resized?"
+            )
+        return image
