@@ -60,6 +60,14 @@ def test_equal_costs_are_told_apart_by_the_unrounded_distance():
     assert group.tolist() == [0, 1, 1, 0]
 
 
+def test_a_stranger_does_not_move_everyone_on_by_one():
+    # The third peak is 3.1 from the first group: a 3 for it and 0 for the others costs as much as
+    # three times 1.
+    group, count = _match([0.0, 1.02, 2.04, 1.0, 2.0, 3.1], [0.9] * 6, [0, 3, 6])
+    assert count == 4
+    assert group.tolist() == [0, 1, 2, 1, 2, 3]
+
+
 def test_two_people_with_equal_first_tags_stay_two():
     group, count = _match([1.0, 1.0], [0.9, 0.8], [0, 2])
     assert count == 2

@@ -8,21 +8,6 @@ from tagwise._kernels import compiled
 
 
 @compiled()
-def _each_takes_its_best(cost, leave, row_of, column_of):
-    """Whether no two rows want the same column, so that there is nothing to solve."""
-    for row in range(cost.shape[0]):
-        best, lowest = -1, leave
-        for column in range(cost.shape[1]):
-            if cost[row, column] < lowest:
-                best, lowest = column, cost[row, column]
-        if best >= 0:
-            if row_of[best] >= 0:
-                return False
-            row_of[best], column_of[row] = row, best
-    return True
-
-
-@compiled()
 def assign(cost, leave):
     """Cheapest one-to-one assignment in which a row may go without a column for the price `leave`.
 
@@ -32,52 +17,75 @@ def assign(cost, leave):
     cost: (R, C) float64, finite. Returns the column of each row, (R,) int64, -1 for none.
     """
     rows, columns = cost.shape
-    row_price, column_price = np.zeros(rows), np.zeros(columns)
     row_of, column_of = np.full(columns, -1, np.int64), np.full(rows, -1, np.int64)
-    before, shortest = np.empty(columns, np.int64), np.empty(columns)
-    done = np.empty(columns, np.bool_)
-    if _each_takes_its_best(cost, leave, row_of, column_of):
-        return column_of
-    row_of[:], column_of[:] = -1, -1
-    for start in range(rows):
-        shortest[:] = np.inf
-        done[:] = False
-        row, length = start, 0.0
-        exit_row, exit_length = -1, np.inf
-        while True:
-            if length + leave - row_price[row] < exit_length:
-                exit_row, exit_length = row, length + leave - row_price[row]
-            column, nearest = -1, np.inf
-            for c in range(columns):
-                if not done[c]:
-                    reach = length + cost[row, c] - row_price[row] - column_price[c]
-                    if reach < shortest[c]:
-                        shortest[c], before[c] = reach, row
-                    if shortest[c] < nearest:
-                        column, nearest = c, shortest[c]
-            if column < 0 or exit_length <= nearest:
-                column, length = -1, exit_length
-                break
-            length = nearest
-            if row_of[column] < 0:
-                break
-            done[column] = True
-            row = row_of[column]
-        row_price[start] += length
-        for c in range(columns):
-            if done[c]:
-                row_price[row_of[c]] += length - shortest[c]
-                column_price[c] -= length - shortest[c]
-        if column < 0:
-            column, column_of[exit_row] = column_of[exit_row], -1
-            if exit_row == start:
-                continue
-        row = -1
-        while row != start:
-            row = before[column]
-            row_of[column] = row
-            column, column_of[row] = column_of[row], column
+    row_price, column_price = np.empty(rows), np.zeros(columns)
+    if not _each_takes_its_best(cost, leave, row_price, row_of, column_of):
+        for row in range(rows):
+            if column_of[row] < 0 and row_price[row] < leave:
+                _make_room(cost, leave, row, row_price, column_price, row_of, column_of)
     return column_of
+
+
+@compiled()
+def _each_takes_its_best(cost, leave, row_price, row_of, column_of):
+    """Rows take their cheapest column or exit, and its price, the first comer where several want
+    it. Prices so set are what the search for paths may start from. Returns whether all got theirs.
+    """
+    solved = True
+    for row in range(cost.shape[0]):
+        best, lowest = -1, leave
+        for column in range(cost.shape[1]):
+            if cost[row, column] < lowest:
+                best, lowest = column, cost[row, column]
+        row_price[row] = lowest
+        if best >= 0 and row_of[best] < 0:
+            row_of[best], column_of[row] = row, best
+        elif best >= 0:
+            solved = False
+    return solved
+
+
+@compiled()
+def _make_room(cost, leave, start, row_price, column_price, row_of, column_of):
+    """Gives one more row a column or its exit, by the shortest path of rows that change theirs."""
+    columns = len(column_price)
+    before, shortest = np.empty(columns, np.int64), np.full(columns, np.inf)
+    done = np.zeros(columns, np.bool_)
+    row, length = start, 0.0
+    exit_row, exit_length = -1, np.inf
+    while True:
+        if length + leave - row_price[row] < exit_length:
+            exit_row, exit_length = row, length + leave - row_price[row]
+        column, nearest = -1, np.inf
+        for c in range(columns):
+            if not done[c]:
+                reach = length + cost[row, c] - row_price[row] - column_price[c]
+                if reach < shortest[c]:
+                    shortest[c], before[c] = reach, row
+                if shortest[c] < nearest:
+                    column, nearest = c, shortest[c]
+        if column < 0 or exit_length <= nearest:
+            column, length = -1, exit_length
+            break
+        length = nearest
+        if row_of[column] < 0:
+            break
+        done[column] = True
+        row = row_of[column]
+    row_price[start] += length
+    for c in range(columns):
+        if done[c]:
+            row_price[row_of[c]] += length - shortest[c]
+            column_price[c] -= length - shortest[c]
+    if column < 0:
+        column, column_of[exit_row] = column_of[exit_row], -1
+        if exit_row == start:
+            return
+    row = -1
+    while row != start:
+        row = before[column]
+        row_of[column] = row
+        column, column_of[row] = column_of[row], column
 
 
 @compiled()
@@ -116,9 +124,12 @@ def match_by_type(
             for n in range(columns):
                 exact = tag_distance(tags[first + p], sums[n] / sizes[n], rms)
                 distance[p, n] = exact
-                # 1e-7 of the exact distance: enough to order equal costs, too little for more.
-                cost[p, n] = weight * (np.round(exact) if round_tags else exact) + 1e-7 * exact
+                cost[p, n] = weight * (np.round(exact) if round_tags else exact)
                 cost[p, n] -= scores[first + p] if use_score else 0.0
+                # Too little to change more than the order of equal costs. What is too far is not
+                # joined, no matter how far: along a line, one wrong pair can cost the same as
+                # every pair moved on by one, and is better.
+                cost[p, n] += 1e-7 * min(exact, threshold)
                 highest = max(highest, abs(cost[p, n]))
         column = assign(cost, 4.0 * highest * (last - first))
         for p in range(last - first):
