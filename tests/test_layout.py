@@ -127,7 +127,9 @@ def is_lazy(node):
 def test_nothing_uses_torchvision():
     for folder in ("src", "tests", "benchmarks", "examples"):
         for path in (ROOT / folder).rglob("*.py"):
-            assert "torchvision" not in foreign_imports(tree(path)), path
+            # This one has an environment for itself.
+            if path != ROOT / "benchmarks" / "faster_rcnn.py":
+                assert "torchvision" not in foreign_imports(tree(path)), path
     for file in ("pyproject.toml", "constraints.txt"):
         assert "torchvision" not in (ROOT / file).read_text(), file
 

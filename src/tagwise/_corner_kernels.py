@@ -36,27 +36,121 @@ def best_peaks(maps, maxima, blocks, radius, threshold, top_k):
 
 
 @compiled()
-def candidate_pairs(xy, classes, tags, middle, limit):
+def candidate_pairs(xy, classes, tags, middle, threshold, growth, min_side):
     """Pairs of one class, bottom-right corner right of and below the top-left, of like tags.
 
     xy (P, 2), classes (P,), tags (P, D): top-left corners up to `middle`, then bottom-right ones;
-    limit: the largest tag distance. Returns both corners of each pair (E, 2) int64, ordered by
-    top-left corner, and the squared tag distances (E,) float32.
+    the other arguments as in `tagwise.corner_settings`. Returns both corners of each pair (E, 2)
+    int64, ordered by top-left corner, and the squared tag distances (E,).
     """
-    first, second, distance = [0][:0], [0][:0], [np.float32(0)][:0]
+    first, second, squares = [0][:0], [0][:0], [0.0][:0]
     for i in range(middle):
         for j in range(middle, len(classes)):
-            if classes[i] != classes[j] or not (xy[j, 0] >= xy[i, 0] and xy[j, 1] >= xy[i, 1]):
+            width, height = xy[j, 0] - xy[i, 0], xy[j, 1] - xy[i, 1]
+            if classes[i] != classes[j] or not (width >= min_side and height >= min_side):
                 continue
-            total = np.float32(0)
+            total = 0.0
             for d in range(tags.shape[1]):
                 total += (tags[i, d] - tags[j, d]) ** 2
-            if total <= limit * limit:
+            if growth > 0:
+                total /= (1.0 + growth * np.sqrt(width * height)) ** 2
+            if total <= threshold**2:
                 first.append(i)
                 second.append(j)
-                distance.append(total)
+                squares.append(total)
     pairs = np.empty((len(first), 2), np.int64)
-    squares = np.empty(len(first), np.float32)
     for e in range(len(first)):
-        pairs[e, 0], pairs[e, 1], squares[e] = first[e], second[e], distance[e]
-    return pairs, squares
+        pairs[e, 0], pairs[e, 1] = first[e], second[e]
+    return pairs, np.array(squares)
+
+
+# Weights beyond e^20 would drown the others' share in rounding.
+_LARGEST = 20.0
+# The settings are presumed like so many pairs seen before: for the spread of tags, and for sizes.
+_TAGS_PRESUMED, _SIZES_PRESUMED = 10.0, 4.0
+# Variance of the root of a side below which no class of boxes is taken to be.
+_SIZE_SLACK = 0.05
+_ROUNDS, _STEPS = 6, 5
+
+
+@compiled()
+def shares(pairs, squares, sides, classes, odds, dimension, threshold, spread, size_weight):
+    """The probability of each pair in a random one-to-one pairing, (E,).
+
+    pairs, squares as `candidate_pairs`; sides (E, 2), classes (E,) from 0, odds (E,) log.
+
+    A pairing has the product of its pairs' weights for weight, and the marginals are found by
+    belief propagation with damping, as in Huang and Jebara 2009 ("Approximating the permanent with
+    belief propagation"), for pairings that may leave corners alone, at weight 1. The spread of the
+    tags and the usual size of boxes are fitted to the shares in between.
+    """
+    count = 0
+    for e in range(len(pairs)):
+        count = max(count, pairs[e, 0] + 1, pairs[e, 1] + 1)
+    share, weight, size = np.empty(len(pairs)), np.empty(len(pairs)), np.zeros(len(pairs))
+    messages, totals = np.ones((2, len(pairs))), np.empty(count)
+    variance = spread**2
+    for _ in range(_ROUNDS):
+        for e in range(len(pairs)):
+            evidence = odds[e] + (threshold**2 - squares[e]) / (2 * variance) + size[e]
+            weight[e] = np.exp(min(max(evidence, -_LARGEST), _LARGEST))
+        for _ in range(_STEPS):
+            _tell(pairs[:, 0], weight, messages[1], messages[0], totals)
+            _tell(pairs[:, 1], weight, messages[0], messages[1], totals)
+        total, scatter = _TAGS_PRESUMED, _TAGS_PRESUMED * spread**2
+        for e in range(len(pairs)):
+            claim = weight[e] * messages[0, e] * messages[1, e]
+            share[e] = claim / (1 + claim)
+            total += share[e]
+            scatter += share[e] * squares[e] / dimension
+        variance = scatter / total
+        if size_weight > 0:
+            _size_evidence(sides, classes, share, size_weight, size)
+    return share
+
+
+@compiled()
+def _tell(corner, weight, heard, told, totals):
+    """What a corner tells each of its pairs: how free the corner's other pairs leave it."""
+    totals[:] = 1.0
+    for e in range(len(corner)):
+        totals[corner[e]] += weight[e] * heard[e]
+    for e in range(len(corner)):
+        free = 1.0 / max(totals[corner[e]] - weight[e] * heard[e], 1.0)
+        told[e] = np.sqrt(told[e] * free)
+
+
+@compiled()
+def _size_evidence(sides, classes, share, size_weight, out):
+    """Logarithm of how much likelier each pair's size is in a box than by chance, to out (E,).
+
+    The roots of widths and heights are taken for normal in a class, with moments weighted by share;
+    by chance a box would end anywhere. With few boxes seen, the evidence fades.
+    """
+    roots = np.sqrt(sides)
+    seen, pairs = np.zeros(1 + classes.max()), np.zeros(1 + classes.max())
+    for e in range(len(sides)):
+        seen[classes[e]] += share[e]
+        pairs[classes[e]] += 1
+    mean, scatter = np.zeros((len(seen), 2)), np.zeros((len(seen), 3))
+    for e in range(len(sides)):
+        c, x, y = classes[e], roots[e, 0], roots[e, 1]
+        weight = (share[e] + _SIZES_PRESUMED / pairs[c]) / (seen[c] + _SIZES_PRESUMED)
+        mean[c, 0] += weight * x
+        mean[c, 1] += weight * y
+        scatter[c, 0] += weight * x * x
+        scatter[c, 1] += weight * y * y
+        scatter[c, 2] += weight * x * y
+    chance = np.log(max(sides[:, 0].max(), 1.0) * max(sides[:, 1].max(), 1.0))
+    for e in range(len(sides)):
+        c = classes[e]
+        x, y = roots[e, 0] - mean[c, 0], roots[e, 1] - mean[c, 1]
+        xx = scatter[c, 0] - mean[c, 0] ** 2 + _SIZE_SLACK
+        yy = scatter[c, 1] - mean[c, 1] ** 2 + _SIZE_SLACK
+        xy = scatter[c, 2] - mean[c, 0] * mean[c, 1]
+        area = xx * yy - xy * xy
+        density = -0.5 * (yy * x * x + xx * y * y - 2 * xy * x * y) / area
+        density -= 0.5 * np.log(area) + np.log(2 * np.pi)
+        # Of the sides themselves, not of their roots.
+        density -= np.log(4 * max(roots[e, 0], 0.3) * max(roots[e, 1], 0.3))
+        out[e] = size_weight * seen[c] / (seen[c] + _SIZES_PRESUMED) * (density + chance)

@@ -18,7 +18,14 @@ class CornerSettings:
         top_k: at most so many corners of either kind, over all classes.
     Pairs
         pairing: "one_to_one", or "all": every pair that passes, as CornerNet has it.
-        tag_threshold: the tag distance at which tags stop speaking for a pair.
+        tag_threshold: corners with a larger tag distance (l2) are no pair.
+        tag_growth: the tag distance is taken relative to 1 + tag_growth * the square root of the
+            box's area in cells; for tags that start from the place of the pixel.
+        min_side: boxes with a smaller width or height, in cells, are no pair.
+    Pairing one-to-one, as `tagwise.corners.pair_corners` explains
+        tag_spread: how far one component of the two tags of an object usually differs.
+        size_weight: weight of a box's size, compared with the image's other boxes of its class.
+        share_power: the score is multiplied with the pair's share to this power.
     Results
         max_boxes: at most so many boxes, the best ones.
         box_threshold: boxes with a lower score are dropped.
@@ -29,6 +36,11 @@ class CornerSettings:
     top_k: int = 500
     pairing: Literal["one_to_one", "all"] = "one_to_one"
     tag_threshold: float = 0.5
+    tag_growth: float = 0.0
+    min_side: float = 0.5
+    tag_spread: float = 0.2
+    size_weight: float = 1.0
+    share_power: float = 0.25
     max_boxes: int = 500
     box_threshold: float = 0.05
 
@@ -78,6 +90,7 @@ CORNER_PRESETS: dict[str, dict[str, Any]] = {
         "corner_threshold": 0.0,
         "top_k": 100,
         "pairing": "all",
+        "min_side": 0.0,
         "max_boxes": 1000,
         "box_threshold": 0.0,
     },

@@ -221,38 +221,66 @@ def _scan_on_device(heat: Tensor, settings: CornerSettings):
 def pair_corners(peaks: CornerPeaks, settings: CornerSettings | None = None) -> list[CornerBoxes]:
     """Boxes of each image, best first, from corners with tags."""
     settings = settings or CornerSettings()
+    pair = _one_to_one if settings.pairing == "one_to_one" else _all_pairs
     out = []
     for image in range(len(peaks.starts)):
         found = peaks.image(image)
         pairs, squares = _corner_kernels.candidate_pairs(
-            found.xy, found.classes, found.tag, found.starts[0, 1], settings.tag_threshold
+            found.xy,
+            found.classes,
+            found.tag,
+            found.starts[0, 1],
+            settings.tag_threshold,
+            settings.tag_growth,
+            settings.min_side,
         )
-        if settings.pairing == "one_to_one":
-            pairs = _one_to_one(found, pairs, squares, settings)
-        out.append(_best(boxes_of(found, pairs), settings))
+        out.append(_best(boxes_of(found, *pair(found, pairs, squares, settings)), settings))
     return out
 
 
-def _one_to_one(peaks, pairs, squares, settings):
-    middle = peaks.starts[0, 1]
-    gain = np.zeros((middle, len(peaks) - middle))
-    gain[pairs[:, 0], pairs[:, 1] - middle] = peaks.score[pairs].prod(axis=1) * (
-        1.01 - squares / max(settings.tag_threshold**2, 1e-9)
+def _all_pairs(peaks: CornerPeaks, pairs, squares, settings):
+    return pairs, peaks.score[pairs].mean(axis=1)
+
+
+def _one_to_one(peaks: CornerPeaks, pairs, squares, settings):
+    if not len(pairs):
+        return pairs, np.zeros(0, np.float32)
+    scores = peaks.score[pairs]
+    certain = np.clip(scores, 1e-3, 1 - 1e-3).astype(np.float64)
+    share = _corner_kernels.shares(
+        pairs,
+        squares,
+        peaks.xy[pairs[:, 1]] - peaks.xy[pairs[:, 0]],
+        np.unique(peaks.classes[pairs[:, 0]], return_inverse=True)[1],
+        np.log(certain / (1 - certain)).sum(axis=1),
+        peaks.tag.shape[1],
+        settings.tag_threshold,
+        settings.tag_spread,
+        settings.size_weight,
     )
-    first, second = linear_sum_assignment(-gain)
-    kept = gain[first, second] > 0
-    return np.stack([first[kept], second[kept] + middle], axis=1)
+    kept = _best_pairing(pairs, share)
+    return pairs[kept], np.sqrt(scores[kept].prod(axis=1)) * share[kept] ** settings.share_power
 
 
-def boxes_of(peaks: CornerPeaks, pairs: np.ndarray) -> CornerBoxes:
-    """Boxes of one image from pairs (N, 2) of its corners, with their mean score."""
-    boxes = peaks.xy[pairs].reshape(-1, 4)
-    corner_scores = peaks.score[pairs]
+def _best_pairing(pairs: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Which pairs (E, 2) have the largest sum of shares (E,) if no corner serves twice."""
+    first, row = np.unique(pairs[:, 0], return_inverse=True)
+    second, column = np.unique(pairs[:, 1], return_inverse=True)
+    table = np.zeros((len(first), len(second)))
+    table[row, column] = share
+    number = np.full(table.shape, -1)
+    number[row, column] = np.arange(len(pairs))
+    chosen = number[linear_sum_assignment(table, maximize=True)]
+    return chosen[chosen >= 0]
+
+
+def boxes_of(peaks: CornerPeaks, pairs: np.ndarray, scores: np.ndarray) -> CornerBoxes:
+    """Boxes of one image from pairs (N, 2) of its corners with scores (N,)."""
     return CornerBoxes(
-        boxes,
-        corner_scores.mean(axis=1),
+        peaks.xy[pairs].reshape(-1, 4),
+        scores.astype(np.float32),
         peaks.classes[pairs[:, 0]],
-        corner_scores,
+        peaks.score[pairs],
         peaks.tag[pairs],
         pairs,
     )
@@ -298,6 +326,7 @@ def pair_by_truth(
             box, peak = linear_sum_assignment(np.where(allowed, distance, 1e6))
             kept = allowed[box, peak]
             pairs[box[kept], kind] = peak[kept] + part.start
-        paired = boxes_of(found, pairs[(pairs >= 0).all(axis=1)])
+        pairs = pairs[(pairs >= 0).all(axis=1)]
+        paired = boxes_of(found, pairs, np.sqrt(found.score[pairs].prod(axis=1)))
         out.append(paired.take(np.argsort(-paired.scores, kind="stable")))
     return out
