@@ -125,7 +125,7 @@ def test_the_verb_plots_a_prediction_made_before(tmp_path):
     source.write_text(json.dumps(poses.to_dict()))
     path = plot.plot(source, out=tmp_path / "new" / "tags.png")
     assert Image.open(path).width > 200
-    assert Image.open(plot.plot(source, "poses", out=tmp_path / "poses.jpg")).size == (40, 30)
+    assert Image.open(plot.plot(source, "instances", out=tmp_path / "poses.jpg")).size == (40, 30)
     assert plot.plot(what="push", out=tmp_path / "push.svg").read_bytes()[:5] == b"<?xml"
 
 
@@ -134,7 +134,7 @@ def test_the_verb_says_what_it_needs(tmp_path):
     source.write_text(json.dumps(pins(np.empty((0, 2, 3))).to_dict()))
     for arguments, message in [
         ((None, "tags"), "needs a photo"),
-        ((source, "heatmaps"), "give the photo"),
+        ((source, "maps"), "give the photo"),
     ]:
         with pytest.raises(UserError, match=message):
             plot.plot(*arguments)
@@ -151,7 +151,7 @@ def test_the_verb_draws_heatmaps_of_a_photo(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "tagwise.predictor.load_model", lambda name, device, fuse: network.to(device)
     )
-    path = plot.plot(tmp_path / "pins.png", "heatmaps", out=tmp_path / "maps.png")
+    path = plot.plot(tmp_path / "pins.png", "maps", out=tmp_path / "maps.png")
     drawn = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
     (x, y), _, _ = PINS[0]
     assert drawn[int(y), int(x)].max() > 150

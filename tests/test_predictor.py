@@ -173,7 +173,7 @@ def test_an_unreadable_photo_stops_a_stream_but_not_outcomes(network, tmp_path):
         next(stream)
     outcomes = list(predictor(network, batch_size=2).outcomes(photos))
     assert [outcome.error is None for outcome in outcomes] == [True, False, True]
-    assert len(outcomes[2].poses) == 2
+    assert len(outcomes[2].result) == 2
 
 
 def test_a_model_is_left_as_it_was_but_for_evaluation_mode(network):

@@ -114,9 +114,9 @@ def evaluate(
     out: Path | None = None,
     coco: Path | None = None,
     sigmas: tuple[float, ...] = (),
-    style: Literal["coco", "crowdpose"] = "coco",
-    max_dets: int = 20,
-    oracle: Literal["grouping", "keypoints"] | None = None,
+    style: Literal["coco", "crowdpose"] | None = None,
+    max_dets: int | None = None,
+    oracle: Literal["grouping", "keypoints", "corners", "offsets"] | None = None,
     device: Device = "auto",
     size: int | None = None,
     flip: bool = False,
@@ -128,7 +128,7 @@ def evaluate(
     every: int = 1,
     limit: int | None = None,
 ) -> int:
-    """Measure a model on labelled photos: COCO keypoint AP and AR.
+    """Measure a model on labelled photos: AP and AR of poses, boxes or masks.
 
     Exits with 1 if some photos could not be read: they are named, and count as empty.
 
@@ -138,16 +138,17 @@ def evaluate(
 
     Args:
         weights: A model that ships with tagwise, or a .safetensors file.
-        annotations: COCO keypoint JSON.
-        images: Folder that the JSON's file names start from.
+        annotations: COCO JSON with keypoints or boxes, or a folder of label maps.
+        images: Folder that the JSON's file names start from, or of the label maps' images.
         out: JSON file for the figures.
         coco: JSON file for the results themselves.
         sigmas: OKS sigmas, each for all keypoint types; one row of figures for each. By default
             those of the JSON, else of the model.
-        style: crowdpose adds AP of easy, medium and hard photos.
-        max_dets: Best instances of a photo that count.
-        oracle: What limits the model? "grouping" groups its keypoints by the truth, "keypoints"
-            gives the true keypoints its tags.
+        style: Of keypoint figures; crowdpose adds AP of easy, medium and hard photos.
+        max_dets: Best instances of a photo that count; by default 20 poses, 500 boxes or masks.
+        oracle: What limits the model? "grouping" groups its keypoints or pairs its corners by the
+            truth; "keypoints" and "corners" give the true ones its tags; "offsets" moves its
+            corners to the true ones.
         device: Where the network runs; auto takes a GPU where there is one.
         size: Longest side of the network's input in pixels.
         flip: Look at each photo mirrored too.
@@ -167,7 +168,7 @@ def evaluate(
 
 def plot(
     source: Annotated[str | None, tyro.conf.Positional] = None,
-    what: Literal["tags", "poses", "heatmaps", "push"] = "tags",
+    what: Literal["tags", "instances", "maps", "push"] = "tags",
     weights: Weights = "people",
     out: Path | None = None,
     threshold: float = 0.25,
@@ -177,12 +178,13 @@ def plot(
 
     $ tagwise plot photo.jpg                        the tags of everyone found in the photo
     $ tagwise plot photo.predictions.json           the same, from a prediction made before
-    $ tagwise plot photo.jpg --what heatmaps        what the network sees before grouping
+    $ tagwise plot photo.jpg --what maps            what the network sees before grouping
     $ tagwise plot --what push                      what the loss asks of two instances' tags
 
     Args:
         source: A photo, or a .predictions.json file.
-        what: Tags by keypoint type, poses on the photo, heatmaps on the photo, or the push loss.
+        what: Tags by keypoint type or corner, instances on the photo, the network's maps on the
+            photo, or the push loss.
         weights: A model that ships with tagwise, or a .safetensors file.
         out: Picture file (.png, .jpg, .pdf, .svg); by default named after the source.
         threshold: Leave out instances with a lower score.

@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tagwise.data.coco_json import pick_category, read_coco, read_json
+from tagwise.data.coco_json import match_classes, pick_category, read_coco, read_json
 from tagwise.errors import UserError
 from tagwise.files import whole_file
-from tagwise.results import Poses
+from tagwise.results import Boxes, Result, result_from_dict
 from tagwise.sources import Source
 
 _JOURNAL = ".tagwise-predict.jsonl"
@@ -77,18 +77,18 @@ class Predictions:
         seen = self._done.get(source.name)
         return seen is not None and seen == source.state() and self.json_path(source).exists()
 
-    def load(self, source: Source) -> Poses:
+    def load(self, source: Source) -> Result:
         """What an earlier run found in this photo."""
-        return Poses.from_dict(read_json(self.json_path(source)))
+        return result_from_dict(read_json(self.json_path(source)))
 
-    def save(self, source: Source, poses: Poses, image: np.ndarray) -> None:
+    def save(self, source: Source, result: Result, image: np.ndarray) -> None:
         """Write the files of one photo. The journal comes last: it says that all is there."""
         path = self.json_path(source)
         if self.pictures:
             with whole_file(path.with_suffix(".jpg")) as file:
-                file.write(encode_jpeg(poses.plot(image)))
+                file.write(encode_jpeg(result.plot(image)))
         with whole_file(path) as file:
-            file.write(_line(poses.to_dict()))
+            file.write(_line(result.to_dict()))
         entry = {"name": source.name, "source": source.state()}
         try:
             with self.path.open("ab") as journal:
@@ -106,7 +106,8 @@ class CocoResults:
 
     def __init__(self, annotations: str | Path, file: BinaryIO) -> None:
         content = read_coco(annotations)
-        self.category_id = pick_category(content, annotations, None)["id"]
+        self._where, self._content = annotations, content
+        self._categories: Any = None
         self._ids: dict[str, list[tuple[str, int]]] = {}
         for image in content["images"]:
             name = str(image.get("file_name", ""))
@@ -123,15 +124,23 @@ class CocoResults:
         fits = [number for name, number in same if full.endswith("/" + name.lstrip("/"))]
         return fits[0] if len(fits) == 1 else None
 
-    def add(self, poses: Poses) -> None:
-        image_id = self.image_id(poses.file or "")
+    def add(self, result: Result) -> None:
+        image_id = self.image_id(result.file or "")
         if image_id is None:
-            self.unknown.append(poses.file or "an image without a name")
+            self.unknown.append(result.file or "an image without a name")
             return
-        for row in poses.to_coco(image_id, self.category_id):
+        if self._categories is None:
+            self._categories = self._matched(result)
+        for row in result.to_coco(image_id, self._categories):
             self._file.write(b",\n" if self._rows else b"[")
             self._file.write(json.dumps(row, allow_nan=False).encode())
             self._rows += 1
+
+    def _matched(self, result: Result) -> Any:
+        """The categories that `to_coco` of such results needs: their ids in the annotations."""
+        if not isinstance(result, Boxes):
+            return pick_category(self._content, self._where, None)["id"]
+        return match_classes(result.names, self._content["categories"], self._where)
 
     def finish(self) -> None:
         self._file.write(b"]\n" if self._rows else b"[]\n")

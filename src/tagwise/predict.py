@@ -18,7 +18,7 @@ from tagwise.memory import keep_freed_memory
 from tagwise.models.zoo import find_weights
 from tagwise.outputs import CocoResults, Predictions
 from tagwise.predictor import Outcome, Precision, Predictor, find_device
-from tagwise.results import Poses
+from tagwise.results import Result
 from tagwise.sources import Image, Source, find_sources
 
 __all__ = ["Outcome", "PredictRun", "Predictor", "find_device", "predict"]
@@ -86,7 +86,7 @@ def predict(
     return PredictRun(predictor, found, files, coco, progress)
 
 
-class PredictRun(Iterator[Poses]):
+class PredictRun(Iterator[Result]):
     """The iterator that `predict` returns.
 
     failed: errors so far, one a photo that could not be read.
@@ -107,7 +107,7 @@ class PredictRun(Iterator[Poses]):
         self._progress = progress
         self._results = self._run() if coco is None else self._collected(coco)
 
-    def __next__(self) -> Poses:
+    def __next__(self) -> Result:
         return next(self._results)
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class PredictRun(Iterator[Poses]):
             return 0
         return 1 if self.written or self.resumed else 2
 
-    def _run(self) -> Iterator[Poses]:
+    def _run(self) -> Iterator[Result]:
         files = self._files
         ahead, inline = tee((s, bool(files and files.is_done(s))) for s in self._sources)
         outcomes = self._predictor.outcomes(source.image for source, done in ahead if not done)
@@ -148,11 +148,11 @@ class PredictRun(Iterator[Poses]):
                 tqdm.write(f"tagwise: {outcome.error}", file=sys.stderr)
                 continue
             if files:
-                files.save(source, outcome.poses, outcome.image)
+                files.save(source, outcome.result, outcome.image)
             self.written += 1
-            yield outcome.poses
+            yield outcome.result
 
-    def _collected(self, annotations: str | Path) -> Iterator[Poses]:
+    def _collected(self, annotations: str | Path) -> Iterator[Result]:
         """The same, with one COCO results file beside, which appears when all is done."""
         path = self._files.folder / f"{Path(annotations).stem}.results.json"
         with whole_file(path) as file:

@@ -20,7 +20,7 @@ from tagwise.data.images import read_image
 from tagwise.data.transforms import Affine, fit_affine
 from tagwise.errors import UserError, unknown_name
 from tagwise.models.zoo import load_model
-from tagwise.results import Poses
+from tagwise.results import Result
 from tagwise.sources import Image, as_rgb
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -88,22 +88,22 @@ class Predictor:
             "precision": self.precision,
         }
 
-    def __call__(self, image: Image) -> Poses:
-        """Poses of one image, best first, in its pixels.
+    def __call__(self, image: Image) -> Result:
+        """The instances of one image, best first, in its pixels, as the task gives them.
 
         image: a file, a Pillow image, or an (H, W, 3) or (H, W) uint8 array, RGB.
         """
         return next(self.stream([image]))
 
-    def stream(self, images: Iterable[Image]) -> Iterator[Poses]:
-        """Poses of each image, in order, lazily: only a few images are in memory at once.
+    def stream(self, images: Iterable[Image]) -> Iterator[Result]:
+        """Results of each image, in order, lazily: only a few images are in memory at once.
 
         Raises UserError at the first image that cannot be read.
         """
         for outcome in self.outcomes(images):
             if outcome.error is not None:
                 raise outcome.error
-            yield outcome.poses
+            yield outcome.result
 
     def outcomes(self, images: Iterable[Image]) -> Iterator[Outcome]:
         """Like `stream`, with the image of each result, and errors in place of exceptions."""
@@ -165,24 +165,40 @@ class Predictor:
         return outcome
 
     def _predict(self, batch: list[Outcome]) -> None:
-        """Fill in the poses of images whose inputs have the same shapes."""
+        """Fill in the results of images whose inputs have the same shapes."""
         inputs = [
             np.stack([outcome.inputs[s] for outcome in batch]) for s in range(len(self.scales))
         ]
-        found = self.task.decode(self._maps(inputs), self.model.stride)
-        for outcome, poses in zip(batch, found, strict=True):
-            height, width = outcome.image.shape[:2]
-            is_file = isinstance(outcome.source, (str, Path))
-            outcome.poses = poses.above(self.threshold).transform(
-                outcome.affines[self._base].inverse().matrix,
-                width=width,
-                height=height,
-                model=self.name,
-                file=str(outcome.source) if is_file else None,
-                # A file can be read again; a result that held its photo would fill the memory.
-                image=None if is_file else outcome.image,
-            )
+        if self.task.merges == "maps":
+            found = self.task.decode(self._maps(inputs), self.model.stride)
+            seen = [[(result, self._base, False)] for result in found]
+        else:
+            seen = [[] for _ in batch]
+            for s, mirrored, outputs in self._passes(inputs):
+                for n, result in enumerate(self.task.decode(outputs, self.model.stride)):
+                    seen[n].append((result, s, mirrored))
+        for outcome, results in zip(batch, seen, strict=True):
+            placed = [self._in_photo(outcome, *result) for result in results]
+            merged = placed[0] if len(placed) == 1 else self.task.merge_results(placed)
+            outcome.result = merged.above(self.threshold)
             outcome.inputs.clear()
+
+    def _in_photo(self, outcome: Outcome, result: Result, s: int, mirrored: bool) -> Result:
+        """A result in the pixels of its photo; s: number of the scale that it was seen at."""
+        height, width = outcome.image.shape[:2]
+        to_photo = outcome.affines[s].inverse()
+        if mirrored:
+            to_photo = to_photo @ Affine.mirror(outcome.inputs[s].shape[1])
+        is_file = isinstance(outcome.source, (str, Path))
+        return result.transform(
+            to_photo.matrix,
+            width=width,
+            height=height,
+            model=self.name,
+            file=str(outcome.source) if is_file else None,
+            # A file can be read again; a result that held its photo would fill the memory.
+            image=None if is_file else outcome.image,
+        )
 
     @property
     def _base(self) -> int:
@@ -190,31 +206,41 @@ class Predictor:
         return min(range(len(self.scales)), key=lambda s: abs(np.log(self.scales[s])))
 
     @torch.inference_mode()
-    def _maps(self, inputs: list[np.ndarray]) -> dict[str, Tensor]:
-        """The network's raw maps of a batch; one (B, H, W, 3) uint8 array a scale."""
-        heads, passes = self.task.heads(), []
-        for array, scale in zip(inputs, self.scales):
+    def _passes(self, inputs: list[np.ndarray]) -> Iterator[tuple[int, bool, dict[str, Tensor]]]:
+        """Number of the scale, whether mirrored, and the network's maps, of every look at a batch.
+
+        inputs: one (B, H, W, 3) uint8 array a scale.
+        """
+        for s, array in enumerate(inputs):
             # (B, H, W, 3) seen as (B, 3, H, W) is what channels_last means: no copy.
             images = torch.from_numpy(array).to(self.device).permute(0, 3, 1, 2).float().div_(255)
-            seen = [self._forward(images)]
+            yield s, False, self._forward(images)
             if self.flip:
-                mirrored = self._forward(tta.mirror(images))
-                seen.append(tta.unmirror(mirrored, heads, self.task.skeleton.flip))
-            passes.append((scale / self.scales[self._base], seen))
-        if len(passes) == 1 and not self.flip:
-            return passes[0][1][0]
-        grid = passes[self._base][1][0][next(iter(heads))].shape[-2:]
+                yield s, True, self._forward(tta.mirror(images))
+
+    @torch.inference_mode()
+    def _maps(self, inputs: list[np.ndarray]) -> dict[str, Tensor]:
+        """The network's raw maps of a batch, all passes merged, on the grid of the base scale."""
+        if self.task.merges != "maps":  # of other tasks, only the plain look has maps of its own
+            return next(self._passes([inputs[self._base]]))[2]
+        heads, passes, grid = self.task.heads(), [], None
+        for s, mirrored, outputs in self._passes(inputs):
+            if len(inputs) == 1 and not self.flip:
+                return outputs
+            outputs = tta.unmirror(outputs, heads, self.task.flip) if mirrored else outputs
+            passes.append((self.scales[s] / self.scales[self._base], outputs))
+            if s == self._base:
+                grid = next(iter(outputs.values())).shape[-2:]
         aligned = [
             {name: tta.resample(maps, grid, (scale, scale)) for name, maps in outputs.items()}
-            for scale, seen in passes
-            for outputs in seen
+            for scale, outputs in passes
         ]
         return tta.merge(
             aligned,
             heads,
             to_values=self.task.heatmap_values,
             to_raw=self.task.heatmap_raw,
-            tag_norm=self.task.grouping.tag_norm,
+            tag_norm=self.task.tag_norm,
         )
 
     def _forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -225,11 +251,11 @@ class Predictor:
 
 @dataclass
 class Outcome:
-    """What became of one image: poses, or the error that reading it gave."""
+    """What became of one image: its result, or the error that reading it gave."""
 
     source: Image
     image: np.ndarray | None = None
-    poses: Poses | None = None
+    result: Result | None = None
     error: UserError | None = None
     affines: list[Affine] = field(default_factory=list)
     inputs: list[np.ndarray] = field(default_factory=list)

@@ -21,8 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from tagwise.checkpoint import Checkpoint
-from tagwise.config import DataConfig, OptimConfig, Recipe, SetConfig, load_recipe
-from tagwise.data.coco import CocoKeypoints
+from tagwise.config import OptimConfig, Recipe, SetConfig, load_recipe
 from tagwise.data.report import summary
 from tagwise.data.training_set import TrainingSet
 from tagwise.errors import UserError, unknown_name
@@ -30,8 +29,7 @@ from tagwise.memory import keep_freed_memory
 from tagwise.models.network import parameter_groups
 from tagwise.models.zoo import create_model, save_model
 from tagwise.predict import Predictor
-from tagwise.skeletons import Skeleton
-from tagwise.tasks import Task, create_task
+from tagwise.tasks import Task, create_task, task_named
 from tagwise.training_log import TrainingLog, due
 
 
@@ -59,7 +57,7 @@ def train(
     accelerator = _accelerator(recipe)
     torch.manual_seed(recipe.run.seed)
     datasets, val = _datasets(recipe)
-    model = _model(recipe, datasets[0].skeleton)
+    model = _model(recipe, datasets[0])
     average = AveragedModel(model, multi_avg_fn=_moving_average(recipe.optim.ema), use_buffers=True)
     optimizer = _optimizer(model, recipe.optim)
     checkpoint = Checkpoint(folder, model, average, optimizer)
@@ -119,7 +117,7 @@ def learning_rate(optim: OptimConfig, step: int) -> float:
     return optim.lr * (optim.final_lr + (1 - optim.final_lr) * cosine)
 
 
-def validate(model: nn.Module, dataset: CocoKeypoints, recipe: Recipe) -> dict[str, float]:
+def validate(model: nn.Module, dataset: Any, recipe: Recipe) -> dict[str, float]:
     """The task's figures of a model on a dataset, one scale, no flip."""
     training = model.training
     model.eval()
@@ -155,17 +153,12 @@ def _optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups)
 
 
-def _datasets(recipe: Recipe) -> tuple[list[CocoKeypoints], CocoKeypoints | None]:
-    """The training sets, all in the skeleton of the first, and the validation set."""
+def _datasets(recipe: Recipe) -> tuple[list[Any], Any]:
+    """The training sets, all labelled like the first, and the validation set, if any."""
     data = recipe.data
-    first = data.train[0]
-    skeleton = _dataset(data, first).skeleton
-    if recipe.sigmas is not None:
-        count = len(skeleton.keypoints)
-        sigmas = (recipe.sigmas,) * count if isinstance(recipe.sigmas, float) else recipe.sigmas
-        skeleton = replace(skeleton, sigmas=sigmas)
-    sets = [_dataset(data, config, skeleton) for config in data.train]
-    val = _dataset(data, data.val, skeleton) if data.val else None
+    first = _dataset(recipe, data.train[0])
+    sets = [first, *(_dataset(recipe, config, first) for config in data.train[1:])]
+    val = _dataset(recipe, data.val, first) if data.val else None
     if val:
         val.check_images()  # training replaces a broken photo; validation could only stop at it
     for dataset in [*sets, *([val] if val else [])]:
@@ -174,23 +167,18 @@ def _datasets(recipe: Recipe) -> tuple[list[CocoKeypoints], CocoKeypoints | None
     return sets, val
 
 
-def _dataset(
-    data: DataConfig, config: SetConfig, skeleton: Skeleton | None = None
-) -> CocoKeypoints:
-    root = Path(data.root).expanduser()
-    return CocoKeypoints(
-        root / config.annotations,
-        root / config.images,
-        skeleton=skeleton,
-        mapping=config.mapping or None,
-        ignore_results=root / config.ignore_results if config.ignore_results else None,
-        fill_results=config.fill_results,
-    )
+def _dataset(recipe: Recipe, config: SetConfig, like: Any = None) -> Any:
+    root = Path(recipe.data.root).expanduser()
+    options = {"sigmas": recipe.sigmas, "fill_results": config.fill_results}
+    options["mapping"] = config.mapping or None
+    options["ignore_results"] = config.ignore_results and root / config.ignore_results
+    given = {name: value for name, value in options.items() if value is not None}
+    task = task_named(recipe.task)
+    return task.open_dataset(root / config.annotations, root / config.images, like, **given)
 
 
-def _model(recipe: Recipe, skeleton: Skeleton) -> nn.Module:
-    options = {"skeleton": skeleton.to_dict(), **recipe.task_options}
-    task = create_task(recipe.task, **options)
+def _model(recipe: Recipe, dataset: Any) -> nn.Module:
+    task = create_task(recipe.task, **{**dataset.labels_of_task(), **recipe.task_options})
     model = create_model(
         recipe.model.name,
         task,
@@ -240,7 +228,7 @@ class _Encoded(Dataset):
 
 
 def _loader(
-    recipe: Recipe, datasets: list[CocoKeypoints], model: nn.Module, processes: int, start: int
+    recipe: Recipe, datasets: list[Any], model: nn.Module, processes: int, start: int
 ) -> DataLoader:
     """Batches of samples number start · batch and on; each process takes every P-th batch."""
     batch, total = recipe.optim.batch, recipe.optim.steps * processes

@@ -6,11 +6,19 @@ from typing import Any
 
 from tagwise.errors import unknown_name
 from tagwise.tasks.base import Head, Task
+from tagwise.tasks.corners import CornerTask
 from tagwise.tasks.pose import PoseTask
 
-__all__ = ["TASKS", "Head", "PoseTask", "Task", "create_task"]
+__all__ = ["TASKS", "CornerTask", "Head", "PoseTask", "Task", "create_task", "task_named"]
 
-TASKS: dict[str, type] = {"pose": PoseTask}
+TASKS: dict[str, type] = {"pose": PoseTask, "corners": CornerTask}
+
+
+def task_named(name: str) -> type[Task]:
+    """The task of that name. Raises UserError for an unknown one."""
+    if name not in TASKS:
+        raise unknown_name("task", name, TASKS)
+    return TASKS[name]
 
 
 def create_task(name: str, **options: Any) -> Task:
@@ -18,6 +26,4 @@ def create_task(name: str, **options: Any) -> Task:
 
     Raises UserError for an unknown name.
     """
-    if name not in TASKS:
-        raise unknown_name("task", name, TASKS)
-    return TASKS[name].from_options(**options)
+    return task_named(name).from_options(**options)

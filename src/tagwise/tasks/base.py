@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from torch import Tensor
 
@@ -37,9 +39,19 @@ class Head:
 
 
 class Task(Protocol):
-    """The contract; `tagwise.tasks.TASKS` maps names to implementations."""
+    """The contract; `tagwise.tasks.TASKS` maps names to implementations.
+
+    merges: where test-time augmentation joins its passes over an image: "maps" (tasks whose maps
+        of a mirrored image can be mirrored back; they have `flip`, `heatmap_values`, `heatmap_raw`
+        and `tag_norm`) or "results" (they have `merge_results`).
+    """
 
     name: str
+    merges: Literal["maps", "results"]
+
+    @staticmethod
+    def open_dataset(annotations: Path, images: Path, like: Any = None, **options: Any) -> Any:
+        """A labelled set; its keypoint types or classes are those of the set `like`, if given."""
 
     def heads(self) -> dict[str, Head]:
         """Maps that the network must produce, by name."""

@@ -5,14 +5,17 @@ Newell, Huang, Deng: Associative Embedding, NIPS 2017, section 3.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tagwise import losses
+from tagwise.data.coco import CocoKeypoints
 from tagwise.errors import unknown_name
 from tagwise.grouping import GroupingSettings, decode_keypoints
 from tagwise.peaks import cell_to_pixel, pixel_to_cell
@@ -22,7 +25,6 @@ from tagwise.tasks.base import Head
 from tagwise.tasks.targets import cells_around, collate, draw_gaussian, learned_cells
 
 if TYPE_CHECKING:
-    from tagwise.data.coco import CocoKeypoints
     from tagwise.data.sample import Sample
 
 # A heatmap logit of -4 is a probability of .018: about the share of cells that hold a keypoint.
@@ -60,7 +62,8 @@ class PoseTask:
     )
     grouping: GroupingSettings = field(default_factory=GroupingSettings)
 
-    name = "pose"
+    name: ClassVar[str] = "pose"
+    merges: ClassVar[str] = "maps"
 
     def __post_init__(self) -> None:
         known = {"heatmaps", "pull", "push", "offsets"}
@@ -89,6 +92,33 @@ class PoseTask:
         values["skeleton"] = self.skeleton.to_dict()
         values["grouping"] = asdict(self.grouping)
         return values
+
+    @staticmethod
+    def open_dataset(
+        annotations: Path,
+        images: Path,
+        like: CocoKeypoints | None = None,
+        sigmas: float | Sequence[float] | None = None,
+        **options: Any,
+    ) -> CocoKeypoints:
+        """A keypoint set; sigmas: of the OKS, in place of those that the file or COCO gives."""
+        skeleton = like.skeleton if like else None
+        dataset = CocoKeypoints(annotations, images, skeleton, **options)
+        if sigmas is not None:
+            count = len(dataset.skeleton)
+            each = (sigmas,) * count if isinstance(sigmas, float) else tuple(sigmas)
+            dataset.skeleton = replace(dataset.skeleton, sigmas=each)
+        return dataset
+
+    @property
+    def flip(self) -> tuple[int, ...]:
+        """The keypoint type that each becomes in a mirror."""
+        return self.skeleton.flip
+
+    @property
+    def tag_norm(self) -> str:
+        """The norm in which tags are compared."""
+        return self.grouping.tag_norm
 
     def heads(self) -> dict[str, Head]:
         """K heatmaps, K·D tag maps (keypoint-major) and, if asked for, 2·K offset maps (x, y)."""

@@ -1,0 +1,116 @@
+"""Boxes on photos, with the two corners that were paired."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from tagwise.plot.style import RIM, SUBPIXEL, instance_colour, line_widths
+from tagwise.results import Boxes
+
+Colours = Literal["class", "instance", "tag"]
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw_boxes(
+    image: np.ndarray,
+    boxes: Boxes,
+    *,
+    colours: Colours = "class",
+    corners: bool = False,
+    labels: bool = True,
+    width: float | None = None,
+) -> np.ndarray:
+    """The image with every box, its class and its score, the best ones on top.
+
+    image: (H, W, 3) uint8 RGB; it is not changed.
+    colours: one for each class, for each instance, or by tag: corners of like tags then have like
+        hues, and a wrong pair shows as a box with dots of two colours.
+    corners: join the two paired corners by a line and mark them.
+    labels: write class and score. width: of lines, in pixels; by default it follows the sizes.
+    Returns (H, W, 3) uint8 RGB.
+    """
+    canvas = np.array(image, np.uint8, order="C")
+    extent = boxes.boxes[:, 2:].max(axis=1, initial=0)
+    sizes = line_widths(canvas.shape, extent) if width is None else [float(width)] * len(boxes)
+    shades = _shades(boxes, colours)
+    for n in reversed(range(len(boxes))):
+        x, y, w, h = boxes.boxes[n] - (0.5, 0.5, 0, 0)  # from edges to centres of pixels
+        ends = _fixed(np.array([[x, y], [x + w, y + h]]))
+        _outline(canvas, ends, tuple(shades[n].mean(0).round().tolist()), sizes[n])
+        if corners:
+            _join(canvas, ends, shades[n], sizes[n])
+    if labels:
+        for n in reversed(range(len(boxes))):
+            text = f"{boxes.names[boxes.classes[n]]} {boxes.scores[n]:.2f}"
+            _label(canvas, boxes.boxes[n], text, tuple(shades[n].mean(0).round().tolist()))
+    return canvas
+
+
+def tag_colours(tags: np.ndarray) -> np.ndarray:
+    """Bright colours for tags, like ones for like tags.
+
+    tags: (..., D). One component runs through the hues; of more, the first two are a direction
+    from the middle of all tags, which is the hue. Returns (..., 3) uint8 RGB.
+    """
+    flat = np.nan_to_num(tags.reshape(-1, tags.shape[-1]).astype(np.float64))
+    if not flat.size:
+        return np.full((*tags.shape[:-1], 3), 200, np.uint8)
+    middle = flat - (flat.min(0) + flat.max(0)) / 2
+    if flat.shape[1] == 1:
+        turn = 0.5 + 0.45 * middle[:, 0] / max(np.abs(middle).max(), 1e-9)
+    else:
+        turn = np.arctan2(middle[:, 1], middle[:, 0]) / (2 * np.pi) % 1
+    hsv = np.stack([turn * 179, np.full_like(turn, 175), np.full_like(turn, 255)], -1)
+    rgb = cv2.cvtColor(hsv.astype(np.uint8)[None], cv2.COLOR_HSV2RGB)[0]
+    return rgb.reshape(*tags.shape[:-1], 3)
+
+
+def _shades(boxes: Boxes, colours: Colours) -> np.ndarray:
+    """RGB of the two corners of each box, (N, 2, 3)."""
+    if colours == "tag":
+        return tag_colours(boxes.tags)
+    numbers = boxes.classes if colours == "class" else np.arange(len(boxes))
+    shades = np.array([instance_colour(int(n)) for n in numbers]).reshape(-1, 1, 3)
+    return np.repeat(shades, 2, axis=1)
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    # Far outside, fixed-point coordinates would overflow; nothing of it would be seen anyway.
+    return np.rint(np.clip(points, -1e5, 1e5) * 2**SUBPIXEL).astype(int)
+
+
+def _outline(canvas: np.ndarray, ends: np.ndarray, colour: tuple, width: float) -> None:
+    rim = max(1.0, width * 0.35)
+    for extra, shade in ((2 * rim, RIM), (0.0, colour)):
+        thickness = max(1, round(width + extra))
+        cv2.rectangle(
+            canvas, tuple(ends[0]), tuple(ends[1]), shade, thickness, cv2.LINE_AA, SUBPIXEL
+        )
+
+
+def _join(canvas: np.ndarray, ends: np.ndarray, shades: np.ndarray, width: float) -> None:
+    """The line from corner to corner, half in the colour of either, and a dot at each."""
+    middle = tuple(ends.mean(0).astype(int))
+    thin = max(1, round(width * 0.6))
+    for end, shade in zip(ends, shades.tolist()):
+        cv2.line(canvas, tuple(end), middle, shade, thin, cv2.LINE_AA, SUBPIXEL)
+    for end, shade in zip(ends, shades.tolist()):
+        for radius, fill in ((1.9 * width + 1, RIM), (1.9 * width, shade)):
+            size = round(radius * 2**SUBPIXEL)
+            cv2.circle(canvas, tuple(end), size, fill, cv2.FILLED, cv2.LINE_AA, SUBPIXEL)
+
+
+def _label(canvas: np.ndarray, box: np.ndarray, text: str, colour: tuple) -> None:
+    """Class and score on a plate in the box's top-left corner, inside the picture."""
+    height, across = canvas.shape[:2]
+    scale = float(np.clip(np.hypot(height, across) / 2000, 0.35, 1.2))
+    (w, h), base = cv2.getTextSize(text, _FONT, scale, 1)
+    x = int(np.clip(box[0], 0, max(0, across - w - 4)))
+    y = int(np.clip(box[1], 0, max(0, height - h - base - 2)))
+    cv2.rectangle(canvas, (x, y), (x + w + 4, y + h + base), colour, cv2.FILLED)
+    light = np.dot(colour, (0.299, 0.587, 0.114)) > 110
+    ink = RIM if light else (255, 255, 255)
+    cv2.putText(canvas, text, (x + 2, y + h + 1), _FONT, scale, ink, 1, cv2.LINE_AA)

@@ -1,0 +1,91 @@
+"""Figures with axes: tags of instances, and the shape of the push term."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tagwise.plot.style import instance_colour, tidy
+from tagwise.results import Boxes, Poses
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot_tags(found: Poses | Boxes, title: str | None = None) -> Figure:
+    """Tags of one image: a panel a tag component, a row a keypoint type, a colour an instance.
+
+    Where tags do their work, an instance is a narrow upright line, and lines stand apart: what
+    Newell et al. 2017, figure 3, shows. Of boxes, the rows are their two corners. Colours are
+    those of `draw_poses`. Up to four components are shown, all to one scale, so that distances
+    can be compared.
+    """
+    from matplotlib.figure import Figure
+
+    names, scores = _rows(found)
+    D = found.tags.shape[2]
+    panels = min(max(D, 1), 4)
+    figure = Figure(figsize=(1.5 + 4 * panels, 1.5 + 0.24 * len(names)), layout="constrained")
+    axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+    rows = np.arange(len(names))
+    for d, axis in enumerate(axes):
+        for n in reversed(range(len(found) if D else 0)):
+            colour = np.array(instance_colour(n)) / 255 * 0.85
+            values = found.tags[n, :, d]
+            there = np.isfinite(values)
+            axis.plot(values[there], rows[there], "-", color=colour, lw=1.2, alpha=0.6, zorder=2)
+            axis.scatter(
+                values[there],
+                rows[there],
+                s=12 + 50 * scores[n, there],
+                color=[colour],
+                edgecolors="white",
+                linewidths=0.7,
+                zorder=3,
+            )
+        axis.set_xlabel("tag" if panels == 1 else f"tag, component {d + 1}")
+        tidy(axis)
+    spans = [axis.get_xlim() for axis in axes]
+    half = max(high - low for low, high in spans) / 2
+    for axis, (low, high) in zip(axes, spans):
+        axis.set_xlim((low + high) / 2 - half, (low + high) / 2 + half)
+    axes[0].set_yticks(rows, [name.replace("_", " ") for name in names])
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
+    instances = "1 instance" if len(found) == 1 else f"{len(found)} instances"
+    figure.suptitle(title or f"{found.file or 'tags'}: {instances}", fontsize=11)
+    return figure
+
+
+def _rows(found: Poses | Boxes) -> tuple[Sequence[str], np.ndarray]:
+    """Names of the R detections of an instance, and their scores (N, R)."""
+    if isinstance(found, Boxes):
+        return ("top-left corner", "bottom-right corner"), found.corner_scores
+    return found.skeleton.keypoints, found.keypoints[..., 2]
+
+
+def plot_push(sigma: float = 1.0, margin: float = 1.0) -> Figure:
+    """What two instances pay for having tags a distance d apart, in both forms of the push term.
+
+    sigma: of exp(-d² / 2σ²) (Newell et al. 2017, equation 1). margin: of max(0, margin - d)
+    (Law and Deng 2018, equation 5).
+    """
+    from matplotlib.figure import Figure
+
+    distance = np.linspace(0, max(4 * sigma, 2 * margin), 400)
+    forms = (
+        (f"exp(-d²/2σ²), σ = {sigma:g}", np.exp(-(distance**2) / (2 * sigma**2)), 0),
+        (f"max(0, m - d), m = {margin:g}", np.maximum(0, margin - distance), 1),
+    )
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axis = figure.subplots()
+    for label, loss, n in forms:
+        colour = np.array(instance_colour(n)) / 255 * 0.85
+        axis.plot(distance, loss, color=colour, lw=2.2, label=label)
+        axis.plot(distance, -np.gradient(loss, distance), color=colour, lw=1.2, ls=":")
+    axis.plot([], [], color="0.4", lw=1.2, ls=":", label="force apart (minus the slope)")
+    axis.set(xlabel="distance d between the tags of two instances", ylabel="push")
+    axis.legend(frameon=False)
+    tidy(axis)
+    return figure

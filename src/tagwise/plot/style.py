@@ -1,0 +1,37 @@
+"""Colours and axes that all pictures share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Bright enough for dark photos; the dark rim round every line serves bright ones. Neighbours in
+# the list are far apart in hue, since neighbouring instances often have neighbouring scores.
+PALETTE = (
+    *((255, 77, 77), (51, 181, 255), (255, 214, 51), (217, 92, 255), (88, 228, 120)),
+    *((255, 148, 41), (122, 122, 255), (190, 240, 66), (255, 128, 190), (45, 226, 214)),
+)
+RIM = (16, 18, 24)
+SUBPIXEL = 4  # OpenCV draws at fixed-point coordinates with this many fractional bits
+
+
+def instance_colour(number: int) -> tuple[int, int, int]:
+    """The RGB colour of the instance of that number in every picture."""
+    return PALETTE[number % len(PALETTE)]
+
+
+def line_widths(shape: tuple[int, ...], extent: np.ndarray) -> np.ndarray:
+    """Line widths in pixels (N,): thin on small instances, so that crowds stay readable.
+
+    shape: of the picture, height first. extent: (N,) longest side of each instance, in pixels.
+    """
+    usual = max(1.0, float(np.hypot(*shape[:2])) / 220)
+    return np.clip(extent / 36, 0.4 * usual, usual)
+
+
+def tidy(axis) -> None:
+    """A quiet frame for an axis of matplotlib."""
+    axis.grid(True, color="0.9", lw=0.8, zorder=0)
+    axis.set_axisbelow(True)
+    axis.tick_params(length=0)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
