@@ -23,7 +23,7 @@ LAYERS = (
     "data metrics",
     "tasks models",
     "sources tta predictor",
-    "config checkpoint training_log outputs plot diagnose",
+    "config checkpoint training_log outputs plot diagnose diagnose_corners scoring",
     "predict train evaluate",
     "cli __main__",
 )

@@ -13,19 +13,13 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from tagwise import diagnose
-from tagwise.data.coco import match_types
 from tagwise.data.images import read_image
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.memory import keep_freed_memory
-from tagwise.metrics._coco import part_of
-from tagwise.metrics.keypoint_ap import keypoint_metrics, load_ground_truth
 from tagwise.predictor import Outcome, Precision, Predictor
-from tagwise.results import Poses
-from tagwise.skeletons import Skeleton
-
-__all__ = ["evaluate", "format_table", "keypoint_metrics"]
+from tagwise.results import Result
+from tagwise.scoring import Scorer, make_scorer
 
 
 def evaluate(
@@ -36,9 +30,9 @@ def evaluate(
     *,
     coco: str | Path | None = None,
     sigmas: Sequence[float] = (),
-    style: Literal["coco", "crowdpose"] = "coco",
-    max_dets: int = 20,
-    oracle: Literal["grouping", "keypoints"] | None = None,
+    style: Literal["coco", "crowdpose"] | None = None,
+    max_dets: int | None = None,
+    oracle: Literal["grouping", "keypoints", "corners", "offsets"] | None = None,
     device: str = "auto",
     size: int | tuple[int, int] | None = None,
     flip: bool = False,
@@ -51,17 +45,24 @@ def evaluate(
     limit: int | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Keypoint AP and AR of a model on a labelled set.
+    """How well a model of any task does on a labelled set.
 
     weights: name of a model that ships with tagwise, a .safetensors file, or a model.
-    annotations, images: a COCO keypoint JSON and the folder that its file names start from. Its
-        keypoint types are found among the model's by name, in any order.
+    annotations, images: a COCO JSON and the folder that its file names start from; for models that
+        segment, a folder of label maps and that of the images of the same names. Keypoint types
+        and classes are found among the model's by name, in any order.
     out: JSON file for figures, settings and versions. coco: one for the results themselves.
-    sigmas: each evaluates once with that OKS sigma for all keypoint types, as figures "AP@.4" and
-        so on. By default those of the JSON's category, else those that the model was trained with.
-    style, max_dets: see `keypoint_metrics`.
-    oracle: what half of the model limits it? "grouping" has the found keypoints grouped by the
-        truth, "keypoints" gives the true keypoints the model's tags; see `tagwise.diagnose`.
+    sigmas: of poses only; each evaluates once with that OKS sigma for all keypoint types, as
+        figures "AP@.4" and so on. By default those of the JSON's category, else those that the
+        model was trained with.
+    style: of poses only, "coco" (the default) or "crowdpose"; see `keypoint_metrics`.
+    max_dets: best instances of an image, and of a class, that count; by default 20 poses, and 500
+        boxes or masks.
+    oracle: which part of the model limits it? The truth takes the place of one part. Of poses,
+        "grouping" has the found keypoints grouped by the truth and "keypoints" gives the true
+        keypoints the model's tags, see `tagwise.diagnose`; of boxes, "grouping" has the found
+        corners paired by the truth, "corners" gives the true corners the model's tags and offsets
+        and "offsets" moves the found corners to the true ones, see `tagwise.diagnose_corners`.
     device, size, flip, scales, threshold, batch_size, precision: see `Predictor`.
     first, every, limit: images number first, first + every, ... only, at most `limit` of them.
     quiet: print nothing.
@@ -71,37 +72,37 @@ def evaluate(
     Returns what `out` holds: "metrics" (name to figure, in [0, 1] or -1 where nothing is labelled),
     "images", "failed" (messages), "settings", "versions". Raises UserError.
 
+    The figures are those of `keypoint_metrics`, of `box_metrics`, or of `mask_metrics` with those
+    of `label_map_metrics`.
+
     >>> report = evaluate("robots", "robots/val.json", "robots/images")  # doctest: +SKIP
     >>> report["metrics"]["AP"]  # doctest: +SKIP
     """
-    if oracle not in (None, *diagnose.ORACLES):
-        raise unknown_name("oracle", oracle, diagnose.ORACLES)
     options = {"size": size, "flip": flip, "scales": tuple(scales), "threshold": threshold}
     options |= {"batch_size": batch_size, "precision": precision}
-    truth = _chosen(load_ground_truth(annotations), first, every, limit)
     keep_freed_memory()
     predictor = Predictor(weights, device=device, **options)
-    columns = _columns(predictor, truth, Path(annotations))
-    if oracle:
-        poses = diagnose.oracle_poses(predictor, truth, images, columns, oracle)
-    else:
-        poses = predicted_poses(predictor, truth, images)
-    rows, failed = _collect(poses, truth, columns, quiet)
-    metrics, sigma_sets = {}, _sigma_sets(sigmas, truth, predictor, columns)
-    for name, values in sigma_sets.items():
-        found = keypoint_metrics(rows, truth, values, style, max_dets)
-        metrics |= {key + name: figure for key, figure in found.items()}
+    scorer = make_scorer(
+        predictor,
+        annotations,
+        images,
+        oracle,
+        sigmas=tuple(sigmas) or None,
+        style=style,
+        max_dets=max_dets,
+    )
+    scorer.keep(_chosen(scorer.truth["images"], first, every, limit))
+    results = scorer.helped(oracle) if oracle else predicted(predictor, scorer)
+    failed = _collect(results, scorer, quiet)
     report = {
-        "metrics": metrics,
-        "images": len(truth["images"]),
-        "instances": len(rows),
+        "metrics": scorer.figures(),
+        "images": len(scorer.truth["images"]),
+        "instances": len(scorer.rows),
         "failed": failed,
         "settings": {
             "weights": predictor.name,
             "annotations": str(annotations),
-            "sigmas": {name or "own": values for name, values in sigma_sets.items()},
-            "style": style,
-            "max_dets": max_dets,
+            **scorer.settings(),
             "oracle": oracle,
             "first": first,
             "every": every,
@@ -113,54 +114,66 @@ def evaluate(
         "versions": _versions(),
     }
     _write(out, report, indent=1)
-    _write(coco, rows)
+    _write(coco, scorer.rows)
     if not quiet:
         print(format_table(report))
     return report
 
 
-def predicted_poses(
-    predictor: Predictor, truth: dict[str, Any], images: str | Path
-) -> Iterator[Poses | UserError]:
-    """What the predictor finds in each image of a ground truth, in its order."""
-    paths = (Path(images) / str(image.get("file_name")) for image in truth["images"])
-    for outcome, image in zip(predictor.outcomes(paths), truth["images"]):
+def predicted(predictor: Predictor, scorer: Scorer) -> Iterator[Result | UserError]:
+    """What the predictor finds in each image of a scorer's truth, in its order."""
+    images = scorer.truth["images"]
+    for outcome, image in zip(predictor.outcomes(map(scorer.path, images)), images):
         try:
-            yield _poses_as_labelled(predictor, outcome, image)
+            yield _as_labelled(predictor, outcome, image)
         except UserError as error:
             yield error
 
 
 def format_table(report: dict[str, Any]) -> str:
-    """The figures of `evaluate` as text: a row for each set of sigmas, in percent."""
+    """The figures of `evaluate` as text, in percent.
+
+    A row for the whole, one for each class ("AP/RBC") and one for each threshold or set of sigmas
+    ("AP@.4").
+    """
     rows: dict[str, dict[str, float]] = {}
     for key, figure in report["metrics"].items():
-        name, _, sigma = key.partition("@")
-        rows.setdefault(f"@{sigma}" if sigma else "", {})[name] = figure
+        name, slash, label = key.partition("/")
+        if not slash:
+            name, at, label = key.partition("@")
+            label = at + label
+        rows.setdefault(label, {})[name] = figure
     settings = report["settings"]
     title = f"{settings['weights']} on {settings['annotations']}, {report['images']} images"
     if settings["oracle"]:
         title += f", oracle: {settings['oracle']}"
-    names = list(next(iter(rows.values())))
-    width = max(len(row) for row in rows) + 2
-    lines = [title, " " * width + "".join(f"{name:>10}" for name in names)]
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    first, width = max(map(len, rows)) + 2, max(6, *map(len, names)) + 2
+    lines = [title, " " * first + "".join(f"{name:>{width}}" for name in names)]
     for label, figures in rows.items():
-        cells = ("–" if figures[name] < 0 else f"{100 * figures[name]:.1f}" for name in names)
-        lines.append(f"{label:<{width}}" + "".join(f"{cell:>10}" for cell in cells))
+        cells = "".join(f"{_percent(figures.get(name)):>{width}}" for name in names)
+        lines.append(f"{label:<{first}}{cells}".rstrip())
     if report["failed"]:
         lines.append(f"{len(report['failed'])} images could not be read and count as empty:")
         lines += [f"  {message}" for message in report["failed"]]
     return "\n".join(lines)
 
 
-def _poses_as_labelled(predictor: Predictor, outcome: Outcome, image: dict[str, Any]) -> Poses:
-    """The poses in the pixels that the annotations mean. Raises UserError if the photo differs."""
+def _percent(figure: float | None) -> str:
+    """A figure for the table: a dash where nothing is labelled, nothing where there is none."""
+    if figure is None:
+        return ""
+    return "–" if figure < 0 else f"{100 * figure:.1f}"
+
+
+def _as_labelled(predictor: Predictor, outcome: Outcome, image: dict[str, Any]) -> Result:
+    """The result in the pixels that the annotations mean. Raises UserError if the photo differs."""
     if outcome.error is not None:
         raise outcome.error
     said = (image.get("height"), image.get("width"))
     shape = outcome.image.shape[:2]
     if None in said or shape == said:
-        return outcome.poses
+        return outcome.result
     if shape[::-1] == said:  # labelled as stored, not as its EXIF orientation shows it
         return predictor(read_image(outcome.source, upright=False))
     raise UserError(
@@ -169,63 +182,34 @@ def _poses_as_labelled(predictor: Predictor, outcome: Outcome, image: dict[str, 
     )
 
 
-def _collect(
-    poses: Iterator[Poses | UserError], truth: dict[str, Any], columns: list[int], quiet: bool
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """COCO results in the truth's keypoint types, and the messages of images that failed."""
-    rows: list[dict[str, Any]] = []
+def _collect(results: Iterator[Result | UserError], scorer: Scorer, quiet: bool) -> list[str]:
+    """Show the scorer every result; returns the messages of images that failed."""
     failed: list[str] = []
-    category = truth["categories"][0]
-    skeleton = Skeleton.from_coco(category)
-    bar = tqdm(poses, "images", len(truth["images"]), disable=quiet or None, leave=False)
-    for found, image in zip(bar, truth["images"]):
+    images = scorer.truth["images"]
+    bar = tqdm(results, "images", len(images), disable=quiet or None, leave=False)
+    for found, image in zip(bar, images):
         if isinstance(found, UserError):
             failed.append(str(found))
             tqdm.write(str(found)) if not quiet else None
-            continue
-        tags = found.tags[:, columns]
-        found = Poses(found.keypoints[:, columns], found.scores, tags, skeleton)
-        rows += found.to_coco(image["id"], category["id"])
-    if len(failed) == len(truth["images"]):
+        else:
+            scorer.add(found, image)
+    if len(failed) == len(images):
         raise UserError(f"no image of the set could be read; the first: {failed[0]}")
-    return rows, failed
+    return failed
 
 
-def _chosen(truth: dict[str, Any], first: int, every: int, limit: int | None) -> dict[str, Any]:
-    """The images number first, first + every, and so on, at most `limit` of them."""
+def _chosen(
+    images: Sequence[dict[str, Any]], first: int, every: int, limit: int | None
+) -> list[Any]:
+    """The ids of the images number first, first + every, and so on, at most `limit` of them."""
     if first < 0 or every < 1 or (limit is not None and limit < 1):
         raise UserError(
             f"first {first}, every {every}, limit {limit} choose no images; use 0, 1, 1 or more"
         )
-    ids = [image["id"] for image in truth["images"]][first::every][:limit]
+    ids = [image["id"] for image in images][first::every][:limit]
     if not ids:
-        raise UserError(f"no image is left: the set has {len(truth['images'])}, first is {first}")
-    return part_of(truth, ids)
-
-
-def _columns(predictor: Predictor, truth: dict[str, Any], where: Path) -> list[int]:
-    """For each keypoint type of the truth, which of the model's it is."""
-    if predictor.task.name != "pose":
-        raise UserError(f"{predictor.name} is a {predictor.task.name} model, none of keypoints")
-    wanted, own = Skeleton.from_coco(truth["categories"][0]), predictor.task.skeleton
-    columns = match_types(wanted, own, {}, where).tolist()
-    missing = [name for name, column in zip(wanted.keypoints, columns) if column < 0]
-    if missing:
-        raise UserError(
-            f"{where} labels {', '.join(missing)}, which {predictor.name} does not predict; "
-            f"it predicts {', '.join(own.keypoints)}"
-        )
-    return columns
-
-
-def _sigma_sets(
-    sigmas: Sequence[float], truth: dict[str, Any], predictor: Predictor, columns: list[int]
-) -> dict[str, float | list[float]]:
-    """Sigmas by the ending that their figures' names get."""
-    if sigmas:
-        return {f"@{sigma:g}".replace("@0.", "@."): sigma for sigma in sigmas}
-    given = truth["categories"][0].get("sigmas")
-    return {"": given or [predictor.task.skeleton.sigmas[column] for column in columns]}
+        raise UserError(f"no image is left: the set has {len(images)}, first is {first}")
+    return ids
 
 
 def _write(path: str | Path | None, content: Any, indent: int | None = None) -> None:

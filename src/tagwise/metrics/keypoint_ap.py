@@ -11,7 +11,7 @@ import numpy as np
 
 from tagwise.data.coco_json import check_coco, pick_category, read_json
 from tagwise.errors import UserError, unknown_name
-from tagwise.metrics._coco import hotcoco, no_collection, part_of
+from tagwise.metrics.coco import hotcoco, no_collection, part_of
 from tagwise.skeletons import Skeleton
 
 _COCO = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APm": "APM", "APl": "APL"} | {

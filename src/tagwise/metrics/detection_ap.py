@@ -10,7 +10,7 @@ import numpy as np
 
 from tagwise.data.coco_json import check_coco, read_json
 from tagwise.errors import UserError
-from tagwise.metrics._coco import (
+from tagwise.metrics.coco import (
     class_names,
     finite,
     hotcoco,
@@ -89,7 +89,7 @@ def load_boxes(source: str | Path | dict[str, Any]) -> dict[str, Any]:
                 "give x, y, width, height"
             )
         area = annotation.get("area")
-        kept = {key: annotation[key] for key in ("image_id", "category_id")}
+        kept = {key: annotation[key] for key in ("id", "image_id", "category_id")}
         kept |= {"bbox": box, "area": box[2] * box[3] if area is None else area}
         annotations.append({**kept, "iscrowd": int(bool(annotation.get("iscrowd")))})
     return {
