@@ -8,6 +8,7 @@ from tagwise.data.label_maps import LabelMaps
 from tagwise.data.report import Problem, summary
 from tagwise.data.sample import Sample
 from tagwise.data.synthetic import SyntheticPoses
+from tagwise.data.synthetic_shapes import SyntheticShapes
 from tagwise.data.training_set import TrainingSet
 from tagwise.data.transforms import Affine, fit_affine, warp_sample
 
@@ -20,6 +21,7 @@ __all__ = [
     "Problem",
     "Sample",
     "SyntheticPoses",
+    "SyntheticShapes",
     "TrainingSet",
     "fit_affine",
     "read_image",

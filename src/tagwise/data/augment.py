@@ -22,7 +22,8 @@ _PROBABILITIES = ("flip", "quarter", "focus", "grey", "blur", "noise", "mosaic",
 class Augment:
     """How samples are varied; Augment.none() only fits them into the input.
 
-    scale: least and greatest size, relative to the image fitted into the input.
+    scale: least and greatest size, relative to the image fitted into the input; with `native`,
+        to the image as it is, of which any part that fills the input may then be seen.
     cover: how far between fitting the image in (0) and filling the input with it (1) the view
         may start from; drawn anew for each image.
     rotate: greatest angle, degrees. shift: greatest move, as a share of the input's sides.
@@ -67,6 +68,7 @@ class Augment:
     ignore_outside: bool = False
     quarter: float = 0.0
     ellipses: bool = False
+    native: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -107,8 +109,8 @@ def random_view(rng: np.random.Generator, sample: Sample, size: Size, augment: A
     height, width = sample.image.shape[:2]
     turn = random_turn(rng, augment)
     across, down = (height, width) if turn % 180 else (width, height)
-    fit = min(size[0] / across, size[1] / down)
-    fill = max(size[0] / across, size[1] / down)
+    fit = 1.0 if augment.native else min(size[0] / across, size[1] / down)
+    fill = 1.0 if augment.native else max(size[0] / across, size[1] / down)
     low, high = np.log(augment.scale)
     cover = rng.uniform(0, augment.cover)
     scale = fit ** (1 - cover) * fill**cover * math.exp(rng.uniform(low, high))
@@ -116,6 +118,10 @@ def random_view(rng: np.random.Generator, sample: Sample, size: Size, augment: A
     shift = rng.uniform(-augment.shift, augment.shift, 2) if augment.shift else np.zeros(2)
     mirror = rng.random() < augment.flip
     source = np.array([(width - 1) / 2, (height - 1) / 2])
+    if augment.native:
+        seen = np.array(size[::-1] if turn % 180 else size) / scale
+        room = np.maximum(np.array([width, height]) - seen, 0) / 2
+        source += rng.uniform(-room, room)
     target = (np.array(size) - 1) / 2 + shift * size
     if len(sample.boxes) and rng.random() < augment.focus:
         x, y, w, h = sample.boxes[rng.integers(len(sample.boxes))]

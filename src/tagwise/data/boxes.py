@@ -18,7 +18,7 @@ from tagwise.data.coco_json import (
     match_classes,
     read_coco,
 )
-from tagwise.data.instances import clip_boxes
+from tagwise.data.instances import clip_boxes, keep_instances
 from tagwise.data.photos import Photos
 from tagwise.data.regions import paint_region
 from tagwise.data.report import Problem
@@ -82,12 +82,11 @@ class CocoBoxes(Photos):
         ignore = np.zeros((height, width), bool)
         for region in labels.regions:
             paint_region(ignore, region)
-        boxes = np.array(labels.boxes, np.float32).reshape(-1, 4)
-        count = len(boxes)
+        boxes = clip_boxes(np.array(labels.boxes, np.float32).reshape(-1, 4), (width, height))
         sample = Sample(
             image=image,
-            keypoints=np.zeros((count, 0, 3), np.float32),
-            boxes=clip_boxes(boxes, (width, height)),
+            keypoints=np.zeros((len(boxes), 0, 3), np.float32),
+            boxes=boxes,
             areas=np.array(labels.areas, np.float32),
             ignore=ignore,
             labelled=np.zeros(0, bool),
@@ -95,7 +94,8 @@ class CocoBoxes(Photos):
             file=labels.file,
             classes=np.array(labels.classes, np.int64),
         )
-        return reduced(sample, reduce)
+        # outside only of an image whose size the file does not say, or by a millionth of a pixel
+        return reduced(keep_instances(sample, (boxes[:, 2:] > 0).all(1)), reduce)
 
     def _add(self, annotation: dict, labels: ImageLabels) -> Iterator[Problem]:
         """Add one annotation to its image: as an instance, or as a region to ignore."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from tagwise.data.images import SUFFIXES
 from tagwise.data.photos import Photos
+from tagwise.data.regions import Size
 from tagwise.data.report import Problem
 from tagwise.data.sample import Sample
 from tagwise.data.transforms import reduced
@@ -92,34 +94,36 @@ class LabelMaps(Photos):
         return reduced(sample, reduce)
 
 
-def _files(folder: Path, endings) -> list[Path]:
+def _files(folder: Path, endings: Collection[str]) -> list[Path]:
     """The files of a folder that have one of the endings, by name."""
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in endings)
+    files = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in files if path.suffix.lower() in endings)
 
 
 def _entry(number: int, image: Path, labels: Path | None) -> _Entry:
     """An image with its label map. Raises ValueError, saying in short what is wrong with it."""
-    from PIL import Image, UnidentifiedImageError
-
     if labels is None:
         raise ValueError("no label map")
-    try:
-        with Image.open(labels) as picture:
-            size, bands = picture.size, picture.getbands()
-    except (OSError, UnidentifiedImageError):
-        raise ValueError("label map is empty or cannot be read") from None
+    size, bands = _header(labels, "label map")
     if len(bands) != 1 or bands[0] == "F":
         raise ValueError("label map is not one channel of integers")
-    try:
-        with Image.open(image) as picture:
-            shown = picture.size
-    except (OSError, UnidentifiedImageError):
-        raise ValueError("image is empty or cannot be read") from None
+    shown, _ = _header(image, "image")
     if size not in (shown, shown[::-1]):  # turned about if the camera's note says so
         raise ValueError("label map is of another size")
     return _Entry(number, image.name, *size, labels)
+
+
+def _header(path: Path, what: str) -> tuple[Size, tuple[str, ...]]:
+    """The size and the channels of an image file. Raises ValueError if it is none."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return picture.size, picture.getbands()
+    except (OSError, Image.DecompressionBombError):
+        raise ValueError(f"{what} is empty or cannot be read") from None
 
 
 def _read_map(path: Path) -> np.ndarray:

@@ -37,7 +37,7 @@ AnyLabels = TypeVar("AnyLabels", bound=Labels)
 class Photos:
     """The base of datasets whose images are files: a subclass fills these and writes `load`.
 
-    images: the folder of the files. annotations: what says how large they are, for messages.
+    images: the folder of the files. annotations: the file or folder of their labels.
     _labels: one entry an image. report: every fault that was found.
     """
 
@@ -87,7 +87,7 @@ class Photos:
         found, whole = [], []
         for index, labels in enumerate(self._labels):
             try:
-                self._read(index, 8)
+                self.load(index, 8)
                 whole.append(labels)
             except UserError as error:
                 kind = "image cannot be read, left out"

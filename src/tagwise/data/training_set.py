@@ -139,6 +139,8 @@ class TrainingSet:
 
     def _resolution(self, size: Size) -> float:
         """The greatest scale, at most 1, at which any view shows an image of `size`."""
+        if self.augment.native:
+            return min(1.0, self.augment.enlargement())
         across, down = self.input_size
         fit = min(across / size[0], down / size[1])
         if self.augment.quarter:
