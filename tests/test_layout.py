@@ -18,8 +18,8 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 LAYERS = (
     "errors",
     "files skeletons memory grouping_settings corner_settings _layout",
-    "_kernels _corner_kernels _matching",
-    "label_map losses _map_losses peaks fill grouping corners results",
+    "_kernels _corner_kernels _matching _cluster_kernels _type_kernels _link_kernels",
+    "label_map losses _map_losses peaks fill _points clusters assignments grouping corners results",
     "data metrics",
     "tasks models",
     "sources tta predictor",

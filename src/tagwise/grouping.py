@@ -1,4 +1,8 @@
-"""From peaks and their tags to groups: one instance's keypoints have like tags."""
+"""From detections and their tags to groups: what belongs together has like tags.
+
+Keypoints of heatmaps are grouped here; `group_by_type`, `group_pairs`, `group_by_reference`,
+`group_by_seed` and `group_connected` group points of any kind.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from tagwise import _matching
+from tagwise._points import Groups
+from tagwise.assignments import group_by_reference, group_by_type, group_pairs
+from tagwise.clusters import group_by_seed, group_connected
 from tagwise.fill import fill_missing
 from tagwise.grouping_settings import PRESETS, GroupingSettings
 from tagwise.peaks import Peaks, find_peaks
@@ -17,10 +24,16 @@ from tagwise.peaks import Peaks, find_peaks
 __all__ = [
     "PRESETS",
     "GroupingSettings",
+    "Groups",
     "KeypointGroups",
     "decode_keypoints",
+    "group_by_reference",
+    "group_by_seed",
     "group_by_truth",
+    "group_by_type",
+    "group_connected",
     "group_keypoints",
+    "group_pairs",
 ]
 
 
@@ -136,49 +149,23 @@ def _greedy(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
 
 
 def _sweeps(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
-    group = np.full(len(peaks), -1, np.int64)
-    sums = np.zeros((len(peaks), peaks.tag.shape[1] + 6))
     unit = settings.tag_threshold
     if settings.tag_norm == "rms":
         unit *= np.sqrt(peaks.tag.shape[1])
-    for number in range(settings.sweeps + 1):
-        changed = _matching.sweep(
-            group,
-            sums,
-            peaks.tag,
-            peaks.xy,
-            peaks.score,
-            peaks.starts[0],
-            order,
-            unit,
-            settings.tag_tolerance,
-            settings.compactness,
-            settings.inertia * len(order),
-            _typical_extent(sums) if number and settings.compactness else 0.0,
-            _STIFFNESS,
-            settings.score_power,
-            settings.founder_threshold,
-        )
-        if number and not changed:
-            break
-    dealt = group >= 0
-    present, group[dealt] = np.unique(group[dealt], return_inverse=True)
-    return group, len(present)
-
-
-# What is presumed of a group before its first peak counts like so many peaks.
-_STIFFNESS = 4.0
-
-
-def _typical_extent(sums: np.ndarray) -> float:
-    """The median extent of the groups with enough peaks to have one; 0 if there is none."""
-    members, weight, x, y, squares = sums[:, :5].T
-    large = members >= max(4, 0.4 * members.max(initial=0))
-    if not large.any():
-        return 0.0
-    weight = weight[large]
-    spread = squares[large] / weight - (x[large] / weight) ** 2 - (y[large] / weight) ** 2
-    return float(np.sqrt(np.median(np.maximum(spread, 0))))
+    return _matching.match_by_sweeps(
+        peaks.tag,
+        peaks.xy,
+        peaks.score,
+        peaks.starts[0],
+        order,
+        settings.sweeps,
+        unit,
+        settings.tag_tolerance,
+        settings.compactness,
+        settings.inertia * len(order),
+        settings.score_power,
+        settings.founder_threshold,
+    )
 
 
 def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
