@@ -131,14 +131,10 @@ class CornerTask:
         boxes = sample.boxes / stride
         places = np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])  # (corner, objects, x y)
         cells = np.clip(np.floor(places), 0, np.array(size[::-1]) - 1).astype(np.int64)
-        radius = gaussian_radius(boxes[:, 3], boxes[:, 2], self.overlap, self.radius == "legacy")
-        sigma = (2 * np.maximum(0, np.floor(radius)) + 1) / 6
-        targets = {}
-        for corner, found in zip(CORNERS, cells):
-            heat = np.zeros((len(self.classes), *size), np.float32)
-            for n, (x, y) in enumerate(found):
-                draw_gaussian(heat[sample.classes[n]], x, y, sigma[n])
-            targets[f"{corner}_heat"] = heat
+        targets = {
+            f"{corner}_heat": self.draw_corners(found, sample.classes, boxes[:, 2:], size)
+            for corner, found in zip(CORNERS, cells)
+        }
         around = cells_around(
             places.reshape(-1, 2), cells.reshape(-1, 2), self.reach, size, middle=0.5
         )
@@ -151,6 +147,21 @@ class CornerTask:
             "weight": around.weight,
             "offset": around.offset,
         }
+
+    def draw_corners(
+        self, cells: np.ndarray, classes: np.ndarray, sizes: np.ndarray, shape: tuple[int, int]
+    ) -> np.ndarray:
+        """Heatmaps (C, h, w) float32 of one kind of corner: 1 in its cell, less around it.
+
+        cells: (N, 2) int, x, y. classes: (N,) int. sizes: (N, 2), width and height of the boxes
+        in cells, by which mistakes are judged. shape: (h, w).
+        """
+        heat = np.zeros((len(self.classes), *shape), np.float32)
+        width, height = np.ceil(sizes).T
+        radius = gaussian_radius(height, width, self.overlap, self.radius == "legacy")
+        for (x, y), label, sigma in zip(cells, classes, (2 * np.floor(radius) + 1) / 6):
+            draw_gaussian(heat[label], x, y, sigma)
+        return heat
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
         """A batch: maps stacked, points of all images one after the other with their image (P,)."""
