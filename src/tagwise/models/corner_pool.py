@@ -6,12 +6,17 @@ right and down, along the box's two edges, and keeps the largest that it sees.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
+from tagwise.models._running_max import running_max, running_max_backward
 from tagwise.models.heads import check_range
 from tagwise.models.layers import ConvNorm, conv3x3
 from tagwise.tasks.base import Head
@@ -19,7 +24,14 @@ from tagwise.tasks.base import Head
 Corner = Literal["tl", "br"]
 Direction = Literal["top", "bottom", "left", "right"]
 
-_AXES = {"top": -2, "bottom": -2, "left": -1, "right": -1}
+_AXES = {"top": (-2, True), "bottom": (-2, False), "left": (-1, True), "right": (-1, False)}
+"""The axis that the maximum runs along, and whether from its end."""
+
+MOST_CELLS = 4096
+"""Sides of maps that a network exported for any size can take."""
+
+_COMPILED = (torch.float32, torch.float64)
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 _OPPOSITE = {"top": "bottom", "bottom": "top", "left": "right", "right": "left"}
 _DIRECTIONS: dict[Corner, tuple[Direction, Direction]] = {
     "tl": ("top", "left"),
@@ -39,42 +51,133 @@ def corner_pool(x: Tensor, direction: Direction) -> Tensor:
     >>> corner_pool(torch.tensor([[[[1.0, 3.0, 2.0]]]]), "left")
     tensor([[[[3., 3., 2.]]]])
     """
-    return _CornerPool.apply(x, direction)
+    axis, back = _AXES[direction]
+    if _is_exporting():
+        return _doubling_max(x, axis, back)
+    return _CornerPool.apply(x, axis, back)
 
 
 class _CornerPool(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, direction: Direction) -> Tensor:
-        axis, back = _AXES[direction], direction in ("top", "left")
-        turned = x.flip(axis) if back else x
-        pooled = turned.cummax(axis).values
-        ctx.axis, ctx.back = axis, back
-        ctx.save_for_backward(pooled)
-        return pooled.flip(axis) if back else pooled
+    """Keeps what it put out, which tells where each maximum was met: no indices are stored."""
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (pooled,), axis = ctx.saved_tensors, ctx.axis
-        turned = gradient.flip(axis) if ctx.back else gradient
-        size = pooled.shape[axis]
-        fresh = pooled.narrow(axis, 1, size - 1) != pooled.narrow(axis, 0, size - 1)
-        place = torch.arange(1, size, device=pooled.device)
-        place = place[:, None] if axis == -2 else place
-        first = torch.zeros(pooled.shape, dtype=torch.int64, device=pooled.device)
-        first.narrow(axis, 1, size - 1).copy_(torch.where(fresh, place, 0))
-        first = first.cummax(axis).values
-        result = torch.zeros_like(turned).scatter_add_(axis, first, turned)
-        return result.flip(axis) if ctx.back else result, None
+    def forward(ctx: Any, x: Tensor, axis: int, back: bool) -> Tensor:
+        pooled = torch.ops.tagwise.running_max(x, axis, back)
+        ctx.save_for_backward(pooled)
+        ctx.axis, ctx.back = axis, back
+        return pooled
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (pooled,) = ctx.saved_tensors
+        backward = torch.ops.tagwise.running_max_backward
+        return backward(pooled, gradient, ctx.axis, ctx.back), None, None
+
+
+# As operators of torch, the two steps are opaque to torch.compile, which then leaves them whole.
+torch.library.define("tagwise::running_max", "(Tensor x, int axis, bool back) -> Tensor")
+torch.library.define(
+    "tagwise::running_max_backward",
+    "(Tensor pooled, Tensor gradient, int axis, bool back) -> Tensor",
+)
+
+
+@torch.library.register_fake("tagwise::running_max")
+def _(x: Tensor, axis: int, back: bool) -> Tensor:
+    return torch.empty_like(_dense(x))
+
+
+@torch.library.register_fake("tagwise::running_max_backward")
+def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
+    return torch.empty_like(pooled)
+
+
+@torch.library.impl("tagwise::running_max", "CPU")
+def _(x: Tensor, axis: int, back: bool) -> Tensor:
+    x = _dense(x)
+    wide = x if x.dtype in _COMPILED else x.float()
+    out = torch.empty_like(wide)
+    if x.numel():
+        running_max(_lines(wide, axis), _lines(out, axis), back)
+    return out.to(x.dtype)
+
+
+@torch.library.impl("tagwise::running_max_backward", "CPU")
+def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
+    gradient = gradient.contiguous(memory_format=_layout(pooled))
+    wide = gradient if gradient.dtype in _COMPILED else gradient.float()
+    out = torch.empty_like(wide)
+    if pooled.numel():
+        bits = pooled.view(_BITS[pooled.element_size()])
+        running_max_backward(*(_lines(each, axis) for each in (bits, wide, out)), back)
+    return out.to(pooled.dtype)
+
+
+@torch.library.impl("tagwise::running_max", "CompositeExplicitAutograd")
+def _(x: Tensor, axis: int, back: bool) -> Tensor:
+    x = _dense(x)
+    largest = (x.flip(axis) if back else x).cummax(axis).values
+    out = largest.flip(axis) if back else largest
+    return out.contiguous(memory_format=_layout(x))
+
+
+@torch.library.impl("tagwise::running_max_backward", "CompositeExplicitAutograd")
+def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
+    if back:
+        pooled, gradient = pooled.flip(axis), gradient.flip(axis)
+    wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+    place = torch.arange(pooled.shape[axis], device=pooled.device).view(-1, *[1] * (-1 - axis))
+    met = pooled != pooled.roll(1, axis)  # the first cell's place is 0 whether or not it is met
+    first = torch.where(met, place, 0).cummax(axis).values
+    out = torch.zeros_like(wide).scatter_add_(axis, first, wide).to(pooled.dtype)
+    return (out.flip(axis) if back else out).contiguous(memory_format=_layout(pooled))
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    plain = x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
+    return torch.contiguous_format if plain else torch.channels_last
+
+
+def _dense(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=_layout(x))
+
+
+def _lines(x: Tensor, axis: int) -> np.ndarray:
+    """A view of dense maps as (outer, length, inner), with the length along that axis."""
+    if _layout(x) == torch.channels_last:
+        x, axis = x.permute(0, 2, 3, 1), axis - 1
+    before, length = x.shape[:axis], x.shape[axis]
+    return x.view(math.prod(before), length, -1).numpy()
+
+
+def _is_exporting() -> bool:
+    # Before torch 2.7 an export cannot be told from a compilation.
+    exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+    return exporting() or torch.jit.is_tracing()
+
+
+def _doubling_max(x: Tensor, axis: int, back: bool) -> Tensor:
+    """The same maxima from operators that every runtime knows: log2(size) shifts and maxima."""
+    size = x.shape[axis]
+    reach = size if isinstance(size, int) else MOST_CELLS
+    step = 1
+    while step < reach:
+        around = (0, step) if back else (step, 0)
+        padded = F.pad(x, around if axis == -1 else (0, 0, *around), value=-math.inf)
+        x = torch.maximum(x, padded.narrow(axis, step if back else 0, size))
+        step *= 2
+    return x
 
 
 def corner_modules(
-    heads: Mapping[str, Head], inputs: int, hidden: int, *, separable: bool
+    heads: Mapping[str, Head], inputs: int, hidden: int, *, separable: bool, stride: int = 4
 ) -> dict[str, CornerPooling]:
     """A module for each corner that a head asks for, by the name of the feature that it makes."""
     check_range("hidden channels of corner pooling", hidden, 1, 4096)
     corners = sorted({head.corner for head in heads.values() if head.corner})
     return {
-        f"{corner}4": CornerPooling(inputs, hidden, corner, separable=separable)
+        f"{corner}{stride}": CornerPooling(inputs, hidden, corner, separable=separable)
         for corner in corners
     }
 

@@ -105,11 +105,11 @@ def check_features(features: Sequence[str], stride: int) -> tuple[str, ...]:
     return tuple(features)
 
 
-def features_for(head: Head, features: Sequence[str]) -> tuple[str, ...]:
+def features_for(head: Head, features: Sequence[str], stride: int = 4) -> tuple[str, ...]:
     """The features as that head reads them: a corner's after its pooling in place of "p4"."""
     if head.corner is None:
         return tuple(features)
-    return (f"{head.corner}4", *(name for name in features if name != "p4"))
+    return (f"{head.corner}{stride}", *(name for name in features if name != f"p{stride}"))
 
 
 def start_output(output: nn.Conv2d, head: Head) -> None:

@@ -90,7 +90,7 @@ class Network(nn.Module):
             images = images.flip(-2, -1)
         features = self.trunk(images.contiguous(memory_format=torch.channels_last))
         for name, pooling in self.corners.items():
-            features[name] = pooling(features["p4"])
+            features[name] = pooling(features[f"p{self.stride}"])
         return {name: self._output(name, features) for name in self.outputs}
 
     def _output(self, name: str, features: Features) -> Tensor:
