@@ -17,7 +17,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 # From the bottom up. A module imports from its own line and those above it here, never from below.
 LAYERS = (
     "errors",
-    "files skeletons memory grouping_settings corner_settings _layout",
+    "files skeletons memory rle grouping_settings corner_settings _layout",
     "_kernels _corner_kernels _matching _cluster_kernels _type_kernels _link_kernels",
     "label_map losses _map_losses peaks fill _points clusters assignments grouping corners results",
     "data metrics",

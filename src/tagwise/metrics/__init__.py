@@ -1,6 +1,7 @@
 """How good predictions are, against a labelled set: keypoints, boxes and masks."""
 
-from tagwise.metrics.detection_ap import box_metrics
+from tagwise.metrics.detection_ap import box_metrics, mask_metrics
 from tagwise.metrics.keypoint_ap import keypoint_metrics
+from tagwise.metrics.label_f1 import label_map_counts, pooled_figures
 
-__all__ = ["box_metrics", "keypoint_metrics"]
+__all__ = ["box_metrics", "keypoint_metrics", "label_map_counts", "mask_metrics", "pooled_figures"]

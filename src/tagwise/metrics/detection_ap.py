@@ -1,8 +1,8 @@
-"""COCO box AP and AR, over all classes and for each."""
+"""COCO AP and AR of boxes and of masks, over all classes and for each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ from tagwise.metrics.coco import (
     run,
     summarise,
 )
+
+_KEYS = ("image_id", "category_id", "score")
+_SHAPES = {
+    "bbox": "x, y, width and height, finite too",
+    "segmentation": "run lengths of the size of the image",
+}
 
 
 def box_metrics(
@@ -56,9 +62,43 @@ def box_metrics(
         truth = load_boxes(ground_truth)
         if image_ids is not None:
             truth = part_of(truth, image_ids)
-        rows = _rows(results, truth)
+        rows = _rows(results, truth, "bbox", lambda box, _: finite(box, 4))
         gt = _with_numbers(truth)
         tables = run(gt, gt.load_res(rows), "bbox", max_dets)
+    return summarise(tables, class_names(truth["categories"]))
+
+
+def mask_metrics(
+    results: Sequence[dict[str, Any]],
+    ground_truth: str | Path | dict[str, Any],
+    max_dets: int = 500,
+    image_ids: Iterable[Any] | None = None,
+) -> dict[str, float]:
+    """AP and AR of masks by intersection over union (https://cocodataset.org/#detection-eval).
+
+    results: COCO segmentation results, dicts of "image_id", "category_id", "segmentation" (run
+        lengths, compressed or not) and "score".
+    ground_truth: a COCO JSON with masks or its content; "segmentation" is run lengths or polygons,
+        for which images need "width" and "height". "area" is the mask's where it is left out.
+
+    The rest is as in `box_metrics`; masks may overlap. For figures of whole label maps, without
+    scores, see `label_map_counts`.
+
+    >>> def mask(counts):
+    ...     runs = {"size": [4, 4], "counts": counts}
+    ...     return {"image_id": 7, "category_id": 3, "segmentation": runs}
+    >>> scene = {"images": [{"id": 7}], "annotations": [{"id": 1, **mask("088")}]}
+    >>> scene["categories"] = [{"id": 3, "name": "cell"}]
+    >>> round(mask_metrics([{**mask("079"), "score": 0.9}], scene)["AP"], 6)
+    0.8
+    """
+    with no_collection():
+        truth = load_masks(ground_truth)
+        if image_ids is not None:
+            truth = part_of(truth, image_ids)
+        rows = _rows(results, truth, "segmentation", _mask_fits(truth))
+        gt = _with_numbers(truth)
+        tables = run(gt, gt.load_res(rows), "segm", max_dets)
     return summarise(tables, class_names(truth["categories"]))
 
 
@@ -68,94 +108,133 @@ def load_boxes(source: str | Path | dict[str, Any]) -> dict[str, Any]:
     "iscrowd" and "area" are filled in where they are left out. Annotations of images or categories
     that the file does not have count for nothing, as in pycocotools, and are left out.
     """
+    return _load(source, _box_of)
+
+
+def load_masks(source: str | Path | dict[str, Any]) -> dict[str, Any]:
+    """The same of COCO segmentation annotations; polygons become run lengths."""
+    return _load(source, _mask_of)
+
+
+def _load(
+    source: str | Path | dict[str, Any],
+    shape_of: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
+    """Annotations with what `shape_of` takes from one and its image: their shape and its area."""
     where = "the ground truth" if isinstance(source, dict) else source
     content = source if isinstance(source, dict) else read_json(source)
     check_coco(content, where)
     if not content["categories"]:
         raise UserError(f"{where}: there are no categories; list at least one")
-    images = {image["id"] for image in content["images"]}
-    numbers = _numbers(content["categories"])
+    images = {image["id"]: image for image in content["images"]}
     categories = {category["id"]: category for category in content["categories"]}
     annotations = []
     for annotation in content["annotations"]:
-        box = annotation.get("bbox")
-        if annotation.get("image_id") not in images:
+        image = images.get(annotation.get("image_id"))
+        if image is None or annotation.get("category_id") not in categories:
             continue
-        if annotation.get("category_id") not in numbers:
-            continue
-        if not finite(box, 4):
-            raise UserError(
-                f'{where}: annotation {annotation["id"]} has no "bbox" of four numbers; '
-                "give x, y, width, height"
-            )
-        area = annotation.get("area")
+        try:
+            shape = shape_of(annotation, image)
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{where}: annotation {annotation['id']} {error}") from error
+        if annotation.get("area") is not None:
+            shape["area"] = annotation["area"]
         kept = {key: annotation[key] for key in ("id", "image_id", "category_id")}
-        kept |= {"bbox": box, "area": box[2] * box[3] if area is None else area}
-        annotations.append({**kept, "iscrowd": int(bool(annotation.get("iscrowd")))})
-    return {
-        "images": content["images"],
-        "annotations": annotations,
-        "categories": [categories[key] for key in numbers],
-    }
+        annotations.append({**kept, **shape, "iscrowd": int(bool(annotation.get("iscrowd")))})
+    ordered = [categories[key] for key in _numbers(content["categories"])]
+    return {"images": content["images"], "annotations": annotations, "categories": ordered}
+
+
+def _box_of(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+    box = annotation.get("bbox")
+    if not finite(box, 4):
+        raise ValueError('has no "bbox" of four numbers; give x, y, width, height')
+    return {"bbox": box, "area": box[2] * box[3]}
+
+
+def _mask_of(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+    mask, shape = hotcoco().mask, annotation.get("segmentation")
+    if isinstance(shape, list) and shape:
+        height, width = image.get("height"), image.get("width")
+        if None in (height, width):
+            raise ValueError('is a polygon, but its image has no "width" and "height"')
+        shape = mask.merge(mask.fr_py_objects(shape, height, width))
+    if not isinstance(shape, dict):
+        raise ValueError('has no "segmentation" of run lengths or polygons')
+    if isinstance(shape["counts"], list):
+        shape = mask.fr_py_objects(shape, *shape["size"])
+    return {"segmentation": shape, "area": int(mask.area(shape))}
 
 
 def _with_numbers(truth: dict[str, Any]) -> Any:
     """The truth for hotcoco, with numbers from 1 for ids: it and pycocotools take 0 for none."""
-    images = _numbers(truth["images"])
-    categories = _numbers(truth["categories"])
+    images, categories = _numbers(truth["images"]), _numbers(truth["categories"])
     annotations = truth["annotations"]
+    masks = [a["segmentation"] for a in annotations if "segmentation" in a]
+    boxes = np.array([a.get("bbox", (0, 0, 0, 0)) for a in annotations], np.float64)
     return hotcoco().COCO.from_arrays(
         [{"id": number} for number in images.values()],
         [{"id": number, "name": str(number)} for number in categories.values()],
         np.array([images[a["image_id"]] for a in annotations], np.int64),
         np.array([categories[a["category_id"]] for a in annotations], np.int64),
-        np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4),
+        boxes.reshape(-1, 4),
         ids=np.arange(1, len(annotations) + 1),
         area=np.array([a["area"] for a in annotations], np.float64),
         iscrowd=np.array([a["iscrowd"] for a in annotations], np.int64),
+        segmentation=masks or None,
     )
 
 
-def _rows(results: Sequence[dict[str, Any]], truth: dict[str, Any]) -> np.ndarray:
-    """Results as hotcoco's (N, 7): image, x, y, width, height, score, category, by number."""
+def _rows(
+    results: Sequence[dict[str, Any]],
+    truth: dict[str, Any],
+    key: str,
+    fits: Callable[[Any, Any], bool],
+) -> list[dict[str, Any]]:
+    """Results for hotcoco, by number; those of categories that the truth has not are left out.
+
+    key: where a result has its shape. fits: whether a shape is one, given the id of its image.
+    """
     images, categories = _numbers(truth["images"]), _numbers(truth["categories"])
-    try:
-        rows = [
-            (images[row["image_id"]], *row["bbox"], row["score"], categories[row["category_id"]])
-            for row in results
-            if row["category_id"] in categories
-        ]
-        table = np.array(rows, np.float64).reshape(len(rows), 7)
-        fitting = bool(np.isfinite(table).all())
-    except (KeyError, TypeError, ValueError):
-        fitting = False
-    if not fitting:
-        raise next(filter(None, (_misfit(n, row, images) for n, row in enumerate(results))))
+    rows = []
+    for number, row in enumerate(results):
+        missing = [name for name in (*_KEYS, key) if not (isinstance(row, dict) and name in row)]
+        if missing:
+            raise UserError(f"result {number} is no COCO result: it has no {missing[0]}")
+        if row["image_id"] not in images:
+            raise UserError(
+                f"result {number} is of image {row['image_id']!r}, which the ground truth does not "
+                "have; are these results of another set?"
+            )
+        if not fits(row[key], row["image_id"]) or not finite([row["score"]], 1):
+            raise UserError(
+                f"result {number} has score {row['score']} and {key} {row[key]}; give a finite "
+                f"score and {_SHAPES[key]}"
+            )
+        if row["category_id"] in categories:
+            image, category = images[row["image_id"]], categories[row["category_id"]]
+            ids = {"image_id": image, "category_id": category}
+            rows.append({**ids, key: row[key], "score": row["score"]})
     if len(results) and not rows:
         raise UserError(
             f"no result is of a category of the ground truth ({sorted(categories, key=str)}); "
             "are these results of another set?"
         )
-    return table
+    return rows
 
 
-def _misfit(number: int, row: Any, images: dict[Any, int]) -> UserError | None:
-    """What is wrong with a result, if anything."""
-    keys = ("image_id", "category_id", "bbox", "score")
-    missing = [key for key in keys if not (isinstance(row, dict) and key in row)]
-    if missing:
-        return UserError(f"result {number} is no COCO box result: it has no {missing[0]}")
-    if row["image_id"] not in images:
-        return UserError(
-            f"result {number} is of image {row['image_id']!r}, which the ground truth does not "
-            "have; are these results of another set?"
-        )
-    if not finite(row["bbox"], 4) or not finite([row["score"]], 1):
-        return UserError(
-            f"result {number} has box {row['bbox']} and score {row['score']}; "
-            "give x, y, width, height and a score, all of them finite numbers"
-        )
-    return None
+def _mask_fits(truth: dict[str, Any]) -> Callable[[Any, Any], bool]:
+    """Whether a shape is run lengths of the size of its image, as far as that is known."""
+    sizes = {image["id"]: (image.get("height"), image.get("width")) for image in truth["images"]}
+    for annotation in truth["annotations"]:
+        sizes[annotation["image_id"]] = tuple(annotation["segmentation"]["size"])
+
+    def fits(shape: Any, image_id: Any) -> bool:
+        if not isinstance(shape, dict) or not {"size", "counts"} <= set(shape):
+            return False
+        return all(a in (None, b) for a, b in zip(sizes[image_id], shape["size"], strict=True))
+
+    return fits
 
 
 def _numbers(entries: Sequence[dict[str, Any]]) -> dict[Any, int]:

@@ -1,0 +1,92 @@
+"""F1 and average precision of label maps, pooled over a set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+IOU_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def label_map_counts(
+    found: np.ndarray, truth: np.ndarray, thresholds: Sequence[float] = IOU_THRESHOLDS
+) -> np.ndarray:
+    """How many instances of a label map were found, at each IoU threshold.
+
+    found, truth: (H, W) of any integer type; 0, like any negative value, is background, and every
+        other value one instance; gaps are allowed.
+    thresholds: at least .5, in [0.5, 1). A found instance is right if its intersection over union
+        with a true one is above the threshold; above .5 that can be one only, and only one found
+        instance can be right for it, so that there is nothing to match.
+    Returns (T, 3) int64: found rightly, found wrongly, missed. Cost is that of one pass over the
+    pixels. Raises ValueError for maps of different shapes.
+
+    >>> truth = np.array([[1, 1, 1, 0, 2, 2]])
+    >>> label_map_counts(np.array([[7, 7, 0, 0, 3, 3]]), truth, [0.5, 0.7]).tolist()
+    [[2, 0, 0], [1, 1, 1]]
+    """
+    if found.shape != truth.shape:
+        raise ValueError(f"label maps have different shapes, {found.shape} and {truth.shape}")
+    if min(thresholds) < 0.5:
+        raise ValueError(f"thresholds are {list(thresholds)}; they must be .5 or more")
+    (found, found_area), (truth, true_area) = _numbered(found), _numbered(truth)
+    both = (found > 0) & (truth > 0)
+    pair, overlap = _counted(truth[both] * len(found_area) + found[both])
+    t, f = np.divmod(pair, len(found_area))
+    iou = overlap / (true_area[t] + found_area[f] - overlap)
+    right = (iou[None] > np.asarray(thresholds)[:, None]).sum(1)
+    wrong, missed = len(found_area) - 1 - right, len(true_area) - 1 - right
+    return np.stack([right, wrong, missed], 1)
+
+
+def pooled_figures(
+    counts: np.ndarray, thresholds: Sequence[float] = IOU_THRESHOLDS
+) -> dict[str, float]:
+    """Figures of a whole set from the summed counts of its images.
+
+    counts: (T, 3), see `label_map_counts`. Of the instances of all images together, tp found
+    rightly, fp wrongly and fn missed, at each IoU threshold, as "@.5" and so on:
+    F1, 2 tp / (2 tp + fp + fn), and pooledAP, tp / (tp + fp + fn), which is what the 2018 Data
+    Science Bowl and most work on nuclei call (average) precision. (Caicedo et al., Nature Methods
+    16, 2019. The Bowl took the mean over images in place of the pool.) Scores play no part in
+    either, unlike in COCO's AP, see `mask_metrics`. -1 where nothing is labelled and nothing found.
+
+    >>> pooled_figures(np.array([[3, 1, 1]]), [0.5])
+    {'F1@.5': 0.75, 'pooledAP@.5': 0.6}
+    """
+    figures = {}
+    for threshold, (right, wrong, missed) in zip(thresholds, counts, strict=True):
+        at = f"@{threshold:g}".replace("@0.", "@.")
+        every = right + wrong + missed
+        figures[f"F1{at}"] = float(2 * right / (every + right)) if every else -1.0
+        figures[f"pooledAP{at}"] = float(right / every) if every else -1.0
+    return figures
+
+
+def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (H·W,) as 0 for the background and 1 to N; the number of pixels of each (N + 1,)."""
+    flat = np.maximum(labels.reshape(-1), 0)
+    values, areas = _counted(flat)
+    if values[:1] != 0:
+        values, areas = np.append(0, values), np.append(0, areas)
+    if values[-1] > _table_size(flat):
+        return np.searchsorted(values, flat), areas
+    table = np.zeros(values[-1] + 1, np.int64)
+    table[values] = np.arange(len(values))
+    return table[flat], areas
+
+
+def _counted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different values, each 0 or more, in order, and how often each is there; int64."""
+    if values.max(initial=0) > _table_size(values):
+        found, counts = np.unique(values, return_counts=True)
+        return found.astype(np.int64), counts
+    counts = np.bincount(values)
+    found = np.flatnonzero(counts)
+    return found, counts[found]
+
+
+def _table_size(values: np.ndarray) -> int:
+    """How large a table for all values up to the largest may be before sorting is better."""
+    return 8 * values.size + 256
