@@ -168,7 +168,7 @@ def near_pairs(grid, centres: np.ndarray, scale: np.ndarray, limit: float) -> It
 def nearest_two(tags, centres, scale, limit, allowed=None):
     """As the kernel of that name; allowed(points, centres) -> bool leaves pairs out.
 
-    tags (P, D), centres (S, D), scale (S,), limit: of scale * distance^2; inf where all scales are 1.
+    tags (P, D), centres (S, D), scale (S,); limit: of scale * distance^2, inf only of distance^2.
     """
     if allowed is None and np.isinf(limit):
         distance, index = cKDTree(centres).query(tags, k=2)
@@ -189,11 +189,16 @@ def nearest_none(count: int, limit: float) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def margin_of(own, square, index, best, second) -> np.ndarray:
-    """Distance to the second-best less distance to one's own; index, best and second as
-    `nearest_two` gives them, own (P,) the centre and square (P,) its squared distance."""
+    """Distance to the second-best less distance to one's own, NaN for those of no centre.
+
+    own (P,), the centre of each or -1; square (P,), its squared distance; index, best and second as
+    `nearest_two` gives them.
+    """
+    found = own >= 0
     other = np.where(index == own, second, best)
-    # Alone or at the only centre there is, with no limit: inf - 0, never inf - inf.
-    return np.sqrt(other) - np.sqrt(square)
+    out = np.full(len(own), np.nan)
+    out[found] = np.sqrt(other[found]) - np.sqrt(square[found])
+    return out
 
 
 def reach(scale: np.ndarray, limit: float) -> float:

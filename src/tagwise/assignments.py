@@ -68,7 +68,7 @@ def group_by_reference(
         )
         found = index >= 0
         group[rows[found]] = columns[index[found]]
-        margin[rows[found]] = margin_of(index, best, index, best, second)[found]
+        margin[rows] = margin_of(index, best, index, best, second)
     return Groups(group, margin, others.tags, others.image, points.left_out)
 
 
@@ -119,7 +119,7 @@ def group_pairs(
         own[row[mine]] = square[mine]
         nearest = nearest_none(len(rows), limit)
         kernels.rank_pairs(row, column, square, *nearest)
-        margin[rows[found]] = margin_of(chosen, own, *nearest)[found]
+        margin[rows] = margin_of(chosen, own, *nearest)
     return Groups(group, margin, others.tags, others.image, points.left_out)
 
 

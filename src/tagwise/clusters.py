@@ -69,9 +69,8 @@ def group_by_seed(
         part = points.tags[rows], points.score[rows], width[rows]
         ask = narrowed(allowed, rows, rows)
         own, centre, apart = _by_seed(*part, seed_threshold, shifts, ask)
-        found = own >= 0
-        group[rows[found]] = own[found] + sum(map(len, centres))
-        margin[rows[found]] = apart[found]
+        group[rows] = np.where(own < 0, -1, own + sum(map(len, centres)))
+        margin[rows] = apart
         centres.append(centre)
         images.append(np.full(len(centre), number))
     return Groups(group, margin, np.concatenate(centres), np.concatenate(images), points.left_out)
@@ -106,10 +105,12 @@ def _by_seed(tags, scores, width, threshold, shifts, allowed):
         seeds, centres = seeds[kept], centres[kept]
     ask = narrowed(allowed, everyone, seeds)
     index, best, second = nearest_two(tags, centres, scale[seeds], 1.0, ask)
-    # Seeds that lost all their points to others are no groups.
-    there, index[index >= 0] = np.unique(index[index >= 0], return_inverse=True)
     margin = margin_of(index, best, index, best, second)
-    return index, centres[there], margin * np.where(index >= 0, width[seeds[there][index]], 1)
+    found = index >= 0
+    margin[found] *= width[seeds[index[found]]]
+    # Seeds that lost all their points to others are no groups.
+    there, index[found] = np.unique(index[found], return_inverse=True)
+    return index, centres[there], margin
 
 
 def _pick(tags, ranked, scale, allowed) -> np.ndarray:
