@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tagwise.data.augment import Augment, random_colour, random_view
+from tagwise.data.augment import Augment, random_colour, random_view, shown
 from tagwise.data.sample import Sample
-from tagwise.data.transforms import fit_affine
+from tagwise.data.transforms import Affine, fit_affine
 from tagwise.errors import UserError
 
 PLAIN = Augment.none()
@@ -64,6 +64,45 @@ def test_rotation_shift_and_flip(sample):
     assert all(a.mirrored for a in views(sample, replace(PLAIN, flip=1.0), 9))
 
 
+def test_quarter_turns(sample):
+    found = [
+        round(np.degrees(np.arctan2(*a.matrix[::-1, 0]))) % 360
+        for a in views(sample, replace(PLAIN, quarter=0.75), 400)
+    ]
+    assert set(found) == {0, 90, 180, 270}
+    assert all(70 < found.count(angle) < 130 for angle in set(found))
+    assert views(sample, PLAIN, 3)[2].matrix.tolist() == views(sample, PLAIN, 3)[0].matrix.tolist()
+
+
+def test_a_photo_on_its_side_fits_the_input(sample):
+    for affine in views(sample, replace(PLAIN, quarter=1.0), 20, (64, 96)):
+        w, h = affine.boxes(np.array([[0.0, 0, 100, 60]]))[0, 2:]
+        assert w == pytest.approx(64) or h == pytest.approx(96)
+        assert w <= 64 + 1e-6
+        assert h <= 96 + 1e-6
+
+
+def test_the_order_of_settings_drawn_does_not_depend_on_quarter_turns(sample):
+    """What was drawn from a seed before there were quarter turns is drawn still."""
+    rng = np.random.default_rng(5)
+    random_view(rng, sample, (64, 64), PLAIN)
+    other = np.random.default_rng(5)
+    for _ in range(3):  # cover, scale, angle
+        other.uniform(0, 1)
+    other.random()  # mirror
+    other.random()  # focus
+    assert rng.random() == other.random()
+
+
+def test_turned_boxes_may_hold_ellipses(sample):
+    affine = Affine.shift(40, 40) @ Affine.turn(45) @ Affine.shift(-74, -46)
+    square = replace(sample, boxes=np.float32([[70, 42, 8, 8]]))
+    loose = shown(square, affine, (80, 80), (0, 1), PLAIN)
+    tight = shown(square, affine, (80, 80), (0, 1), replace(PLAIN, ellipses=True))
+    np.testing.assert_allclose(loose.boxes[0, 2:], 8 * 2**0.5, rtol=1e-5)
+    np.testing.assert_allclose(tight.boxes[0, 2:], 8, rtol=1e-5)
+
+
 def test_focus_brings_an_instance_in_at_the_wanted_size(sample):
     augment = replace(PLAIN, focus=1.0, focus_size=(0.5, 0.5), zoom=9.0, rotate=30.0)
     for affine in views(sample, augment, 50):
@@ -119,6 +158,7 @@ def test_blur_smooths_and_noise_roughens():
     ("fields", "words"),
     [
         ({"flip": 1.5}, "flip must be from 0 to 1"),
+        ({"quarter": -0.5}, "quarter must be from 0 to 1"),
         ({"scale": (2.0, 1.0)}, r"scale must be \[least, greatest\]"),
         ({"scale": (0.0, 1.0)}, "scale must be above 0"),
         ({"focus_size": (0.5,)}, "focus_size"),

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from discs import discs, without_map
 
 from tagwise.data.augment import Augment
 from tagwise.data.collage import blank, lay, mosaic, paste
@@ -146,3 +147,87 @@ def test_paste_of_photos_without_instances():
     empty = replace(photo(9), keypoints=np.zeros((0, 3, 3), np.float32), boxes=np.zeros((0, 4)))
     canvas = photo(10)
     assert paste(np.random.default_rng(0), canvas, drawing(empty), PLAIN, FLIP) is canvas
+
+
+def flat(sample, value):
+    """The sample with an image of one value, to see where it lies."""
+    return replace(sample, image=np.full_like(sample.image, value))
+
+
+def test_lay_covers_boxes():
+    canvas = without_map(discs([(10, 10, 5), (30, 20, 8), (31, 40, 4)], 60, 50))
+    patch = without_map(discs([(10, 10, 6), (19, 4, 2)], 22, 20))
+    patch.classes[:] = 7
+    both = lay(canvas, patch, 20, 20)  # over the second's lower part and the third's upper one
+    np.testing.assert_allclose(
+        both.boxes,
+        [[5, 5, 11, 11], [22, 12, 17, 8], [27, 40, 9, 5], [24, 24, 13, 13], [37, 22, 5, 5]],
+    )
+    assert both.classes.tolist() == [0, 1, 2, 7, 7]
+    assert not both.ignore.any()
+
+
+def test_lay_ignores_boxes_that_are_mostly_covered():
+    canvas = without_map(discs([(30, 20, 8)], 60, 50))
+    both = lay(canvas, without_map(discs([], 60, 50)), 0, 15)
+    assert len(both.boxes) == 0
+    assert both.ignore[12:15, 22:39].all()
+    assert both.ignore.sum() == 3 * 17
+
+
+def test_lay_numbers_masks_on():
+    canvas = flat(discs([(10, 10, 5), (30, 20, 8)], 60, 50), 10)
+    patch = flat(discs([(10, 10, 6), (1, 1, 1)], 22, 20), 200)
+    both = lay(canvas, patch, 48, 20)  # the patch hangs over, and covers neither
+    assert np.unique(both.labels).tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(both.labels[:, :48], canvas.labels[:, :48])
+    np.testing.assert_array_equal(
+        both.labels[20:40, 48:], np.where(patch.labels > 0, patch.labels + 2, 0)[:, :12]
+    )
+    np.testing.assert_array_equal(both.boxes[2], [52, 24, 8, 13])
+    assert both.areas[2] == (patch.labels[:, :12] == 1).sum()
+    covered = lay(canvas, patch, -1, 3)
+    assert len(covered.boxes) == 3  # the first is gone
+    np.testing.assert_array_equal(covered.labels == 1, canvas.labels == 2)
+
+
+def test_lay_along_an_outline():
+    canvas = flat(discs([(30, 20, 8)], 60, 50), 10)
+    patch = flat(discs([(10, 10, 6)], 22, 20), 200)
+    patch.ignore[:] = True
+    both = lay(canvas, patch, 20, 10, patch.labels > 0)
+    inner = np.zeros((50, 60), bool)
+    inner[10:30, 20:42] = patch.labels > 0
+    np.testing.assert_array_equal(both.image[..., 0] == 200, inner)
+    np.testing.assert_array_equal(both.ignore, inner)
+    np.testing.assert_array_equal(both.labels == 2, inner)
+    np.testing.assert_array_equal(both.labels == 1, (canvas.labels == 1) & ~inner)
+
+
+def test_paste_cuts_masks_out_along_their_outline():
+    augment = replace(PLAIN, paste_count=(3, 3), paste_size=(0.2, 0.4), zoom=9.0, quarter=0.7)
+    source = flat(discs([(20, 20, 8), (34, 22, 7), (50, 30, 10)]), 200)
+    for seed in range(10):
+        canvas = flat(discs([(40, 40, 20)], 80, 80), 10)
+        made = paste(np.random.default_rng(seed), canvas, drawing(source), augment, ())
+        new = made.labels > 1
+        assert new.any()
+        assert (made.image[new] == 200).mean() > 0.8  # beyond its photo's edge there is fill
+        assert (made.image[~new] == 10).all()
+        assert len(made.boxes) == made.labels.max() <= 4
+
+
+@pytest.mark.parametrize("made_of", [discs, lambda *args: without_map(discs(*args))])
+def test_mosaics_of_boxes_and_masks(made_of):
+    photos = [made_of([(20, 20, 8), (40, 30, 9)]), made_of([])]
+    augment = replace(PLAIN, quarter=0.5, flip=0.5)
+    for seed in range(10):
+        made = mosaic(np.random.default_rng(seed), drawing(*photos), (90, 70), augment, ())
+        assert made.image.shape == (70, 90, 3)
+        assert len(made.boxes) == len(made.areas) == len(made.classes)
+        assert set(made.classes.tolist()) <= {0, 1}
+        for n, (x, y, w, h) in enumerate(np.rint(made.boxes).astype(int), 1):
+            part = made.image[y : y + h, x : x + w, 0]
+            assert (part > 10).mean() > 0.4  # discs are 20 and 40, their ground is 0
+            if made.labels is not None:
+                assert (made.labels[y : y + h, x : x + w] == n).any(0).all()

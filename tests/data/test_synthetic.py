@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from tagwise.data.coco import CocoKeypoints
-from tagwise.data.synthetic import SyntheticPoses, background
+from tagwise.data.scenes import background
+from tagwise.data.synthetic import SyntheticPoses
 from tagwise.skeletons import COCO17, CROWDPOSE14, Skeleton
 
 ODD = Skeleton("odd", tuple("abcdef"), ((0, 1), (1, 2), (2, 3), (2, 4)))  # f hangs on nothing

@@ -9,9 +9,11 @@ from foxes_labels import annotation
 from tagwise.data.augment import Augment
 from tagwise.data.coco import CocoKeypoints
 from tagwise.data.synthetic import SyntheticPoses
+from tagwise.data.synthetic_shapes import SyntheticShapes
 from tagwise.data.training_set import TrainingSet
 from tagwise.data.transforms import Affine, fit_affine
 from tagwise.errors import UserError
+from tagwise.label_map import label_map_instances
 from tagwise.skeletons import COCO17, CROWDPOSE14, Skeleton
 
 BUSY = Augment(mosaic=0.4, paste=0.6, focus=0.5, blur=0.3, noise=0.3)
@@ -73,6 +75,30 @@ def test_without_augmentation_it_only_fits(data):
         np.testing.assert_allclose(training[number].keypoints[0, :, :2], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("masks", [False, True])
+def test_boxes_and_masks_are_sound(masks):
+    augment = replace(BUSY, quarter=0.6, rotate=20.0)
+    shapes = SyntheticShapes(length=6, size=(128, 96), radius=(6, 30), masks=masks)
+    training = TrainingSet([shapes], augment=augment, input_size=(96, 64), seed=3)
+    other = TrainingSet([shapes], augment=augment, input_size=(96, 64), seed=3, cache_bytes=0)
+    for number in range(30):
+        sample = training[number]
+        same(other[number], sample)
+        count = len(sample.boxes)
+        assert sample.keypoints.shape == (count, 0, 3)
+        assert sample.classes.shape == sample.areas.shape == (count,)
+        assert (sample.boxes[:, :2] >= 0).all()
+        assert (sample.boxes[:, :2] + sample.boxes[:, 2:] <= np.float32([96, 64]) + 1e-4).all()
+        assert (sample.boxes[:, 2:] > 0).all()
+        if masks:
+            boxes, areas = label_map_instances(sample.labels)
+            np.testing.assert_array_equal(boxes, sample.boxes)
+            np.testing.assert_array_equal(areas, sample.areas)
+            assert not sample.ignore.any()
+        else:
+            assert sample.labels is None
+
+
 def test_weights_set_the_shares():
     few = SyntheticPoses(length=2, size=(48, 48), seed=1)
     many = SyntheticPoses(length=50, size=(48, 48), seed=2)
@@ -96,6 +122,16 @@ def test_images_are_kept_no_larger_than_needed():
         [scenes], augment=replace(Augment.none(), scale=(1, 2)), input_size=(100, 100)
     )
     assert closer._source(0, 1).image.shape == (150, 200, 3)
+
+
+def test_images_on_their_side_may_need_more():
+    scenes = SyntheticShapes(length=1, size=(400, 100))
+    upright = TrainingSet([scenes], augment=Augment.none(), input_size=(50, 200))
+    turned = TrainingSet(
+        [scenes], augment=replace(Augment.none(), quarter=0.5), input_size=(50, 200)
+    )
+    assert upright._source(0, 0).image.shape == (13, 50, 3)
+    assert turned._source(0, 0).image.shape == (50, 200, 3)
 
 
 def test_memory_is_bounded():
@@ -140,6 +176,10 @@ def test_nothing_but_broken_images_stops_with_the_reason(foxes):
 def test_skeletons_must_be_the_same():
     with pytest.raises(UserError, match="mapping of names"):
         TrainingSet([SyntheticPoses(COCO17, 2), SyntheticPoses(CROWDPOSE14, 2)])
+    shapes = SyntheticShapes(length=2)
+    for other in (SyntheticShapes(("star",), 2), SyntheticShapes(length=2, masks=True)):
+        with pytest.raises(UserError, match=r"classes \(disc, ellipse, rectangle, star\).*classes"):
+            TrainingSet([shapes, other])
     with pytest.raises(UserError, match="at least one"):
         TrainingSet([])
 

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
+from discs import discs, without_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagwise.data.instances import clip_boxes, inside
 from tagwise.data.sample import Sample
 from tagwise.data.transforms import FILL, Affine, fit_affine, warp_sample
 
@@ -211,19 +213,89 @@ def test_ignore_outside_is_a_choice():
     assert not moved.ignore[:, 9:69].any()
 
 
-def test_inside_ends_at_the_edges_of_pixels():
-    xs = np.array([-0.6, -0.5, 9.4, 9.5])
-    points = np.stack([xs, np.zeros(4), np.full(4, 2)], 1)
-    assert inside(points, (10, 5)).tolist() == [False, True, True, False]
-
-
-def test_boxes_are_cut_to_the_canvas():
-    boxes = np.float32([[-5, 2, 10, 20], [50, 50, 5, 5]])
-    np.testing.assert_allclose(clip_boxes(boxes, (10, 10)), [[0, 2, 5, 8], [10, 10, 0, 0]])
-
-
 def test_shrinks_images_wider_than_opencv_can_warp():
     wide = np.full((4, 40000, 3), 9, np.uint8)
     affine, out = fit_affine((40000, 4), (512, 512), multiple=32)
     assert affine.image(wide, out, fill=9).shape == (32, 512, 3)
     assert cv2.mean(affine.image(wide, out, fill=9))[0] == pytest.approx(9)
+
+
+CELLS = ((20, 20, 8), (34, 22, 7), (50, 30, 10), (8, 40, 5), (60, 6, 6))
+
+
+def same_instances(first, second):
+    for field in ("boxes", "areas", "classes", "labels"):
+        np.testing.assert_array_equal(getattr(first, field), getattr(second, field))
+
+
+def test_two_mirrors_and_four_quarter_turns_change_no_label():
+    cells = discs(CELLS)
+    mirror = Affine.mirror(64)
+    once = warp_sample(cells, mirror, (64, 48), ())
+    np.testing.assert_array_equal(once.labels, cells.labels[:, ::-1])
+    same_instances(warp_sample(once, mirror, (64, 48), ()), cells)
+    turned, boxed = cells, without_map(cells)
+    for size in ((48, 64), (64, 48)) * 2:
+        quarter = Affine.shift(size[0] - 1, 0) @ Affine.turn(90)
+        turned = warp_sample(turned, quarter, size, ())
+        boxed = warp_sample(boxed, quarter, size, ())
+        np.testing.assert_allclose(boxed.boxes, turned.boxes, atol=1e-4)
+    same_instances(turned, cells)
+    np.testing.assert_array_equal(turned.image, cells.image)
+    np.testing.assert_allclose(boxed.areas, cells.areas, rtol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(affines(least=0.6, most=2.5))
+def test_boxes_of_discs_are_those_of_their_pixels(affine):
+    """Around the ellipse in it, a turned box is as tight as the warped pixels' own."""
+    centre = Affine.shift(100, 100) @ affine @ Affine.shift(-24, -24)
+    cells = discs([(24, 24, 15.4)], 49, 49)
+    by_pixels = warp_sample(cells, centre, (300, 300), ())
+    by_ellipse = warp_sample(without_map(cells), centre, (300, 300), (), ellipses=True)
+    by_box = warp_sample(without_map(cells), centre, (300, 300), ())
+    reach = affine.scale / 2 + 1.5  # the pixels that a disc is made of are not round either
+    np.testing.assert_allclose(edges(by_ellipse), edges(by_pixels), atol=reach)
+    assert (edges(by_box)[0, :2] <= edges(by_pixels)[0, :2] + reach).all()
+    assert (edges(by_box)[0, 2:] >= edges(by_pixels)[0, 2:] - reach).all()
+
+
+def edges(sample):
+    return np.concatenate([sample.boxes[:, :2], sample.boxes[:, :2] + sample.boxes[:, 2:]], 1)
+
+
+@given(affines(), st.permutations(range(5)))
+@settings(max_examples=40, deadline=None)
+def test_the_order_of_instances_means_nothing(affine, order):
+    boxes = without_map(discs(CELLS))
+    other = replace(boxes, **{f: getattr(boxes, f)[order] for f in ("boxes", "areas", "classes")})
+    other.classes = order = np.array(order)  # tells who is who
+    boxes.classes = np.arange(5)
+    plain, shuffled = (warp_sample(s, affine, (64, 64), ()) for s in (boxes, other))
+    back = np.argsort(shuffled.classes)
+    np.testing.assert_array_equal(shuffled.classes[back], plain.classes)
+    np.testing.assert_array_equal(shuffled.boxes[back], plain.boxes)
+    np.testing.assert_array_equal(shuffled.areas[back], plain.areas)
+    np.testing.assert_array_equal(shuffled.ignore, plain.ignore)
+
+
+def test_boxes_that_leave_are_cut_dropped_or_ignored():
+    whole = without_map(discs([(15, 15, 9), (30, 15, 4), (60, 4, 3)]))
+    moved = warp_sample(whole, Affine.shift(-15, 0), (40, 40), ())
+    np.testing.assert_allclose(moved.boxes, [[0, 6, 10, 19], [11, 11, 9, 9]])
+    np.testing.assert_allclose(moved.areas, whole.areas[:2] * [10 / 19, 1], rtol=1e-5)
+    assert not moved.ignore.any()
+    less = warp_sample(whole, Affine.shift(-20, 0), (36, 40), ())
+    np.testing.assert_allclose(less.boxes, [[6, 11, 9, 9]])
+    assert less.ignore[6:25, :5].all()
+    assert less.ignore.sum() == 19 * 5
+
+
+def test_label_maps_grow_and_shrink_with_the_image():
+    cells = discs(CELLS)
+    for scale in (0.5, 2.0):
+        size = (int(64 * scale), int(48 * scale))
+        moved = warp_sample(cells, Affine.scaling(scale), size, ())
+        assert moved.labels.shape == size[::-1]
+        np.testing.assert_allclose(moved.areas, cells.areas * scale**2, rtol=0.25)
+        np.testing.assert_allclose(moved.boxes, cells.boxes * scale, atol=1.5)

@@ -74,11 +74,19 @@ class LabelMaps(Photos):
         """The options of a task that the labels settle: none."""
         return {}
 
+    def label_map(self, index: int) -> np.ndarray:
+        """The label map of an image, (H, W) int32, its N instances as 1 to N.
+
+        Raises UserError, naming the file, if it cannot be read.
+        """
+        return _consecutive(_read_map(self._labels[index].labels))
+
     def load(self, index: int, reduce: int = 1) -> Sample:
         """Read a sample; see Photos.load."""
         entry = self._labels[index]
         image = self._read(index, reduce)
-        labels, count = _consecutive(_read_map(entry.labels))
+        labels = self.label_map(index)
+        count = int(labels.max(initial=0))
         boxes, areas = label_map_instances(labels, count)
         sample = Sample(
             image=image,
@@ -137,14 +145,13 @@ def _read_map(path: Path) -> np.ndarray:
         raise UserError(f"cannot read label map {path} ({error}); is it cut off?") from None
 
 
-def _consecutive(labels: np.ndarray) -> tuple[np.ndarray, int]:
-    """A label map (H, W) int32 whose N instances are 1 to N, in the order of their numbers; N."""
+def _consecutive(labels: np.ndarray) -> np.ndarray:
+    """A label map (H, W) int32 whose N instances are 1 to N, in the order of their numbers."""
     labels = np.maximum(labels, 0, dtype=np.int32)
     if labels.max(initial=0) < 1 << 16:
         there = np.bincount(labels.ravel()) > 0
         there[0] = False
-        return np.cumsum(there, dtype=np.int32)[labels], int(there.sum())
+        return np.cumsum(there, dtype=np.int32)[labels]
     numbers, places = np.unique(labels, return_inverse=True)  # a table of all could be enormous
     background = int(numbers[0] == 0)
-    places = places.reshape(labels.shape).astype(np.int32) + (1 - background)
-    return places, len(numbers) - background
+    return places.reshape(labels.shape).astype(np.int32) + (1 - background)
