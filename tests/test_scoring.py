@@ -42,8 +42,10 @@ class CornerNet(nn.Module):
             heat = torch.stack([maps[name] for name in self.task.classes], 1).float()
             heat[:, list(self.blind)] = 0
             outputs[f"{corner}_heat"] = 20 * heat - 10
-            outputs[f"{corner}_tag"] = 10 * self.tags_tell * seen[:, 2:]
+            outputs[f"{corner}_tag"] = 10 * seen[:, 2:]
             outputs[f"{corner}_off"] = torch.full_like(seen[:, :2], self.offset)
+        if not self.tags_tell:  # no two corners have like tags
+            outputs["br_tag"] += 100
         return outputs
 
 

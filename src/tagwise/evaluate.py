@@ -73,7 +73,7 @@ def evaluate(
     "images", "failed" (messages), "settings", "versions". Raises UserError.
 
     The figures are those of `keypoint_metrics`, of `box_metrics`, or of `mask_metrics` with those
-    of `label_map_metrics`.
+    of `pooled_figures`.
 
     >>> report = evaluate("robots", "robots/val.json", "robots/images")  # doctest: +SKIP
     >>> report["metrics"]["AP"]  # doctest: +SKIP
@@ -133,8 +133,8 @@ def predicted(predictor: Predictor, scorer: Scorer) -> Iterator[Result | UserErr
 def format_table(report: dict[str, Any]) -> str:
     """The figures of `evaluate` as text, in percent.
 
-    A row for the whole, one for each class ("AP/RBC") and one for each threshold or set of sigmas
-    ("AP@.4").
+    A row for the whole, one for each class ("AP/RBC") and one for each IoU threshold or set of
+    sigmas ("AP@.4"), under a line of names wherever these change.
     """
     rows: dict[str, dict[str, float]] = {}
     for key, figure in report["metrics"].items():
@@ -147,22 +147,23 @@ def format_table(report: dict[str, Any]) -> str:
     title = f"{settings['weights']} on {settings['annotations']}, {report['images']} images"
     if settings["oracle"]:
         title += f", oracle: {settings['oracle']}"
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    first, width = max(map(len, rows)) + 2, max(6, *map(len, names)) + 2
-    lines = [title, " " * first + "".join(f"{name:>{width}}" for name in names)]
+    lines, names = [title], []
+    first = max(map(len, rows)) + 2
+    width = max(6, *(len(name) for row in rows.values() for name in row)) + 2
     for label, figures in rows.items():
-        cells = "".join(f"{_percent(figures.get(name)):>{width}}" for name in names)
-        lines.append(f"{label:<{first}}{cells}".rstrip())
+        if list(figures) != names:
+            names = list(figures)
+            lines.append(" " * first + "".join(f"{name:>{width}}" for name in names))
+        cells = "".join(f"{_percent(figure):>{width}}" for figure in figures.values())
+        lines.append(f"{label:<{first}}{cells}")
     if report["failed"]:
         lines.append(f"{len(report['failed'])} images could not be read and count as empty:")
         lines += [f"  {message}" for message in report["failed"]]
     return "\n".join(lines)
 
 
-def _percent(figure: float | None) -> str:
-    """A figure for the table: a dash where nothing is labelled, nothing where there is none."""
-    if figure is None:
-        return ""
+def _percent(figure: float) -> str:
+    """A figure for the table; a dash where nothing is labelled."""
     return "–" if figure < 0 else f"{100 * figure:.1f}"
 
 

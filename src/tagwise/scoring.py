@@ -6,18 +6,30 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from tagwise import diagnose, diagnose_corners
 from tagwise.data.coco import match_types
+from tagwise.data.label_maps import LabelMaps
 from tagwise.errors import UserError, unknown_name
-from tagwise.metrics import box_metrics, keypoint_metrics
+from tagwise.metrics import (
+    box_metrics,
+    keypoint_metrics,
+    label_map_counts,
+    mask_metrics,
+    pooled_figures,
+)
 from tagwise.metrics.coco import part_of
 from tagwise.metrics.detection_ap import load_boxes
 from tagwise.metrics.keypoint_ap import load_ground_truth
-from tagwise.results import Boxes, Poses, Result
+from tagwise.metrics.label_f1 import IOU_THRESHOLDS
+from tagwise.results import Poses
+from tagwise.rle import encode_labels
 from tagwise.skeletons import Skeleton
 
 if TYPE_CHECKING:
     from tagwise.predictor import Predictor
+    from tagwise.results import Boxes, Masks, Result
 
 
 class Scorer:
@@ -174,7 +186,60 @@ class BoxScorer(Scorer):
         return {"max_dets": self.max_dets}
 
 
-SCORERS: dict[str, type[Scorer]] = {"pose": PoseScorer, "corners": BoxScorer}
+class MaskScorer(Scorer):
+    """AP of masks with their scores, and F1 and pooled AP of whole label maps, without.
+
+    See `mask_metrics` and `pooled_figures`. annotations: a folder of label maps.
+    """
+
+    options = ("max_dets",)
+
+    def __init__(
+        self, predictor: Predictor, annotations: Path, images: Path, max_dets: int = 500
+    ) -> None:
+        super().__init__(predictor, annotations, images)
+        self.data, self.max_dets = LabelMaps(images, annotations), max_dets
+        names = ("file_name", "width", "height")
+        entries = [dict(zip(names, self.data.info(index))) for index in range(len(self.data))]
+        self.truth = {
+            "images": [{"id": number, **e} for number, e in zip(self.data.ids, entries)],
+            "annotations": [],
+            "categories": [{"id": 1, "name": "instance"}],
+        }
+        self.counts = np.zeros((len(IOU_THRESHOLDS), 3), np.int64)
+        self.seen: set[Any] = set()
+
+    def add(self, result: Masks, image: dict[str, Any]) -> None:
+        self._count(result.labels, image)
+        self.rows += result.to_coco(image["id"], 1)
+
+    def _count(self, found: np.ndarray, image: dict[str, Any]) -> None:
+        """Compare a label map with the image's true one, and keep that as annotations."""
+        truth = self.data.label_map(self.data.ids.index(image["id"]))
+        self.counts += label_map_counts(found, truth)
+        self.seen.add(image["id"])
+        ids = {"image_id": image["id"], "category_id": 1}
+        annotations = self.truth["annotations"]
+        for mask in encode_labels(truth):
+            annotations.append({"id": len(annotations) + 1, **ids, "segmentation": mask})
+
+    def figures(self) -> dict[str, float]:
+        for image in self.truth["images"]:
+            if image["id"] not in self.seen:
+                self._count(np.zeros((image["height"], image["width"]), np.int32), image)
+        by_score = mask_metrics(self.rows, self.truth, self.max_dets)
+        whole = {name: figure for name, figure in by_score.items() if "/" not in name}
+        return whole | pooled_figures(self.counts)
+
+    def settings(self) -> dict[str, Any]:
+        return {"max_dets": self.max_dets}
+
+
+SCORERS: dict[str, type[Scorer]] = {
+    "pose": PoseScorer,
+    "corners": BoxScorer,
+    "pixels": MaskScorer,
+}
 
 
 def make_scorer(
@@ -192,6 +257,8 @@ def make_scorer(
     task = predictor.task.name
     kind = SCORERS[task]
     if oracle is not None and oracle not in kind.oracles:
+        if not kind.oracles:
+            raise UserError(f"{predictor.name} is a {task} model, which no oracle can help")
         raise unknown_name(f"oracle for a {task} model,", oracle, kind.oracles)
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:

@@ -1,4 +1,4 @@
-"""Box AP against pycocotools on random scenes, and what bad input says."""
+"""AP of boxes and masks against pycocotools on random scenes, and what bad input says."""
 
 import contextlib
 import copy
@@ -9,21 +9,22 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tagwise.errors import UserError
-from tagwise.metrics import box_metrics
+from tagwise.metrics import box_metrics, mask_metrics
 
 
-def reference(results, truth, max_dets=500, image_ids=None):
+def reference(results, truth, max_dets=500, image_ids=None, kind="bbox"):
     """pycocotools' precision and recall, summarised for any max_dets; -1 where there is none."""
     rows = results or [row_of(truth["images"][0]["id"], [0, 0, 1, 1], 0.0)]
     with contextlib.redirect_stdout(io.StringIO()):
         gt = COCO()
         gt.dataset = copy.deepcopy(truth)
         gt.createIndex()
-        evaluation = COCOeval(gt, gt.loadRes(copy.deepcopy(rows)), "bbox")
+        evaluation = COCOeval(gt, gt.loadRes(copy.deepcopy(rows)), kind)
         evaluation.params.maxDets = [max_dets if results else 0]
         if image_ids is not None:
             evaluation.params.imgIds = list(image_ids)
@@ -215,3 +216,100 @@ def test_missing_hotcoco_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "hotcoco", None)
     with pytest.raises(UserError, match=r"tagwise\[eval\]"):
         box_metrics([], scene(1)[0])
+
+
+def masks(seed, classes=2, images=4, size=(40, 50)):
+    """Random overlapping discs and polygons as masks, and shifted and torn ones as results."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: size[0], : size[1]]
+    truth = {"images": [], "annotations": []}
+    truth["categories"] = [{"id": c + 1, "name": f"class {c}"} for c in range(classes)]
+    results = []
+    for image_id in range(5, 5 + images):
+        truth["images"].append({"id": image_id, "height": size[0], "width": size[1]})
+        for _ in range(rng.integers(0, 6)):
+            cx, cy, r = rng.uniform(0, 40), rng.uniform(0, 40), rng.uniform(2, 15)
+            disc = np.hypot(x - cx, y - cy) < r
+            ids = {"image_id": image_id, "category_id": int(rng.integers(classes)) + 1}
+            turn = np.linspace(0, 2 * np.pi, 9)[:-1]
+            corners = np.stack([cx + r * np.cos(turn), cy + r * np.sin(turn)], 1)
+            polygon = [corners.ravel().tolist()]
+            kind = rng.integers(3)
+            shape = (run_lengths(disc), run_lengths(disc, as_list=True), polygon)[kind]
+            annotation = {"id": len(truth["annotations"]) + 1, **ids, "segmentation": shape}
+            annotation["area"] = float(disc.sum() * rng.choice([1, 10, 100]))
+            truth["annotations"].append({**annotation, "iscrowd": int(rng.uniform() < 0.1)})
+            for _ in range(rng.integers(0, 3)):
+                moved = np.roll(disc, rng.integers(-2, 3, 2), (0, 1))
+                moved &= rng.uniform(size=size) > rng.choice([0, 0.1, 0.4])
+                row = {**ids, "segmentation": run_lengths(moved)}
+                results.append({**row, "score": float(rng.integers(1, 6) / 5)})
+    for annotation in truth["annotations"]:  # crowds are run lengths, never polygons
+        annotation["iscrowd"] &= isinstance(annotation["segmentation"], dict)
+    return truth, results
+
+
+def run_lengths(mask, as_list=False):
+    if as_list:
+        flat = np.concatenate([[0], mask.T.ravel().astype(int)])
+        edges = np.flatnonzero(np.diff(flat))
+        return {
+            "size": list(mask.shape),
+            "counts": np.diff(edges, prepend=0, append=mask.size).tolist(),
+        }
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": rle["size"], "counts": rle["counts"].decode()}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32 - 1), max_dets=st.sampled_from([1, 5, 500]))
+def test_masks_equal_pycocotools(seed, max_dets):
+    truth, results = masks(seed)
+    ours = mask_metrics(results, truth, max_dets)
+    assert_same(ours, reference(results, truth, max_dets, kind="segm")) if results else None
+    assert results or set(ours.values()) <= {0.0, -1.0}
+
+
+def test_mask_scenes_are_worth_comparing():
+    figures = [mask_metrics(*reversed(masks(seed))) for seed in range(10)]
+    assert 0.05 < np.mean([f["AP"] for f in figures]) < 0.95
+    assert all(any(f[name] > 0 for f in figures) for name in ("APS", "APM", "APL"))
+
+
+def test_a_mask_has_its_own_area_where_the_file_has_none():
+    truth, results = masks(1)
+    for annotation in truth["annotations"]:
+        shape = annotation["segmentation"]
+        if isinstance(shape, list) or isinstance(shape["counts"], list):
+            shape = coco_mask.frPyObjects(shape, 40, 50)
+            shape = coco_mask.merge(shape) if isinstance(shape, list) else shape
+        annotation["area"] = float(coco_mask.area(shape))
+    expected = reference(results, truth, kind="segm")
+    for annotation in truth["annotations"]:
+        del annotation["area"]
+    assert_same(mask_metrics(results, truth), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t, r: t["annotations"][0].pop("segmentation"), "annotation 1 has no .segment"),
+        (lambda t, r: t["annotations"][0].update(segmentation=[]), "annotation 1 has no .segment"),
+        (lambda t, r: polygon_without_size(t), "annotation 1 is a polygon, but its image"),
+        (lambda t, r: r[0].update(segmentation={"size": [3, 4], "counts": "1"}), "result 0 has"),
+        (lambda t, r: r[0].update(segmentation=[[1, 2, 3, 4, 5, 6]]), "run lengths of the size"),
+        (lambda t, r: r[0].pop("segmentation"), "result 0 .*no segmentation"),
+    ],
+)
+def test_bad_masks_are_named(change, says):
+    truth, results = masks(1)
+    change(truth, results)
+    with pytest.raises(UserError, match=says):
+        mask_metrics(results, truth)
+
+
+def polygon_without_size(truth):
+    annotation = truth["annotations"][0]
+    annotation["segmentation"] = [[0, 0, 9, 0, 9, 9]]
+    for image in truth["images"]:
+        del image["width"]
