@@ -74,10 +74,10 @@ class PyramidOfTorchvision(nn.Module):
 class FasterRCNN(Network):
     """torchvision's Faster R-CNN in the frame that tagwise trains and predicts with.
 
-    Settings are torchvision's but for two, without which training on a CPU takes twice as long:
-    the first stage gives 1,000 proposals, not 2,000, and the second learns from 128 of them an
-    image, not 512. (The paper's second stage learns from 128 regions of two images together: Ren
-    et al. 2015, section 3.2.)
+    Settings are torchvision's, but: its fifth level, of stride 64 and boxes of 512 pixels, is left
+    out, as inputs are no larger. And so that training on a CPU takes half the time, the first
+    stage gives it 1,000 proposals, not 2,000, and the second learns from 128 of them an image, not
+    512 (Fast R-CNN's own were 128 of two images: Girshick 2015, section 2.3).
     """
 
     def __init__(self, backbone: EfficientNetLite, classes: int, channels: int) -> None:
