@@ -1,0 +1,183 @@
+"""CornerNet at full size: Hourglass-104, and CornerNet-Squeeze, under the names of the weights.
+
+Law and Deng, CornerNet, ECCV 2018 (arXiv:1808.01244); Law et al., CornerNet-Lite, BMVC 2020
+(arXiv:1904.08900).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from tagwise.models.corner_pool import Corner, Direction, corner_pool
+
+CORNERS: dict[Corner, tuple[Direction, Direction]] = {
+    "tl": ("top", "left"),
+    "br": ("bottom", "right"),
+}
+PRIOR_LOGIT = -2.19  # sigmoid(-2.19) = .1, where heatmaps start under the focal loss
+Layer = Callable[..., nn.Module]
+
+
+class Convolution(nn.Module):
+    """Convolution, batch norm unless told otherwise, ReLU."""
+
+    def __init__(
+        self, kernel: int, inputs: int, outputs: int, stride: int = 1, norm: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=not norm)
+        self.bn = nn.BatchNorm2d(outputs) if norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.bn(self.conv(x)))
+
+
+class Residual(nn.Module):
+    """Two 3 × 3 convolutions, around which the input is added."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        other = stride != 1 or inputs != outputs
+        self.skip = nn.Sequential(*_pointwise(inputs, outputs, stride)) if other else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(y)) + self.skip(x))
+
+
+class Fire(nn.Module):
+    """The cheap residual of CornerNet-Squeeze: squeeze, then 1 × 1 and depthwise 3 × 3 aside."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        half = outputs // 2
+        self.conv1 = nn.Conv2d(inputs, half, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(half)
+        self.conv_1x1 = nn.Conv2d(half, half, 1, stride, bias=False)
+        self.conv_3x3 = nn.Conv2d(half, half, 3, stride, 1, groups=half, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.adds = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn1(self.conv1(x))
+        y = self.bn2(torch.cat([self.conv_1x1(y), self.conv_3x3(y)], 1))
+        return torch.relu(y + x if self.adds else y)
+
+
+def _pointwise(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)]
+
+
+class Hourglass(nn.Module):
+    """Down by strided layers and up again, with a path aside at every size.
+
+    channels, counts: of layers at each size, finest first. layer: `Residual` or `Fire`.
+    learned_up: enlarge by transposed convolutions instead of repeating cells.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], counts: Sequence[int], layer: Layer, learned_up: bool
+    ) -> None:
+        super().__init__()
+        (here, below), count = channels[:2], counts[0]
+        self.up1 = nn.Sequential(*(layer(here, here) for _ in range(count)))
+        rest = (layer(below, below) for _ in range(count - 1))
+        self.low1 = nn.Sequential(layer(here, below, 2), *rest)
+        if len(channels) > 2:
+            self.low2: nn.Module = Hourglass(channels[1:], counts[1:], layer, learned_up)
+        else:
+            self.low2 = nn.Sequential(*(layer(below, below) for _ in range(counts[1])))
+        first = (layer(below, below) for _ in range(count - 1))
+        self.low3 = nn.Sequential(*first, layer(below, here))
+        self.up2 = nn.ConvTranspose2d(here, here, 4, 2, 1) if learned_up else nn.Upsample(None, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up1(x) + self.up2(self.low3(self.low2(self.low1(x))))
+
+
+class CornerModule(nn.Module):
+    """Corner pooling with its skip (figure 7 of the paper), as the weights name its parts."""
+
+    def __init__(self, channels: int, corner: Corner) -> None:
+        super().__init__()
+        self.directions = CORNERS[corner]
+        self.p1_conv1 = Convolution(3, channels, 128)
+        self.p2_conv1 = Convolution(3, channels, 128)
+        self.p_conv1 = nn.Conv2d(128, channels, 3, 1, 1, bias=False)
+        self.p_bn1 = nn.BatchNorm2d(channels)
+        self.conv1, self.bn1 = _pointwise(channels, channels)
+        self.conv2 = Convolution(3, channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.directions
+        pooled = corner_pool(self.p1_conv1(x), first) + corner_pool(self.p2_conv1(x), second)
+        return self.conv2(torch.relu(self.p_bn1(self.p_conv1(pooled)) + self.bn1(self.conv1(x))))
+
+
+class CornerNet(nn.Module):
+    """Two stacked hourglasses, each with heatmaps, tags and offsets of both corners.
+
+    classes: C. squeeze: CornerNet-Squeeze (stride 8) in place of Hourglass-104 (stride 4).
+    """
+
+    def __init__(self, classes: int, squeeze: bool = False, stacks: int = 2) -> None:
+        super().__init__()
+        start: list[nn.Module] = [Convolution(7, 3, 128, 2), Residual(128, 256, 2)]
+        if squeeze:
+            start.append(Residual(256, 256, 2))
+            tower = partial(Hourglass, (256, 256, 384, 384, 512), (2, 2, 2, 2, 4), Fire, True)
+        else:
+            sizes = (256, 256, 384, 384, 384, 512)
+            tower = partial(Hourglass, sizes, (2, 2, 2, 2, 2, 4), Residual, False)
+        each, between = range(stacks), range(stacks - 1)
+        self.pre = nn.Sequential(*start)
+        self.kps = nn.ModuleList(tower() for _ in each)
+        self.cnvs = nn.ModuleList(Convolution(3, 256, 256) for _ in each)
+        self.inters = nn.ModuleList(Residual(256, 256) for _ in between)
+        self.inters_ = nn.ModuleList(nn.Sequential(*_pointwise(256, 256)) for _ in between)
+        self.cnvs_ = nn.ModuleList(nn.Sequential(*_pointwise(256, 256)) for _ in between)
+        kernel = 1 if squeeze else 3
+        for corner in CORNERS:
+            modules = nn.ModuleList(CornerModule(256, corner) for _ in each)
+            setattr(self, f"{corner}_cnvs", modules)
+            for name, maps in (("heats", classes), ("tags", 1), ("regrs", 2)):
+                heads = (_head(kernel, maps, name == "heats") for _ in each)
+                setattr(self, f"{corner}_{name}", nn.ModuleList(heads))
+
+    def forward(self, x: Tensor) -> list[dict[str, Tensor]]:
+        """(B, 3, H, W), normalised BGR, to the maps of each stack.
+
+        Keys are "tl_heat", "br_heat" (B, C, h, w) logits, "tl_tag", "br_tag" (B, 1, h, w) and
+        "tl_off", "br_off" (B, 2, h, w).
+        """
+        inter, found = self.pre(x), []
+        for n, (tower, conv) in enumerate(zip(self.kps, self.cnvs, strict=True)):
+            seen = conv(tower(inter))
+            found.append(self._maps(n, seen))
+            if n < len(self.inters):
+                inter = torch.relu(self.inters_[n](inter) + self.cnvs_[n](seen))
+                inter = self.inters[n](inter)
+        return found
+
+    def _maps(self, stack: int, seen: Tensor) -> dict[str, Tensor]:
+        maps = {}
+        for corner in CORNERS:
+            pooled = getattr(self, f"{corner}_cnvs")[stack](seen)
+            for name, head in (("heat", "heats"), ("tag", "tags"), ("off", "regrs")):
+                maps[f"{corner}_{name}"] = getattr(self, f"{corner}_{head}")[stack](pooled)
+        return maps
+
+
+def _head(kernel: int, maps: int, heatmap: bool) -> nn.Sequential:
+    output = nn.Conv2d(256, maps, 1)
+    if heatmap:
+        nn.init.constant_(output.bias, PRIOR_LOGIT)
+    return nn.Sequential(Convolution(kernel, 256, 256, norm=False), output)

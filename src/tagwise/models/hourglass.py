@@ -1,0 +1,100 @@
+"""The stacked hourglass of the pose paper at full size, under the names of published weights.
+
+Newell, Huang, Deng: Associative Embedding, NIPS 2017; the public code is pose-ae-train. It has
+no batch norms in its stacks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MAPS_A_KEYPOINT = 4
+"""Output maps of a stack for each keypoint type: a heatmap, a tag, and two that nothing reads."""
+
+
+class Conv(nn.Module):
+    """A convolution that keeps its input's size at stride 1, and a ReLU unless told otherwise."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, relu: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return torch.relu(x) if self.relu else x
+
+
+class Hourglass(nn.Module):
+    """Down `depth` times, with `increase` more channels each, and up again; inputs are added."""
+
+    def __init__(self, depth: int, channels: int, increase: int) -> None:
+        super().__init__()
+        wider = channels + increase
+        self.up1 = Conv(channels, channels)
+        self.low1 = Conv(channels, wider)
+        self.low2 = Hourglass(depth - 1, wider, increase) if depth > 1 else Conv(wider, wider)
+        self.low3 = Conv(wider, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.low3(self.low2(self.low1(F.max_pool2d(x, 2))))
+        return self.up1(x) + F.interpolate(low, scale_factor=2, mode="nearest")
+
+
+class Merge(nn.Module):
+    """Brings what a stack gave back to the channels of the next one's input."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = Conv(inputs, outputs, 1, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class StackedHourglass(nn.Module):
+    """Four hourglasses, one after the other, each with its own guess at all maps.
+
+    keypoints: K. stacks: hourglasses. channels: at stride 4. increase: channels more at each
+    coarser stride.
+    """
+
+    def __init__(
+        self, keypoints: int, stacks: int = 4, channels: int = 256, increase: int = 128
+    ) -> None:
+        super().__init__()
+        maps = MAPS_A_KEYPOINT * keypoints
+        self.pre = nn.Sequential(
+            Conv(3, 64, 7, 2),
+            Conv(64, 128),
+            nn.MaxPool2d(2),
+            Conv(128, 128),
+            Conv(128, channels),
+        )
+        self.features = nn.ModuleList(
+            nn.Sequential(
+                Hourglass(4, channels, increase), Conv(channels, channels), Conv(channels, channels)
+            )
+            for _ in range(stacks)
+        )
+        self.outs = nn.ModuleList(Conv(channels, maps, 1, relu=False) for _ in range(stacks))
+        between = range(stacks - 1)
+        self.merge_features = nn.ModuleList(Merge(channels, channels) for _ in between)
+        self.merge_preds = nn.ModuleList(Merge(maps, channels) for _ in between)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [0, 1] to (B, 4 K, H / 4, W / 4) of each stack; sides multiples of 64.
+
+        Channels are K heatmaps, K tags, and 2 K that are not used.
+        """
+        x, found = self.pre(x), []
+        for n, (feature, out) in enumerate(zip(self.features, self.outs, strict=True)):
+            seen = feature(x)
+            found.append(out(seen))
+            if n < len(self.merge_preds):
+                x = x + self.merge_preds[n](found[-1]) + self.merge_features[n](seen)
+        return found
