@@ -35,14 +35,18 @@ def _extents(labels, count):
     height, width = labels.shape
     extents, areas = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
     for y in range(height):
-        for x in range(width):
-            n = np.int64(labels[y, x]) - 1
+        x = 0
+        while x < width:  # from one run of equal labels to the next
+            start, label = x, labels[y, x]
+            while x < width and labels[y, x] == label:
+                x += 1
+            n = np.int64(label) - 1
             if n < 0 or n >= count:
                 continue
             if areas[n] == 0:
-                extents[n] = (x, y, x + 1, y + 1)
-            areas[n] += 1
-            extents[n, 0] = min(extents[n, 0], x)
-            extents[n, 2] = max(extents[n, 2], x + 1)
+                extents[n] = (start, y, x, y)
+            areas[n] += x - start
+            extents[n, 0] = min(extents[n, 0], start)
+            extents[n, 2] = max(extents[n, 2], x)
             extents[n, 3] = y + 1
     return extents, areas

@@ -42,7 +42,7 @@ def keep_instances(sample: Sample, keep: np.ndarray) -> Sample:
     if labels is not None:
         numbers = np.zeros(len(keep) + 1, np.int32)
         numbers[1:][keep] = np.arange(1, keep.sum() + 1)
-        labels = numbers[labels]
+        labels = numbers.take(labels)
     return replace(
         sample,
         keypoints=sample.keypoints[keep],

@@ -44,7 +44,7 @@ class LabelMaps(Photos):
     left out; only folders that leave no image raise UserError.
 
     >>> data = LabelMaps("nuclei/train/images", "nuclei/train/labels")  # doctest: +SKIP
-    >>> data[0].labels.max(), len(data[0].boxes)  # doctest: +SKIP
+    >>> int(data[0].labels.max()), len(data[0].boxes)  # doctest: +SKIP
     (36, 36)
     """
 

@@ -32,7 +32,7 @@ class SyntheticShapes(Scenes):
     Boxes and areas are those of what is seen of a shape.
 
     >>> sample = SyntheticShapes(size=(128, 128), count=(5, 5), masks=True)[0]
-    >>> sample.labels.max(), len(sample.classes) == len(sample.boxes)
+    >>> int(sample.labels.max()), len(sample.classes) == len(sample.boxes)
     (5, True)
     """
 
