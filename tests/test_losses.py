@@ -18,19 +18,20 @@ from tagwise.losses import PRESETS, pull_push, pull_push_dense
 def slow_pull_push(
     tags, group, image, cls=None, weight=None, batch=None, push="exp", sigma=1.0, margin=1.0,
     scope="image", points="mean", dims="sum", groups="mean", pairs="square", self_pairs="drop",
-    push_scale=1.0, eps=0.0,
+    push_scale=1.0, eps=0.0, place=None, near=None,
 ):  # fmt: skip
     """Loops over images, groups and pairs; a pull and a push for each image."""
     ids = range(batch) if batch is not None else sorted({int(i) for i in image if i >= 0})
     weight = torch.ones(len(tags)) if weight is None else weight
     pulls, pushes = [], []
     for i in ids:
-        means, classes, pull = [], [], tags.sum() * 0
+        means, classes, places, pull = [], [], [], tags.sum() * 0
         here = (image == i) & (group >= 0) & (weight > 0)
         for g in sorted(set(group[here].tolist())):
             member = here & (group == g)
             own, w = tags[member], weight[member].to(tags)[:, None]
             means.append((own * w).sum(0) / w.sum())
+            places.append(None if place is None else place[member])
             classes.append(0 if cls is None or scope == "image" else int(cls[member][0]))
             square = (own - means[-1]) ** 2 * w
             square = square.sum(1) if dims == "sum" else square.mean(1)
@@ -40,6 +41,8 @@ def slow_pull_push(
         apart, distinct, every = tags.sum() * 0, 0, 0
         for a in range(n):
             for b in range(n):
+                if a != b and near is not None and gap(places[a], places[b]) > near:
+                    continue
                 every += classes[a] == classes[b]
                 if a == b and self_pairs == "keep":
                     apart = apart + (1 if push == "exp" else margin)
@@ -54,6 +57,14 @@ def slow_pull_push(
         count = {"square": every + eps, "distinct": distinct + eps, "sum": 1}[pairs]
         pushes.append(apart / (count or 1) * push_scale)
     return torch.stack(pulls), torch.stack(pushes)
+
+
+def gap(one, other):
+    """How far the boxes round two sets of points lie apart."""
+    square = 0
+    for x, y in zip(one.T, other.T):
+        square += max(0, x.min() - y.max(), y.min() - x.max()) ** 2
+    return square**0.5
 
 
 def scene(seed, points=40, images=3, people=5, dim=2):
@@ -214,6 +225,47 @@ def test_class_scope_pushes_within_a_class():
     loss = pull_push(tags, group, image, cls=cls, scope="class")
     assert float(loss.push) == pytest.approx(2 / 5)  # over 2^2 + 1^2
     assert float(pull_push(tags, group, image, cls=cls, pairs="sum").push) == 6
+
+
+# ------------------------------------------------------------------ who is near whom
+
+
+@given(SEEDS, st.integers(1, 3), st.floats(0, 20), SETTINGS)
+@settings(deadline=None, max_examples=60)
+def test_only_near_groups_push(seed, axes, near, how):
+    tags, group, image, cls, weight = scene(seed, points=60, people=9)
+    draw = torch.Generator().manual_seed(seed)
+    home = 20 * torch.rand(10, axes, generator=draw)  # so that some groups are near, some far
+    place = home[group % 10] + 3 * torch.rand(len(tags), axes, generator=draw)
+    more = {"cls": cls, "weight": weight, "batch": 3, "place": place, "near": near, **how}
+    expected = slow_pull_push(tags, group, image, **more)
+    assert_same(pull_push(tags, group, image, images="none", **more), expected)
+
+
+def test_nearness_of_a_label_map_counts_in_cells():
+    labels = torch.zeros(1, 4, 12, dtype=torch.long)
+    labels[0, 0, 0], labels[0, 3, 4], labels[0, 3, 11] = 1, 2, 3  # 5 apart, and 7
+    tags = torch.zeros(1, 1, 4, 12)
+    for near, pairs in ((4.9, 0), (5, 1), (6.9, 1), (7, 2), (99, 3)):
+        loss = pull_push_dense(tags, labels, background=0, near=near, pairs="sum")
+        assert loss.push == 2 * pairs  # exp(0) for each pair, both ways round
+
+
+def test_hundreds_of_instances_need_little_memory():
+    labels = torch.arange(400).view(1, 20, 20).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    tags = torch.randn(1, 2, 160, 160, requires_grad=True)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        pull_push_dense(tags, labels, near=8.0).push.backward()
+    most = max(event.self_cpu_memory_usage for event in profile.events())
+    assert most <= 4 * 8 * 400 * 399 / 2  # a few numbers a pair, never pixels by instances
+
+
+def test_place_and_near_go_together():
+    tags, ids = torch.zeros(3, 1), torch.zeros(3, dtype=torch.long)
+    with pytest.raises(ValueError, match="both or neither"):
+        pull_push(tags, ids, ids, near=3.0)
+    with pytest.raises(ValueError, match=r"place must be \(P, A\)"):
+        pull_push(tags, ids, ids, near=3.0, place=torch.zeros(2, 2))
 
 
 # ------------------------------------------------------------------ corners

@@ -79,6 +79,28 @@ def _(group, image, cls, used, batch):
     return tuple(group.new_empty(length, dtype=torch.long) for length in lengths)
 
 
+def near_pairs(place: Tensor, near: float, layout: Layout) -> Tensor:
+    """Which pairs (M,) of groups have boxes round their points no farther apart than `near`.
+
+    place: (Q, A) coordinates of the points that count.
+    """
+    index = layout.slot[:, None].expand_as(place)
+    empty = place.new_zeros(layout.image.shape[0], place.shape[1])
+    low = empty.scatter_reduce(0, index, place, "amin", include_self=False)
+    high = empty.scatter_reduce(0, index, place, "amax", include_self=False)
+    ahead = torch.maximum(low[layout.first], low[layout.second])
+    behind = torch.minimum(high[layout.first], high[layout.second])
+    return torch.linalg.vector_norm((ahead - behind).clamp(min=0), dim=1) <= near
+
+
+def grid_places(labels: Tensor) -> Tensor:
+    """Row and column of every pixel of label maps (B, H, W), as (B * H * W, 2) float32."""
+    rows, columns = (
+        torch.arange(size, dtype=torch.float32, device=labels.device) for size in labels.shape[1:]
+    )
+    return torch.cartesian_prod(rows, columns).repeat(len(labels), 1)
+
+
 def _pairs(size: Tensor) -> tuple[Tensor, Tensor]:
     """Every pair of rows of one block, once; the blocks follow each other and have these sizes.
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tagwise._layout import layout_groups
+from tagwise._layout import grid_places, layout_groups, near_pairs
 from tagwise._map_losses import (
     check_choices,
     focal,
@@ -98,6 +98,8 @@ def pull_push(
     *,
     cls: Tensor | None = None,
     weight: Tensor | None = None,
+    place: Tensor | None = None,
+    near: float | None = None,
     batch: int | None = None,
     push: str = "exp",
     sigma: float = 1.0,
@@ -131,6 +133,9 @@ def pull_push(
         cls: (P,) integers, the class of each point's group; used by scope="class" alone.
         weight: (P,) >= 0 or bool, in the mean of a group and in its pull; 0 ignores the point. A
             group counts fully in the push whatever its weight.
+        place, near: (P, A) coordinates of the points, of any number of axes, and how far the
+            boxes round two groups may lie apart for these to push each other; farther groups may
+            have the same tags. By default all pairs push.
         batch: number of images, of ids 0..batch-1, those without points included. None: as many
             as `image` has distinct ids.
         push: "exp" as above, or "hinge": max(0, margin - |m_n - m_n'|) as in CornerNet (Eq. 5).
@@ -139,7 +144,8 @@ def pull_push(
         dims: squared distance in the pull: "sum" or "mean" over D. The push always sums.
         groups: pull of an image: "mean" or "sum" over its groups.
         pairs: push of an image is divided by: "square", N^2; "distinct", N (N - 1); "sum", one.
-            With scope="class", by the sum over classes of N_c^2 or N_c (N_c - 1).
+            With scope="class", by the sum over classes of N_c^2 or N_c (N_c - 1). With M pairs
+            that are near, by N + 2 M or 2 M.
         self_pairs: "drop"; "keep"; or "cornernet", the constant that CornerNet's code leaves.
         images: "mean" or "sum" over images, or "none" for a value per image, in order of its id.
         push_scale: factor of the push. eps: added to the counts that divide.
@@ -164,12 +170,13 @@ def pull_push(
         images=images,
     )
     _check_points(tags, group, image, cls, weight, scope)
+    _check_place(tags, place, near)
     used = None if weight is None else weight.detach() > 0
     layout = layout_groups(group, image, cls if scope == "class" else None, used, batch)
     layout = type(layout)(*(index.to(tags.device) for index in layout))
     tags = full(tags)[layout.keep]
     weight = None if weight is None else weight.to(tags)[layout.keep]
-    number = layout.number.to(tags)
+    number, scope_size = layout.number.to(tags), layout.scope.to(tags)
 
     mean, square = _means(tags, weight, layout, points, dims)
     pull = _add_up(square, layout.image[layout.slot], number.shape[0])
@@ -181,13 +188,17 @@ def pull_push(
         force, own = torch.exp(gap.square().sum(1) / (-2 * sigma**2)), number
     else:  # the norm's gradient is zero, not NaN, where two means are equal
         force, own = F.relu(margin - torch.linalg.vector_norm(gap, dim=1)), number * margin
+    if near is not None:
+        close = near_pairs(full(place)[layout.keep], near, layout).to(tags)
+        force = force * close
+        scope_size = number + 2 * _add_up(close, layout.image[layout.first], number.shape[0])
     apart = 2 * _add_up(force, layout.image[layout.first], number.shape[0])
     if self_pairs != "drop":
         apart = apart + own
     if self_pairs == "cornernet":
         apart = apart - number**2 / (number + eps).clamp(min=eps or 1)
     if pairs != "sum":
-        count = layout.scope.to(tags) - (number if pairs == "distinct" else 0)
+        count = scope_size - (number if pairs == "distinct" else 0)
         apart = apart / (count + eps).clamp(min=eps or 1)
     return TagLoss(over_images(pull, images), over_images(apart, images) * push_scale)
 
@@ -199,6 +210,7 @@ def pull_push_dense(
     cls: Tensor | None = None,
     weight: Tensor | None = None,
     background: int | None = None,
+    near: float | None = None,
     **settings,
 ) -> TagLoss:
     """`pull_push` where every pixel of a label map is a point; memory grows with the pixels.
@@ -208,6 +220,7 @@ def pull_push_dense(
         labels: (B, H, W) integers, the instance of each pixel; a negative one is ignored.
         cls, weight: (B, H, W) as in `pull_push`.
         background: a label that is ignored too, where a map marks what is no instance, say, by 0.
+        near: in cells; only instances whose boxes lie no farther apart push each other.
         settings: as in `pull_push`; images without an instance count in the mean over images.
 
     Raises:
@@ -227,12 +240,15 @@ def pull_push_dense(
     if background is not None:
         labels = torch.where(labels == background, -1, labels)
     image = torch.arange(len(tags), device=labels.device)[:, None, None].expand_as(labels)
+    place = None if near is None else grid_places(labels)
     return pull_push(
         tags.permute(0, 2, 3, 1).reshape(-1, tags.shape[1]),
         labels.reshape(-1),
         image.reshape(-1),
         cls=None if cls is None else cls.reshape(-1),
         weight=None if weight is None else weight.reshape(-1),
+        place=place,
+        near=near,
         batch=len(tags),
         **settings,
     )
@@ -318,3 +334,10 @@ def _check_points(tags, group, image, cls, weight, scope) -> None:
             mismatch(f"{name} must be (P,) beside tags (P, D)", value, tags)
         if name != "weight" and (value.is_floating_point() or value.dtype == torch.bool):
             raise ValueError(f"{name} must be integer, got {value.dtype}")
+
+
+def _check_place(tags: Tensor, place: Tensor | None, near: float | None) -> None:
+    if (place is None) != (near is None):
+        raise ValueError("place and near go together: give both or neither")
+    if place is not None and (place.ndim != 2 or len(place) != len(tags)):
+        mismatch("place must be (P, A) beside tags (P, D)", place, tags)

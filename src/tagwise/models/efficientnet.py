@@ -34,7 +34,7 @@ SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
 """Width and depth factors of Lite0 to Lite2."""
 
 MEAN, STD = 127 / 255, 128 / 255
-LEVELS = {1: 4, 2: 8, 4: 16, 6: 32}
+LEVELS = {0: 2, 1: 4, 2: 8, 4: 16, 6: 32}
 """Stages after which a feature is taken, and its stride."""
 
 
@@ -45,7 +45,7 @@ def _round_channels(channels: float) -> int:
 
 
 class EfficientNetLite(nn.Module):
-    """The backbone: images (B, 3, H, W) to features "c4", "c8", "c16", "c32"."""
+    """The backbone: images (B, 3, H, W) to features "c2", "c4", "c8", "c16", "c32"."""
 
     def __init__(self, variant: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A light decoder over any backbone: a feature pyramid to stride 4, and a branch for each head."""
+"""A light decoder over any backbone: a feature pyramid to stride 4 or 2, a branch for each head."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from tagwise.errors import UserError
 from tagwise.models.corner_pool import corner_modules
 from tagwise.models.heads import (
     Branch,
@@ -21,17 +22,23 @@ from tagwise.tasks.base import Head
 
 
 class PyramidTrunk(nn.Module):
-    """A backbone and a feature pyramid (Lin et al. 2017) from stride 32 up to 4.
+    """A backbone and a feature pyramid (Lin et al. 2017) from stride 32 up to 4 or 2.
 
     backbone: gives features "c4" to "c32", with their channels in `.channels`.
     width: channels of every level. separable: depthwise instead of full 3 × 3 convolutions.
+    stride: of the finest level; 2 needs a backbone with "c2".
     """
 
-    def __init__(self, backbone: nn.Module, width: int, separable: bool) -> None:
+    def __init__(self, backbone: nn.Module, width: int, separable: bool, stride: int = 4) -> None:
         super().__init__()
         check_range("channels of the pyramid", width, 1, 4096)
+        if stride not in (2, 4) or f"c{stride}" not in backbone.channels:
+            known = ", ".join(backbone.channels)
+            raise UserError(
+                f"stride {stride}: maps have stride 4, or 2 over a feature c2 ({known})"
+            )
         self.backbone = backbone
-        strides = (32, 16, 8, 4)
+        strides = [step for step in (32, 16, 8, 4, 2) if step >= stride]
         self.lateral = nn.ModuleDict(
             {f"c{stride}": ConvNorm(backbone.channels[f"c{stride}"], width) for stride in strides}
         )
@@ -41,7 +48,7 @@ class PyramidTrunk(nn.Module):
         self.channels = {**backbone.channels, **{f"p{stride}": width for stride in strides}}
 
     def forward(self, x: Tensor) -> Features:
-        """(B, 3, H, W), normalised, to the backbone's features and "p4" to "p32"."""
+        """(B, 3, H, W), normalised, to the backbone's features and "p4" (or "p2") to "p32"."""
         features, above = self.backbone(x), None
         for lateral, smooth in zip(self.lateral, self.smooth, strict=True):
             level = self.lateral[lateral](features[lateral])
@@ -60,7 +67,8 @@ def pyramid_network(
     channels: int = 64,
     separable: bool = False,
     depth: int = 1,
-    tag_features: Sequence[str] = ("p4", "p8", "p16"),
+    stride: int = 4,
+    tag_features: Sequence[str] | None = None,
     tag_channels: int = 64,
     tag_depth: int = 1,
     tag_scale: float = 2.0,
@@ -70,22 +78,35 @@ def pyramid_network(
 
     channels, separable: the pyramid's width, and depthwise in place of full 3 × 3 convolutions.
     depth: 3 × 3 blocks before a heatmap or offset output.
-    tag_features, tag_channels, tag_depth: features that the tags read, the width of their branch
-    and its blocks at every stride. tag_scale: see `tagwise.models.heads.add_position`.
+    stride: of the output maps; 2 for things of a few pixels, at about twice the cost.
+    tag_features, tag_channels, tag_depth: features that the tags read (by default the pyramid's
+    three finest), the width of their branch and its blocks at every stride.
+    tag_scale: see `tagwise.models.heads.add_position`.
     corner_channels: hidden channels of the corner pooling, where a head asks for one.
     """
-    trunk = PyramidTrunk(backbone, channels, separable)
-    corners = corner_modules(heads, channels, corner_channels, separable=separable)
+    trunk = PyramidTrunk(backbone, channels, separable, stride)
+    corners = corner_modules(heads, channels, corner_channels, separable=separable, stride=stride)
     known = {**trunk.channels, **dict.fromkeys(corners, channels)}
+    finest = f"p{stride}"
+    tag_features = tag_features or (finest, f"p{2 * stride}", f"p{4 * stride}")
     branches = {}
     for name, head in heads.items():
         if head.kind == "tag":
-            features = check_features(tag_features, 4)
+            features = check_features(tag_features, stride)
             width, blocks = tag_channels, tag_depth
         else:
-            features, width, blocks = ("p4",), channels, depth
-        features = features_for(head, features)
+            features, width, blocks = (finest,), channels, depth
+        features = features_for(head, features, stride)
         branch = Branch(known, features, width, blocks, head.channels, separable=separable)
         start_output(branch.output, head)
         branches[name] = branch
-    return Network(trunk, branches, heads, corners=corners, mean=mean, std=std, tag_scale=tag_scale)
+    return Network(
+        trunk,
+        branches,
+        heads,
+        corners=corners,
+        mean=mean,
+        std=std,
+        tag_scale=tag_scale,
+        stride=stride,
+    )

@@ -14,17 +14,18 @@ from tagwise.tasks.base import Head
 
 
 class SmallBackbone(nn.Module):
-    """Images (B, 3, H, W) to features "c4" to "c32": one strided convolution and one block each.
+    """Images (B, 3, H, W) to features "c2" to "c32": one strided convolution and one block each.
 
-    width: channels at stride 4; they double at strides 8 and 16.
+    width: channels at strides 2 and 4; they double at strides 8 and 16.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.channels = {"c4": width, "c8": 2 * width, "c16": 4 * width, "c32": 4 * width}
+        stages = {"c4": width, "c8": 2 * width, "c16": 4 * width, "c32": 4 * width}
+        self.channels = {"c2": width, **stages}
         self.stem = ConvNorm(3, width, 3, stride=2, activation="relu")
         inputs, self.stages = width, nn.ModuleDict()
-        for name, outputs in self.channels.items():
+        for name, outputs in stages.items():
             down = ConvNorm(inputs, outputs, 3, stride=2, activation="relu")
             self.stages[name] = nn.Sequential(down, Block(outputs, separable=False))
             inputs = outputs
@@ -34,20 +35,35 @@ class SmallBackbone(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W), normalised, to features by name, (B, C, H / stride, W / stride)."""
-        x, features = self.stem(x), {}
+        x = self.stem(x)
+        features = {"c2": x}
         for name, stage in self.stages.items():
             x = features[name] = stage(x)
         return features
 
 
 def small(
-    heads: dict[str, Head], *, pretrained: str | None = None, width: int = 32, channels: int = 32
+    heads: dict[str, Head],
+    *,
+    pretrained: str | None = None,
+    width: int = 32,
+    channels: int = 32,
+    stride: int = 4,
 ) -> Network:
-    """The small backbone under a feature pyramid of `channels` maps; it has no public weights."""
+    """The small backbone under a feature pyramid of `channels` maps; it has no public weights.
+
+    stride: of the output maps, see `pyramid_network`.
+    """
     if pretrained is not None:
         raise UserError("the network 'small' has no pretrained weights; set model.pretrained: null")
     backbone = SmallBackbone(width)
     network = pyramid_network(
-        backbone, heads, mean=[0.5] * 3, std=[0.25] * 3, channels=channels, tag_channels=channels
+        backbone,
+        heads,
+        mean=[0.5] * 3,
+        std=[0.25] * 3,
+        channels=channels,
+        tag_channels=channels,
+        stride=stride,
     )
     return network.to(memory_format=torch.channels_last)

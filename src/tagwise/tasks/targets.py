@@ -101,7 +101,7 @@ def cells_around(
 
 
 def collate(
-    targets: Sequence[dict[str, np.ndarray]], maps: Sequence[str], points: Sequence[str]
+    targets: Sequence[dict[str, np.ndarray]], maps: Sequence[str], points: Sequence[str] = ()
 ) -> dict[str, Tensor]:
     """Targets of several samples as one batch.
 
@@ -109,6 +109,8 @@ def collate(
     of the image of each point added as "image" (P,) int64.
     """
     batch = {key: torch.from_numpy(np.stack([t[key] for t in targets])) for key in maps}
+    if not points:
+        return batch
     for key in points:
         batch[key] = torch.from_numpy(np.concatenate([t[key] for t in targets]))
     lengths = [len(t[points[0]]) for t in targets]
