@@ -18,8 +18,9 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 LAYERS = (
     "errors",
     "files skeletons memory rle grouping_settings corner_settings _layout",
-    "_kernels _corner_kernels _matching _cluster_kernels _type_kernels _link_kernels",
-    "label_map losses _map_losses peaks fill _points clusters assignments grouping corners results",
+    "_kernels _corner_kernels _matching _sweeps _cluster_kernels _type_kernels _link_kernels",
+    "label_map losses _map_losses peaks fill _points clusters assignments grouping results"
+    " corner_peaks suppression corners",
     "data metrics",
     "tasks models",
     "sources tta predictor",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tagwise._kernels import BLOCK, _insert, _is_peak, compiled
@@ -64,9 +66,11 @@ def candidate_pairs(xy, classes, tags, middle, threshold, growth, min_side):
     return pairs, np.array(squares)
 
 
-# Weights beyond e^20 would drown the others' share in rounding.
-_LARGEST = 20.0
-# The settings are presumed like so many pairs seen before: for the spread of tags, and for sizes.
+# Weights beyond e^30 would drown the others' share in rounding.
+_LARGEST = 30.0
+# The logarithm of how rare it is that tags of different objects are within the threshold at all.
+_RARE = 2.0
+# The settings are presumed like so many boxes seen before: for the spread of tags, and for sizes.
 _TAGS_PRESUMED, _SIZES_PRESUMED = 10.0, 4.0
 # Variance of the root of a side below which no class of boxes is taken to be.
 _SIZE_SLACK = 0.05
@@ -77,36 +81,45 @@ _ROUNDS, _STEPS = 6, 5
 def shares(pairs, squares, sides, classes, odds, dimension, threshold, spread, size_weight):
     """The probability of each pair in a random one-to-one pairing, (E,).
 
-    pairs, squares as `candidate_pairs`; sides (E, 2), classes (E,) from 0, odds (E,) log.
+    pairs (E, 2) corners, squares (E,) of their tag distance as `candidate_pairs` has them, sides
+    (E, 2) width and height, classes (E,) from 0, odds (E,) the logarithm of those that both corners
+    are there; the others as in `tagwise.corner_settings`.
 
-    A pairing has the product of its pairs' weights for weight, and the marginals are found by
-    belief propagation with damping, as in Huang and Jebara 2009 ("Approximating the permanent with
-    belief propagation"), for pairings that may leave corners alone, at weight 1. The spread of the
-    tags and the usual size of boxes are fitted to the shares in between.
+    A pairing's weight is the product of its pairs' weights; corners may stay alone, at weight 1.
+    The probabilities come from belief propagation, damped, as Huang and Jebara 2009
+    ("Approximating the permanent with belief propagation") have it for perfect pairings. Between
+    its steps the spread of the tags and the usual size of boxes are fitted to the pairs by share.
     """
-    count = 0
-    for e in range(len(pairs)):
-        count = max(count, pairs[e, 0] + 1, pairs[e, 1] + 1)
     share, weight, size = np.empty(len(pairs)), np.empty(len(pairs)), np.zeros(len(pairs))
-    messages, totals = np.ones((2, len(pairs))), np.empty(count)
+    messages, totals = np.ones((2, len(pairs))), np.empty(1 + pairs.max())
     variance = spread**2
     for _ in range(_ROUNDS):
+        near = _RARE + _nearness(dimension, threshold, variance)
         for e in range(len(pairs)):
-            evidence = odds[e] + (threshold**2 - squares[e]) / (2 * variance) + size[e]
+            evidence = odds[e] + near - squares[e] / (2 * variance) + size[e]
             weight[e] = np.exp(min(max(evidence, -_LARGEST), _LARGEST))
         for _ in range(_STEPS):
             _tell(pairs[:, 0], weight, messages[1], messages[0], totals)
             _tell(pairs[:, 1], weight, messages[0], messages[1], totals)
-        total, scatter = _TAGS_PRESUMED, _TAGS_PRESUMED * spread**2
+        seen, scatter = _TAGS_PRESUMED, _TAGS_PRESUMED * spread**2
         for e in range(len(pairs)):
             claim = weight[e] * messages[0, e] * messages[1, e]
             share[e] = claim / (1 + claim)
-            total += share[e]
+            seen += share[e]
             scatter += share[e] * squares[e] / dimension
-        variance = scatter / total
+        variance = scatter / seen
         if size_weight > 0:
             _size_evidence(sides, classes, share, size_weight, size)
     return share
+
+
+@compiled()
+def _nearness(dimension, threshold, variance):
+    """Logarithm of how much likelier equal tags are in one object, whose tags differ normally,
+    than in two, whose tags differ evenly within the ball of the threshold."""
+    ball = 0.5 * dimension * np.log(np.pi) - math.lgamma(0.5 * dimension + 1)
+    ball += dimension * np.log(threshold)
+    return ball - 0.5 * dimension * np.log(2 * np.pi * variance)
 
 
 @compiled()

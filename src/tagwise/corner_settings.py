@@ -27,6 +27,10 @@ class CornerSettings:
         size_weight: weight of a box's size, compared with the image's other boxes of its class.
         share_power: the score is multiplied with the pair's share to this power.
     Results
+        suppression: what becomes of a box that overlaps a better one of its class: "hard" drops it,
+            "linear" and "exp" soften its score (`tagwise.suppression.soft_nms`), "none".
+        overlap: intersection over union above which that is so, for "hard" and "linear".
+        overlap_sigma: for "exp", the scale of the squared intersection over union.
         max_boxes: at most so many boxes, the best ones.
         box_threshold: boxes with a lower score are dropped.
     """
@@ -35,12 +39,15 @@ class CornerSettings:
     nms_window: int = 3
     top_k: int = 500
     pairing: Literal["one_to_one", "all"] = "one_to_one"
-    tag_threshold: float = 0.5
+    tag_threshold: float = 1.0
     tag_growth: float = 0.0
     min_side: float = 0.5
     tag_spread: float = 0.2
     size_weight: float = 1.0
     share_power: float = 0.25
+    suppression: Literal["none", "hard", "linear", "exp"] = "hard"
+    overlap: float = 0.7
+    overlap_sigma: float = 0.5
     max_boxes: int = 500
     box_threshold: float = 0.05
 
@@ -50,6 +57,9 @@ class CornerSettings:
         for name in ("top_k", "max_boxes"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; use 1 or more")
+        for name in ("tag_threshold", "tag_spread", "overlap_sigma"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} is {getattr(self, name)}; use a number above 0")
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise unknown_name(name, str(getattr(self, name)), known)
@@ -58,7 +68,7 @@ class CornerSettings:
     def preset(cls, name: str, **changes: Any) -> CornerSettings:
         """Settings by name ("default", "cornernet"), with some fields changed.
 
-        >>> CornerSettings.preset("cornernet", tag_threshold=1.0).pairing
+        >>> CornerSettings.preset("cornernet", top_k=70).pairing
         'all'
         """
         if name not in CORNER_PRESETS:
@@ -81,16 +91,22 @@ class CornerSettings:
         return asdict(self)
 
 
-_CHOICES = {"pairing": ("one_to_one", "all")}
+_CHOICES = {
+    "pairing": ("one_to_one", "all"),
+    "suppression": ("none", "hard", "linear", "exp"),
+}
 
 CORNER_PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # The published test settings.
+    # The published test settings. Soft suppression follows there once boxes are in image pixels:
+    # soft_nms(..., inclusive=True).
     "cornernet": {
         "corner_threshold": 0.0,
         "top_k": 100,
         "pairing": "all",
+        "tag_threshold": 0.5,
         "min_side": 0.0,
+        "suppression": "none",
         "max_boxes": 1000,
         "box_threshold": 0.0,
     },

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
-from tagwise import _corner_kernels, _kernels
+from tagwise import _corner_kernels
+from tagwise.corner_peaks import CornerPeaks, find_corners
 from tagwise.corner_settings import CORNER_PRESETS, CornerSettings
+from tagwise.suppression import soft_nms
 
 __all__ = [
     "CORNER_PRESETS",
@@ -24,44 +24,6 @@ __all__ = [
     "pair_by_truth",
     "pair_corners",
 ]
-
-
-@dataclass(frozen=True)
-class CornerPeaks:
-    """Corners of a batch, ordered by image, kind (top-left first), falling score; on the CPU.
-
-    xy: (P, 2) float32, x and y in cells: the cell's index plus the offset, so that whole numbers
-        are the edges of cells.
-    cell: (P, 2) int64, x and y of the heatmap's largest cell.
-    score: (P,) float32, the heatmap there.
-    classes: (P,) int64.
-    tag: (P, D) float32.
-    starts: (B, 3) int64; the top-left corners of image b are starts[b, 0] to starts[b, 1], the
-        bottom-right ones follow to starts[b, 2].
-    """
-
-    xy: np.ndarray
-    cell: np.ndarray
-    score: np.ndarray
-    classes: np.ndarray
-    tag: np.ndarray
-    starts: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.score)
-
-    def image(self, index: int) -> CornerPeaks:
-        """The corners of one image, as a batch of one."""
-        first, _, last = self.starts[index]
-        part = slice(first, last)
-        return CornerPeaks(
-            self.xy[part],
-            self.cell[part],
-            self.score[part],
-            self.classes[part],
-            self.tag[part],
-            self.starts[index : index + 1] - first,
-        )
 
 
 @dataclass(frozen=True)
@@ -123,103 +85,26 @@ def decode_corners(
     return pair_corners(peaks, settings)
 
 
-@torch.no_grad()
-def find_corners(
-    tl_heat: Tensor,
-    br_heat: Tensor,
-    tl_tag: Tensor,
-    br_tag: Tensor,
-    tl_off: Tensor | None = None,
-    br_off: Tensor | None = None,
-    settings: CornerSettings | None = None,
-) -> CornerPeaks:
-    """Local maxima above the threshold, the top_k of each kind, with tags and offsets found there.
-
-    The maps are those of `decode_corners`. They are read on their own device; only what is found
-    there reaches the CPU. Corners with a tag or offset that is not finite are left out.
-    """
-    settings = settings or CornerSettings()
-    kinds = []
-    for heat, tag, off in ((tl_heat, tl_tag, tl_off), (br_heat, br_tag, br_off)):
-        _check_maps(heat, tag, off)
-        kinds.append(_corners_of_a_kind(heat, tag, off, settings))
-    image, kind = (
-        np.concatenate(parts)
-        for parts in zip(*((found[0], np.full(len(found[0]), k)) for k, found in enumerate(kinds)))
-    )
-    order = np.lexsort((kind, image))
-    fields = [np.concatenate(parts)[order] for parts in zip(*(found[1:] for found in kinds))]
-    batch = np.arange(len(tl_heat))
-    starts = np.searchsorted((2 * image + kind)[order], 2 * batch[:, None] + np.arange(3))
-    return CornerPeaks(*fields, starts)
-
-
-def _check_maps(heat, tag, off) -> None:
-    batch, _, height, width = heat.shape
-    if tag.ndim != 4 or tag.shape[0] != batch or tag.shape[2:] != heat.shape[2:]:
-        raise ValueError(
-            f"tags are {tuple(tag.shape)}; heatmaps {tuple(heat.shape)} need "
-            f"({batch}, D, {height}, {width})"
-        )
-    if off is not None and off.shape != (batch, 2, height, width):
-        raise ValueError(f"offsets are {tuple(off.shape)}, not ({batch}, 2, {height}, {width})")
-
-
-def _corners_of_a_kind(heat, tag, off, settings):
-    """Image (P,), then xy, cell, score, class and tag of the corners that one heatmap shows."""
-    scan = _scan_on_cpu if heat.device.type == "cpu" else _scan_on_device
-    image, index = scan(heat, settings)
-    classes, y, x = np.unravel_index(index, heat.shape[1:])
-    score = _at(heat[:, :, None], image, classes, y, x)[:, 0]
-    cell = np.stack([x, y], axis=1)
-    tags = _at(tag[:, None], image, 0 * y, y, x)
-    xy = cell.astype(np.float32)
-    if off is not None:
-        xy += _at(off[:, None], image, 0 * y, y, x)
-    finite = np.isfinite(tags).all(axis=1) & np.isfinite(xy).all(axis=1) & np.isfinite(score)
-    return [values[finite] for values in (image, xy, cell, score, classes, tags)]
-
-
-def _at(maps, image, group, y, x) -> np.ndarray:
-    """(P, D) float32, on the CPU: maps (B, G, D, H, W) at the cells."""
-    index = [torch.as_tensor(i, device=maps.device) for i in (image, group, y, x)]
-    return maps[index[0], index[1], :, index[2], index[3]].float().cpu().numpy()
-
-
-def _scan_on_cpu(heat: Tensor, settings: CornerSettings):
-    """Image (P,) and flat index into (C, H, W) of each image's corners, best first."""
-    batch = len(heat)
-    maps = heat.detach().float().contiguous().numpy()
-    found = []
-    for image in range(batch):
-        maxima = _kernels.block_maxima(maps[image])
-        blocks = np.flatnonzero(maxima > settings.corner_threshold)
-        blocks = blocks[np.argsort(-maxima.ravel()[blocks], kind="stable")]
-        found.append(
-            _corner_kernels.best_peaks(
-                maps[image],
-                maxima,
-                blocks,
-                settings.nms_window // 2,
-                settings.corner_threshold,
-                settings.top_k,
-            )
-        )
-    return np.repeat(np.arange(batch), [len(f) for f in found]), np.concatenate(found)
-
-
-def _scan_on_device(heat: Tensor, settings: CornerSettings):
-    """The same with tensor operations. Cells of a plateau all count as peaks here."""
-    window = settings.nms_window
-    highest = max_pool2d(heat, window, stride=1, padding=window // 2)
-    peaks = torch.where(heat == highest, heat, heat.new_zeros(())).flatten(1)
-    score, index = peaks.topk(min(settings.top_k, peaks.shape[1]), dim=1)
-    image, rank = (score > settings.corner_threshold).nonzero(as_tuple=True)
-    return image.cpu().numpy(), index[image, rank].cpu().numpy()
-
-
 def pair_corners(peaks: CornerPeaks, settings: CornerSettings | None = None) -> list[CornerBoxes]:
-    """Boxes of each image, best first, from corners with tags."""
+    """Boxes of each image, best first, from corners with tags.
+
+    A top-left and a bottom-right corner can be a pair if they are of one class, lie as corners of a
+    box do, and their tags are near. settings.pairing "all" makes a box of every such pair, with the
+    mean of the corners' scores: Law and Deng 2018, section 4.1.
+
+    "one_to_one" lets no corner serve twice. Each pair has a weight, the product of
+
+        - the odds s / (1 - s) of both corners' scores: both are there,
+        - how much likelier their tag distance is in one object, where each component differs
+          normally with tag_spread, than in two, where it is anything up to tag_threshold,
+        - how much likelier their box's size is among the boxes of this class in this image than by
+          chance, to the power size_weight. The spread and the sizes are fitted to the image.
+
+    A pair's share is the weight of all the one-to-one pairings that have it, of the weight of all
+    there are. The boxes are the pairing with the largest sum of shares, that is, the one of which
+    most is expected to be right. A box's score is the geometric mean of its corners' scores times
+    share^share_power.
+    """
     settings = settings or CornerSettings()
     pair = _one_to_one if settings.pairing == "one_to_one" else _all_pairs
     out = []
@@ -246,30 +131,28 @@ def _one_to_one(peaks: CornerPeaks, pairs, squares, settings):
     if not len(pairs):
         return pairs, np.zeros(0, np.float32)
     scores = peaks.score[pairs]
-    certain = np.clip(scores, 1e-3, 1 - 1e-3).astype(np.float64)
+    certain = np.clip(scores, 0.01, 0.99).astype(np.float64)
     share = _corner_kernels.shares(
         pairs,
         squares,
         peaks.xy[pairs[:, 1]] - peaks.xy[pairs[:, 0]],
-        np.unique(peaks.classes[pairs[:, 0]], return_inverse=True)[1],
+        peaks.classes[pairs[:, 0]],
         np.log(certain / (1 - certain)).sum(axis=1),
         peaks.tag.shape[1],
         settings.tag_threshold,
         settings.tag_spread,
         settings.size_weight,
     )
-    kept = _best_pairing(pairs, share)
+    kept = _best_pairing(pairs[:, 0], pairs[:, 1] - peaks.starts[0, 1], share)
     return pairs[kept], np.sqrt(scores[kept].prod(axis=1)) * share[kept] ** settings.share_power
 
 
-def _best_pairing(pairs: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Which pairs (E, 2) have the largest sum of shares (E,) if no corner serves twice."""
-    first, row = np.unique(pairs[:, 0], return_inverse=True)
-    second, column = np.unique(pairs[:, 1], return_inverse=True)
-    table = np.zeros((len(first), len(second)))
-    table[row, column] = share
+def _best_pairing(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Which pairs (E,) have the largest sum of shares if no corner serves twice."""
+    table = np.zeros((1 + first.max(), 1 + second.max()))
+    table[first, second] = share
     number = np.full(table.shape, -1)
-    number[row, column] = np.arange(len(pairs))
+    number[first, second] = np.arange(len(share))
     chosen = number[linear_sum_assignment(table, maximize=True)]
     return chosen[chosen >= 0]
 
@@ -287,10 +170,22 @@ def boxes_of(peaks: CornerPeaks, pairs: np.ndarray, scores: np.ndarray) -> Corne
 
 
 def _best(boxes: CornerBoxes, settings: CornerSettings) -> CornerBoxes:
-    """Best first, without what is too poor or beyond the number allowed."""
-    index = np.argsort(-boxes.scores, kind="stable")
-    index = index[boxes.scores[index] >= settings.box_threshold]
-    return boxes.take(index[: settings.max_boxes])
+    """Best first, without what is double, too poor or beyond the number allowed."""
+    if settings.suppression == "none":
+        index = np.argsort(-boxes.scores, kind="stable")
+        scores = boxes.scores[index]
+    else:
+        index, scores = soft_nms(
+            boxes.boxes,
+            boxes.scores,
+            boxes.classes,
+            settings.suppression,
+            settings.overlap,
+            settings.overlap_sigma,
+        )
+    good = scores >= settings.box_threshold
+    boxes = replace(boxes.take(index[good]), scores=scores[good])
+    return boxes.take(slice(settings.max_boxes))
 
 
 def pair_by_truth(
