@@ -5,13 +5,19 @@ import torch
 
 from tagwise.models import create_model
 from tagwise.skeletons import COCO17
-from tagwise.tasks import PoseTask
+from tagwise.tasks import CornerTask, PoseTask
 
 
 @pytest.fixture
 def pose():
     """People with two-component tags that start from their place, and offsets."""
     return PoseTask(COCO17, tag_dim=2, position=24.0, offsets=True)
+
+
+@pytest.fixture
+def corners():
+    """Boxes of three classes, with tags that start from their place."""
+    return CornerTask(["cell", "dish", "rod"], tag_dim=2, position=16.0)
 
 
 @pytest.fixture

@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from tagwise.errors import UserError
-from tagwise.models.heads import Branch, add_position, check_features, start_output
+from tagwise.models.heads import (
+    Branch,
+    add_position,
+    check_features,
+    features_for,
+    start_output,
+    stride_of,
+)
 from tagwise.tasks import Head
 
 CHANNELS = {"p4": 6, "p8": 5, "c8": 7, "p16": 4}
@@ -87,6 +94,23 @@ def test_outputs_start_at_their_bias_and_tags_with_a_spread():
 def test_features_must_reach_the_output_stride(features):
     with pytest.raises(UserError, match="one at stride 4"):
         check_features(features, 4)
+
+
+@pytest.mark.parametrize(
+    ("corner", "stride", "expected"),
+    [
+        (None, 4, ("p4", "c8", "p16")),
+        ("tl", 4, ("tl4", "c8", "p16")),
+        ("br", 16, ("br16", "p4", "c8")),
+    ],
+)
+def test_heads_of_a_corner_read_its_pooling_in_place_of_the_finest(corner, stride, expected):
+    head = Head(2, "tag", corner=corner)
+    assert features_for(head, ["p4", "c8", "p16"], stride) == expected
+
+
+def test_names_of_features_tell_their_stride():
+    assert [stride_of(name) for name in ("p4", "c32", "tl4", "br2")] == [4, 32, 4, 2]
 
 
 def test_unknown_feature_is_named_with_the_nearest():

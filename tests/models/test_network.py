@@ -66,6 +66,62 @@ def test_fused_network_gives_the_same(name, pose, images, lively):
         torch.testing.assert_close(after[key], value, rtol=1e-3, atol=1e-3 * value.std().item())
 
 
+@pytest.mark.parametrize("fuse", [False, True])
+def test_each_corner_looks_along_its_own_edges(fuse, corners, lively):
+    """Also in a fused network, which works on turned images. The heatmaps read no coarse feature,
+    so that a change far along an edge is seen through the pooling, or not at all."""
+    torch.manual_seed(0)
+    model = lively(create_model("small", corners))
+    model = model.fuse() if fuse else model
+    plain = torch.full((1, 3, 32, 1024), 0.5)
+    changed = plain.clone()
+    changed[..., 512 - 16 : 512 + 16] = torch.rand(3, 32, 32)
+    with torch.inference_mode():
+        before, after = model(plain), model(changed)
+    for corner, toward, away in (
+        ("tl", slice(16), slice(-16, None)),
+        ("br", slice(-16, None), slice(16)),
+    ):
+        change = (after[f"{corner}_heat"] - before[f"{corner}_heat"]).abs()
+        scale = before[f"{corner}_heat"].std()
+        assert change[..., toward].max() > 0.1 * scale
+        assert change[..., away].max() < 1e-4 * scale
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "movenet", "small"])
+def test_corner_network_fused_gives_the_same(name, corners, images, lively):
+    torch.manual_seed(0)
+    model = lively(create_model(name, corners))
+    with torch.inference_mode():
+        before = model(images)
+        after = model.fuse()(images)
+    assert model.turned
+    for key, value in before.items():
+        assert value.shape == (2, corners.heads()[key].channels, 16, 24)
+        torch.testing.assert_close(after[key], value, rtol=1e-3, atol=1e-3 * value.std().item())
+
+
+def test_corner_pooling_learns_in_bfloat16_and_freezes(corners, images):
+    model = create_model("efficientnet_lite0", corners, channels=16, corner_channels=8).train()
+    model.freeze("corners.tl4")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    optimiser = torch.optim.SGD(parameter_groups(model, 0.1))
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = model(images)
+    sum(value.square().mean() for value in maps.values()).backward()
+    assert {n for n, p in model.named_parameters() if p.grad is None} == {
+        f"corners.tl4.{n}" for n, _ in model.corners["tl4"].named_parameters()
+    }
+    optimiser.step()
+    changed = {key for key, value in model.state_dict().items() if (value != before[key]).any()}
+    assert not any(key.startswith("corners.tl4") for key in changed)
+    assert any(key.startswith("corners.br4.p1_conv1") for key in changed)
+
+
+def test_networks_without_corners_hold_no_pooling(network):
+    assert not any(key.startswith("corners") for key in network.state_dict())
+
+
 def test_fusing_twice_is_fusing_once(network, images):
     with torch.inference_mode():
         once = network.fuse()(images)

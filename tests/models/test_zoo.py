@@ -234,6 +234,18 @@ def test_training_starts_from_a_model_of_another_skeleton(path, network):
     assert other.spec.info == {"pretrained": "model.safetensors"}
 
 
+def test_corners_are_learned_from_a_model_that_has_none(path, network, corners, tmp_path):
+    options = {"channels": 16, "tag_channels": 16, "corner_channels": 8}
+    model = create_model("efficientnet_lite0", corners, pretrained=str(path), **options).eval()
+    trunk = network.trunk.state_dict()
+    assert all(torch.equal(value, trunk[key]) for key, value in model.trunk.state_dict().items())
+    save_model(model, tmp_path / "corners.safetensors", half=False)
+    again = load_model(tmp_path / "corners.safetensors")
+    assert again.task == corners
+    for name, value in model(IMAGE).items():
+        torch.testing.assert_close(again(IMAGE)[name], value)
+
+
 def test_training_does_not_start_from_another_network(path):
     with pytest.raises(UserError, match="holds another network"):
         create_model("movenet", PoseTask(COCO17), pretrained=str(path))
