@@ -1,4 +1,4 @@
-"""The compiled loops behind grouping: optimal assignment, and what is built on it."""
+"""The compiled loops behind grouping: optimal assignment, greedy matching, doubles."""
 
 from __future__ import annotations
 
@@ -144,121 +144,6 @@ def match_by_type(
 
 
 @compiled()
-def _add(sums, sign, tags, xy, scores, p):
-    weight = sign * scores[p]
-    sums[0] += sign
-    sums[1] += weight
-    sums[2] += weight * xy[p, 0]
-    sums[3] += weight * xy[p, 1]
-    sums[4] += weight * (xy[p, 0] ** 2 + xy[p, 1] ** 2)
-    for d in range(tags.shape[1]):
-        sums[5] += weight * tags[p, d] ** 2
-        sums[6 + d] += weight * tags[p, d]
-
-
-@compiled()
-def _describe(sums, count, pull, inertia, extent, stiffness, unit, tolerance, table):
-    """What each group asks of a peak, a column of table (5 + D, groups): centre x, y, price of
-    squared distance from it, price of squared distance from the mean tag, gain, mean tag."""
-    for g in range(count):
-        members, weight = sums[g, 0], max(sums[g, 1], 1e-9)
-        if members < 0.5:
-            table[:, g] = 0.0
-            continue
-        x, y = sums[g, 2] / weight, sums[g, 3] / weight
-        scatter = sums[g, 5] / weight
-        for d in range(table.shape[0] - 5):
-            table[5 + d, g] = sums[g, 6 + d] / weight
-            scatter -= table[5 + d, g] ** 2
-        scatter = members * max(scatter, 0.0) / (members + stiffness)
-        spread = members * max(sums[g, 4] / weight - x * x - y * y, 0.0)
-        spread = (spread + stiffness * extent**2) / (members - 1.0 + stiffness)
-        trust = members / (members + 1.0)
-        table[0, g], table[1, g] = x, y
-        table[2, g] = trust * pull / spread if extent > 0 else 0.0
-        table[3, g] = trust / (unit**2 + tolerance * scatter)
-        table[4, g] = 4.0 * members / (members + inertia)
-
-
-# What distance in the image can cost at most: a stretched arm is not another person.
-_FAR = 2.0
-
-
-@compiled()
-def _price(table, x, y, tag, out):
-    """What it costs a peak to join each group, less the gain; 0 where that does not pay."""
-    centre_x, centre_y, place, likeness, gain = table[:5]
-    for g in range(len(out)):
-        away = place[g] * ((x - centre_x[g]) ** 2 + (y - centre_y[g]) ** 2)
-        out[g] = min(away, _FAR) - gain[g]
-    for d in range(len(tag)):
-        mean, value = table[5 + d], tag[d]
-        for g in range(len(out)):
-            out[g] += likeness[g] * (value - mean[g]) ** 2
-    for g in range(len(out)):
-        out[g] = out[g] if out[g] < 0.0 else 0.0
-
-
-@compiled()
-def sweep(
-    group,
-    sums,
-    tags,
-    xy,
-    scores,
-    starts,
-    order,
-    unit,
-    tolerance,
-    pull,
-    inertia,
-    extent,
-    stiffness,
-    power,
-    founder,
-):
-    """Once over the types, each type's peaks are dealt anew among the groups of all other peaks.
-
-    Changes group (P,) int64 and sums (P, 6 + D) float64, which hold for each group its number of
-    members and their summed score, and weighted by score the sums of x, y, x^2 + y^2, tag^2 and
-    tag. Returns whether any peak changed its group; -1 is a peak of no group. The cost is that of
-    `tagwise.grouping.group_keypoints`.
-    """
-    table = np.empty((5 + tags.shape[1], len(sums)))
-    changed = False
-    count = 0
-    for g in range(len(sums)):
-        if sums[g, 0] > 0:
-            count = g + 1
-    for kind in order:
-        first, last = starts[kind], starts[kind + 1]
-        for p in range(first, last):
-            if group[p] >= 0:
-                _add(sums[group[p]], -1.0, tags, xy, scores, p)
-        _describe(sums, count, pull, inertia, extent, stiffness, unit, tolerance, table)
-        cost = np.empty((last - first, count))
-        for p in range(first, last):
-            _price(table, xy[p, 0], xy[p, 1], tags[p], cost[p - first])
-            cost[p - first] *= scores[p] ** power
-        column = assign(cost, 0.0)
-        for p in range(first, last):
-            g = column[p - first]
-            if g < 0 or not cost[p - first, g] < 0:
-                if scores[p] < founder:
-                    changed |= group[p] >= 0
-                    group[p] = -1
-                    continue
-                g = 0
-                while sums[g, 0] > 0.5:
-                    g += 1
-                count = max(count, g + 1)
-            changed |= group[p] != g
-            group[p] = g
-            _add(sums[g], 1.0, tags, xy, scores, p)
-    return changed
-
-
-@compiled()
 def doubles(keypoints, sigma, limit):
     """Which groups are nearly the same pose as a better one.
 
@@ -267,29 +152,48 @@ def doubles(keypoints, sigma, limit):
     counting 0, with one sigma for all types and the larger bounding box for area. Returns (N,)
     bool.
     """
-    count, kinds = keypoints.shape[:2]
+    count = len(keypoints)
     area, found = np.ones(count), np.zeros(count)
     double = np.zeros(count, np.bool_)
     for n in range(count):
-        left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
-        for k in range(kinds):
-            x, y, score = keypoints[n, k]
-            if score > 0:
-                found[n] += 1
-                left, right = min(left, x), max(right, x)
-                top, bottom = min(top, y), max(bottom, y)
-        if found[n] > 0:
-            area[n] = max(right - left, 1.0) * max(bottom - top, 1.0)
+        area[n], found[n] = _area(keypoints[n])
         for better in range(n):
-            if double[better]:
-                continue
-            scale = 8 * sigma**2 * max(area[n], area[better])
-            alike = 0.0
-            for k in range(kinds):
-                if keypoints[n, k, 2] > 0 and keypoints[better, k, 2] > 0:
-                    x = keypoints[n, k, 0] - keypoints[better, k, 0]
-                    y = keypoints[n, k, 1] - keypoints[better, k, 1]
-                    alike += np.exp(-(x * x + y * y) / scale)
-            if alike > limit * found[n]:
-                double[n] = True
+            if not double[better]:
+                scale = 8 * sigma**2 * max(area[n], area[better])
+                allowed = found[n] * (1.0 - limit)
+                if _alike(keypoints[n], keypoints[better], scale, allowed):
+                    double[n] = True
+                    break
     return double
+
+
+@compiled()
+def _area(keypoints):
+    """The area around the keypoints (K, 3) that are there, at least 1, and how many there are."""
+    found = 0
+    left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
+    for k in range(len(keypoints)):
+        x, y, score = keypoints[k]
+        if score > 0:
+            found += 1
+            left, right = min(left, x), max(right, x)
+            top, bottom = min(top, y), max(bottom, y)
+    return (max(right - left, 1.0) * max(bottom - top, 1.0) if found else 1.0), found
+
+
+@compiled()
+def _alike(keypoints, others, scale, allowed):
+    """Whether keypoints (K, 3) lack less likeness to the others than is allowed.
+
+    Two people are told apart after few keypoints, most without an exponential.
+    """
+    lacking = 0.0
+    for k in range(len(keypoints)):
+        if keypoints[k, 2] > 0:
+            x, y = keypoints[k, 0] - others[k, 0], keypoints[k, 1] - others[k, 1]
+            away = (x * x + y * y) / scale
+            near = others[k, 2] > 0 and away < 20.0
+            lacking += 1.0 - np.exp(-away) if near else 1.0
+            if lacking >= allowed:
+                break
+    return lacking < allowed

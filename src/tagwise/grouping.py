@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from tagwise import _matching
+from tagwise import _matching, _sweeps
 from tagwise._points import Groups
 from tagwise.assignments import group_by_reference, group_by_type, group_pairs
 from tagwise.clusters import group_by_seed, group_connected
@@ -124,7 +124,7 @@ def group_keypoints(
     order = np.arange(kinds) if order is None else np.asarray(order, np.int64)
     if sorted(order) != list(range(kinds)):
         raise ValueError(f"order {order.tolist()} does not name each of {kinds} types once")
-    group = _sweeps if settings.method == "sweeps" else _greedy
+    group = _by_sweeps if settings.method == "sweeps" else _greedily
     out = []
     for image in range(len(peaks.starts)):
         found = peaks.image(image)
@@ -132,7 +132,7 @@ def group_keypoints(
     return out
 
 
-def _greedy(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
+def _greedily(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
     limit = len(peaks) + 1 if settings.match_limit is None else settings.match_limit
     return _matching.match_by_type(
         peaks.tag,
@@ -148,11 +148,11 @@ def _greedy(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
     )
 
 
-def _sweeps(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
+def _by_sweeps(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
     unit = settings.tag_threshold
     if settings.tag_norm == "rms":
         unit *= np.sqrt(peaks.tag.shape[1])
-    return _matching.match_by_sweeps(
+    return _sweeps.match_by_sweeps(
         peaks.tag,
         peaks.xy,
         peaks.score,
