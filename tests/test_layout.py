@@ -20,7 +20,7 @@ LAYERS = (
     "files skeletons memory rle grouping_settings corner_settings _layout",
     "_kernels _corner_kernels _matching _sweeps _cluster_kernels _type_kernels _link_kernels",
     "label_map losses _map_losses peaks fill _points clusters assignments grouping results"
-    " corner_peaks suppression corners",
+    " corner_peaks suppression fusion corners",
     "data metrics",
     "tasks models",
     "sources tta predictor",

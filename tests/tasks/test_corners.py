@@ -6,8 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tagwise.corners import CornerSettings
 from tagwise.data.sample import Sample
 from tagwise.errors import UserError
+from tagwise.results import Boxes
 from tagwise.tasks import CornerTask, create_task
 from tagwise.tasks.targets import gaussian_radius
 
@@ -172,3 +174,25 @@ def test_targets_are_the_published_ones(shared, case, overlap):
         offsets = stored[f"sampler_{case}_{corner}_off"][:count]
         np.testing.assert_allclose(places - cells, offsets, atol=1e-5)
         np.testing.assert_allclose(heat, stored[f"sampler_{case}_{corner}_heat"], atol=1e-6)
+
+
+def boxes_of(rows, scores):
+    return Boxes(np.array(rows, float).reshape(-1, 4), scores, np.zeros(len(scores), int), ("a",))
+
+
+def test_looks_at_one_image_are_fused():
+    looks = [
+        boxes_of([[0, 0, 10, 10], [40, 40, 8, 8]], [0.8, 0.3]),
+        boxes_of([[0, 0, 10, 12]], [0.8]),
+        boxes_of([], []),
+    ]
+    merged = CornerTask(("a",)).merge_results(looks)
+    np.testing.assert_allclose(merged.boxes[0], [0, 0, 10, 11], atol=1e-5)
+    np.testing.assert_allclose(merged.scores, [1.6 / 3, 0.1], atol=1e-6)
+
+
+def test_with_the_published_pairing_looks_are_softly_suppressed():
+    task = CornerTask(("a",), pairing=CornerSettings.preset("cornernet"))
+    looks = [boxes_of([[0, 0, 10, 10]], [0.8]), boxes_of([[0, 0, 10, 10]], [0.6])]
+    merged = task.merge_results(looks)
+    np.testing.assert_allclose(merged.scores, [0.8, 0.6 * np.exp(-1 / 0.5)], atol=1e-6)

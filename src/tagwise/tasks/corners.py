@@ -6,7 +6,7 @@ Law and Deng: CornerNet, ECCV 2018 (arXiv:1808.01244), sections 3.1 to 3.4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,7 +17,9 @@ from tagwise import losses
 from tagwise.corners import CornerBoxes, CornerSettings, decode_corners
 from tagwise.data.boxes import CocoBoxes
 from tagwise.errors import UserError, unknown_name
+from tagwise.fusion import fuse_boxes
 from tagwise.results import Boxes
+from tagwise.suppression import soft_nms
 from tagwise.tasks.base import Head
 from tagwise.tasks.targets import (
     cells_around,
@@ -219,9 +221,24 @@ class CornerTask:
             pairs.tags,
         )
 
-    def merge_results(self, passes: Sequence[Boxes]) -> Boxes:
-        """Boxes of one image seen several times, as one: all of them, soft suppression over all."""
-        raise NotImplementedError
+    def merge_results(self, looks: Sequence[Boxes]) -> Boxes:
+        """Boxes of one image seen several times, in the same pixels, as one set.
+
+        With the published pairing, all of them under soft suppression, as CornerNet tests; else
+        fused, see `tagwise.fusion.fuse_boxes`.
+        """
+        every = _joined(looks)
+        corners = np.concatenate([every.boxes[:, :2], every.boxes[:, :2] + every.boxes[:, 2:]], 1)
+        if self.pairing.pairing == "all":
+            index, scores = soft_nms(corners, every.scores, every.classes, inclusive=True)
+            return replace(every[index], scores=scores)
+        look = np.repeat(np.arange(len(looks)), [len(boxes) for boxes in looks])
+        groups, fused, scores = fuse_boxes(corners, every.scores, every.classes, look)
+        best = every[[group[0] for group in groups]]
+        boxes = np.concatenate([fused[:, :2], fused[:, 2:] - fused[:, :2]], 1)
+        # A look that found nothing is still a look.
+        scores *= max(1, len(np.unique(look))) / len(looks)
+        return replace(best, boxes=boxes, scores=scores)
 
     def metric(self, results: list[Boxes], dataset: CocoBoxes) -> dict[str, float]:
         """COCO box AP and AR of one Boxes an image of the dataset, in image pixels."""
@@ -231,6 +248,14 @@ class CornerTask:
         for image_id, boxes in zip(dataset.ids, results, strict=True):
             rows += boxes.to_coco(image_id, dataset.category_ids)
         return box_metrics(rows, dataset.annotations, image_ids=dataset.ids)
+
+
+def _joined(looks: Sequence[Boxes]) -> Boxes:
+    """All boxes of several results of the same image in one."""
+    fields = ("boxes", "scores", "classes", "corner_scores", "tags")
+    return replace(
+        looks[0], **{name: np.concatenate([getattr(r, name) for r in looks]) for name in fields}
+    )
 
 
 def _gather(outputs: dict[str, Tensor], what: str, targets: dict[str, Tensor]) -> Tensor:

@@ -1,0 +1,59 @@
+"""Boxes of one image that was looked at several times, made one set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def fuse_boxes(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
+    look: np.ndarray,
+    overlap: float = 0.55,
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Weighted boxes fusion (Solovyev, Wang, Gabruseva 2021, arXiv:1910.13302, section 3).
+
+    From the best box on, each joins the group of its class whose mean overlaps it most, if that
+    is more than `overlap` and no other box of its look is in there, or starts a group. A group's
+    box is the mean of its own, weighted by score; its score is their sum over the number of
+    looks, so that what was seen once of three times counts a third.
+
+    boxes: (N, 4) x1, y1, x2, y2. scores: (N,). classes: (N,). look: (N,) int, which look at the
+    image each is from; their number is how many there were.
+
+    Returns, best first, the members of each group (indices of boxes), and the groups' boxes (M, 4)
+    and scores (M,), float32.
+
+    >>> two = np.array([[0, 0, 4, 4], [0, 0, 4, 5.0]])
+    >>> groups, fused, scores = fuse_boxes(two, [0.6, 0.6], [0, 0], [0, 1])
+    >>> fused.tolist(), scores.round(2).tolist()
+    ([[0.0, 0.0, 4.0, 4.5]], [0.6000000238418579])
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    scores, classes, look = (np.asarray(values) for values in (scores, classes, look))
+    looks = max(1, len(np.unique(look)))
+    means, members = np.empty((0, 4)), []
+    for n in np.argsort(-scores, kind="stable"):
+        fits = np.array([classes[g[0]] == classes[n] and look[n] not in look[g] for g in members])
+        shared = np.where(fits, _overlaps(boxes[n], means), 0) if members else np.zeros(1)
+        best = int(shared.argmax())
+        if shared[best] > overlap:
+            members[best].append(n)
+            group = members[best]
+            means[best] = np.average(boxes[group], axis=0, weights=np.maximum(scores[group], 1e-9))
+        else:
+            members.append([n])
+            means = np.concatenate([means, boxes[n : n + 1]])
+    fused = np.array([scores[group].sum() / looks for group in members])
+    order = np.argsort(-fused, kind="stable")
+    groups = [np.array(members[g]) for g in order]
+    return groups, means[order].astype(np.float32), fused[order].astype(np.float32)
+
+
+def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of one box with others (M, 4)."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    shared = np.clip(sides, 0, None).prod(1)
+    areas = (others[:, 2:] - others[:, :2]).prod(1) + (box[2:] - box[:2]).prod()
+    return shared / np.maximum(areas - shared, 1e-12)
