@@ -33,10 +33,11 @@ MOST_CELLS = 4096
 _COMPILED = (torch.float32, torch.float64)
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 _OPPOSITE = {"top": "bottom", "bottom": "top", "left": "right", "right": "left"}
-_DIRECTIONS: dict[Corner, tuple[Direction, Direction]] = {
+DIRECTIONS: dict[Corner, tuple[Direction, Direction]] = {
     "tl": ("top", "left"),
     "br": ("bottom", "right"),
 }
+"""How each corner's module pools: along the two edges that meet in the corner."""
 
 
 def corner_pool(x: Tensor, direction: Direction) -> Tensor:
@@ -45,8 +46,10 @@ def corner_pool(x: Tensor, direction: Direction) -> Tensor:
     x: (B, C, H, W) float. direction: where the maximum moves to, as the paper names it: "top"
     gives every cell the largest of its column from itself down, "bottom" from itself up, "left"
     the largest of its row from itself to the right, "right" to the left.
-    Returns the same shape, type and memory layout. The gradient of a cell goes to the maximum
-    that it took, and of equal ones to the first met on the way, as in the official kernels.
+    Returns the same shape, type and memory layout; half precision is summed in float32. The
+    gradient of a cell goes to the maximum that it took, and of equal ones to the first that the
+    scan meets, the farthest from the cell: the official kernels (`*_pool.cpp` of CornerNet and
+    CornerNet-Lite) replace a maximum only by a greater value, where torch.cummax takes the last.
 
     >>> corner_pool(torch.tensor([[[[1.0, 3.0, 2.0]]]]), "left")
     tensor([[[[3., 3., 2.]]]])
@@ -186,13 +189,13 @@ class CornerPooling(nn.Module):
     """The corner module of CornerNet (figure 7 of the paper): pooling along two edges, and a skip.
 
     Two convolutions, each pooled along one direction, are summed and convolved; the input is added
-    through a 1 × 1 convolution, and one more convolution follows. Named as in the official
-    checkpoints, there with 256 inputs and 128 hidden channels and norms of eps 1e-5.
+    through a 1 × 1 convolution, and one more convolution follows. The parts bear the names of the
+    official checkpoints, there with 256 inputs, 128 hidden channels and norms of eps 1e-5.
     """
 
     def __init__(self, inputs: int, hidden: int, corner: Corner, *, separable: bool) -> None:
         super().__init__()
-        self.directions = _DIRECTIONS[corner]
+        self.directions = DIRECTIONS[corner]
         self.p1_conv1 = conv3x3(inputs, hidden, separable=separable)
         self.p2_conv1 = conv3x3(inputs, hidden, separable=separable)
         self.p_conv1 = conv3x3(hidden, inputs, separable=separable, activation=None)
