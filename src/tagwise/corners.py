@@ -75,6 +75,7 @@ def decode_corners(
     tl_tag, br_tag: (B, D, H, W).
     tl_off, br_off: (B, 2, H, W), x and y of the corner within its cell, in cells; None: 0.
 
+    >>> import torch
     >>> tl, br, tag = torch.zeros(3, 1, 1, 8, 8)
     >>> tl[0, 0, 1, 2] = br[0, 0, 6, 5] = 0.9
     >>> decode_corners(tl, br, tag, tag)[0].boxes.tolist()
