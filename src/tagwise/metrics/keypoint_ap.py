@@ -97,7 +97,8 @@ def load_ground_truth(source: str | Path | dict[str, Any]) -> dict[str, Any]:
             ) from error
         if kept is not None:
             # Numbered anew: pycocotools and hotcoco take a match with number 0 for no match.
-            annotations.append({"id": len(annotations) + 1, **kept})
+            kept["id"] = len(annotations) + 1
+            annotations.append(kept)
     return {"images": content["images"], "annotations": annotations, "categories": [category]}
 
 
@@ -160,18 +161,17 @@ def _crowdpose(
 def _check_results(results: Sequence[dict[str, Any]], truth: dict[str, Any], K: int) -> None:
     """Raises UserError for the first result that does not fit the ground truth."""
     known = {image["id"] for image in truth["images"]}
-    category = truth["categories"][0]["id"]
-    try:
-        fitting = (
-            {row["image_id"] for row in results} <= known
-            and {len(row["keypoints"]) for row in results} <= {3 * K}
-            and all("score" in row for row in results)
-        )
-        categories = {row["category_id"] for row in results}
-    except (KeyError, TypeError):
-        fitting = False
-    if not fitting:
-        raise next(filter(None, (_misfit(n, row, known, K) for n, row in enumerate(results))))
+    category, values = truth["categories"][0]["id"], 3 * K
+    categories = set()
+    for number, row in enumerate(results):
+        try:
+            fitting = row["image_id"] in known and len(row["keypoints"]) == values
+            fitting &= "score" in row
+            categories.add(row["category_id"])
+        except (KeyError, TypeError):
+            fitting = False
+        if not fitting:
+            raise _misfit(number, row, known, K)
     if results and category not in categories:
         raise UserError(
             f"no result is of category {category}, the one of the ground truth that has keypoints; "
@@ -179,8 +179,8 @@ def _check_results(results: Sequence[dict[str, Any]], truth: dict[str, Any], K: 
         )
 
 
-def _misfit(number: int, row: Any, known: set[Any], K: int) -> UserError | None:
-    """What is wrong with a result, if anything."""
+def _misfit(number: int, row: Any, known: set[Any], K: int) -> UserError:
+    """What is wrong with a result that does not fit."""
     keys = ("image_id", "category_id", "keypoints", "score")
     missing = [key for key in keys if not (isinstance(row, dict) and key in row)]
     if missing or not isinstance(row["keypoints"], list):
@@ -191,12 +191,10 @@ def _misfit(number: int, row: Any, known: set[Any], K: int) -> UserError | None:
             f"result {number} is of image {row['image_id']!r}, which the ground truth does not "
             "have; are these results of another set?"
         )
-    if len(row["keypoints"]) != 3 * K:
-        return UserError(
-            f"result {number} has {len(row['keypoints'])} keypoint values, but {K} keypoint types "
-            f"need {3 * K}; is this a model of another skeleton?"
-        )
-    return None
+    return UserError(
+        f"result {number} has {len(row['keypoints'])} keypoint values, but {K} keypoint types "
+        f"need {3 * K}; is this a model of another skeleton?"
+    )
 
 
 def _completed(annotation: dict[str, Any], category: dict[str, Any]) -> dict[str, Any] | None:
