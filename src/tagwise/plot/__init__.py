@@ -12,6 +12,7 @@ from tagwise.errors import UserError
 from tagwise.plot.boxes import draw_boxes
 from tagwise.plot.figures import plot_push, plot_tags
 from tagwise.plot.maps import draw_heatmaps, plot_corner_maps
+from tagwise.plot.masks import draw_masks
 from tagwise.plot.poses import draw_poses
 from tagwise.plot.style import PALETTE, instance_colour
 from tagwise.results import Boxes, Result, result_from_dict
@@ -20,6 +21,7 @@ __all__ = [
     "PALETTE",
     "draw_boxes",
     "draw_heatmaps",
+    "draw_masks",
     "draw_poses",
     "instance_colour",
     "plot",

@@ -55,12 +55,13 @@ def tag_colours(tags: np.ndarray) -> np.ndarray:
     tags: (..., D). One component runs through the hues; of more, the first two are a direction
     from the middle of all tags, which is the hue. Returns (..., 3) uint8 RGB.
     """
-    flat = np.nan_to_num(tags.reshape(-1, tags.shape[-1]).astype(np.float64))
-    if not flat.size:
+    if not tags.size:
         return np.full((*tags.shape[:-1], 3), 200, np.uint8)
+    flat = np.nan_to_num(tags.reshape(-1, tags.shape[-1]).astype(np.float64))
     middle = flat - (flat.min(0) + flat.max(0)) / 2
     if flat.shape[1] == 1:
-        turn = 0.5 + 0.45 * middle[:, 0] / max(np.abs(middle).max(), 1e-9)
+        # not the whole circle: its two ends would be alike
+        turn = 0.4 + 0.4 * middle[:, 0] / max(np.abs(middle).max(), 1e-9)
     else:
         turn = np.arctan2(middle[:, 1], middle[:, 0]) / (2 * np.pi) % 1
     hsv = np.stack([turn * 179, np.full_like(turn, 175), np.full_like(turn, 255)], -1)

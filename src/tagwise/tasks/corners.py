@@ -133,17 +133,16 @@ class CornerTask:
         boxes = sample.boxes / stride
         places = np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])  # (corner, objects, x y)
         cells = np.clip(np.floor(places), 0, np.array(size[::-1]) - 1).astype(np.int64)
-        targets = {
-            f"{corner}_heat": self.draw_corners(found, sample.classes, boxes[:, 2:], size)
-            for corner, found in zip(CORNERS, cells)
-        }
+        heats = [self.draw_corners(xy, sample.classes, boxes[:, 2:], size) for xy in cells]
         around = cells_around(
             places.reshape(-1, 2), cells.reshape(-1, 2), self.reach, size, middle=0.5
         )
         corner, group = np.divmod(around.which, max(count, 1))
         return {
-            **targets,
-            "mask": learned_cells(sample, stride)[None],
+            "tl_heat": heats[0],
+            "br_heat": heats[1],
+            # what is known to be a corner counts even where something unknown overlaps it
+            "mask": learned_cells(sample, stride)[None] | (np.max(heats, (0, 1)) > 0.1)[None],
             "points": np.column_stack([corner, around.xy[:, ::-1]]).astype(np.int64),
             "group": group.astype(np.int64),
             "weight": around.weight,

@@ -155,3 +155,20 @@ def test_the_verb_draws_heatmaps_of_a_photo(tmp_path, monkeypatch):
     drawn = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
     (x, y), _, _ = PINS[0]
     assert drawn[int(y), int(x)].max() > 150
+
+
+def test_corner_maps_show_heat_and_tags(tmp_path):
+    from tagwise.data.transforms import Affine
+
+    rng = np.random.default_rng(0)
+    heat = np.zeros((2, 8, 8), np.float32)
+    heat[1, 2, 3] = 0.9
+    maps = {"tl_heat": heat, "br_heat": heat, "tl_tag": rng.normal(size=(2, 8, 8))}
+    maps["br_tag"] = np.full((2, 8, 8), 3.0)
+    figure = plot.plot_corner_maps(np.zeros((32, 32, 3), np.uint8), maps, Affine.scaling(4))
+    heat_picture = figure.axes[0].images[0].get_array()
+    assert heat_picture[8:12, 12:16].max() > 60
+    assert not heat_picture[20:].any()
+    shown = figure.axes[3].images[1].get_array()
+    assert shown.compressed().tolist() == [3.0] * shown.count()
+    assert 9 <= shown.count() <= 25
