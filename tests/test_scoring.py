@@ -12,7 +12,8 @@ from torch.nn.functional import avg_pool2d
 
 from tagwise.errors import UserError
 from tagwise.evaluate import evaluate
-from tagwise.scoring import BoxScorer
+from tagwise.results import Masks
+from tagwise.scoring import BoxScorer, MaskScorer
 from tagwise.tasks.corners import CornerTask
 
 WIDTH, HEIGHT = 256, 192
@@ -163,3 +164,34 @@ def test_options_and_oracles_of_other_tasks_are_refused(tmp_path):
         evaluate(CornerNet(), "x.json", tmp_path, style="coco", device="cpu")
     with pytest.raises(UserError, match="oracle for a corners model, 'keypoints'"):
         evaluate(CornerNet(), "x.json", tmp_path, oracle="keypoints", device="cpu")
+
+
+def label_maps(folder, names=("a", "b", "c")):
+    """Images of two squares, and their label maps."""
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+    for n, name in enumerate(names):
+        labels = np.zeros((32, 40), np.uint16)
+        labels[4:14, 4 + n : 14 + n], labels[16:30, 20:30] = 9, 4
+        Image.fromarray(labels).save(folder / "labels" / f"{name}.png")
+        Image.new("RGB", (40, 32)).save(folder / "images" / f"{name}.png")
+    return folder / "labels", folder / "images"
+
+
+def test_label_maps_are_scored_by_mask_and_as_a_whole(tmp_path):
+    scorer = MaskScorer(None, *label_maps(tmp_path))
+    assert [image["file_name"] for image in scorer.truth["images"]] == ["a.png", "b.png", "c.png"]
+    scorer.keep([1, 3])
+    first, last = scorer.truth["images"]
+    found = scorer.data.label_map(0)
+    found[:, 24:] = 0  # of instance 1, at the right, less than half is there
+    scorer.add(Masks(found, np.array([0.9, 0.8])), first)
+    figures = scorer.figures()
+    assert {row["image_id"] for row in scorer.rows} == {first["id"]}
+    # The right square of both images is missed (less than half was found), so is the left
+    # one of the image that was never added.
+    assert figures["F1@.5"] == pytest.approx(2 * 1 / (2 * 1 + 1 + 3))
+    assert figures["pooledAP@.9"] == pytest.approx(1 / 5)
+    assert figures["AR"] == pytest.approx(1 / 4)
+    assert "AP/instance" not in figures
+    assert last["id"] == 3
