@@ -76,6 +76,23 @@ def _is_peak(heatmap, y, x, radius):
 
 
 @compiled()
+def _may_peak(heatmap, y, x, floor):
+    """Whether a row of a block has cells above the floor and not below their vertical neighbours.
+
+    Vector instructions; few rows pass it, so few cells are looked at one by one.
+    """
+    height, width = heatmap.shape
+    last = min(x + BLOCK, width)
+    values = heatmap[y, x:last]
+    above, below = heatmap[max(y - 1, 0), x:last], heatmap[min(y + 1, height - 1), x:last]
+    count = 0
+    for i in range(len(values)):
+        value = values[i]
+        count += (value > floor) & (value >= above[i]) & (value >= below[i])
+    return count > 0
+
+
+@compiled()
 def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
     """The best peaks of each map, (C, H, W) float32, reading only blocks above the threshold.
 
@@ -94,6 +111,8 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
                 if not maxima[c, row, column] > floor:
                     continue
                 for y in range(row * BLOCK, min((row + 1) * BLOCK, height)):
+                    if not _may_peak(heatmap, y, column * BLOCK, floor):
+                        continue
                     for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
                         value = heatmap[y, x]
                         if value > floor and _is_peak(heatmap, y, x, radius):

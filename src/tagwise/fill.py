@@ -73,8 +73,9 @@ def _surroundings(groups: KeypointGroups, reach: float, whole: np.ndarray) -> np
 
     Groups smaller than the image's median group, as fragments are, grow as that one would.
     """
-    low = np.nanmin(groups.keypoints[:, :, :2], axis=1)
-    high = np.nanmax(groups.keypoints[:, :, :2], axis=1)
+    # fmin and fmax pass over missing keypoints, faster than nanmin and nanmax.
+    low = np.fmin.reduce(groups.keypoints[:, :, :2], axis=1)
+    high = np.fmax.reduce(groups.keypoints[:, :, :2], axis=1)
     side = (high - low).max(axis=1)
     margin = reach * np.maximum(side, np.median(side))[:, None]
     first = np.clip(np.floor(low - margin), whole[:, :2], whole[:, 2:] - 1)
