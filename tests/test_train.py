@@ -18,6 +18,7 @@ import torch
 from tagwise.config import DataConfig, ModelConfig, OptimConfig, Recipe, RunConfig, SetConfig
 from tagwise.data.augment import Augment
 from tagwise.data.synthetic import SyntheticPoses
+from tagwise.data.synthetic_shapes import SyntheticShapes
 from tagwise.errors import UserError
 from tagwise.models.zoo import load_model
 from tagwise.skeletons import Skeleton
@@ -83,6 +84,35 @@ def test_a_small_network_learns_synthetic_scenes(scenes, tmp_path):
     model = load_model(folder / "best.safetensors")
     assert model.task.skeleton.keypoints == FIGURE.keypoints
     assert (folder / "recipe.yaml").exists()
+
+
+def test_a_small_network_learns_to_pair_corners(tmp_path):
+    for name, length, seed in (("train", 600, 0), ("val", 40, 1)):
+        shapes = SyntheticShapes(
+            ("disc", "star"), length, seed, size=(96, 96), count=(1, 5), radius=(8, 20)
+        )
+        shapes.save(tmp_path / name)
+    recipe = Recipe(
+        task="corners",
+        data=DataConfig(
+            train=(SetConfig("train/annotations.json", "train/images"),),
+            val=SetConfig("val/annotations.json", "val/images"),
+            root=str(tmp_path),
+            input_size=(96, 96),
+            augment=Augment.none(),
+            workers=0,
+        ),
+        task_options={"tag_dim": 2, "position": 16, "reach": 1},
+        model=ModelConfig("small", pretrained=None, options={"width": 16}),
+        optim=OptimConfig(steps=400, batch=8, lr=4e-3, backbone_scale=1.0, ema=0.98),
+        run=RunConfig(validate_every=0, save_every=0, log_every=50, device="cpu"),
+    )
+    folder = train(recipe, out=tmp_path / "run")
+    figures = rows(folder)[-1]
+    assert figures["val_AP50"] > 0.75
+    assert figures["val_AP50/disc"] > 0.6
+    assert figures["val_AP50/star"] > 0.6
+    assert load_model(folder / "last.safetensors").task.classes == ("disc", "star")
 
 
 def test_a_killed_run_resumes_with_the_losses_of_an_undisturbed_one(scenes, tmp_path):

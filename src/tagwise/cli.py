@@ -26,7 +26,7 @@ $ tagwise eval --weights robots --annotations val.json --images photos
 """
 
 Device = Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda|cuda:N|mps")]
-Weights = Annotated[str, tyro.conf.arg(metavar="people|robots|bees|PATH")]
+Weights = Annotated[str, tyro.conf.arg(metavar="people|robots|bees|blood|nuclei|PATH")]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
 
