@@ -30,15 +30,15 @@ def _shares(pairs, odds, squares=None, sides=None, size_weight=0.0):
 
 
 def _weights(odds, squares):
-    """With the spread .2 and the threshold 1: normal against even, and e^2 for being near."""
+    """With the spread .2 and the threshold 1: normal against even, times the prior odds e^-2."""
     density = np.exp(-squares / 0.08) / (0.2 * np.sqrt(2 * np.pi))
-    return np.exp(odds + 2) * density / 0.5
+    return np.exp(odds - 2) * density / 0.5
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_shares_are_exact_where_pairs_form_no_ring(seed):
     pairs = np.array([[0, 10], [0, 11], [1, 11], [2, 11], [2, 12], [3, 13]])
-    odds = np.random.default_rng(seed).normal(-3, 1.5, len(pairs))
+    odds = np.random.default_rng(seed).normal(1, 1.5, len(pairs))
     # Where every distance is the presumed spread, the fitted spread is that too.
     expected = _shares_by_hand(pairs, _weights(odds, np.full(len(pairs), 0.04)))
     assert _shares(pairs, odds) == pytest.approx(expected, abs=1e-4)
@@ -47,7 +47,7 @@ def test_shares_are_exact_where_pairs_form_no_ring(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_shares_are_close_where_every_corner_may_meet_every_other(seed):
     pairs = np.array([[i, 3 + j] for i in range(3) for j in range(3)])
-    odds = np.random.default_rng(seed).normal(-3, 1.5, len(pairs))
+    odds = np.random.default_rng(seed).normal(1, 1.5, len(pairs))
     expected = _shares_by_hand(pairs, _weights(odds, np.full(len(pairs), 0.04)))
     assert _shares(pairs, odds) == pytest.approx(expected, abs=0.1)
 
@@ -57,8 +57,8 @@ def test_the_spread_of_tags_is_learned():
     pairs = np.stack([np.arange(31), np.arange(31) + 31], axis=1)
     squares = np.full(31, 0.03**2)
     squares[-1] = 0.09
-    few = _shares(pairs[-2:], np.full(2, -2.0), squares[-2:])
-    many = _shares(pairs, np.full(31, -2.0), squares)
+    few = _shares(pairs[-2:], np.full(2, 2.0), squares[-2:])
+    many = _shares(pairs, np.full(31, 2.0), squares)
     assert many[-1] < 0.5 * few[-1]
     assert many[0] > few[0]
 
@@ -70,7 +70,7 @@ def test_unlikely_sizes_lose():
     sides = np.tile(np.float32([10, 20]), (22, 1))
     sides += np.random.default_rng(0).normal(0, 1, sides.shape).astype(np.float32)
     sides[20:] = [(10.5, 20.5), (40, 8)]
-    odds = np.full(22, 2.0)
+    odds = np.full(22, 6.0)
     blind = _shares(pairs, odds, sides=sides)
     assert blind[20] == pytest.approx(blind[21])
     seeing = _shares(pairs, odds, sides=sides, size_weight=1.0)

@@ -68,8 +68,9 @@ def candidate_pairs(xy, classes, tags, middle, threshold, growth, min_side):
 
 # Weights beyond e^30 would drown the others' share in rounding.
 _LARGEST = 30.0
-# The logarithm of how rare it is that tags of different objects are within the threshold at all.
-_RARE = 2.0
+# Logarithm of the odds that corners are a pair, before tags and sizes are looked at more closely:
+# of those that could be, few are.
+_PRIOR = -2.0
 # The settings are presumed like so many boxes seen before: for the spread of tags, and for sizes.
 _TAGS_PRESUMED, _SIZES_PRESUMED = 10.0, 4.0
 # Variance of the root of a side below which no class of boxes is taken to be.
@@ -94,7 +95,7 @@ def shares(pairs, squares, sides, classes, odds, dimension, threshold, spread, s
     messages, totals = np.ones((2, len(pairs))), np.empty(1 + pairs.max())
     variance = spread**2
     for _ in range(_ROUNDS):
-        near = _RARE + _nearness(dimension, threshold, variance)
+        near = _PRIOR + _nearness(dimension, threshold, variance)
         for e in range(len(pairs)):
             evidence = odds[e] + near - squares[e] / (2 * variance) + size[e]
             weight[e] = np.exp(min(max(evidence, -_LARGEST), _LARGEST))

@@ -39,12 +39,12 @@ class CornerSettings:
     nms_window: int = 3
     top_k: int = 500
     pairing: Literal["one_to_one", "all"] = "one_to_one"
-    tag_threshold: float = 1.0
+    tag_threshold: float = 1.5
     tag_growth: float = 0.0
     min_side: float = 0.5
-    tag_spread: float = 0.2
-    size_weight: float = 1.0
-    share_power: float = 0.25
+    tag_spread: float = 0.5
+    size_weight: float = 0.5
+    share_power: float = 0.05
     suppression: Literal["none", "hard", "linear", "exp"] = "hard"
     overlap: float = 0.7
     overlap_sigma: float = 0.5

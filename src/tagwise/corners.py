@@ -95,7 +95,8 @@ def pair_corners(peaks: CornerPeaks, settings: CornerSettings | None = None) -> 
 
     "one_to_one" lets no corner serve twice. Each pair has a weight, the product of
 
-        - the odds s / (1 - s) of both corners' scores: both are there,
+        - the odds s / (1 - s) of both corners' scores: both are there, and a constant below 1:
+          of the corners that could be a pair, few are,
         - how much likelier their tag distance is in one object, where each component differs
           normally with tag_spread, than in two, where it is anything up to tag_threshold,
         - how much likelier their box's size is among the boxes of this class in this image than by
