@@ -63,7 +63,8 @@ def imports(node):
 
 def own_imports(path):
     """Modules of this package that a module imports."""
-    known = {name_of(module) for module in MODULES} | {"data", "models", "tasks"}
+    known = {name_of(module) for module in MODULES}
+    known |= {path.parent.name for path in MODULES if path.parent != PACKAGE}
     for name in imports(tree(path)):
         parts = name.split(".")
         if parts[0] == "tagwise":
