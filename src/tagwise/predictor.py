@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,6 +22,7 @@ from tagwise.errors import UserError, unknown_name
 from tagwise.models.zoo import load_model
 from tagwise.results import Result
 from tagwise.sources import Image, as_rgb
+from tagwise.tiles import in_tiles
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,8 +35,10 @@ class Predictor:
         (used as it is, in evaluation mode).
     device: "cpu", "cuda", "cuda:1", "mps"; "auto" takes a GPU where there is one.
     size: pixels of the network's input, as the longest side or as (width, height); photos are
-        fitted in, shape kept. The model's own by default.
-    flip, scales: test-time augmentation, see `tagwise.tta`; scales are relative to `size`.
+        fitted in, shape kept. The model's own by default. Models that see photos at their own
+        size, in tiles, take it for the tiles.
+    flip, scales: test-time augmentation, see `tagwise.tta`; scales are relative to `size`, or to
+        the photo's own where the model takes that.
     threshold: instances with a lower score are left out.
     batch_size: photos of one forward pass; by default 1 on a CPU, else 16. Photos of different
         shapes are not padded to one another, so batches pay where shapes are alike.
@@ -157,6 +160,8 @@ class Predictor:
         height, width = outcome.image.shape[:2]
         portrait = (height > width) != (self.size[1] > self.size[0])
         box = self.size[::-1] if portrait else self.size
+        if self.task.zoom is not None:
+            box = (width * self.task.zoom, height * self.task.zoom)
         for scale in self.scales:
             scaled = (box[0] * scale, box[1] * scale)
             affine, size = fit_affine((width, height), scaled, self.model.multiple)
@@ -169,6 +174,9 @@ class Predictor:
         inputs = [
             np.stack([outcome.inputs[s] for outcome in batch]) for s in range(len(self.scales))
         ]
+        if self.task.zoom is not None:
+            self._predict_at_own_size(batch, inputs)
+            return
         if self.task.merges == "maps":
             found = self.task.decode(self._maps(inputs), self.model.stride)
             seen = [[(result, self._base, False)] for result in found]
@@ -183,22 +191,33 @@ class Predictor:
             outcome.result = merged.above(self.threshold)
             outcome.inputs.clear()
 
+    def _predict_at_own_size(self, batch: list[Outcome], inputs: list[np.ndarray]) -> None:
+        """Fill in the results of a task that decodes straight into a photo's pixels."""
+        views = [(outcome.affines[self._base], outcome.image.shape[1::-1]) for outcome in batch]
+        found = self.task.decode(self._maps(inputs), self.model.stride, views)
+        for outcome, result in zip(batch, found, strict=True):
+            outcome.result = replace(result, **self._origin(outcome)).above(self.threshold)
+            outcome.inputs.clear()
+
     def _in_photo(self, outcome: Outcome, result: Result, s: int, mirrored: bool) -> Result:
         """A result in the pixels of its photo; s: number of the scale that it was seen at."""
-        height, width = outcome.image.shape[:2]
         to_photo = outcome.affines[s].inverse()
         if mirrored:
             to_photo = to_photo @ Affine.mirror(outcome.inputs[s].shape[1])
+        return result.transform(to_photo.matrix, **self._origin(outcome))
+
+    def _origin(self, outcome: Outcome) -> dict[str, Any]:
+        """What a result says of the photo and the model that it comes from."""
+        height, width = outcome.image.shape[:2]
         is_file = isinstance(outcome.source, (str, Path))
-        return result.transform(
-            to_photo.matrix,
-            width=width,
-            height=height,
-            model=self.name,
-            file=str(outcome.source) if is_file else None,
+        return {
+            "width": width,
+            "height": height,
+            "model": self.name,
+            "file": str(outcome.source) if is_file else None,
             # A file can be read again; a result that held its photo would fill the memory.
-            image=None if is_file else outcome.image,
-        )
+            "image": None if is_file else outcome.image,
+        }
 
     @property
     def _base(self) -> int:
@@ -213,7 +232,7 @@ class Predictor:
         """
         for s, array in enumerate(inputs):
             # (B, H, W, 3) seen as (B, 3, H, W) is what channels_last means: no copy.
-            images = torch.from_numpy(array).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+            images = torch.from_numpy(array).to(self.device).permute(0, 3, 1, 2)
             yield s, False, self._forward(images)
             if self.flip:
                 yield s, True, self._forward(tta.mirror(images))
@@ -244,9 +263,23 @@ class Predictor:
         )
 
     def _forward(self, images: Tensor) -> dict[str, Tensor]:
+        """The network's maps of images (B, 3, H, W) uint8."""
+        if self.task.zoom is None:
+            return self._look(images)
+        return in_tiles(
+            self._look,
+            images,
+            self.task.heads(),
+            tile=self.size,
+            overlap=min(self.size) // 4,
+            multiple=self.model.multiple,
+            stride=self.model.stride,
+        )
+
+    def _look(self, images: Tensor) -> dict[str, Tensor]:
         half = _PRECISIONS[self.precision]
         with torch.autocast(self.device.type, dtype=half) if half else nullcontext():
-            return self.model(images)
+            return self.model(images.float().div_(255))
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -40,7 +41,7 @@ def encode_labels(labels: np.ndarray, count: int | None = None) -> list[dict[str
 
 
 def _compressed(counts: np.ndarray) -> str:
-    """Run lengths (R,) int64 as text; see `tagwise.data.regions.rle_counts` for the way back."""
+    """Run lengths (R,) int64 as text; see `rle_counts` for the way back."""
     values = counts.copy()
     values[3:] -= counts[1:-2]
     chars = []
@@ -53,3 +54,72 @@ def _compressed(counts: np.ndarray) -> str:
         waiting &= more
     table = np.stack(chars, 1)
     return table[table > 0].astype(np.uint8).tobytes().decode("ascii")
+
+
+def rle_counts(text: str | bytes) -> np.ndarray:
+    """Run lengths of COCO's compressed text form, int64.
+
+    Each number is a chain of 6-bit characters: 5 bits of value, lowest first, and one that says
+    that more follow; from the third on a number is the difference to the one two places before
+    (cocodataset/cocoapi, maskApi.c, rleFrString).
+
+    >>> rle_counts("111").tolist()
+    [1, 1, 1]
+    """
+    data = text.encode("ascii") if isinstance(text, str) else text
+    counts: list[int] = []
+    value = shift = 0
+    for byte in data:
+        char = byte - 48
+        if not 0 <= char < 64:
+            raise ValueError(f"character {chr(byte)!r} does not belong in run lengths")
+        value |= (char & 31) << shift
+        shift += 5
+        if char & 32:
+            continue
+        if char & 16:
+            value |= -1 << shift
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise ValueError("run lengths end in the middle of a number")
+    return np.array(counts, np.int64)
+
+
+def rle_mask(rle: dict[str, Any]) -> np.ndarray:
+    """The mask (H, W) bool of a COCO RLE, whose "counts" are compressed text or a list.
+
+    Raises ValueError when the runs do not fill the "size" (height, width).
+    """
+    height, width = (int(side) for side in rle["size"])
+    runs = _filling_runs(rle["counts"], width, height)
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return flat.reshape(width, height).T  # COCO counts down the columns
+
+
+def decode_labels(masks: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
+    """The label map of COCO RLEs, (height, width) int32; the way back from `encode_labels`.
+
+    masks: one an instance, each of `size`, (height, width). Raises ValueError where they differ in
+    size or overlap.
+    """
+    height, width = (int(side) for side in size)
+    flat = np.zeros(height * width, np.int32)
+    for number, rle in enumerate(masks, 1):
+        if tuple(rle["size"]) != (height, width):
+            raise ValueError(f"mask {number} has size {rle['size']}, the image {[height, width]}")
+        runs = _filling_runs(rle["counts"], width, height)
+        edges = np.cumsum(runs)[: len(runs) // 2 * 2].reshape(-1, 2)  # off, on, off, on, ...
+        for start, end in edges:
+            if flat[start:end].any():
+                raise ValueError(f"mask {number} overlaps another")
+            flat[start:end] = number
+    return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
+def _filling_runs(counts: Any, width: int, height: int) -> np.ndarray:
+    """Run lengths (R,) int64 that fill a mask of that size. Raises ValueError where they do not."""
+    runs = rle_counts(counts) if isinstance(counts, str | bytes) else np.asarray(counts, np.int64)
+    if runs.min(initial=0) < 0 or runs.sum() != height * width:
+        raise ValueError(f"runs of {runs.sum()} pixels do not fill a mask of {width}×{height}")
+    return runs

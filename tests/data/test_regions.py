@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tagwise.data.regions import check_region, paint_region, rle_counts, rle_mask
+from tagwise.data.regions import check_region, paint_region
+from tagwise.rle import rle_counts, rle_mask
 
 MASKS = arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
 

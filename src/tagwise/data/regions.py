@@ -7,51 +7,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tagwise.rle import rle_mask
+
 Size = tuple[int, int]  # width, height
-
-
-def rle_counts(text: str | bytes) -> np.ndarray:
-    """Run lengths of COCO's compressed text form, int64.
-
-    Each number is a chain of 6-bit characters: 5 bits of value, lowest first, and one that says
-    that more follow; from the third on a number is the difference to the one two places before
-    (cocodataset/cocoapi, maskApi.c, rleFrString).
-
-    >>> rle_counts("111").tolist()
-    [1, 1, 1]
-    """
-    data = text.encode("ascii") if isinstance(text, str) else text
-    counts: list[int] = []
-    value = shift = 0
-    for byte in data:
-        char = byte - 48
-        if not 0 <= char < 64:
-            raise ValueError(f"character {chr(byte)!r} does not belong in run lengths")
-        value |= (char & 31) << shift
-        shift += 5
-        if char & 32:
-            continue
-        if char & 16:
-            value |= -1 << shift
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-        value = shift = 0
-    if shift:
-        raise ValueError("run lengths end in the middle of a number")
-    return np.array(counts, np.int64)
-
-
-def rle_mask(rle: dict[str, Any]) -> np.ndarray:
-    """The mask (H, W) bool of a COCO RLE, whose "counts" are compressed text or a list.
-
-    Raises ValueError when the runs do not fill the "size" (height, width).
-    """
-    height, width = (int(side) for side in rle["size"])
-    counts = rle["counts"]
-    runs = rle_counts(counts) if isinstance(counts, str | bytes) else np.asarray(counts, np.int64)
-    if runs.min(initial=0) < 0 or runs.sum() != height * width:
-        raise ValueError(f"runs of {runs.sum()} pixels do not fill a mask of {width}×{height}")
-    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return flat.reshape(width, height).T  # COCO counts down the columns
 
 
 def check_region(region: Any, size: tuple[int | None, int | None]) -> None:

@@ -1,4 +1,4 @@
-"""What a prediction is: the instances of one image, as poses or boxes."""
+"""What a prediction is: the instances of one image, as poses, boxes or masks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 from tagwise.errors import UserError
 from tagwise.results.base import Result
 from tagwise.results.boxes import Boxes
+from tagwise.results.masks import Masks
 from tagwise.results.poses import Poses
 
-__all__ = ["RESULTS", "Boxes", "Poses", "Result", "result_from_dict"]
+__all__ = ["RESULTS", "Boxes", "Masks", "Poses", "Result", "result_from_dict"]
 
-RESULTS: dict[str, type[Result]] = {"pose": Poses, "corners": Boxes}
+RESULTS: dict[str, type[Result]] = {"pose": Poses, "corners": Boxes, "pixels": Masks}
 
 
 def result_from_dict(record: dict[str, Any]) -> Result:

@@ -7,11 +7,21 @@ from typing import Any
 from tagwise.errors import unknown_name
 from tagwise.tasks.base import Head, Task
 from tagwise.tasks.corners import CornerTask
+from tagwise.tasks.pixels import PixelTask
 from tagwise.tasks.pose import PoseTask
 
-__all__ = ["TASKS", "CornerTask", "Head", "PoseTask", "Task", "create_task", "task_named"]
+__all__ = [
+    "TASKS",
+    "CornerTask",
+    "Head",
+    "PixelTask",
+    "PoseTask",
+    "Task",
+    "create_task",
+    "task_named",
+]
 
-TASKS: dict[str, type] = {"pose": PoseTask, "corners": CornerTask}
+TASKS: dict[str, type] = {"pose": PoseTask, "corners": CornerTask, "pixels": PixelTask}
 
 
 def task_named(name: str) -> type[Task]:

@@ -44,10 +44,14 @@ class Task(Protocol):
     merges: where test-time augmentation joins its passes over an image: "maps" (tasks whose maps
         of a mirrored image can be mirrored back; they have `flip`, `heatmap_values`, `heatmap_raw`
         and `tag_norm`) or "results" (they have `merge_results`).
+    zoom: None for photos that are fitted into the network's input; a number for photos that are
+        seen at so many times their own size, in tiles (such tasks' `decode` takes `views`, one of
+        each photo: the map from its pixels to the network's input, and its width and height).
     """
 
     name: str
     merges: Literal["maps", "results"]
+    zoom: float | None
 
     @staticmethod
     def open_dataset(annotations: Path, images: Path, like: Any = None, **options: Any) -> Any:

@@ -67,6 +67,7 @@ class CornerTask:
 
     name: ClassVar[str] = "corners"
     merges: ClassVar[str] = "results"
+    zoom: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))

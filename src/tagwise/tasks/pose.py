@@ -64,6 +64,7 @@ class PoseTask:
 
     name: ClassVar[str] = "pose"
     merges: ClassVar[str] = "maps"
+    zoom: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         known = {"heatmaps", "pull", "push", "offsets"}

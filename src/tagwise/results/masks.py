@@ -1,0 +1,208 @@
+"""Masks of one image, as a label map, and their forms as JSON, COCO results and polygons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tagwise.errors import UserError
+from tagwise.label_map import label_map_instances
+from tagwise.results.base import Result, rounded, with_none
+from tagwise.rle import decode_labels, encode_labels
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Masks(Result):
+    """The instances found in one image, pixel by pixel, best first.
+
+    labels: (H, W) int32 label map: n + 1 where instance n is, 0 where none is; none overlap.
+    scores: (N,) float32 in [0, 1].
+    tags: (N, D) float32, the mean tag of each instance.
+    file, width, height, image, model: see `Result`.
+
+    >>> cells = Masks(np.array([[1, 1, 0, 2]]), np.array([0.9, 0.8]))
+    >>> cells.boxes.tolist(), cells.areas.tolist()
+    ([[0.0, 0.0, 2.0, 1.0], [3.0, 0.0, 1.0, 1.0]], [2.0, 1.0])
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    tags: np.ndarray | None = None
+    file: str | None = None
+    width: int | None = None
+    height: int | None = None
+    image: np.ndarray | None = None
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        labels = np.asarray(self.labels)
+        scores = np.asarray(self.scores, np.float32).reshape(-1)
+        N = len(scores)
+        tags = np.zeros((N, 0)) if self.tags is None else np.asarray(self.tags)
+        if labels.ndim != 2 or labels.dtype.kind not in "iu" or tags.shape[:1] != (N,):
+            raise ValueError(
+                f"beside scores ({N},), labels must be (H, W) integers and tags ({N}, D), not "
+                f"{labels.dtype} {labels.shape} and {tags.shape}"
+            )
+        if labels.size and not 0 <= labels.min() <= labels.max() <= N:
+            raise ValueError(f"labels must be from 0 to {N}, not {labels.min()} to {labels.max()}")
+        given = {"height": self.height, "width": self.width}
+        for (name, value), side in zip(given.items(), labels.shape):
+            if value not in (None, side):
+                raise ValueError(f"{name} is {value}, but labels are {labels.shape}")
+            object.__setattr__(self, name, side)
+        object.__setattr__(self, "labels", labels.astype(np.int32, copy=False))
+        object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "tags", tags.astype(np.float32, copy=False))
+
+    def __getitem__(self, which: Any) -> Masks:
+        which = np.atleast_1d(np.arange(len(self))[which])
+        numbers = np.zeros(len(self) + 1, np.int32)
+        numbers[which + 1] = np.arange(1, len(which) + 1)
+        return replace(
+            self, labels=numbers[self.labels], scores=self.scores[which], tags=self.tags[which]
+        )
+
+    @property
+    def _kind(self) -> str:
+        return "masks"
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(N, 4) float32, the tight boxes x, y, width, height; 0 is the first pixel's left edge."""
+        return label_map_instances(self.labels, len(self))[0]
+
+    @property
+    def areas(self) -> np.ndarray:
+        """(N,) float32, in pixels."""
+        return label_map_instances(self.labels, len(self))[1]
+
+    def mask(self, n: int) -> np.ndarray:
+        """(H, W) bool, the pixels of instance n."""
+        return self.labels == range(len(self))[n] + 1
+
+    def polygons(self) -> list[list[np.ndarray]]:
+        """For each instance the outlines of its parts, (M, 2) float32 x, y along pixels' edges.
+
+        0 is the left edge of the first pixel, as in COCO. Holes are not outlined.
+        """
+        boxes = self.boxes.astype(int)
+        return [_outlines(self.labels, n + 1, box) for n, box in enumerate(boxes)]
+
+    def transform(self, affine: np.ndarray, **changes: Any) -> Masks:
+        """The same masks in other pixels, each that of the nearest old one.
+
+        affine: (2, 3) matrix that takes pixels (0 is the centre of the first) to the new ones.
+        changes: fields to replace on the way; width and height are the new size, by default the
+            old one.
+        """
+        import cv2
+
+        changes = {"width": self.width, "height": self.height, **changes}
+        size = (int(changes["width"]), int(changes["height"]))
+        matrix = np.asarray(affine, np.float64)[:2]
+        labels = cv2.warpAffine(self.labels, matrix, size, flags=cv2.INTER_NEAREST)
+        return replace(self, labels=labels, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the layout of a `.predictions.json` file.
+
+        Masks are COCO's compressed run lengths; tags are rounded to four decimals, scores to six.
+        """
+        columns = {
+            "score": rounded(self.scores, 6).tolist(),
+            "box": self.boxes.tolist(),
+            "area": self.areas.tolist(),
+            "mask": encode_labels(self.labels, len(self)),
+            "tags": with_none(rounded(self.tags, 4)),
+        }
+        instances = [dict(zip(columns, row)) for row in zip(*columns.values())]
+        return {**self._header("pixels"), "instances": instances}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Masks:
+        """Masks from what `to_dict` gave. A UserError says what is missing from other JSON."""
+        try:
+            instances, image = record["instances"], record["image"]
+            tags = [instance.get("tags", []) for instance in instances]
+            return cls(
+                decode_labels(
+                    [instance["mask"] for instance in instances], (image["height"], image["width"])
+                ),
+                np.array([instance["score"] for instance in instances]),
+                np.array(tags, np.float32).reshape(len(instances), -1) if instances else None,
+                file=image.get("file"),
+                model=record.get("model"),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"this is no JSON of predicted masks ({type(error).__name__}: {error}); "
+                "give a file that `tagwise predict` wrote"
+            ) from error
+
+    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
+        """COCO results, one dict an instance: its "segmentation" as run lengths, and its box."""
+        masks, scores = encode_labels(self.labels, len(self)), rounded(self.scores, 6)
+        return [
+            {
+                "image_id": image_id,
+                "category_id": category_id,
+                "segmentation": mask,
+                "bbox": box,
+                "score": score,
+            }
+            for mask, box, score in zip(masks, self.boxes.tolist(), scores.tolist())
+        ]
+
+    def to_supervision(self):
+        """`supervision.Detections` with masks, and tags in `data`; needs tagwise[viz]."""
+        try:
+            import supervision
+        except ImportError as error:
+            raise UserError(
+                "to_supervision() needs supervision: pip install 'tagwise[viz]'"
+            ) from error
+        boxes = self.boxes
+        return supervision.Detections(
+            xyxy=np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1),
+            mask=self.labels == np.arange(1, len(self) + 1)[:, None, None],
+            confidence=self.scores,
+            data={"tags": self.tags},
+        )
+
+    def _draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
+        from tagwise.plot import draw_masks
+
+        return draw_masks(image, self, **style)
+
+
+def _outlines(labels: np.ndarray, label: int, box: np.ndarray) -> list[np.ndarray]:
+    """The outer outlines of one label's pixels in its box, along the pixels' edges.
+
+    OpenCV's contours run through the centres of pixels. On a grid twice as fine, whose odd places
+    are pixels and whose even ones their edges, a mask grown by one place has contours along edges,
+    but for inner corners, which they cut by a slanting step of one place.
+    """
+    import cv2
+
+    x, y, width, height = box
+    grid = np.zeros((2 * height + 1, 2 * width + 1), np.uint8)
+    grid[1::2, 1::2] = labels[y : y + height, x : x + width] == label
+    grid = cv2.dilate(grid, np.ones((3, 3), np.uint8))
+    found, _ = cv2.findContours(grid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return [(_squared(part[:, 0]) / 2 + (x, y)).astype(np.float32) for part in found]
+
+
+def _squared(points: np.ndarray) -> np.ndarray:
+    """A closed contour (M, 2) with each slanting step of one place made a corner, of even places.
+
+    The ends of such steps, which alone have odd places, lie on straight lines then and go.
+    """
+    after = np.roll(points, -1, axis=0)
+    slanting = (np.abs(after - points) == 1).all(1)
+    corners = np.where(points % 2 == 0, points, after)
+    both = np.stack([points, corners], 1).reshape(-1, 2)
+    keep = np.stack([(points % 2 == 0).all(1), slanting], 1).reshape(-1)
+    return both[keep]

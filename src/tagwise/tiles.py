@@ -1,0 +1,100 @@
+"""A network over images larger than its input, tile by tile, as if it had seen them whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from tagwise.tasks.base import Head
+
+Maps = dict[str, Tensor]
+
+
+def in_tiles(
+    forward: Callable[[Tensor], Maps],
+    images: Tensor,
+    heads: Mapping[str, Head],
+    *,
+    tile: tuple[int, int],
+    overlap: int,
+    multiple: int,
+    stride: int,
+) -> Maps:
+    """The maps of images of any size: those of overlapping tiles, blended where they overlap.
+
+    forward: images (B, 3, h, w) to maps (B, C, h / stride, w / stride), whose tags, where their
+        head has a position, start from the place in the tile.
+    images: (B, 3, H, W), sides multiples of `multiple`. tile: greatest width and height of a tile.
+    overlap: pixels that neighbouring tiles share at least.
+
+    A tile counts fully in its middle, and less and less from where others begin to its edges, so
+    that there are no seams, neither in heatmaps nor in tags: those that start from the place are
+    moved to the place in the image. One tile is in memory at a time; sums over all of them need
+    as much as the maps.
+    """
+    height, width = images.shape[-2:]
+    across = _starts(width, tile[0], overlap, multiple)
+    down = _starts(height, tile[1], overlap, multiple)
+    if len(across) == len(down) == 1:
+        return forward(images)
+    total: Maps = {}
+    weights = images.new_zeros(height // stride, width // stride, dtype=torch.float32)
+    for y, rows in down.items():
+        for x, columns in across.items():
+            maps = forward(images[..., y : y + rows, x : x + columns])
+            weight = torch.outer(
+                _ramp(y, rows, height, overlap, stride),
+                _ramp(x, columns, width, overlap, stride),
+            ).to(images.device)
+            part = (
+                slice(y // stride, (y + rows) // stride),
+                slice(x // stride, (x + columns) // stride),
+            )
+            weights[part] += weight
+            for name, values in maps.items():
+                if name not in total:
+                    total[name] = values.new_zeros(*values.shape[:2], *weights.shape)
+                total[name][..., part[0], part[1]] += _moved(values, heads[name], x, y) * weight
+    return {name: values.div_(weights) for name, values in total.items()}
+
+
+def _starts(length: int, tile: int, overlap: int, multiple: int) -> dict[int, int]:
+    """Where tiles along an axis start, and their common length; both multiples of `multiple`.
+
+    As few as can be, spread evenly.
+    """
+    tile = max(tile // multiple * multiple, multiple)
+    if length <= tile:
+        return {0: length}
+    step = max(tile - -(-overlap // multiple) * multiple, multiple)
+    count = 1 + -(-(length - tile) // step)
+    places = [(length - tile) * n // (count - 1) // multiple * multiple for n in range(count)]
+    return dict.fromkeys(places, tile)
+
+
+def _ramp(start: int, size: int, length: int, overlap: int, stride: int) -> Tensor:
+    """Weights (size / stride,) of a tile's cells: 1, but falling to either end within `overlap`.
+
+    Not at an end of the image.
+    """
+    place = torch.arange(size // stride, dtype=torch.float32) + 0.5
+    reach = max(overlap // stride, 1)
+    weight = torch.ones_like(place)
+    if start > 0:
+        weight = torch.minimum(weight, place / reach)
+    if start + size < length:
+        weight = torch.minimum(weight, place.flip(0) / reach)
+    return weight
+
+
+def _moved(values: Tensor, head: Head, x: int, y: int) -> Tensor:
+    """Tags that start from the place in a tile at x, y as ones that start from that in the image.
+
+    Even tag maps take x and odd ones y, see `tagwise.models.heads.add_position`.
+    """
+    if head.kind != "tag" or head.position is None:
+        return values
+    place = values.new_tensor([x, y]) / head.position
+    return values + place.repeat(values.shape[1] // 2).view(-1, 1, 1)
