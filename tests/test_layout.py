@@ -17,19 +17,26 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 # From the bottom up. A module imports from its own line and those above it here, never from below.
 LAYERS = (
     "errors",
-    "files skeletons memory rle grouping_settings corner_settings _layout",
-    "_kernels _corner_kernels _matching _sweeps _cluster_kernels _type_kernels _link_kernels",
+    "files skeletons class_names memory rle grouping_settings corner_settings _layout",
+    "_kernels _corner_kernels _matching _sweeps _cluster_kernels _type_kernels _link_kernels"
+    " _pixel_kernels",
     "label_map losses _map_losses peaks fill _points clusters assignments grouping results"
-    " corner_peaks suppression fusion corners",
+    " corner_peaks suppression fusion corners pixels",
     "data metrics",
     "tasks models",
-    "sources tta predictor",
+    "video motion tag_memory tracker sources tta tiles predictor",
     "config checkpoint training_log outputs plot diagnose diagnose_corners scoring",
-    "predict train evaluate",
+    "predict train evaluate convert",
+    "track",
     "cli __main__",
 )
 # A result that draws itself reaches up for it, when asked.
-EXCEPTIONS = {("results.base", "data.images"), ("results.poses", "plot"), ("results.boxes", "plot")}
+EXCEPTIONS = {
+    ("results.base", "data.images"),
+    ("results.poses", "plot"),
+    ("results.boxes", "plot"),
+    ("results.masks", "plot"),
+}
 LIFTED = {"torch", "numpy", "scipy", "numba"}
 DISTRIBUTION = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "PIL": "pillow"}
 

@@ -23,6 +23,9 @@ _PUBLIC = {
     "predict": "tagwise.predict",
     "train": "tagwise.train",
     "evaluate": "tagwise.evaluate",
+    "track": "tagwise.track",
+    "Tracker": "tagwise.tracker",
+    "TrackSettings": "tagwise.tracker",
 }
 _MODULES = {"losses", "peaks", "grouping"}
 

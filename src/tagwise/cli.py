@@ -19,6 +19,7 @@ _ABOUT = """Find who is where: keypoints of everyone in a photo, grouped by lear
 
 $ tagwise predict photo.jpg            poses of the people, as a picture and JSON
 $ tagwise predict photos --weights bees --out found
+$ tagwise track clip.mp4               who is who through a video
 $ tagwise train recipes/robots.yaml    a model of your own
 $ tagwise eval --weights robots --annotations val.json --images photos
 
@@ -166,6 +167,82 @@ def evaluate(
     return 1 if evaluate(**arguments)["failed"] else 0
 
 
+def track(
+    source: Annotated[str, tyro.conf.Positional],
+    weights: Weights = "people",
+    out: Path = Path("tracks"),
+    threshold: float | None = None,
+    fill: int = 0,
+    pictures: bool = True,
+    device: Device = "auto",
+    size: int | None = None,
+    flip: bool = False,
+    batch_size: int | None = None,
+    precision: Precision = "auto",
+) -> int:
+    """Find instances in a video and follow each from frame to frame.
+
+    Writes NAME.tracks.mp4, the video with instances in the colours of their tracks;
+    NAME.tracks.txt, rows of the MOT challenge; and NAME.tracks.jsonl, the instances of a frame a
+    line. Needs tagwise[video].
+
+    $ tagwise track clip.mp4
+    $ tagwise track clip.mp4 --weights bees --out found --fill 10
+
+    Args:
+        source: A video, or a folder of photos that are its frames.
+        weights: A model that ships with tagwise, or a .safetensors file.
+        out: Folder for the results; made if need be.
+        threshold: Score from which an instance may start a track; half of it is enough to go on
+            with one. By default what the model says.
+        fill: Fill in the rows of tracks that were unseen for up to so many frames.
+        pictures: Write the annotated video too.
+        device: Where the network runs; auto takes a GPU where there is one.
+        size: Longest side of the network's input in pixels. Larger finds smaller instances, slower.
+        flip: Look at each frame mirrored too: better, at twice the time.
+        batch_size: Frames of one forward pass; by default 1 on a CPU and 16 on a GPU.
+        precision: bf16 is faster on a recent CPU or a GPU; auto takes it where the CPU has it.
+    """
+    arguments = dict(locals())
+    from tagwise.track import track
+
+    run = track(**arguments, progress=True)
+    print(run.finish())
+    return run.exit_code
+
+
+def convert(
+    file: Annotated[Path, tyro.conf.Positional],
+    out: Path | None = None,
+    skeleton: str | None = None,
+    classes: Path | None = None,
+    size: tuple[int, int] | None = None,
+    drop_head: bool = False,
+) -> int:
+    """Write a published checkpoint as a tagwise model file.
+
+    Knows HigherHRNet, pose-ae, mmpose's bottom-up HRNets, CornerNet, CornerNet-Lite and
+    mmdetection's CornerNet, by the names and shapes of their tensors. `tagwise predict --weights`
+    takes such files as they are, too.
+
+    $ tagwise convert pose_higher_hrnet_w32_512.pth
+    $ tagwise convert checkpoint.pth.tar --skeleton mice.json --out mice.safetensors
+
+    Args:
+        file: Checkpoint (.pth, .pth.tar, .pkl, .safetensors). No code in it is ever run.
+        out: File to write; by default the same name with .safetensors.
+        skeleton: coco, crowdpose or a COCO annotation file; by default by the number of keypoints.
+        classes: COCO annotation file that names the classes of boxes; by default COCO's 80.
+        size: Width and height of the network's input in pixels; by default the published one.
+        drop_head: Begin the output layers anew, for another skeleton or other classes.
+    """
+    arguments = dict(locals())
+    from tagwise.convert import convert
+
+    print(f"the model is in {convert(**arguments)}")
+    return 0
+
+
 def plot(
     source: Annotated[str | None, tyro.conf.Positional] = None,
     what: Literal["tags", "instances", "maps", "push"] = "tags",
@@ -202,6 +279,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "train": train,
     "eval": evaluate,
     "plot": plot,
+    "track": track,
 }
 
 

@@ -1,4 +1,4 @@
-"""Where photos come from: files, folders, patterns, arrays; and what to call their results."""
+"""Where photos come from: files, videos, folders, arrays; and what to call their results."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import numpy as np
 
 from tagwise.data.images import SUFFIXES
 from tagwise.errors import UserError
+from tagwise.video import SUFFIXES as VIDEO_SUFFIXES
+from tagwise.video import Video
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -25,28 +27,36 @@ _OWN = ".predictions"  # pictures that tagwise drew are no photos to predict fro
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """An image and the name of its results, without a suffix, relative to the output folder."""
+    """An image and the name of its results, without a suffix, relative to the output folder.
+
+    file, index: of a frame, the video and its number there.
+    """
 
     image: Image
     name: str
+    file: Path | None = None
+    index: int | None = None
 
     def state(self) -> Any:
         """What tells that the image is still the same file with the same content, or None."""
-        if not isinstance(self.image, Path):
+        file = self.image if isinstance(self.image, Path) else self.file
+        if file is None:
             return None
         try:
-            status = self.image.stat()
+            status = file.stat()
         except OSError:
             return None
-        return [str(self.image), status.st_size, status.st_mtime_ns]
+        state = [str(file), status.st_size, status.st_mtime_ns]
+        return state if self.index is None else [*state, self.index]
 
 
 def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[Source]:
     """Images to predict from, each with a name of its own.
 
-    sources: one or several of: an image file, a folder (with all below it), a pattern such as
-        "photos/**/*.jpg", an array, a Pillow image. A list is looked through at once; of any other
-        iterable images are taken one by one as they are needed, and numbered.
+    sources: one or several of: an image file, a video, a folder (with all photos below it), a
+        pattern such as "photos/**/*.jpg", an array, a Pillow image. A list is looked through at
+        once; of any other iterable images, and of videos frames, are taken one by one as they are
+        needed, and numbered.
     A file's results are called by its stem, below the folder that was given; where that would be
     the same for two files, suffixes and then folders tell them apart. Raises UserError for a file
     that is not there, and where there is no image at all.
@@ -64,7 +74,9 @@ def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[So
             found.append(Source(image, _numbered(n, image)))
     if not files and not found:
         raise UserError("there is no image to predict from; give a file or a folder of photos")
-    return name_files(files) + found
+    named = name_files(files) + found
+    videos = {source: Video(source.image) for source in named if _is_video(source.image)}
+    return _with_frames(named, videos) if videos else named
 
 
 def find_files(source: str | Path) -> list[tuple[Path, Path]]:
@@ -137,6 +149,21 @@ def as_rgb(image: np.ndarray | PIL.Image.Image) -> np.ndarray:
             f"an image array must be (height, width, 3) uint8, RGB, not {image.shape} {image.dtype}"
         )
     return image
+
+
+def _with_frames(sources: list[Source], videos: dict[Source, Video]) -> Iterator[Source]:
+    """The sources with the frames of each video in its place, decoded as they are needed."""
+    for source in sources:
+        if source not in videos:
+            yield source
+            continue
+        for frame in videos[source]:
+            name = f"{source.name}-{frame.index:06d}"
+            yield Source(frame.image, name, source.image, frame.index)
+
+
+def _is_video(image: Image) -> bool:
+    return isinstance(image, Path) and image.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _is_many(sources: Any) -> bool:

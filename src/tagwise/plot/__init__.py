@@ -15,10 +15,12 @@ from tagwise.plot.maps import draw_heatmaps, plot_corner_maps
 from tagwise.plot.masks import draw_masks
 from tagwise.plot.poses import draw_poses
 from tagwise.plot.style import PALETTE, instance_colour
+from tagwise.plot.tracks import TrackPainter
 from tagwise.results import Boxes, Result, result_from_dict
 
 __all__ = [
     "PALETTE",
+    "TrackPainter",
     "draw_boxes",
     "draw_heatmaps",
     "draw_masks",

@@ -38,14 +38,14 @@ def draw_boxes(
     shades = _shades(boxes, colours)
     for n in reversed(range(len(boxes))):
         x, y, w, h = boxes.boxes[n] - (0.5, 0.5, 0, 0)  # from edges to centres of pixels
-        ends = _fixed(np.array([[x, y], [x + w, y + h]]))
-        _outline(canvas, ends, tuple(shades[n].mean(0).round().tolist()), sizes[n])
+        ends = fixed_point(np.array([[x, y], [x + w, y + h]]))
+        draw_outline(canvas, ends, tuple(shades[n].mean(0).round().tolist()), sizes[n])
         if corners:
             _join(canvas, ends, shades[n], sizes[n])
     if labels:
         for n in reversed(range(len(boxes))):
             text = f"{boxes.names[boxes.classes[n]]} {boxes.scores[n]:.2f}"
-            _label(canvas, boxes.boxes[n], text, tuple(shades[n].mean(0).round().tolist()))
+            draw_label(canvas, boxes.boxes[n], text, tuple(shades[n].mean(0).round().tolist()))
     return canvas
 
 
@@ -78,12 +78,14 @@ def _shades(boxes: Boxes, colours: Colours) -> np.ndarray:
     return np.repeat(shades, 2, axis=1)
 
 
-def _fixed(points: np.ndarray) -> np.ndarray:
+def fixed_point(points: np.ndarray) -> np.ndarray:
+    """Places in pixels as OpenCV draws them with SUBPIXEL bits of fraction."""
     # Far outside, fixed-point coordinates would overflow; nothing of it would be seen anyway.
     return np.rint(np.clip(points, -1e5, 1e5) * 2**SUBPIXEL).astype(int)
 
 
-def _outline(canvas: np.ndarray, ends: np.ndarray, colour: tuple, width: float) -> None:
+def draw_outline(canvas: np.ndarray, ends: np.ndarray, colour: tuple, width: float) -> None:
+    """A box with a dark rim, drawn in place; ends: (2, 2) fixed-point corners."""
     rim = max(1.0, width * 0.35)
     for extra, shade in ((2 * rim, RIM), (0.0, colour)):
         thickness = max(1, round(width + extra))
@@ -104,7 +106,7 @@ def _join(canvas: np.ndarray, ends: np.ndarray, shades: np.ndarray, width: float
             cv2.circle(canvas, tuple(end), size, fill, cv2.FILLED, cv2.LINE_AA, SUBPIXEL)
 
 
-def _label(canvas: np.ndarray, box: np.ndarray, text: str, colour: tuple) -> None:
+def draw_label(canvas: np.ndarray, box: np.ndarray, text: str, colour: tuple) -> None:
     """Class and score on a plate in the box's top-left corner, inside the picture."""
     height, across = canvas.shape[:2]
     scale = float(np.clip(np.hypot(height, across) / 2000, 0.35, 1.2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -15,21 +17,24 @@ def draw_poses(
     *,
     width: float | None = None,
     keypoint_threshold: float = 0.2,
+    numbers: Sequence[int] | None = None,
 ) -> np.ndarray:
     """The image with every instance's skeleton in a colour of its own, the best ones on top.
 
     image: (H, W, 3) uint8 RGB; it is not changed.
     width: of lines, in pixels; by default it follows the sizes of the image and of the instance.
     keypoint_threshold: keypoints with a lower score are not drawn.
+    numbers: which of the colours each instance has, such as its track's id; by default its rank.
     Returns (H, W, 3) uint8 RGB.
     """
     canvas = np.array(image, np.uint8, order="C")
     extent = poses.boxes[:, 2:].max(axis=1, initial=0)
     sizes = line_widths(canvas.shape, extent) if width is None else [float(width)] * len(poses)
+    numbers = range(len(poses)) if numbers is None else numbers
     for n in reversed(range(len(poses))):
         shown = poses.keypoints[n, :, 2] > keypoint_threshold
         points = np.where(shown[:, None], poses.keypoints[n, :, :2], np.nan)
-        _draw_skeleton(canvas, points, poses.skeleton.edges, instance_colour(n), sizes[n])
+        _draw_skeleton(canvas, points, poses.skeleton.edges, instance_colour(numbers[n]), sizes[n])
     return canvas
 
 

@@ -1,0 +1,131 @@
+"""Where boxes will be in the next frame: a Kalman filter for many boxes at once.
+
+Centres move at a constant velocity, pushed by random accelerations; widths and heights wander.
+Every coordinate is a filter of its own (Kalman 1960; Bewley et al. 2016, arXiv:1602.00763, track
+boxes with one), so that covariances are two-by-two and a few lines of numpy serve all boxes.
+All deviations are in box sides, those of x in widths and those of y in heights: what is near moves
+more pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Errors are averaged over so many detections before they count in full, and so many of the last;
+# what is made of them stays within this factor of the settings.
+_PRIOR, _LONGEST, _FACTOR = 50, 1000, 4.0
+
+
+class Motion:
+    """The motion of T boxes.
+
+    noise: standard deviation of a detected box's centre, in box sides; of its width and height it
+        is twice that, as where the four edges are off independently.
+    acceleration: of the change of velocity from one frame to the next, in box sides a frame.
+    speed: of the velocity of a box that was seen once, in box sides a frame.
+    damping: what stays of the velocity at every frame in which a box is not seen.
+
+    All deviations grow or shrink together with the errors that the detections turn out to have.
+    """
+
+    def __init__(
+        self,
+        noise: float = 0.08,
+        acceleration: float = 0.01,
+        speed: float = 0.1,
+        damping: float = 0.95,
+    ) -> None:
+        self.noise = noise**2 * np.array([1.0, 1.0, 4.0, 4.0])
+        # How much larger squared errors are than these figures say: centres, sizes.
+        self._scale, self._pairs = np.ones(4), float(_PRIOR)
+        self.acceleration, self.speed = acceleration, speed
+        self.damping = damping
+        # Centre x, y, then width, height; the latter two have no velocity.
+        self.state = np.zeros((0, 4))
+        self.velocity = np.zeros((0, 4))
+        # Variances of state and velocity and their covariance, in squared box sides.
+        self.spread = np.zeros((0, 3, 4))
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(T, 4) float64 x, y, width, height, where they are thought to be."""
+        return np.concatenate([self.state[:, :2] - self.state[:, 2:] / 2, self.state[:, 2:]], 1)
+
+    @property
+    def size(self) -> np.ndarray:
+        """(T,) (width + height) / 2, at least a pixel."""
+        return np.maximum(self.state[:, 2:].mean(1), 1.0)
+
+    @property
+    def unit(self) -> np.ndarray:
+        """(T, 4) width, height, width, height, of which deviations are shares; none too thin."""
+        sides = np.maximum(self.state[:, 2:], 0.4 * self.state[:, :1:-1])
+        return np.tile(np.maximum(sides, 1.0), 2)
+
+    def add(self, boxes: np.ndarray) -> None:
+        """New boxes (N, 4) x, y, width, height, after those there are."""
+        N = len(boxes)
+        spread = np.zeros((N, 3, 4))
+        spread[:, 0] = self.noise
+        spread[:, 2, :2] = self.speed**2
+        self.state = np.concatenate([self.state, _centred(boxes)])
+        self.velocity = np.concatenate([self.velocity, np.zeros((N, 4))])
+        self.spread = np.concatenate([self.spread, spread])
+
+    def keep(self, which: np.ndarray) -> None:
+        """Only the boxes of a mask or index."""
+        self.state, self.velocity = self.state[which], self.velocity[which]
+        self.spread = self.spread[which]
+
+    def step(self, seen: np.ndarray) -> None:
+        """Go on by one frame. seen: (T,) bool, False for boxes missed in the last one."""
+        self.velocity *= np.where(seen, 1.0, self.damping)[:, None]
+        self.state = self.state + self.velocity
+        push = self.acceleration**2
+        var, cross, var_v = (self.spread[:, n].copy() for n in range(3))
+        moving = np.array([1.0, 1.0, 0.0, 0.0])
+        self.spread[:, 0] = var + moving * (2 * cross + var_v + push / 4)
+        # Sizes wander about as fast as a velocity does.
+        self.spread[:, 0] += (1 - moving) * push
+        self.spread[:, 1] = moving * (cross + var_v + push / 2)
+        self.spread[:, 2] = moving * (var_v + push)
+
+    def surprise(self, boxes: np.ndarray) -> np.ndarray:
+        """How little each box is expected of each track, in nats, (T, N).
+
+        boxes: (N, 4). It is the negative logarithm of the density, over centre, width and height
+        in box sides, of seeing such a box where the track is.
+        """
+        gap = (_centred(boxes)[None] - self.state[:, None]) / self.unit[:, None]
+        var = (self.spread[:, 0] + self.noise) * self._scale
+        constant = np.log(2 * np.pi * var).sum(1)
+        return 0.5 * ((gap**2 / var[:, None]).sum(-1) + constant[:, None])
+
+    def correct(self, rows: np.ndarray, boxes: np.ndarray) -> None:
+        """Tracks (M,) were seen as the boxes (M, 4)."""
+        var, cross, var_v = (self.spread[rows, n] for n in range(3))
+        whole = var + self.noise
+        gap = _centred(boxes) - self.state[rows]
+        self._learn((gap / self.unit[rows]) ** 2 / whole)
+        self.state[rows] += gap * var / whole
+        self.velocity[rows] += gap * cross / whole
+        self.spread[rows, 0] = var * self.noise / whole
+        self.spread[rows, 1] = cross * self.noise / whole
+        self.spread[rows, 2] = var_v - cross**2 / whole
+
+    def _learn(self, ratio: np.ndarray) -> None:
+        """Follow how noisy detector and motion are. ratio: (M, 4) squared errors by expectation."""
+        pairs = min(self._pairs, _LONGEST)
+        ratio = np.minimum(ratio, 9.0)
+        both = ratio.reshape(len(ratio), 2, 2).sum((0, 2)).repeat(2) / 2  # x, y as one; w, h
+        scale = (self._scale * pairs + both) / (pairs + len(ratio))
+        self._scale = np.clip(scale, 1 / _FACTOR, _FACTOR)
+        self._pairs = pairs + len(ratio)
+
+
+def _centred(boxes: np.ndarray) -> np.ndarray:
+    boxes = np.asarray(boxes, np.float64)
+    return np.concatenate([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]], 1)

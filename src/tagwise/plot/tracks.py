@@ -1,0 +1,64 @@
+"""Tracks on the frames of a video: instances in the colours of their ids, with short trails."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from tagwise.plot.boxes import draw_label, draw_outline, fixed_point
+from tagwise.plot.poses import draw_poses
+from tagwise.plot.style import SUBPIXEL, instance_colour, line_widths
+from tagwise.results import Poses, Result
+
+
+class TrackPainter:
+    """Draws the frames of one video, in order, and remembers where tracks have been.
+
+    trail: frames back to which a trail reaches.
+    """
+
+    def __init__(self, trail: int = 25) -> None:
+        self._trails: dict[int, deque[tuple[int, np.ndarray]]] = {}
+        self.trail, self._frame = trail, 0
+
+    def draw(self, image: np.ndarray, result: Result, ids: np.ndarray) -> np.ndarray:
+        """The frame (H, W, 3) uint8 RGB with every instance that has an id (N,); -1 is left out."""
+        shown = result[ids >= 0]
+        ids = ids[ids >= 0].tolist()
+        boxes = shown.boxes.astype(np.float64)
+        extent = boxes[:, 2:].max(axis=1, initial=0)
+        self._remember(ids, boxes)
+        canvas = np.array(image, np.uint8, order="C")
+        widths = line_widths(canvas.shape, extent)
+        for number, width in zip(ids, widths.tolist()):
+            self._draw_trail(canvas, number, width)
+        if isinstance(shown, Poses):
+            canvas = draw_poses(canvas, shown, numbers=ids)
+        else:
+            for (x, y, w, h), number, width in zip(boxes - (0.5, 0.5, 0, 0), ids, widths):
+                ends = fixed_point(np.array([[x, y], [x + w, y + h]]))
+                draw_outline(canvas, ends, instance_colour(number), width)
+        for box, number in zip(boxes, ids):
+            draw_label(canvas, box, str(number), instance_colour(number))
+        return canvas
+
+    def _remember(self, ids: list[int], boxes: np.ndarray) -> None:
+        self._frame += 1
+        for number, (x, y, w, h) in zip(ids, boxes):
+            trail = self._trails.setdefault(number, deque(maxlen=self.trail))
+            trail.append((self._frame, np.array([x + w / 2, y + h])))
+        for number in [n for n, t in self._trails.items() if t[-1][0] <= self._frame - self.trail]:
+            del self._trails[number]
+
+    def _draw_trail(self, canvas: np.ndarray, number: int, width: float) -> None:
+        """The way of the middle of the box's lower edge, ever thinner into the past."""
+        trail = [(f, p) for f, p in self._trails[number] if f > self._frame - self.trail]
+        colour = instance_colour(number)
+        for (frame, start), (_, end) in pairwise(trail):
+            fresh = 1 - (self._frame - frame) / self.trail
+            thickness = max(1, round(1.2 * width * fresh))
+            ends = (tuple(fixed_point(point)) for point in (start, end))
+            cv2.line(canvas, *ends, colour, thickness, cv2.LINE_AA, SUBPIXEL)
