@@ -23,10 +23,6 @@ from tagwise.files import whole_file
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts"))
 _FPS = 25.0  # of what does not say
 _CODECS = ("libx264", "libopenh264", "mpeg4")  # the first that PyAV has; it always has the last
-    "libx264",
-    "libopenh264",
-    "mpeg4",
-)  # the first that PyAV was built with; all have the last
 
 
 @dataclass(frozen=True, eq=False)
