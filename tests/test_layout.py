@@ -17,14 +17,14 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 # From the bottom up. A module imports from its own line and those above it here, never from below.
 LAYERS = (
     "errors",
-    "files skeletons class_names memory rle grouping_settings corner_settings _layout",
+    "files skeletons class_names devices memory rle grouping_settings corner_settings _layout",
     "_kernels _corner_kernels _matching _sweeps _cluster_kernels _type_kernels _link_kernels"
     " _pixel_kernels",
     "label_map losses _map_losses peaks fill _points clusters assignments grouping results"
     " corner_peaks suppression fusion corners pixels",
     "data metrics",
     "tasks models",
-    "video motion tag_memory tracker sources tta tiles predictor",
+    "video motion tag_memory tracker sources tta fitting tiles predictor",
     "config checkpoint training_log outputs plot diagnose diagnose_corners scoring",
     "predict train evaluate convert",
     "track",

@@ -65,7 +65,11 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with linear warm-up and cosine decay, by steps of `batch` images a process."""
+    """AdamW with linear warm-up and cosine decay, by steps of `batch` images a process.
+
+    drops: shares of the steps at each of which the rate falls to a tenth, in place of the cosine.
+    clip: largest norm of the gradient; .inf for none. ema: 0 keeps no moving average.
+    """
 
     steps: int = 2000
     batch: int = 8
@@ -74,6 +78,7 @@ class OptimConfig:
     weight_decay: float = 0.01
     warmup: float = 0.05
     final_lr: float = 0.01
+    drops: tuple[float, ...] = ()
     clip: float = 3.0
     ema: float = 0.998
 

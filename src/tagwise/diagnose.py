@@ -76,7 +76,7 @@ def _helped(
     predictor: Predictor, pixels: np.ndarray, labels: list[np.ndarray], oracle: str
 ) -> Poses:
     """Poses of one image, in its pixels, with the help of an oracle."""
-    task, stride = predictor.task, predictor.model.stride
+    task, stride = predictor.task, predictor.stride
     outputs, affine = predictor.maps(pixels)
     truth = np.zeros((len(labels), len(task.skeleton.keypoints), 3))
     for row, keypoints in zip(truth, labels):

@@ -68,7 +68,7 @@ def oracle_boxes(
 
 def _helped(predictor: Predictor, pixels: np.ndarray, rows: np.ndarray, oracle: str) -> Boxes:
     """Boxes of one image, in its pixels; rows (N, 5): x, y, width, height, class of the truth."""
-    task, stride = predictor.task, predictor.model.stride
+    task, stride = predictor.task, predictor.stride
     outputs, affine = predictor.maps(pixels)
     boxes = affine.boxes(rows[:, :4]).astype(np.float64) / stride
     boxes[:, 2:] += boxes[:, :2]

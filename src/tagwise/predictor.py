@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from tagwise import tta
 from tagwise.data.images import read_image
 from tagwise.data.transforms import Affine, fit_affine
+from tagwise.devices import fastest_precision, find_device
 from tagwise.errors import UserError, unknown_name
+from tagwise.fitting import Look, fitting_of
 from tagwise.models.zoo import load_model
 from tagwise.results import Result
 from tagwise.sources import Image, as_rgb
@@ -76,9 +78,16 @@ class Predictor:
         self.model.eval()
         self.task = self.model.task
         self.size = _input_size(size, self.model.spec.input_size)
+        self.fitting = fitting_of(
+            self.model.spec.decoder.get("fitting"),
+            self.model.spec.input_size,
+            self.size if size is not None else None,
+        )
         self.flip, self.scales, self.threshold = flip, tuple(scales), threshold
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 16)
-        self.precision = _fastest(self.device) if precision == "auto" else precision
+        # The numbers of a published test are those of float32.
+        best = "fp32" if self.fitting else fastest_precision(self.device)
+        self.precision = best if precision == "auto" else precision
 
     def settings(self) -> dict[str, Any]:
         """Plain values of all that results depend on, but for the weights."""
@@ -163,6 +172,11 @@ class Predictor:
         if self.task.zoom is not None:
             box = (width * self.task.zoom, height * self.task.zoom)
         for scale in self.scales:
+            if self.fitting is not None:
+                array, affine = self.fitting.fit(outcome.image, scale, self.scales)
+                outcome.affines.append(affine)
+                outcome.inputs.append(array)
+                continue
             scaled = (box[0] * scale, box[1] * scale)
             affine, size = fit_affine((width, height), scaled, self.model.multiple)
             outcome.affines.append(affine)
@@ -178,7 +192,7 @@ class Predictor:
             self._predict_at_own_size(batch, inputs)
             return
         if self.task.merges == "maps":
-            found = self.task.decode(self._maps(inputs), self.model.stride)
+            found = self.task.decode(self._maps(inputs), self.stride)
             seen = [[(result, self._base, False)] for result in found]
         else:
             seen = [[] for _ in batch]
@@ -187,7 +201,8 @@ class Predictor:
                     seen[n].append((result, s, mirrored))
         for outcome, results in zip(batch, seen, strict=True):
             placed = [self._in_photo(outcome, *result) for result in results]
-            merged = placed[0] if len(placed) == 1 else self.task.merge_results(placed)
+            alone = len(placed) == 1 and not (self.fitting and self.fitting.fuses_one_look)
+            merged = placed[0] if alone else self.task.merge_results(placed)
             outcome.result = merged.above(self.threshold)
             outcome.inputs.clear()
 
@@ -203,7 +218,8 @@ class Predictor:
         """A result in the pixels of its photo; s: number of the scale that it was seen at."""
         to_photo = outcome.affines[s].inverse()
         if mirrored:
-            to_photo = to_photo @ Affine.mirror(outcome.inputs[s].shape[1])
+            width = outcome.inputs[s].shape[1]  # maps end at a multiple, where the input may not
+            to_photo = to_photo @ Affine.mirror(width + -width % self.model.multiple)
         return result.transform(to_photo.matrix, **self._origin(outcome))
 
     def _origin(self, outcome: Outcome) -> dict[str, Any]:
@@ -222,7 +238,14 @@ class Predictor:
     @property
     def _base(self) -> int:
         """The scale whose grid all passes are brought to: the one nearest to the model's own."""
+        if self.fitting is not None:
+            return self.fitting.base(self.scales)
         return min(range(len(self.scales)), key=lambda s: abs(np.log(self.scales[s])))
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the input that a cell of `maps` is wide."""
+        return (self.fitting and self.fitting.stride) or self.model.stride
 
     @torch.inference_mode()
     def _passes(self, inputs: list[np.ndarray]) -> Iterator[tuple[int, bool, dict[str, Tensor]]]:
@@ -242,14 +265,17 @@ class Predictor:
         """The network's raw maps of a batch, all passes merged, on the grid of the base scale."""
         if self.task.merges != "maps":  # of other tasks, only the plain look has maps of its own
             return next(self._passes([inputs[self._base]]))[2]
-        heads, passes, grid = self.task.heads(), [], None
+        heads, passes, looks, grid = self.task.heads(), [], [], None
         for s, mirrored, outputs in self._passes(inputs):
-            if len(inputs) == 1 and not self.flip:
+            if len(inputs) == 1 and not self.flip and self.fitting is None:
                 return outputs
             outputs = tta.unmirror(outputs, heads, self.task.flip) if mirrored else outputs
+            looks.append(Look(outputs, self.scales[s]))
             passes.append((self.scales[s] / self.scales[self._base], outputs))
             if s == self._base:
                 grid = next(iter(outputs.values())).shape[-2:]
+        if self.fitting is not None:
+            return self.fitting.join(looks, heads, inputs[self._base].shape[2:0:-1])
         aligned = [
             {name: tta.resample(maps, grid, (scale, scale)) for name, maps in outputs.items()}
             for scale, outputs in passes
@@ -292,37 +318,6 @@ class Outcome:
     error: UserError | None = None
     affines: list[Affine] = field(default_factory=list)
     inputs: list[np.ndarray] = field(default_factory=list)
-
-
-def find_device(device: str | torch.device = "auto") -> torch.device:
-    """The torch device of that name, if it is there. Raises UserError if not.
-
-    >>> find_device("cpu")
-    device(type='cpu')
-    """
-    mps = torch.backends.mps.is_available()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise unknown_name(
-            "device", str(device), ["auto", "cpu", "cuda", "cuda:0", "mps"]
-        ) from None
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if found.type == "cuda" and (found.index or 0) >= count:
-        have = f"only {count} CUDA GPU(s)" if count else "no CUDA GPU that torch can use"
-        raise UserError(f"device {device!r} was asked for, but there is {have}; use --device cpu")
-    if found.type == "mps" and not mps:
-        raise UserError("device 'mps' was asked for, but there is no Apple GPU; use --device cpu")
-    return found
-
-
-def _fastest(device: torch.device) -> str:
-    """The precision that "auto" stands for."""
-    # torch asks the processor only privately, and early versions not at all.
-    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bf16" if device.type == "cpu" and asked() else "fp32"
 
 
 def _input_size(size: int | tuple[int, int] | None, own: tuple[int, int]) -> tuple[int, int]:

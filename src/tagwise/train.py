@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def train(
             images, targets = next(batches)
         with accelerator.autocast():
             outputs = wrapped(_network_input(images))
-        terms = model.task.loss(outputs, targets)
+        terms = stage_loss(model, outputs, targets)
         log.check(terms["total"], step)
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(terms["total"])
@@ -102,16 +102,37 @@ def train(
     return folder
 
 
+def stage_loss(
+    model: nn.Module,
+    outputs: dict[str, Tensor] | list[dict[str, Tensor]],
+    targets: dict[int, dict[str, Tensor]],
+) -> dict[str, Tensor]:
+    """The terms of the task's loss, averaged over the network's stages; what one lacks counts as 0.
+
+    outputs: maps, or one dict of them a stage. targets: of each stride among `model.strides`.
+    """
+    stages = outputs if isinstance(outputs, list) else [outputs]
+    each = [
+        model.task.loss(maps, targets[stride])
+        for maps, stride in zip(stages, model.strides, strict=True)
+    ]
+    return {name: sum(t[name] for t in each if name in t) / len(each) for name in each[0]}
+
+
 def learning_rate(optim: OptimConfig, step: int) -> float:
     """Linear warm-up over the first share of the steps, then a cosine down to `final_lr` of `lr`.
+
+    With `drops` the rate stays as it is in place of the cosine, but for a fall to a tenth at each.
 
     >>> optim = OptimConfig(steps=100, lr=1.0, warmup=0.1, final_lr=0.0)
     >>> [round(learning_rate(optim, step), 3) for step in (0, 9, 55, 100)]
     [0.1, 1.0, 0.5, 0.0]
     """
-    warm = max(1, round(optim.warmup * optim.steps))
+    warm = max(0 if optim.drops else 1, round(optim.warmup * optim.steps))
     if step < warm:
         return optim.lr * (step + 1) / warm
+    if optim.drops:
+        return optim.lr * 0.1 ** sum(step >= drop * optim.steps for drop in optim.drops)
     share = (step - warm) / max(1, optim.steps - warm)
     cosine = (1 + math.cos(math.pi * min(1.0, share))) / 2
     return optim.lr * (optim.final_lr + (1 - optim.final_lr) * cosine)
@@ -210,21 +231,22 @@ def _accelerator(recipe: Recipe) -> Any:
 
 
 class _Encoded(Dataset):
-    """Samples with their targets, made in the loader's workers."""
+    """Samples with their targets at every stride, made in the loader's workers."""
 
-    def __init__(self, samples: TrainingSet, task: Task, stride: int) -> None:
-        self.samples, self.task, self.stride = samples, task, stride
+    def __init__(self, samples: TrainingSet, task: Task, strides: Iterable[int]) -> None:
+        self.samples, self.task, self.strides = samples, task, sorted(set(strides))
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def __getitem__(self, number: int) -> tuple[np.ndarray, dict[int, dict[str, np.ndarray]]]:
         sample = self.samples[number]
-        return sample.image, self.task.encode(sample, self.stride)
+        return sample.image, {stride: self.task.encode(sample, stride) for stride in self.strides}
 
-    def collate(self, items: list[tuple]) -> tuple[Tensor, dict[str, Tensor]]:
+    def collate(self, items: list[tuple]) -> tuple[Tensor, dict[int, dict[str, Tensor]]]:
         images, targets = zip(*items, strict=True)
-        return torch.from_numpy(np.stack(images)), self.task.collate(list(targets))
+        batch = {s: self.task.collate([each[s] for each in targets]) for s in self.strides}
+        return torch.from_numpy(np.stack(images)), batch
 
 
 def _loader(
@@ -241,7 +263,7 @@ def _loader(
         length=total * batch,
         cache_bytes=int(recipe.data.cache_gib * 2**30),
     )
-    encoded = _Encoded(samples, model.task, model.stride)
+    encoded = _Encoded(samples, model.task, model.strides)
     numbers = [list(range(b * batch, (b + 1) * batch)) for b in range(start * processes, total)]
     return DataLoader(
         encoded,

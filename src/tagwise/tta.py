@@ -90,7 +90,7 @@ def merge(
         elif head.kind == "offset":
             merged[name] = torch.stack(maps).mean(0)
         else:
-            merged[name] = _beside(maps, _types(heads))
+            merged[name] = beside(maps, _types(heads))
             if tag_norm == "l2":
                 merged[name] = merged[name] / math.sqrt(len(passes))
     return merged
@@ -100,8 +100,8 @@ def _types(heads: Mapping[str, Head]) -> int:
     return next(head.channels for head in heads.values() if head.kind == "heatmap")
 
 
-def _beside(maps: list[Tensor], types: int) -> Tensor:
-    """(B, K·D, h, w) of P passes as (B, K·P·D, h, w), still keypoint-major."""
+def beside(maps: list[Tensor], types: int) -> Tensor:
+    """Tags (B, K·D, h, w) of P passes as (B, K·P·D, h, w), still keypoint-major; K: types."""
     batch, channels, height, width = maps[0].shape
     typed = [m.reshape(batch, types, channels // types, height, width) for m in maps]
     return torch.cat(typed, dim=2).reshape(batch, -1, height, width)

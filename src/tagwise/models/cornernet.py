@@ -109,9 +109,9 @@ class CornerModule(nn.Module):
     def __init__(self, channels: int, corner: Corner) -> None:
         super().__init__()
         self.directions = CORNERS[corner]
-        self.p1_conv1 = Convolution(3, channels, 128)
-        self.p2_conv1 = Convolution(3, channels, 128)
-        self.p_conv1 = nn.Conv2d(128, channels, 3, 1, 1, bias=False)
+        self.p1_conv1 = Convolution(3, channels, channels // 2)
+        self.p2_conv1 = Convolution(3, channels, channels // 2)
+        self.p_conv1 = nn.Conv2d(channels // 2, channels, 3, 1, 1, bias=False)
         self.p_bn1 = nn.BatchNorm2d(channels)
         self.conv1, self.bn1 = _pointwise(channels, channels)
         self.conv2 = Convolution(3, channels, channels)
@@ -125,37 +125,44 @@ class CornerModule(nn.Module):
 class CornerNet(nn.Module):
     """Two stacked hourglasses, each with heatmaps, tags and offsets of both corners.
 
-    classes: C. squeeze: CornerNet-Squeeze (stride 8) in place of Hourglass-104 (stride 4).
+    classes: C. tags: D, components of a tag. squeeze: CornerNet-Squeeze (stride 8) in place of
+    Hourglass-104 (stride 4). stacks: hourglasses. width: channels at the finest stride, a multiple
+    of 32.
     """
 
-    def __init__(self, classes: int, squeeze: bool = False, stacks: int = 2) -> None:
+    def __init__(
+        self, classes: int, tags: int = 1, squeeze: bool = False, stacks: int = 2, width: int = 256
+    ) -> None:
         super().__init__()
-        start: list[nn.Module] = [Convolution(7, 3, 128, 2), Residual(128, 256, 2)]
+        half, wider, widest = width // 2, width * 3 // 2, width * 2
+        start: list[nn.Module] = [Convolution(7, 3, half, 2), Residual(half, width, 2)]
         if squeeze:
-            start.append(Residual(256, 256, 2))
-            tower = partial(Hourglass, (256, 256, 384, 384, 512), (2, 2, 2, 2, 4), Fire, True)
+            start.append(Residual(width, width, 2))
+            sizes = (width, width, wider, wider, widest)
+            tower = partial(Hourglass, sizes, (2, 2, 2, 2, 4), Fire, True)
         else:
-            sizes = (256, 256, 384, 384, 384, 512)
+            sizes = (width, width, wider, wider, wider, widest)
             tower = partial(Hourglass, sizes, (2, 2, 2, 2, 2, 4), Residual, False)
         each, between = range(stacks), range(stacks - 1)
+        pointwise = partial(_pointwise, width, width)
         self.pre = nn.Sequential(*start)
         self.kps = nn.ModuleList(tower() for _ in each)
-        self.cnvs = nn.ModuleList(Convolution(3, 256, 256) for _ in each)
-        self.inters = nn.ModuleList(Residual(256, 256) for _ in between)
-        self.inters_ = nn.ModuleList(nn.Sequential(*_pointwise(256, 256)) for _ in between)
-        self.cnvs_ = nn.ModuleList(nn.Sequential(*_pointwise(256, 256)) for _ in between)
+        self.cnvs = nn.ModuleList(Convolution(3, width, width) for _ in each)
+        self.inters = nn.ModuleList(Residual(width, width) for _ in between)
+        self.inters_ = nn.ModuleList(nn.Sequential(*pointwise()) for _ in between)
+        self.cnvs_ = nn.ModuleList(nn.Sequential(*pointwise()) for _ in between)
         kernel = 1 if squeeze else 3
         for corner in CORNERS:
-            modules = nn.ModuleList(CornerModule(256, corner) for _ in each)
+            modules = nn.ModuleList(CornerModule(width, corner) for _ in each)
             setattr(self, f"{corner}_cnvs", modules)
-            for name, maps in (("heats", classes), ("tags", 1), ("regrs", 2)):
-                heads = (_head(kernel, maps, name == "heats") for _ in each)
+            for name, maps in (("heats", classes), ("tags", tags), ("regrs", 2)):
+                heads = (_head(kernel, width, maps, name == "heats") for _ in each)
                 setattr(self, f"{corner}_{name}", nn.ModuleList(heads))
 
     def forward(self, x: Tensor) -> list[dict[str, Tensor]]:
         """(B, 3, H, W), normalised BGR, to the maps of each stack.
 
-        Keys are "tl_heat", "br_heat" (B, C, h, w) logits, "tl_tag", "br_tag" (B, 1, h, w) and
+        Keys are "tl_heat", "br_heat" (B, C, h, w) logits, "tl_tag", "br_tag" (B, D, h, w) and
         "tl_off", "br_off" (B, 2, h, w).
         """
         inter, found = self.pre(x), []
@@ -176,8 +183,8 @@ class CornerNet(nn.Module):
         return maps
 
 
-def _head(kernel: int, maps: int, heatmap: bool) -> nn.Sequential:
-    output = nn.Conv2d(256, maps, 1)
+def _head(kernel: int, width: int, maps: int, heatmap: bool) -> nn.Sequential:
+    output = nn.Conv2d(width, maps, 1)
     if heatmap:
         nn.init.constant_(output.bias, PRIOR_LOGIT)
-    return nn.Sequential(Convolution(kernel, 256, 256, norm=False), output)
+    return nn.Sequential(Convolution(kernel, width, width, norm=False), output)

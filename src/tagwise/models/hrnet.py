@@ -141,28 +141,31 @@ def _transition(before: Sequence[int], now: Sequence[int]) -> nn.ModuleList:
 class HRNetAE(HRNet):
     """HRNet with one map for every heatmap and tag at stride 4, as mmpose trains it.
 
-    keypoints: K. Names are those of the backbone, and `final_layer`.
+    keypoints: K. tags: tag maps, K · D; K if None. Names are those of the backbone, and
+    `final_layer`.
     """
 
-    def __init__(self, width: int, keypoints: int) -> None:
+    def __init__(self, width: int, keypoints: int, tags: int | None = None) -> None:
         super().__init__(width)
-        self.final_layer = nn.Conv2d(width, 2 * keypoints, 1)
+        self.final_layer = nn.Conv2d(width, keypoints + (tags or keypoints), 1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) to one tensor (B, 2 K, H / 4, W / 4): heatmaps, then tags."""
+        """(B, 3, H, W) to one tensor (B, K + K·D, H / 4, W / 4): heatmaps, then tags."""
         return [self.final_layer(super().forward(x))]
 
 
 class HigherHRNet(HRNet):
     """HRNet, its maps at stride 4, and a second, finer set of heatmaps at stride 2.
 
-    keypoints: K.
+    keypoints: K. tags: tag maps, K · D; K if None.
     """
 
-    def __init__(self, width: int, keypoints: int) -> None:
+    def __init__(self, width: int, keypoints: int, tags: int | None = None) -> None:
         super().__init__(width)
-        first, second = 2 * keypoints, keypoints
-        self.final_layers = nn.ModuleList([nn.Conv2d(width, first, 1), nn.Conv2d(width, second, 1)])
+        first = keypoints + (tags or keypoints)
+        self.final_layers = nn.ModuleList(
+            [nn.Conv2d(width, first, 1), nn.Conv2d(width, keypoints, 1)]
+        )
         larger = nn.ConvTranspose2d(width + first, width, 4, 2, 1, bias=False)
         nn.init.normal_(larger.weight, std=0.001)
         blocks = (nn.Sequential(BasicBlock(width)) for _ in range(4))
@@ -170,7 +173,10 @@ class HigherHRNet(HRNet):
         self.deconv_layers = nn.ModuleList([nn.Sequential(up, *blocks)])
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) to (B, 2 K, H / 4, W / 4), heatmaps then tags, and (B, K, H / 2, W / 2)."""
+        """(B, 3, H, W) to heatmaps and tags at stride 4, and heatmaps at stride 2.
+
+        The first is (B, K + K·D, H / 4, W / 4), the second (B, K, H / 2, W / 2).
+        """
         features = super().forward(x)
         coarse = self.final_layers[0](features)
         features = self.deconv_layers[0](torch.cat([features, coarse], 1))

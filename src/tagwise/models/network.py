@@ -44,6 +44,9 @@ class Network(nn.Module):
     corners: the pooling of each box corner that heads ask for, from "p4" to the feature it names.
     mean, std: of the input in [0, 1], by which it is normalised: 3 values each.
     tag_scale: factor of the prediction where a tag starts from its position.
+
+    Some networks guess in several stages. In training these give a list of dicts, one a stage;
+    `strides` has the stride of each, here the one of the maps.
     """
 
     spec: ModelSpec
@@ -68,8 +71,14 @@ class Network(nn.Module):
         self.heads = nn.ModuleDict(branches)
         self.outputs = heads
         self.tag_scale, self.stride, self.multiple = tag_scale, stride, multiple
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(3, 1, 1))
+        self.strides: tuple[int, ...] = (stride,)
+        self.head_prefixes: tuple[str, ...] = ("heads.", "corners.")
+        for name, values in (
+            ("mean", mean),
+            ("std", std),
+        ):  # real also in a network of shapes alone
+            each = torch.tensor(values, dtype=torch.float32, device="cpu")
+            self.register_buffer(name, each.view(3, 1, 1))
         self.fused = self.turned = False
         self._frozen: tuple[str, ...] = ()
 
@@ -80,18 +89,26 @@ class Network(nn.Module):
         float32 also under autocast: heatmaps as logits, tags with their position added, offsets
         in cells.
         """
-        height, width = images.shape[-2:]
-        if height % self.multiple or width % self.multiple or 0 in (height, width):
-            raise ValueError(
-                f"image sides must be multiples of {self.multiple}, not {width} × {height}"
-            )
-        images = ((images.float() - self.mean) / self.std).to(self.mean.dtype)
+        images = self.normalised(images)
         if self.turned:
             images = images.flip(-2, -1)
         features = self.trunk(images.contiguous(memory_format=torch.channels_last))
         for name, pooling in self.corners.items():
             features[name] = pooling(features[f"p{self.stride}"])
         return {name: self._output(name, features) for name in self.outputs}
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] as the trunk takes them. Raises ValueError for sides it cannot take."""
+        height, width = images.shape[-2:]
+        if not (self.takes(height) and self.takes(width)):
+            raise ValueError(
+                f"image sides must be multiples of {self.multiple}, not {width} × {height}"
+            )
+        return ((images.float() - self.mean) / self.std).to(self.mean.dtype)
+
+    def takes(self, side: int) -> bool:
+        """Whether an image's side may have so many pixels."""
+        return side > 0 and side % self.multiple == 0
 
     def _output(self, name: str, features: Features) -> Tensor:
         head, prediction = self.outputs[name], self.heads[name](features)

@@ -27,6 +27,7 @@ from tagwise.models.efficientnet import efficientnet_lite
 from tagwise.models.mobilenet import movenet
 from tagwise.models.network import ModelSpec, Network
 from tagwise.models.small import small
+from tagwise.models.staged import cornernet, higherhrnet, hourglass, hrnet
 from tagwise.tasks.base import Head, Task
 
 MODELS: dict[str, Callable[..., Network]] = {
@@ -35,6 +36,13 @@ MODELS: dict[str, Callable[..., Network]] = {
     "efficientnet_lite2": partial(efficientnet_lite, 2),
     "movenet": movenet,
     "small": small,
+    "hrnet_w32": partial(hrnet, 32),
+    "hrnet_w48": partial(hrnet, 48),
+    "higherhrnet_w32": partial(higherhrnet, 32),
+    "higherhrnet_w48": partial(higherhrnet, 48),
+    "hourglass": hourglass,
+    "cornernet": partial(cornernet, False),
+    "cornernet_squeeze": partial(cornernet, True),
 }
 """Builders by name: (heads: dict[str, Head], *, pretrained=None, **options) -> Network."""
 
@@ -109,14 +117,25 @@ def save_model(model: Network, path: str | Path, half: bool = True) -> None:
 def load_model(name: str | Path, device: str | torch.device = "cpu", fuse: bool = False) -> Network:
     """A network from a model file, or one that ships with the package by its name.
 
+    name: a path may also be that of a published checkpoint, see `tagwise.models.published`.
     fuse: fold batch norms into the convolutions, for inference only. Weights are float32 on the
     device; the network is in evaluation mode and has `.spec` and `.task`.
     Raises UserError for an unknown name, an unreadable file, and a file of another program.
     """
+    path = find_weights(name)
+    return network_of(*_read(path), path, device, fuse)
+
+
+def network_of(
+    spec: ModelSpec,
+    state: dict[str, Tensor],
+    path: Path,
+    device: str | torch.device = "cpu",
+    fuse: bool = False,
+) -> Network:
+    """The network that a model file describes; path: of the file, for errors."""
     from tagwise.tasks import create_task
 
-    path = find_weights(name)
-    spec, state = read_model_file(path)
     try:
         task = create_task(spec.task, **spec.task_options)
         # On "meta" nothing is allocated before the shapes are known to agree with the file's.
@@ -154,6 +173,14 @@ def find_weights(name: str | Path) -> Path:
     raise unknown_name("weights", str(name), shipped_models())
 
 
+def _read(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
+    if path.suffix == ".safetensors":
+        return read_model_file(path)
+    from tagwise.models.published import read_published
+
+    return read_published(path)
+
+
 def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     """What a model file says and holds, floats as float32. Raises UserError if it is not one."""
     try:
@@ -165,7 +192,10 @@ def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
             f"{path} is no readable safetensors file ({error}); it may be cut short: get it again"
         ) from error
     if header is None:
-        raise UserError(f"{path} was not saved by tagwise: its header has no {HEADER!r} entry")
+        raise UserError(
+            f"{path} was not saved by tagwise: its header has no {HEADER!r} entry; "
+            "`tagwise convert` reads the files of some other programs"
+        )
     floats = {
         key: tensor.float() if tensor.is_floating_point() else tensor
         for key, tensor in state.items()
@@ -230,7 +260,7 @@ def _take_fitting(model: Network, source: str) -> None:
     fits = {
         key: value for key, value in state.items() if key in own and value.shape == own[key].shape
     }
-    of_heads = ("heads.", "corners.")
+    of_heads = model.head_prefixes
     missing = [key for key in own if key not in fits and not key.startswith(of_heads)]
     if missing:
         raise UserError(

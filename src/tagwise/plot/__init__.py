@@ -84,7 +84,7 @@ def _maps(predictor: Any, path: Path) -> Any:
     """The maps of a photo as a picture, by the kind of the model."""
     image = read_image(path)
     outputs, affine = predictor.maps(image)
-    to_image = affine.inverse() @ Affine.scaling(predictor.model.stride)
+    to_image = affine.inverse() @ Affine.scaling(predictor.stride)
     if predictor.task.name == "corners":
         maps = {name: tensor[0].cpu() for name, tensor in outputs.items()}
         maps |= {name: maps[name].sigmoid() for name in ("tl_heat", "br_heat")}

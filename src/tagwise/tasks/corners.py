@@ -49,7 +49,10 @@ class CornerTask:
         that radius, mistakes cost less.
     radius: "exact", or "legacy" for a formula with a slip that much public code has.
     reach: tags and offsets are learned in the (2 reach + 1)² cells round a corner; 0 as published.
-    push: form of the push loss. weights: of the loss terms.
+    push: form of the push loss.
+    published: "cornernet" takes the tag loss of the public code, a sum over the batch, in place of
+        what push says.
+    weights: of the loss terms.
     pairing: how corners become boxes.
     """
 
@@ -60,6 +63,7 @@ class CornerTask:
     radius: Literal["exact", "legacy"] = "exact"
     reach: int = 0
     push: Literal["exp", "hinge"] = "hinge"
+    published: Literal["cornernet"] | None = None
     weights: dict[str, float] = field(
         default_factory=lambda: {"heatmaps": 1.0, "pull": 0.1, "push": 0.1, "offsets": 1.0}
     )
@@ -77,6 +81,8 @@ class CornerTask:
                 raise unknown_name("loss term", key, known)
         if not self.classes:
             raise UserError("the corners task needs at least one class")
+        if self.published not in (None, "cornernet"):
+            raise unknown_name("published loss of corners", str(self.published), ("cornernet",))
         if self.radius not in ("exact", "legacy"):
             raise unknown_name("radius", self.radius, ("exact", "legacy"))
 
@@ -146,7 +152,7 @@ class CornerTask:
             "mask": learned_cells(sample, stride)[None] | (np.max(heats, (0, 1)) > 0.1)[None],
             "points": np.column_stack([corner, around.xy[:, ::-1]]).astype(np.int64),
             "group": group.astype(np.int64),
-            "weight": around.weight,
+            "weight": np.ones_like(around.weight) if self.published else around.weight,
             "offset": around.offset,
         }
 
@@ -180,13 +186,13 @@ class CornerTask:
                 for c in CORNERS
             )
         }
+        own = {"push": self.push, "weight": targets["weight"]}
         tag_loss = losses.pull_push(
             _gather(outputs, "tag", targets),
             targets["group"],
             targets["image"],
-            weight=targets["weight"],
             batch=len(targets["mask"]),
-            push=self.push,
+            **(losses.PRESETS[self.published] if self.published else own),
         )
         terms["pull"], terms["push"] = tag_loss.pull, tag_loss.push
         found = _gather(outputs, "off", targets)

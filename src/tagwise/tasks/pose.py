@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # A heatmap logit of -4 is a probability of .018: about the share of cells that hold a keypoint.
 _PRIOR_LOGIT = -4.0
+_PUBLISHED = ("higherhrnet", "newell2017")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class PoseTask:
     foreground: weight 1 + foreground * target of the MSE; plain MSE stalls at all background.
     reach: tags and offsets are learned in the (2 reach + 1)² cells round a keypoint, because a
         predicted peak may lie a cell off.
+    push: form of the push loss.
+    published: targets and loss of published code, in place of what foreground, reach and push say:
+        Gaussians round whole cells, plain MSE, and that preset of `tagwise.losses.PRESETS`. Goes
+        with the preprocessing of the same name, see `tagwise.fitting`.
     weights: of the loss terms.
     grouping: how peaks become groups.
     """
@@ -57,6 +62,7 @@ class PoseTask:
     foreground: float = 5.0
     reach: int = 1
     push: Literal["exp", "hinge"] = "exp"
+    published: Literal["higherhrnet", "newell2017"] | None = None
     weights: dict[str, float] = field(
         default_factory=lambda: {"heatmaps": 1.0, "pull": 0.05, "push": 0.05, "offsets": 0.2}
     )
@@ -71,6 +77,8 @@ class PoseTask:
         for key in self.weights:
             if key not in known:
                 raise unknown_name("loss term", key, known)
+        if self.published not in (None, *_PUBLISHED):
+            raise unknown_name("published loss of poses", str(self.published), _PUBLISHED)
 
     @classmethod
     def from_options(cls, **options: Any) -> PoseTask:
@@ -143,6 +151,8 @@ class PoseTask:
         group (P,) int64, index of the instance; weight (P,) float32; offset (P, 2) float32, x, y
         from the cell's centre to the keypoint, in cells.
         """
+        if self.published:
+            return self._encode_as_published(sample, stride)
         height, width = (side // stride for side in sample.image.shape[:2])
         count = len(self.skeleton.keypoints)
         cells = pixel_to_cell(sample.keypoints[..., :2], stride)
@@ -167,6 +177,29 @@ class PoseTask:
             "offset": around.offset,
         }
 
+    def _encode_as_published(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
+        """The same as HigherHRNet and pose-ae make them.
+
+        A keypoint is in the cell int(x / stride), where its Gaussian is 1: both take the pixel
+        (0, 0) to begin, not to lie, at (0, 0).
+        """
+        height, width = (side // stride for side in sample.image.shape[:2])
+        heatmaps = np.zeros((len(self.skeleton.keypoints), height, width), np.float32)
+        cells = np.trunc(sample.keypoints[..., :2] / stride).astype(np.int64)
+        inside = ((cells >= 0) & (cells < (width, height))).all(-1)
+        instance, kind = np.nonzero((sample.keypoints[..., 2] > 0) & inside)
+        for k, (x, y) in zip(kind, cells[instance, kind], strict=True):
+            draw_gaussian(heatmaps[k], x, y, self.sigma, beyond=1)
+        x, y = cells[instance, kind].T
+        return {
+            "heatmaps": heatmaps,
+            "mask": learned_cells(sample, stride)[None] & sample.labelled[:, None, None],
+            "points": np.stack([kind, y, x], -1),
+            "group": instance.astype(np.int64),
+            "weight": np.ones(len(kind), np.float32),
+            "offset": (sample.keypoints[instance, kind, :2] / stride - cells[instance, kind] - 0.5),
+        }
+
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
         """A batch: maps stacked, points of all images one after the other with their image (P,)."""
         return collate(targets, ("heatmaps", "mask"), ("points", "group", "weight", "offset"))
@@ -174,19 +207,22 @@ class PoseTask:
     # ------------------------------------------------------------------ loss
 
     def loss(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Terms "heatmaps", "pull", "push", "offsets" (unweighted scalars) and their "total"."""
+        """Terms "heatmaps", "pull", "push", "offsets" (unweighted scalars) and their "total".
+
+        A stage of a network may lack tags; then so do the terms.
+        """
         terms = {"heatmaps": self._heatmap_loss(outputs["heatmaps"], targets)}
-        tags = self._gather(outputs["tags"], targets)
-        tag_loss = losses.pull_push(
-            tags,
-            targets["group"],
-            targets["image"],
-            weight=targets["weight"],
-            batch=len(outputs["tags"]),
-            push=self.push,
-        )
-        terms["pull"], terms["push"] = tag_loss.pull, tag_loss.push
-        if self.offsets:
+        if "tags" in outputs:
+            preset = {"push": self.push, "weight": targets["weight"]}
+            tag_loss = losses.pull_push(
+                self._gather(outputs["tags"], targets),
+                targets["group"],
+                targets["image"],
+                batch=len(outputs["tags"]),
+                **(losses.PRESETS[self.published] if self.published else preset),
+            )
+            terms["pull"], terms["push"] = tag_loss.pull, tag_loss.push
+        if "offsets" in outputs:
             found = self._gather(outputs["offsets"], targets)
             terms["offsets"] = losses.offset_l1(found, targets["offset"], targets["weight"])
         total = sum(self.weights[name] * term for name, term in terms.items())
@@ -198,6 +234,8 @@ class PoseTask:
         if self.heatmap_loss == "focal":
             return losses.focal(raw, target, mask)
         found = raw.sigmoid() if self.heatmap_loss == "mse_sigmoid" else raw
+        if self.published:
+            return losses.heatmap_mse(found, target, mask)
         error = losses.heatmap_mse(
             found, target, mask, foreground=self.foreground, normalise="sum", images="sum"
         )

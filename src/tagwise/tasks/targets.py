@@ -12,10 +12,15 @@ from torch import Tensor
 from tagwise.data.sample import Sample
 
 
-def draw_gaussian(heatmap: np.ndarray, x: float, y: float, sigma: float) -> None:
-    """Raise `heatmap` (h, w), in place, to a Gaussian with its exact, sub-cell centre at x, y."""
+def draw_gaussian(
+    heatmap: np.ndarray, x: float, y: float, sigma: float, beyond: float = 0.0
+) -> None:
+    """Raise `heatmap` (h, w), in place, to a Gaussian with its exact, sub-cell centre at x, y.
+
+    It ends at 3 sigma, and so many cells beyond.
+    """
     height, width = heatmap.shape
-    reach = 3 * sigma
+    reach = 3 * sigma + beyond
     x0, x1 = max(0, int(np.ceil(x - reach))), min(width, int(np.floor(x + reach)) + 1)
     y0, y1 = max(0, int(np.ceil(y - reach))), min(height, int(np.floor(y + reach)) + 1)
     if x0 >= x1 or y0 >= y1:
