@@ -104,7 +104,7 @@ def exact(found, truth) -> float:
     return right / total
 
 
-def main(steps: int = 1000) -> tuple[float, float]:
+def main(steps: int = 800) -> tuple[float, float]:
     """Train, and return the share of particles found before and after."""
     torch.manual_seed(0)
     network = HitNet()
@@ -120,5 +120,5 @@ def main(steps: int = 1000) -> tuple[float, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=800)
     main(parser.parse_args().steps)
