@@ -172,7 +172,7 @@ def paint(cells, foreground, tags, means, to_cells, size, threshold):
     cells: (h, w) int32. foreground: (h, w). tags: (D, h, w). means: (N, D). to_cells: (2, 3), from
     pixels to cells. size: (width, height) in pixels. Returns (height, width) int32.
     A pixel is in the foreground if what is interpolated there is above the threshold; of the
-    instances of the four cells around, it belongs to that whose mean is nearest to its tag.
+    instances of the cells that it lies between, it belongs to that whose mean is nearest to its tag.
     """
     width, height = size
     labels = np.zeros((height, width), np.int32)
@@ -180,12 +180,12 @@ def paint(cells, foreground, tags, means, to_cells, size, threshold):
     tag = np.empty(len(tags), np.float32)
     for y in range(height):
         v = min(max(to_cells[1, 1] * y + to_cells[1, 2], 0.0), rows - 1.0)
-        top = min(int(v), max(rows - 2, 0))
-        bottom, below = min(top + 1, rows - 1), np.float32(v - top)
+        top, below = int(v), np.float32(v - int(v))
+        bottom = top + 1 if below > 0 else top
         for x in range(width):
             u = min(max(to_cells[0, 0] * x + to_cells[0, 2], 0.0), columns - 1.0)
-            left = min(int(u), max(columns - 2, 0))
-            right, beside = min(left + 1, columns - 1), np.float32(u - left)
+            left, beside = int(u), np.float32(u - int(u))
+            right = left + 1 if beside > 0 else left
             if _between(foreground, top, bottom, left, right, below, beside) <= threshold:
                 continue
             around = (cells[top, left], cells[top, right], cells[bottom, left])
