@@ -68,6 +68,16 @@ def test_score_one_and_offsets():
     assert filled.keypoints[0, 1] == pytest.approx([7.3, 4.8, 1])
 
 
+def test_a_neighbour_below_no_lower_than_the_number_of_types():
+    heatmaps, tags = _maps()
+    heatmaps[1, 6, 7] = 0.3  # the cell below; above it is 0, in row 2 (3 types less one) -0.1
+    heatmaps[1, 2, 7] = -0.1
+    settings = GroupingSettings(fill_reach=None, subcell="quarter")
+    assert fill_missing(_one_group(), heatmaps, tags, settings).keypoints[0, 1, 1] == 5.25
+    published = GroupingSettings(fill_reach=None, subcell="quarter", fill_below="types")
+    assert fill_missing(_one_group(), heatmaps, tags, published).keypoints[0, 1, 1] == 4.75
+
+
 def test_nobody_and_nothing_missing():
     nobody = _one_group().take(np.zeros(0, int))
     assert fill_missing(nobody, *_maps(), EVERYWHERE) is nobody

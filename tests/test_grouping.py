@@ -47,11 +47,12 @@ def test_published_people_before_refinement(golden, decoder):
         golden.compare_people(decoder, name, "adjust", _published(groups), groups.scores)
 
 
-def test_published_people_after_refinement(golden):
-    for name in golden.pose_cases("higherhrnet", "exact"):
-        groups = _golden_groups(golden, name, "higherhrnet")
+@pytest.mark.parametrize("decoder", ["higherhrnet", "poseae"])
+def test_published_people_after_refinement(golden, decoder):
+    for name in golden.pose_cases(decoder, "exact"):
+        groups = _golden_groups(golden, name, decoder)
         people = _published(groups)
-        golden.compare_people("higherhrnet", name, "adjust_refine", people, groups.scores)
+        golden.compare_people(decoder, name, "adjust_refine", people, groups.scores)
 
 
 @pytest.mark.parametrize("decoder", ["higherhrnet", "poseae"])

@@ -71,6 +71,35 @@ def test_scan_survives_nan():
     assert cells[0, : counts[0]].tolist() == [30 * 40 + 30]
 
 
+@pytest.mark.parametrize("lowest", [4, 2])
+def test_neighbours_stop_at_the_edges(lowest):
+    shape = (2, 5, 7)
+    c, y, x = np.indices(shape).reshape(3, -1)
+    expected = [
+        (c, y, x),
+        (c, y, np.maximum(x - 1, 0)),
+        (c, np.maximum(y - 1, 0), x),
+        (c, y, np.minimum(x + 1, 6)),
+        (c, np.minimum(y + 1, lowest), x),
+    ]
+    got = _kernels.neighbours(np.arange(70), *shape[1:], lowest)
+    assert got.tolist() == [np.ravel_multi_index(cell, shape).tolist() for cell in expected]
+
+
+@pytest.mark.parametrize("levels", [None, 3])
+def test_shifts_within_a_cell(levels):
+    values = _maps(7, (5, 400), levels)
+    values[0] = values.max(axis=0)
+    logs = np.log(np.maximum(values.astype(np.float64), 1e-6))
+    curvature = 2 * logs[0] - logs[1:3] - logs[3:]
+    flat = curvature < 1e-5
+    vertex = (logs[3:] - logs[1:3]) / (2 * np.where(flat, 1, curvature))
+    expected = np.where(flat, 0, np.clip(vertex, -0.5, 0.5))
+    assert _kernels.parabola_shift(values) == pytest.approx(expected.T, abs=1e-4)
+    quarter = np.where(values[3:] > values[1:3], 0.25, -0.25)
+    assert _kernels.quarter_shift(values).tolist() == quarter.T.tolist()
+
+
 def _best_by_hand(heatmap, tags, mean, box, least):
     """Argmax of heatmap - round(distance), over the whole box, first in reading order."""
     distance = np.sqrt(np.square(tags - mean[:, None, None]).sum(axis=0, dtype=np.float64))

@@ -124,6 +124,50 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
 
 
 @compiled()
+def neighbours(index, height, width, lowest):
+    """Flat indices of cells and those left of, above, right of and below them, (5, P) int64.
+
+    index: (P,) int64, flat into maps (..., H, W). A neighbour beyond an edge, or below the row
+    `lowest`, is the cell at that edge.
+    """
+    out = np.empty((5, len(index)), np.int64)
+    for p in range(len(index)):
+        cell = index[p]
+        x, y = cell % width, cell // width % height
+        out[0, p] = cell
+        out[1, p], out[3, p] = cell - (x > 0), cell + (x < width - 1)
+        out[2, p], out[4, p] = cell - width * (y > 0), cell + width * (min(y + 1, lowest) - y)
+    return out
+
+
+@compiled()
+def quarter_shift(values):
+    """A quarter cell towards the larger neighbour, (P, 2), from values at `neighbours` (5, P)."""
+    shift = np.empty((values.shape[1], 2), np.float32)
+    for p in range(len(shift)):
+        for axis in range(2):
+            shift[p, axis] = 0.25 if values[3 + axis, p] > values[1 + axis, p] else -0.25
+    return shift
+
+
+@compiled()
+def parabola_shift(values):
+    """The vertex of the parabola through logarithms, (P, 2), at most half a cell away; values as
+    for `quarter_shift`."""
+    tiny = np.float32(1e-6)
+    shift = np.empty((values.shape[1], 2), np.float32)
+    for p in range(len(shift)):
+        middle = np.log(max(values[0, p], tiny))
+        for axis in range(2):
+            low = np.log(max(values[1 + axis, p], tiny))
+            high = np.log(max(values[3 + axis, p], tiny))
+            curvature = 2 * middle - low - high
+            vertex = (high - low) / (2 * max(curvature, tiny))
+            shift[p, axis] = min(max(vertex, -0.5), 0.5) if curvature > tiny else 0.0
+    return shift
+
+
+@compiled()
 def _insert(scores, cells, count, score, cell):
     """Into the falling order of the best so far; returns how many there are."""
     place = min(count, len(scores) - 1)

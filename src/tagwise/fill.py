@@ -57,7 +57,9 @@ def fill_missing(
         cell = _best_cells_on_device(heatmaps, tag_maps, *query, least)
     found = cell >= 0
     group, kind, cell = group[found], kind[found], cell[found]
-    xy, score = locate(heatmaps, kind * height * width + cell, settings.subcell, offsets)
+    index = kind * height * width + cell
+    lowest = min(height, kinds) - 1 if settings.fill_below == "types" else None
+    xy, score = locate(heatmaps, index, settings.subcell, offsets, lowest)
     return _with_keypoints(groups, group, kind, xy, score, settings)
 
 

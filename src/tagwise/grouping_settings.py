@@ -48,6 +48,8 @@ class GroupingSettings:
         fill_threshold: that value must be above it; None fills always.
         fill_reach: look no further than this many box sides around the group; None: everywhere.
         fill_score: score of such a keypoint, "heatmap" or "one".
+        fill_below: where its neighbour below is looked for, in the "map" or, as the refinement of
+            the published pose-ae does, not below the row that is the number of "types" less one.
         score_filled: filled keypoints count in the instance's score.
     """
 
@@ -77,6 +79,7 @@ class GroupingSettings:
     fill_threshold: float | None = 0.03
     fill_reach: float | None = 0.5
     fill_score: Literal["heatmap", "one"] = "heatmap"
+    fill_below: Literal["map", "types"] = "map"
     score_filled: bool = False
 
     def __post_init__(self) -> None:
@@ -121,6 +124,7 @@ _CHOICES = {
     "subcell": ("auto", "offset", "parabola", "quarter", "none"),
     "tag_norm": ("l2", "rms"),
     "fill_score": ("heatmap", "one"),
+    "fill_below": ("map", "types"),
 }
 
 # The published test settings of the two reference decoders.
@@ -151,5 +155,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "fill_threshold": None,
         "fill_reach": None,
         "fill_score": "one",
+        "fill_below": "types",
     },
 }

@@ -154,26 +154,35 @@ def _scan_on_device(heatmaps: Tensor, settings: GroupingSettings):
     return index.cpu().numpy(), None
 
 
-def locate(heatmaps: Tensor, index: np.ndarray, how: str, offsets: Tensor | None = None):
+def locate(
+    heatmaps: Tensor,
+    index: np.ndarray,
+    how: str,
+    offsets: Tensor | None = None,
+    lowest: int | None = None,
+):
     """Sub-cell positions of cells of heatmaps, and the values there.
 
     heatmaps: (..., K, H, W); index: (P,) int64 into them, flat; how: as settings.subcell;
-    offsets: (..., 2 * K, H, W) in cells. Returns xy (P, 2) and values (P,), float32.
+    offsets: (..., 2 * K, H, W) in cells; lowest: the last row in which a neighbour below is looked
+    for, the map's last if None. Returns xy (P, 2) and values (P,), float32.
     """
     height, width = heatmaps.shape[-2:]
-    x, y = index % width, index // width % height
-    xy = np.stack([x, y], axis=1).astype(np.float32)
+    xy = np.empty((len(index), 2), np.float32)
+    xy[:, 0], xy[:, 1] = index % width, index // width % height
+    if how == "none":
+        return xy, _take(heatmaps, index)
     if how == "offset" or (how == "auto" and offsets is not None):
         return xy + _take_channels(offsets, index, 2), _take(heatmaps, index)
-    left, right = index - (x > 0), index + (x < width - 1)
-    above, below = index - width * (y > 0), index + width * (y < height - 1)
-    values = _take(heatmaps, np.stack([index, left, above, right, below]))
-    return xy + _subcell(values[0], values[1:3].T, values[3:].T, how), values[0]
+    lowest = height - 1 if lowest is None else lowest
+    values = _take(heatmaps, _kernels.neighbours(index, height, width, lowest))
+    shift = _kernels.quarter_shift if how == "quarter" else _kernels.parabola_shift
+    return xy + shift(values), values[0]
 
 
 def _take(maps: Tensor, index: np.ndarray) -> np.ndarray:
     """Values of maps at flat indices, float32 on the CPU."""
-    return maps.reshape(-1)[torch.as_tensor(index, device=maps.device)].float().cpu().numpy()
+    return maps.take(torch.as_tensor(index, device=maps.device)).float().cpu().numpy()
 
 
 def _take_channels(maps: Tensor, index: np.ndarray, channels: int) -> np.ndarray:
@@ -181,16 +190,3 @@ def _take_channels(maps: Tensor, index: np.ndarray, channels: int) -> np.ndarray
     area = maps.shape[-2] * maps.shape[-1]
     first = index // area * (channels * area) + index % area
     return _take(maps, first[:, None] + np.arange(channels) * area)
-
-
-def _subcell(centre, before, after, how: str) -> np.ndarray:
-    """Where in its cell a peak lies, (P, 2), from its value (P,) and its neighbours' (P, 2)."""
-    if how == "quarter":
-        return np.where(after > before, 0.25, -0.25).astype(np.float32)
-    if how == "none":
-        return np.zeros_like(before)
-    tiny = np.float32(1e-6)
-    low, high = np.log(np.maximum(before, tiny)), np.log(np.maximum(after, tiny))
-    curvature = 2 * np.log(np.maximum(centre, tiny))[:, None] - low - high
-    shift = (high - low) / (2 * np.maximum(curvature, tiny))
-    return np.where(curvature > tiny, np.clip(shift, -0.5, 0.5), np.float32(0))
