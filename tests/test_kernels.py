@@ -100,6 +100,22 @@ def test_shifts_within_a_cell(levels):
     assert _kernels.quarter_shift(values).tolist() == quarter.T.tolist()
 
 
+@pytest.mark.parametrize("reach", [0.0, 0.5, 9.0])
+def test_surroundings_hold_the_group_and_its_margin(reach):
+    rng = np.random.default_rng(8)
+    keypoints = rng.uniform(0, 1, (9, 6, 3)).astype(np.float32)
+    keypoints[:, :, :2] *= rng.uniform(2, 60, (9, 1, 2))
+    keypoints[rng.random((9, 6)) < 0.4] = np.nan, np.nan, 0
+    keypoints[:, 0] = 30, 20, 1  # nobody is without keypoints
+    low, high = np.nanmin(keypoints, axis=1)[:, :2], np.nanmax(keypoints, axis=1)[:, :2]
+    side = (high - low).max(axis=1)
+    margin = reach * np.maximum(side, np.median(side))[:, None]
+    first = np.clip(np.floor(low - margin), 0, (69, 39))
+    last = np.clip(np.ceil(high + margin) + 1, first + 1, (70, 40))
+    got = _kernels.surroundings(keypoints, reach, 70, 40)
+    assert got.tolist() == np.concatenate([first, last], axis=1).tolist()
+
+
 def _best_by_hand(heatmap, tags, mean, box, least):
     """Argmax of heatmap - round(distance), over the whole box, first in reading order."""
     distance = np.sqrt(np.square(tags - mean[:, None, None]).sum(axis=0, dtype=np.float64))

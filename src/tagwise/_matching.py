@@ -144,6 +144,30 @@ def match_by_type(
 
 
 @compiled()
+def gather_groups(group, count, starts, xy, score, tag):
+    """Keypoints (N, K, 3), tags (N, K, D) and peaks (N, K) of groups from their peaks.
+
+    group: (P,) int64, the group of each peak, -1 for none; count: how many groups; starts: (K + 1,)
+    the first peak of each type; xy (P, 2), score (P,), tag (P, D). What is missing is x = y = NaN
+    with score 0, tag NaN, peak -1.
+    """
+    kinds = len(starts) - 1
+    keypoints = np.full((count, kinds, 3), np.nan, np.float32)
+    keypoints[:, :, 2] = 0
+    tags = np.full((count, kinds, tag.shape[1]), np.nan, np.float32)
+    peak = np.full((count, kinds), -1, np.int64)
+    for kind in range(kinds):
+        for p in range(starts[kind], starts[kind + 1]):
+            n = group[p]
+            if n >= 0:
+                peak[n, kind] = p
+                keypoints[n, kind, 0], keypoints[n, kind, 1] = xy[p, 0], xy[p, 1]
+                keypoints[n, kind, 2] = score[p]
+                tags[n, kind] = tag[p]
+    return keypoints, tags, peak
+
+
+@compiled()
 def doubles(keypoints, sigma, limit):
     """Which groups are nearly the same pose as a better one.
 

@@ -41,9 +41,10 @@ def fill_missing(
     if not len(group):
         return groups
     kinds, height, width = heatmaps.shape
-    boxes = np.tile(np.array([0, 0, width, height]), (len(groups), 1))
-    if settings.fill_reach is not None:
-        boxes = _surroundings(groups, settings.fill_reach, boxes)
+    if settings.fill_reach is None:
+        boxes = np.tile(np.array([0, 0, width, height]), (len(groups), 1))
+    else:
+        boxes = _kernels.surroundings(groups.keypoints, settings.fill_reach, width, height)
     query = (kind, _mean_tags(groups)[group], boxes[group])
     least = -np.inf if settings.fill_threshold is None else settings.fill_threshold
     tag_maps = tags.detach().reshape(kinds, -1, height, width)
@@ -68,21 +69,6 @@ def _mean_tags(groups: KeypointGroups) -> np.ndarray:
     there = np.isfinite(groups.tags).all(axis=2)
     sums = np.where(there[:, :, None], groups.tags, 0).sum(axis=1, dtype=np.float64)
     return sums / np.maximum(there.sum(axis=1), 1)[:, None]
-
-
-def _surroundings(groups: KeypointGroups, reach: float, whole: np.ndarray) -> np.ndarray:
-    """(N, 4) int64: each group's bounding box, grown on all sides by reach times its longer side.
-
-    Groups smaller than the image's median group, as fragments are, grow as that one would.
-    """
-    # fmin and fmax pass over missing keypoints, faster than nanmin and nanmax.
-    low = np.fmin.reduce(groups.keypoints[:, :, :2], axis=1)
-    high = np.fmax.reduce(groups.keypoints[:, :, :2], axis=1)
-    side = (high - low).max(axis=1)
-    margin = reach * np.maximum(side, np.median(side))[:, None]
-    first = np.clip(np.floor(low - margin), whole[:, :2], whole[:, 2:] - 1)
-    last = np.clip(np.ceil(high + margin) + 1, first + 1, whole[:, 2:])
-    return np.concatenate([first, last], axis=1).astype(np.int64)
 
 
 def _best_cells_on_device(heatmaps, tag_maps, kinds, means, boxes, least) -> np.ndarray:

@@ -183,17 +183,10 @@ def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
 
 def groups_of(peaks: Peaks, group: np.ndarray, count: int) -> KeypointGroups:
     """Instances from the group of each peak of one image, (P,) int, -1 for none."""
-    kinds = peaks.starts.shape[1] - 1
-    member = np.full((count, kinds), -1, np.int64)
-    used = np.flatnonzero(group >= 0)
-    member[group[used], peaks.kind[used]] = used
-    keypoints = np.full((count, kinds, 3), (np.nan, np.nan, 0), np.float32)
-    tags = np.full((count, kinds, peaks.tag.shape[1]), np.nan, np.float32)
-    there = member >= 0
-    keypoints[there, :2] = peaks.xy[member[there]]
-    keypoints[there, 2] = peaks.score[member[there]]
-    tags[there] = peaks.tag[member[there]]
-    return KeypointGroups(keypoints, keypoints[:, :, 2].mean(axis=1), tags, member)
+    keypoints, tags, peak = _matching.gather_groups(
+        group, count, peaks.starts[0], peaks.xy, peaks.score, peaks.tag
+    )
+    return KeypointGroups(keypoints, keypoints[:, :, 2].mean(axis=1), tags, peak)
 
 
 def group_by_truth(
