@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+import parity_table
+
 torch.set_num_threads(1)
 
 # CI asks whether this commit is sound, with the same examples each time; elsewhere new ones are
@@ -33,4 +35,9 @@ def golden(shared: Path):
     sys.path.insert(0, str(shared / "golden"))
     import check
 
+    parity_table.watch(check)
     return check
+
+
+def pytest_sessionfinish():
+    parity_table.write()

@@ -1,5 +1,7 @@
 """Tiles against the whole image."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -112,6 +114,6 @@ def test_tiles_overlap_as_much_as_asked(length):
     tiled(images, (40, 8), 10, forward)
     assert spans[0][0] == 0
     assert sum(spans[-1]) == length
-    for (first, size), (second, _) in zip(spans, spans[1:]):
+    for (first, size), (second, _) in pairwise(spans):
         assert second % MULTIPLE == 0
         assert first + size - second >= 10

@@ -172,7 +172,7 @@ def paint(cells, foreground, tags, means, to_cells, size, threshold):
     cells: (h, w) int32. foreground: (h, w). tags: (D, h, w). means: (N, D). to_cells: (2, 3), from
     pixels to cells. size: (width, height) in pixels. Returns (height, width) int32.
     A pixel is in the foreground if what is interpolated there is above the threshold; of the
-    instances of the cells that it lies between, it belongs to that whose mean is nearest to its tag.
+    instances of the cells that it lies between, its own is that whose mean is nearest to its tag.
     """
     width, height = size
     labels = np.zeros((height, width), np.int32)

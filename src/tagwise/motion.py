@@ -1,6 +1,7 @@
 """Where boxes will be in the next frame: a Kalman filter for many boxes at once.
 
-Centres move at a constant velocity, pushed by random accelerations; widths and heights wander.
+Centres move at a constant velocity, pushed by random accelerations; widths and heights wander. Now
+and then one stops or turns: then it may have gone any way since it was last seen.
 Every coordinate is a filter of its own (Kalman 1960; Bewley et al. 2016, arXiv:1602.00763, track
 boxes with one), so that covariances are two-by-two and a few lines of numpy serve all boxes.
 All deviations are in box sides, those of x in widths and those of y in heights: what is near moves
@@ -14,6 +15,8 @@ import numpy as np
 # Errors are averaged over so many detections before they count in full, and so many of the last;
 # what is made of them stays within this factor of the settings.
 _PRIOR, _LONGEST, _FACTOR = 50, 1000, 4.0
+_TURNS = 0.05  # how often one stops or turns
+_MOVING = np.array([1.0, 1.0, 0.0, 0.0])
 
 
 class Motion:
@@ -45,6 +48,8 @@ class Motion:
         self.velocity = np.zeros((0, 4))
         # Variances of state and velocity and their covariance, in squared box sides.
         self.spread = np.zeros((0, 3, 4))
+        # State and its variance when they were last seen, and for how many frames they were not.
+        self._last, self._last_var, self._gap = self.state, self.state, np.zeros(0)
 
     def __len__(self) -> int:
         return len(self.state)
@@ -74,24 +79,26 @@ class Motion:
         self.state = np.concatenate([self.state, _centred(boxes)])
         self.velocity = np.concatenate([self.velocity, np.zeros((N, 4))])
         self.spread = np.concatenate([self.spread, spread])
+        self._last = np.concatenate([self._last, _centred(boxes)])
+        self._last_var = np.concatenate([self._last_var, spread[:, 0]])
+        self._gap = np.append(self._gap, np.zeros(N))
 
     def keep(self, which: np.ndarray) -> None:
         """Only the boxes of a mask or index."""
-        self.state, self.velocity = self.state[which], self.velocity[which]
-        self.spread = self.spread[which]
+        for name in ("state", "velocity", "spread", "_last", "_last_var", "_gap"):
+            setattr(self, name, getattr(self, name)[which])
 
-    def step(self, seen: np.ndarray) -> None:
-        """Go on by one frame. seen: (T,) bool, False for boxes missed in the last one."""
-        self.velocity *= np.where(seen, 1.0, self.damping)[:, None]
+    def step(self) -> None:
+        """Go on by one frame."""
+        self.velocity *= np.where(self._gap == 0, 1.0, self.damping)[:, None]
+        self._gap = self._gap + 1
         self.state = self.state + self.velocity
         push = self.acceleration**2
         var, cross, var_v = (self.spread[:, n].copy() for n in range(3))
-        moving = np.array([1.0, 1.0, 0.0, 0.0])
-        self.spread[:, 0] = var + moving * (2 * cross + var_v + push / 4)
-        # Sizes wander about as fast as a velocity does.
-        self.spread[:, 0] += (1 - moving) * push
-        self.spread[:, 1] = moving * (cross + var_v + push / 2)
-        self.spread[:, 2] = moving * (var_v + push)
+        self.spread[:, 0] = var + _MOVING * (2 * cross + var_v + push / 4)
+        self.spread[:, 0] += (1 - _MOVING) * push  # sizes wander about as fast
+        self.spread[:, 1] = _MOVING * (cross + var_v + push / 2)
+        self.spread[:, 2] = _MOVING * (var_v + push)
 
     def surprise(self, boxes: np.ndarray) -> np.ndarray:
         """How little each box is expected of each track, in nats, (T, N).
@@ -99,22 +106,54 @@ class Motion:
         boxes: (N, 4). It is the negative logarithm of the density, over centre, width and height
         in box sides, of seeing such a box where the track is.
         """
-        gap = (_centred(boxes)[None] - self.state[:, None]) / self.unit[:, None]
-        var = (self.spread[:, 0] + self.noise) * self._scale
-        constant = np.log(2 * np.pi * var).sum(1)
-        return 0.5 * ((gap**2 / var[:, None]).sum(-1) + constant[:, None])
+        T, N = len(self), len(boxes)
+        rows, columns = np.divmod(np.arange(T * N), max(N, 1))
+        return -np.logaddexp(*self._likely(rows, _centred(boxes)[columns])).reshape(T, N)
 
     def correct(self, rows: np.ndarray, boxes: np.ndarray) -> None:
         """Tracks (M,) were seen as the boxes (M, 4)."""
+        boxes = _centred(boxes)
+        going, turned = self._likely(rows, boxes)
+        self._start_anew(rows[turned > going])
         var, cross, var_v = (self.spread[rows, n] for n in range(3))
         whole = var + self.noise
-        gap = _centred(boxes) - self.state[rows]
+        gap = boxes - self.state[rows]
         self._learn((gap / self.unit[rows]) ** 2 / whole)
         self.state[rows] += gap * var / whole
         self.velocity[rows] += gap * cross / whole
         self.spread[rows, 0] = var * self.noise / whole
         self.spread[rows, 1] = cross * self.noise / whole
         self.spread[rows, 2] = var_v - cross**2 / whole
+        self._last[rows], self._last_var[rows] = self.state[rows], self.spread[rows, 0]
+        self._gap[rows] = 0
+
+    def _likely(self, rows: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log density of boxes (M, 4), by centre, of tracks (M,) that went on, and that turned."""
+        unit = self.unit[rows]
+        return tuple(
+            np.log(share)
+            - 0.5 * (((boxes - mean[rows]) / unit) ** 2 / var + np.log(2 * np.pi * var)).sum(1)
+            for share, mean, var in (
+                (1 - _TURNS, self.state, self._seen_var(self.spread[rows, 0])),
+                (_TURNS, self._last, self._seen_var(self._turned_var(rows))),
+            )
+        )
+
+    def _seen_var(self, var: np.ndarray) -> np.ndarray:
+        return (var + self.noise) * self._scale
+
+    def _turned_var(self, rows: np.ndarray) -> np.ndarray:
+        """Variance (M, 4) round the last place where the velocity since then is not known."""
+        gap = self._gap[rows, None]
+        speed, size = (self.speed * gap) ** 2, self.acceleration**2 * gap
+        return self._last_var[rows] + np.where(_MOVING, speed, size)
+
+    def _start_anew(self, rows: np.ndarray) -> None:
+        """Tracks that turned: they are where they were last seen, and may move any way."""
+        self.state[rows], self.velocity[rows] = self._last[rows], 0
+        self.spread[rows, 0] = self._turned_var(rows)
+        self.spread[rows, 1] = _MOVING * self.speed**2 * self._gap[rows, None]
+        self.spread[rows, 2] = _MOVING * self.speed**2
 
     def _learn(self, ratio: np.ndarray) -> None:
         """Follow how noisy detector and motion are. ratio: (M, 4) squared errors by expectation."""

@@ -6,7 +6,8 @@ import numpy as np
 
 # Odds that a tag is read from someone else's place: one outlier cannot end a track.
 _ASTRAY = 0.02
-# Pairs that spreads are averaged over: so many before they count in full, and so many of the last.
+# Pairs that the spread within is averaged over: so many before it counts half (as an exponent
+# between the two spreads), and so many of the last.
 _PRIOR, _LONGEST = 10, 1000
 
 
@@ -57,17 +58,18 @@ class TagMemory:
         random walk does.
         """
         shape, D = (len(self.tags), len(tags)), tags.shape[1]
-        prior = _PRIOR * self.between
-        within = self._mean("within", prior)
-        if not D or self.between <= 0 or within <= 0:
+        if not D or self.between <= 0 or self.within <= 0:
             return np.zeros(shape)
+        trust = self._pairs["within"] / (self._pairs["within"] + _PRIOR)
+        within = self.between * (self.within / self.between) ** trust
         within = within * np.maximum(1, gap * (1 - self.keep_share))
         within = np.minimum(within, self.between)[:, None]
         square = ((self.tags[:, None] - tags[None]) ** 2).sum(-1)
+        known = ~np.isnan(square)
         exponent = D / 2 * np.log(self.between / within)
-        exponent = exponent - square / 2 * (1 / within - 1 / self.between)
+        exponent = exponent - np.where(known, square, 0) / 2 * (1 / within - 1 / self.between)
         evidence = np.logaddexp(np.log(1 - _ASTRAY) + exponent, np.log(_ASTRAY))
-        return np.where(np.isnan(square), 0.0, evidence)
+        return np.where(known, evidence, 0.0)
 
     def correct(self, rows: np.ndarray, tags: np.ndarray) -> None:
         """Tracks (M,) were seen with tags (M, D); those that are not known change nothing."""
@@ -90,10 +92,6 @@ class TagMemory:
         frame = frame[np.isfinite(frame).all(1)]
         i, j = np.triu_indices(len(frame), 1)
         self._average("between", ((frame[i] - frame[j]) ** 2).mean(1))
-
-    def _mean(self, name: str, prior: float) -> float:
-        n = self._pairs[name]
-        return (getattr(self, name) * n + prior) / (n + _PRIOR)
 
     def _average(self, name: str, values: np.ndarray) -> None:
         values = values[np.isfinite(values)]

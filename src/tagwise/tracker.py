@@ -100,7 +100,7 @@ class Tracker:
         s, seen = self.settings, _Detections.of(result, self.settings.tags)
         seen = replace(seen, tags=self.memory.fitted(seen.tags))
         self.unseen = self.unseen + 1
-        self.motion.step(self.unseen == 1)
+        self.motion.step()
         track = self._match(seen)
         rows = np.flatnonzero(track >= 0)
         self._correct(track[rows], seen.take(rows))

@@ -2,22 +2,34 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import cv2
 import pytest
 import torch
 
-from tagwise.config import DataConfig, ModelConfig, OptimConfig, Recipe, RunConfig, SetConfig
+from tagwise.class_names import COCO80
+from tagwise.config import (
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+    Recipe,
+    RunConfig,
+    SetConfig,
+    load_recipe,
+)
 from tagwise.data.augment import Augment
 from tagwise.data.synthetic import SyntheticPoses
 from tagwise.data.synthetic_shapes import SyntheticShapes
 from tagwise.errors import UserError
+from tagwise.fitting import fitting_of
 from tagwise.models import create_model, load_model, save_model
 from tagwise.skeletons import COCO17
-from tagwise.tasks import CornerTask, PoseTask
+from tagwise.tasks import CornerTask, PoseTask, create_task
 from tagwise.train import stage_loss, train
 from test_train import losses, write_scenes
 
+RECIPES = Path(__file__).parents[2] / "recipes" / "official"
 POSE, CORNERS = PoseTask(COCO17), CornerTask(("disc", "star"))
 SMALL = {  # task, options that make the network small, strides of its stages
     "hrnet_w32": (POSE, {"width": 16}, (4,)),
@@ -168,3 +180,16 @@ def test_each_trains_and_resumes(name, scenes, tmp_path):
     parts = train(recipe, out=tmp_path / "parts", resume=True)
     assert losses(parts) == pytest.approx(losses(whole))
     assert len(losses(whole)) == 2
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_recipes_at_full_size_name_networks_and_options_that_exist(path):
+    recipe = load_recipe(path)
+    labels = {"pose": {"skeleton": COCO17.to_dict()}, "corners": {"classes": list(COCO80)}}
+    task = create_task(recipe.task, **labels[recipe.task], **recipe.task_options)
+    with torch.device("meta"):
+        model = create_model(recipe.model.name, task, **recipe.model.options)
+    assert fitting_of(recipe.decoder["fitting"], recipe.data.input_size, None) is not None
+    assert model.takes(recipe.data.input_size[0])
+    assert task.published
+    assert all(isinstance(weight, (int, float)) for weight in task.weights.values())

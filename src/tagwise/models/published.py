@@ -273,7 +273,8 @@ def _task(
     if corners:
         names = COCO80 if found.count == len(COCO80) else _numbered("class", found.count)
         chosen = tuple(given or names)
-        settings = CornerSettings.preset("cornernet")
+        fewer = {"top_k": 20, "max_boxes": 100} if found.model == "cornernet_squeeze" else {}
+        settings = CornerSettings.preset("cornernet", **fewer)
         return CornerTask(chosen, published="cornernet", pairing=settings)
     known = {len(each): each for each in (COCO17, CROWDPOSE14)}
     skeleton = (
