@@ -205,7 +205,11 @@ def test_unknown_option_is_named_with_the_nearest(name, pose):
         create_model(name, pose, tag_depht=2)
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+# The published networks, which make other maps and are large, have this test in test_staged.
+PUBLISHED = ("hrnet", "higherhrnet", "hourglass", "cornernet")
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(MODELS) if not n.startswith(PUBLISHED)])
 def test_every_registered_network_comes_back_from_its_file(tmp_path, name, pose):
     model = create_model(name, pose).eval()
     save_model(model, tmp_path / "m.safetensors", half=False)
