@@ -167,6 +167,7 @@ class FasterRCNNTask:
 
     name: ClassVar[str] = "faster_rcnn"
     merges: ClassVar[str] = "results"
+    zoom: ClassVar[float | None] = None
     # The same data and the same figures as for paired corners.
     open_dataset = staticmethod(CornerTask.open_dataset)
     metric = CornerTask.metric

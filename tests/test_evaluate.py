@@ -27,7 +27,7 @@ class DotNet(nn.Module):
 
     def __init__(self, types=TYPES, tags_tell=True, blind=()):
         super().__init__()
-        self.spec = SimpleNamespace(name="dots", input_size=(WIDTH, HEIGHT))
+        self.spec = SimpleNamespace(name="dots", input_size=(WIDTH, HEIGHT), decoder={})
         by_tag_alone = GroupingSettings.preset("higherhrnet", fill=False)
         self.task = PoseTask(Skeleton("pin", types), tag_dim=1, grouping=by_tag_alone)
         self.columns = [TYPES.index(name) for name in types]
