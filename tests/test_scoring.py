@@ -30,7 +30,7 @@ class CornerNet(nn.Module):
 
     def __init__(self, classes=CLASSES, blind=(), offset=0.25, tags_tell=True):
         super().__init__()
-        self.spec = SimpleNamespace(name="corner dots", input_size=(WIDTH, HEIGHT))
+        self.spec = SimpleNamespace(name="corner dots", input_size=(WIDTH, HEIGHT), decoder={})
         self.task = CornerTask(classes)
         self.blind, self.offset, self.tags_tell = blind, offset, tags_tell
 
