@@ -1,9 +1,8 @@
-"""Comparing with stored numbers, noting how far off each was."""
+"""Comparing with stored numbers and with slow references, noting how far off each was."""
 
-import numpy as np
 import pytest
 
-from parity_table import note
+import parity_table
 
 
 @pytest.fixture
@@ -11,10 +10,16 @@ def close():
     """Asserts that values are the stored ones, and notes the difference under a name."""
 
     def compare(case, found, expected, *, atol, rtol=0.0):
-        found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-        assert found.shape == expected.shape
-        difference, allowed = np.abs(found - expected), atol + rtol * np.abs(expected)
-        note(case, difference, allowed)
-        assert (difference <= allowed).all(), f"{case}: {difference.max()}"
+        parity_table.compare(case, found, expected, atol, rtol, parity_table.PUBLISHED)
+
+    return compare
+
+
+@pytest.fixture
+def agree():
+    """The same for what a slow reference says."""
+
+    def compare(case, found, expected, *, atol=0.0, rtol=0.0):
+        parity_table.compare(case, found, expected, atol, rtol, parity_table.EVERYWHERE)
 
     return compare
