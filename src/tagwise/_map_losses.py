@@ -114,8 +114,8 @@ def offset_l1(
         mismatch("pred and target must have one shape", pred, target)
     if weight is not None and weight.shape != pred.shape[:-1]:
         mismatch("weight must be (...) beside pred (..., 2)", weight, pred)
-    number = math.prod(pred.shape[:-1]) if weight is None else weight.sum()
     pred, target, weight = _masked(pred, target, None if weight is None else weight[..., None])
+    number = math.prod(pred.shape[:-1]) if weight is None else weight.sum()
     loss = F.smooth_l1_loss(pred, target, beta=beta, reduction="none")
     return (loss if weight is None else loss * weight).sum() / (number + eps)
 
