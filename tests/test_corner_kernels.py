@@ -83,3 +83,29 @@ def test_certain_evidence_stays_finite():
     share = _shares(pairs, np.full(16, 1e3), np.zeros(16), size_weight=1.0)
     assert np.isfinite(share).all()
     assert share == pytest.approx(0.25, abs=0.01)
+
+
+def test_the_centre_of_a_box_is_the_largest_value_in_its_middle():
+    random = np.random.default_rng(0)
+    heat = random.random((2, 12, 15)).astype(np.float32)
+    low = random.uniform(-3, 12, (60, 2))
+    boxes = np.hstack([low, low + random.uniform(0.2, 12, (60, 2))]).astype(np.float32)
+    classes = random.integers(0, 2, 60)
+    for part in (0.0, 0.33, 1.0):
+        found = _corner_kernels.centre_scores(heat, boxes, classes, part)
+        for (x0, y0, x1, y1), label, score in zip(boxes, classes, found):
+            (x, y), right, down = (
+                ((x0 + x1) / 2, (y0 + y1) / 2),
+                part * (x1 - x0) / 2,
+                part * (y1 - y0) / 2,
+            )
+            inside = [
+                heat[label, row, column]
+                for row in range(12)
+                for column in range(15)
+                if row + 1 > y - down
+                and row <= y + down
+                and column + 1 > x - right
+                and column <= x + right
+            ]
+            assert score == pytest.approx(max(inside, default=0.0))

@@ -30,6 +30,7 @@ def test_a_preset_with_changes():
         ({"nms_window": 4}, "odd"),
         ({"top_k": 0}, "top_k is 0"),
         ({"tag_spread": 0.0}, "tag_spread is 0"),
+        ({"centre_weight": 1.5}, "centre_weight is 1.5"),
     ],
 )
 def test_errors_name_the_mend(values, message):

@@ -131,6 +131,35 @@ def test_tags_decide():
     assert _pairs(found, 2) == {(0, 1), (1, 0)}
 
 
+def _centres(*places):
+    heat = torch.full((1, 1, 64, 64), 0.01)
+    for x, y in places:
+        heat[0, 0, y, x] = 0.9
+    return heat
+
+
+def test_centres_decide_where_tags_do_not():
+    peaks = _peaks(_CROSSED, [[0.0], [0.0]])
+    chosen = CornerSettings(centre_part=0.1)
+    (found,) = pair_corners(peaks, chosen, _centres((25, 20), (25, 32)))
+    assert _pairs(found, 2) == {(0, 0), (1, 1)}
+    (found,) = pair_corners(peaks, chosen, _centres((23, 30), (27, 22)))
+    assert _pairs(found, 2) == {(0, 1), (1, 0)}
+
+
+def test_a_box_without_a_centre_scores_less():
+    boxes = [[4, 4, 16, 16], [34, 34, 46, 46]]
+    for name in ("default", "cornernet"):
+        chosen = CornerSettings.preset(name)
+        (found,) = pair_corners(_peaks(boxes, [[0.0], [9.0]]), chosen, _centres((10, 10)))
+        assert found.boxes[0].tolist() == boxes[0]
+        assert found.scores[0] > found.scores[1] + 0.2
+    (plain,) = pair_corners(_peaks(boxes, [[0.0], [9.0]]))
+    sure = CornerSettings(centre_weight=0.0)
+    (same,) = pair_corners(_peaks(boxes, [[0.0], [9.0]]), sure, _centres((10, 10), (40, 40)))
+    assert same.scores == pytest.approx(plain.scores, abs=0.01)
+
+
 def test_classes_do_not_mix():
     (found,) = pair_corners(_peaks(_CROSSED, [[0.0], [0.0]], classes=[1, 7]))
     assert _pairs(found, 2) == {(0, 0), (1, 1)}

@@ -66,6 +66,31 @@ def candidate_pairs(xy, classes, tags, middle, threshold, growth, min_side):
     return pairs, np.array(squares)
 
 
+@compiled()
+def centre_scores(heat, boxes, classes, part):
+    """The largest value of heat (C, H, W) in the middle of each box, (E,) float32.
+
+    boxes (E, 4) x1, y1, x2, y2 in cells, classes (E,); part: side of the middle, of the box's side.
+    Of a small box, the cell is read in which its middle lies.
+    """
+    _, height, width = heat.shape
+    out = np.zeros(len(boxes), np.float32)
+    for e in range(len(boxes)):
+        x0, x1 = _middle(boxes[e, 0], boxes[e, 2], part, width)
+        y0, y1 = _middle(boxes[e, 1], boxes[e, 3], part, height)
+        for y in range(y0, y1):
+            for x in range(x0, x1):
+                out[e] = max(out[e], heat[classes[e], y, x])
+    return out
+
+
+@compiled()
+def _middle(low, high, part, size):
+    """First cell of the middle of a span, and the one after its last, within a map's size."""
+    middle, reach = (low + high) / 2, part * (high - low) / 2
+    return max(math.floor(middle - reach), 0), min(math.floor(middle + reach) + 1, size)
+
+
 # Weights beyond e^30 would drown the others' share in rounding.
 _LARGEST = 30.0
 # Logarithm of the odds that corners are a pair, before tags and sizes are looked at more closely:

@@ -26,6 +26,9 @@ class CornerSettings:
         tag_spread: how far one component of the two tags of an object usually differs.
         size_weight: weight of a box's size, compared with the image's other boxes of its class.
         share_power: the score is multiplied with the pair's share to this power.
+    Centres, where the network finds them
+        centre_part: side of the middle of a box where its centre is looked for, of the box's side.
+        centre_weight: of the centre in a box's score, [0, 1]; the corners have the rest.
     Results
         suppression: what becomes of a box that overlaps a better one of its class: "hard" drops it,
             "linear" and "exp" soften its score (`tagwise.suppression.soft_nms`), "none".
@@ -45,6 +48,8 @@ class CornerSettings:
     tag_spread: float = 0.5
     size_weight: float = 0.5
     share_power: float = 0.05
+    centre_part: float = 0.33
+    centre_weight: float = 0.33
     suppression: Literal["none", "hard", "linear", "exp"] = "hard"
     overlap: float = 0.7
     overlap_sigma: float = 0.5
@@ -60,6 +65,9 @@ class CornerSettings:
         for name in ("tag_threshold", "tag_spread", "overlap_sigma"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} is {getattr(self, name)}; use a number above 0")
+        for name in ("centre_part", "centre_weight"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} is {getattr(self, name)}; use a number from 0 to 1")
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise unknown_name(name, str(getattr(self, name)), known)

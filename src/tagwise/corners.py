@@ -67,6 +67,7 @@ def decode_corners(
     br_tag: Tensor,
     tl_off: Tensor | None = None,
     br_off: Tensor | None = None,
+    centre_heat: Tensor | None = None,
     settings: CornerSettings | None = None,
 ) -> list[CornerBoxes]:
     """The boxes of every object of every image, from a network's maps.
@@ -74,6 +75,7 @@ def decode_corners(
     tl_heat, br_heat: (B, C, H, W), any float type and device, values in [0, 1].
     tl_tag, br_tag: (B, D, H, W).
     tl_off, br_off: (B, 2, H, W), x and y of the corner within its cell, in cells; None: 0.
+    centre_heat: (B, C, H, W) in [0, 1], of the middles of objects, where the network has it.
 
     >>> import torch
     >>> tl, br, tag = torch.zeros(3, 1, 1, 8, 8)
@@ -83,20 +85,24 @@ def decode_corners(
     """
     settings = settings or CornerSettings()
     peaks = find_corners(tl_heat, br_heat, tl_tag, br_tag, tl_off, br_off, settings)
-    return pair_corners(peaks, settings)
+    return pair_corners(peaks, settings, centre_heat)
 
 
-def pair_corners(peaks: CornerPeaks, settings: CornerSettings | None = None) -> list[CornerBoxes]:
+def pair_corners(
+    peaks: CornerPeaks, settings: CornerSettings | None = None, centre_heat: Tensor | None = None
+) -> list[CornerBoxes]:
     """Boxes of each image, best first, from corners with tags.
 
     A top-left and a bottom-right corner can be a pair if they are of one class, lie as corners of a
-    box do, and their tags are near. settings.pairing "all" makes a box of every such pair, with the
-    mean of the corners' scores: Law and Deng 2018, section 4.1.
+    box do, and their tags are near. A pair's centre is the largest value of centre_heat, of its
+    class, in the middle of its box. settings.pairing "all" makes a box of every such pair, with the
+    mean of the corners' scores: Law and Deng 2018, section 4.1; with that of the centre, if there
+    is one: Duan et al. 2019 ("CenterNet: Keypoint Triplets"), section 3.2.
 
     "one_to_one" lets no corner serve twice. Each pair has a weight, the product of
 
-        - the odds s / (1 - s) of both corners' scores: both are there, and a constant below 1:
-          of the corners that could be a pair, few are,
+        - the odds s / (1 - s) of both corners' scores and of the centre's: all are there, and a
+          constant below 1: of the corners that could be a pair, few are,
         - how much likelier their tag distance is in one object, where each component differs
           normally with tag_spread, than in two, where it is anything up to tag_threshold,
         - how much likelier their box's size is among the boxes of this class in this image than by
@@ -105,7 +111,8 @@ def pair_corners(peaks: CornerPeaks, settings: CornerSettings | None = None) -> 
     A pair's share is the weight of all the one-to-one pairings that have it, of the weight of all
     there are. The boxes are the pairing with the largest sum of shares, that is, the one of which
     most is expected to be right. A box's score is the geometric mean of its corners' scores times
-    share^share_power.
+    share^share_power; of a centre too, if there is one, to the power centre_weight and the corners'
+    to the rest.
     """
     settings = settings or CornerSettings()
     pair = _one_to_one if settings.pairing == "one_to_one" else _all_pairs
@@ -121,19 +128,27 @@ def pair_corners(peaks: CornerPeaks, settings: CornerSettings | None = None) -> 
             settings.tag_growth,
             settings.min_side,
         )
-        out.append(_best(boxes_of(found, *pair(found, pairs, squares, settings)), settings))
+        centre = np.empty((len(pairs), 0), np.float32)
+        if centre_heat is not None:
+            centre = _corner_kernels.centre_scores(
+                centre_heat[image].detach().float().cpu().contiguous().numpy(),
+                found.xy[pairs].reshape(-1, 4),
+                found.classes[pairs[:, 0]],
+                settings.centre_part,
+            )[:, None]
+        boxes = boxes_of(found, *pair(found, pairs, squares, centre, settings))
+        out.append(_best(boxes, settings))
     return out
 
 
-def _all_pairs(peaks: CornerPeaks, pairs, squares, settings):
-    return pairs, peaks.score[pairs].mean(axis=1)
+def _all_pairs(peaks: CornerPeaks, pairs, squares, centre, settings):
+    return pairs, np.hstack([peaks.score[pairs], centre]).mean(axis=1)
 
 
-def _one_to_one(peaks: CornerPeaks, pairs, squares, settings):
+def _one_to_one(peaks: CornerPeaks, pairs, squares, centre, settings):
     if not len(pairs):
         return pairs, np.zeros(0, np.float32)
-    scores = peaks.score[pairs]
-    certain = np.clip(scores, 0.01, 0.99).astype(np.float64)
+    certain = np.clip(np.hstack([peaks.score[pairs], centre]), 0.01, 0.99).astype(np.float64)
     share = _corner_kernels.shares(
         pairs,
         squares,
@@ -146,7 +161,11 @@ def _one_to_one(peaks: CornerPeaks, pairs, squares, settings):
         settings.size_weight,
     )
     kept = _best_pairing(pairs[:, 0], pairs[:, 1] - peaks.starts[0, 1], share)
-    return pairs[kept], np.sqrt(scores[kept].prod(axis=1)) * share[kept] ** settings.share_power
+    score = np.sqrt(peaks.score[pairs[kept]].prod(axis=1)) * share[kept] ** settings.share_power
+    if centre.shape[1]:
+        weight = settings.centre_weight
+        score = score ** (1 - weight) * centre[kept, 0] ** weight
+    return pairs[kept], score
 
 
 def _best_pairing(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:

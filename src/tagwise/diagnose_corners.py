@@ -82,7 +82,8 @@ def _helped(predictor: Predictor, pixels: np.ndarray, rows: np.ndarray, oracle: 
     if oracle == "grouping":
         found = pair_by_truth(peaks, [boxes], [classes])[0]
     else:
-        found = pair_corners(peaks, task.pairing)[0]
+        centres = outputs["centre_heat"].float().sigmoid() if task.centres else None
+        found = pair_corners(peaks, task.pairing, centres)[0]
     height, width = pixels.shape[:2]
     result = task.boxes(found, stride)
     return result.transform(affine.inverse().matrix, width=width, height=height)

@@ -36,10 +36,10 @@ def sample_of(boxes, classes, size=(64, 96)) -> Sample:
 def perfect_outputs(task: CornerTask, targets: dict) -> dict[str, torch.Tensor]:
     """What a network that has learned the targets would say; tags are 10 · group."""
     height, width = targets["tl_heat"].shape[1:]
-    outputs = {}
+    outputs = {
+        name: torch.logit(torch.from_numpy(targets[name])[None], eps=1e-4) for name in task.heatmaps
+    }
     for number, corner in enumerate(("tl", "br")):
-        heat = torch.from_numpy(targets[f"{corner}_heat"])[None]
-        outputs[f"{corner}_heat"] = torch.logit(heat, eps=1e-4)
         tag, off = torch.zeros(1, task.tag_dim, height, width), torch.zeros(1, 2, height, width)
         rows = zip(targets["points"], targets["group"], targets["offset"], targets["weight"])
         for (which, y, x), group, offset, _ in sorted(rows, key=lambda row: row[3]):
@@ -60,6 +60,25 @@ def test_a_corner_is_one_in_its_cell_and_its_offset_leads_back():
     ):
         found = (np.array([x, y]) + offset) * STRIDE
         np.testing.assert_allclose(found, ends[group, 2 * corner : 2 * corner + 2], atol=1e-4)
+
+
+def test_centres_have_a_heatmap_that_is_learned_and_read():
+    task = CornerTask(CLASSES[:2], tag_dim=2, reach=1, centres=True)
+    assert set(task.heads()) - set(TASK.heads()) == {"centre_heat"}
+    sample = sample_of(TWO, [0, 1])
+    targets, plain = task.encode(sample, STRIDE), TASK.encode(sample, STRIDE)
+    assert np.argwhere(targets["centre_heat"] == 1).tolist() == [[0, 5, 5], [1, 7, 14]]
+    for name in ("tl_heat", "br_heat", "points", "offset"):
+        np.testing.assert_array_equal(targets[name], plain[name])
+    outputs = perfect_outputs(task, targets)
+    batch = task.collate([targets])
+    terms = task.loss(outputs, batch)
+    blind = {**outputs, "centre_heat": torch.full_like(outputs["centre_heat"], -9.0)}
+    assert task.loss(blind, batch)["heatmaps"] > terms["heatmaps"] + 1
+    (boxes,), (unsure,) = task.decode(outputs, STRIDE), task.decode(blind, STRIDE)
+    np.testing.assert_allclose(sorted(boxes.boxes.tolist()), sorted(TWO), atol=1e-3)
+    assert boxes.scores.min() > 0.9
+    assert unsure.scores.max(initial=0) < 0.3
 
 
 def test_without_reach_there_is_one_point_a_corner():
@@ -168,7 +187,7 @@ def test_targets_are_the_published_ones(shared, case, overlap):
     classes = stored["sampler_boxes"][:, 4].astype(int) - 1
     for corner, places in (("tl", boxes[:, :2]), ("br", boxes[:, 2:])):
         cells = places.astype(int)
-        heat = task.draw_corners(cells, classes, boxes[:, 2:] - boxes[:, :2], (64, 64))
+        heat = task.draw_points(cells, classes, boxes[:, 2:] - boxes[:, :2], (64, 64))
         count = len(boxes)
         index = stored[f"sampler_{case}_{corner}_ind"][:count]
         np.testing.assert_array_equal(cells[:, 1] * 64 + cells[:, 0], index)

@@ -212,7 +212,7 @@ def cornernet(
     """
     expected = {f"{corner}_{name}" for corner in ("tl", "br") for name in ("heat", "tag", "off")}
     if set(heads) != expected:
-        raise UserError("cornernet makes maps of corners; use it with task: corners")
+        raise UserError("cornernet makes maps of corners; its task is corners, without centres")
     check_range("stacks", stacks, 1, 16)
     # With other numbers of channels oneDNN's backward pass of tiny maps writes beyond its memory.
     if width % 32 or not 32 <= width <= 4096:

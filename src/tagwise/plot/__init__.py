@@ -87,7 +87,7 @@ def _maps(predictor: Any, path: Path) -> Any:
     to_image = affine.inverse() @ Affine.scaling(predictor.stride)
     if predictor.task.name == "corners":
         maps = {name: tensor[0].cpu() for name, tensor in outputs.items()}
-        maps |= {name: maps[name].sigmoid() for name in ("tl_heat", "br_heat")}
+        maps |= {name: maps[name].sigmoid() for name in predictor.task.heatmaps}
         maps = {name: tensor.numpy() for name, tensor in maps.items()}
         return plot_corner_maps(image, maps, to_image, path.name)
     values = predictor.task.heatmap_values(outputs["heatmaps"])[0].cpu().numpy()

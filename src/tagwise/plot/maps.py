@@ -40,18 +40,20 @@ def draw_heatmaps(
 def plot_corner_maps(
     image: np.ndarray, maps: Mapping[str, np.ndarray], affine: Affine, title: str | None = None
 ) -> Figure:
-    """The heatmaps and the tag maps of both corners, on the photo.
+    """The heatmaps and the tag maps of both corners, and the heatmap of centres, on the photo.
 
     image: (H, W, 3) uint8 RGB.
     maps: "tl_heat", "br_heat" (C, h, w) in [0, 1]; "tl_tag", "br_tag" (D, h, w), of which the
-        first component is shown, where the heatmap of the corner is above a tenth.
+        first component is shown, where the heatmap of the corner is above a tenth; "centre_heat"
+        (C, h, w) in [0, 1] if the model has it.
     affine: from cells of the maps to pixels of the image.
     """
     from matplotlib.figure import Figure
 
     height, width = image.shape[:2]
-    figure = Figure(figsize=(11, 1 + 10 * height / width), layout="constrained")
-    axes = figure.subplots(2, 2)
+    rows = 3 if "centre_heat" in maps else 2
+    figure = Figure(figsize=(11, 1 + 5 * rows * height / width), layout="constrained")
+    axes = figure.subplots(rows, 2)
     tags = {c: _warped(maps[f"{c}_tag"][0], affine, (width, height)) for c in ("tl", "br")}
     seen = {c: _warped(maps[f"{c}_heat"].max(0), affine, (width, height)) for c in ("tl", "br")}
     shown = np.concatenate([tags[c][seen[c] > 0.1] for c in tags])
@@ -66,12 +68,16 @@ def plot_corner_maps(
         row[1].set_title(
             f"their tags, first component of {len(maps[f'{corner}_tag'])}", fontsize=10
         )
+    if rows == 3:
+        axes[2, 0].imshow(draw_heatmaps(image, maps["centre_heat"], affine.matrix))
+        axes[2, 0].set_title("centres", fontsize=10)
+        axes[2, 1].set_visible(False)
     for axis in axes.flat:
         tidy(axis)
         axis.grid(False)
         axis.set(xticks=[], yticks=[])
         axis.spines["bottom"].set_visible(False)
-    figure.colorbar(drawn, ax=axes[:, 1], shrink=0.6)
+    figure.colorbar(drawn, ax=axes[:2, 1], shrink=0.6)
     figure.suptitle(title or "what the network sees of corners", fontsize=11)
     return figure
 

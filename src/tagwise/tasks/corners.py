@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -49,6 +50,8 @@ class CornerTask:
         that radius, mistakes cost less.
     radius: "exact", or "legacy" for a formula with a slip that much public code has.
     reach: tags and offsets are learned in the (2 reach + 1)² cells round a corner; 0 as published.
+    centres: also find the middles of objects, which then speak for the boxes round them, as in
+        CenterNet (Duan et al. 2019, arXiv:1904.08189, "keypoint triplets").
     push: form of the push loss.
     published: "cornernet" takes the tag loss of the public code, a sum over the batch, in place of
         what push says.
@@ -62,6 +65,7 @@ class CornerTask:
     overlap: float = 0.3
     radius: Literal["exact", "legacy"] = "exact"
     reach: int = 0
+    centres: bool = False
     push: Literal["exp", "hinge"] = "hinge"
     published: Literal["cornernet"] | None = None
     weights: dict[str, float] = field(
@@ -116,50 +120,60 @@ class CornerTask:
         return CocoBoxes(annotations, images, classes=like.classes if like else None)
 
     def heads(self) -> dict[str, Head]:
-        """For each corner C heatmaps, D tag maps and 2 offset maps (x, y)."""
+        """For each corner C heatmaps, D tag maps and 2 offset maps (x, y); C for the centres."""
         maps = {}
         for corner in CORNERS:
             classes = len(self.classes)
             maps[f"{corner}_heat"] = Head(classes, "heatmap", _PRIOR_LOGIT, corner=corner)
             maps[f"{corner}_tag"] = Head(self.tag_dim, "tag", position=self.position, corner=corner)
             maps[f"{corner}_off"] = Head(2, "offset", corner=corner)
+        if self.centres:
+            maps["centre_heat"] = Head(len(self.classes), "heatmap", _PRIOR_LOGIT)
         return maps
+
+    @property
+    def heatmaps(self) -> tuple[str, ...]:
+        """Names of the maps that are heatmaps, in network outputs and in targets."""
+        return ("tl_heat", "br_heat") + ("centre_heat",) * self.centres
 
     # ------------------------------------------------------------------ targets
 
     def encode(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
         """Targets of one sample on the grid of cells.
 
-        tl_heat, br_heat (C, h, w) float32 in [0, 1], 1 in the cell of each corner; mask (h, w)
-        bool, where the heatmap loss counts; points (P, 3) int64, corner (0 or 1), y, x of each
-        cell where tag and offset are learned; group (P,) int64, index of the object; weight (P,)
-        float32; offset (P, 2) float32, x, y from the cell's top-left edge to the corner, in cells.
+        tl_heat, br_heat and, with centres, centre_heat (C, h, w) float32 in [0, 1], 1 in the cell
+        of each corner or centre; mask (h, w) bool, where the heatmap loss counts; points (P, 3)
+        int64, corner (0 or 1), y, x of each cell where tag and offset are learned; group (P,)
+        int64, index of the object; weight (P,) float32; offset (P, 2) float32, x, y from the
+        cell's top-left edge to the corner, in cells.
         """
         size = tuple(side // stride for side in sample.image.shape[:2])
         count = len(sample.boxes)
         boxes = sample.boxes / stride
-        places = np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])  # (corner, objects, x y)
+        low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+        places = np.stack([low, high, (low + high) / 2])  # (corner or centre, objects, x y)
         cells = np.clip(np.floor(places), 0, np.array(size[::-1]) - 1).astype(np.int64)
-        heats = [self.draw_corners(xy, sample.classes, boxes[:, 2:], size) for xy in cells]
+        draw = partial(self.draw_points, classes=sample.classes, sizes=boxes[:, 2:], shape=size)
+        heats = {name: draw(xy) for name, xy in zip(self.heatmaps, cells)}
         around = cells_around(
-            places.reshape(-1, 2), cells.reshape(-1, 2), self.reach, size, middle=0.5
+            places[:2].reshape(-1, 2), cells[:2].reshape(-1, 2), self.reach, size, middle=0.5
         )
         corner, group = np.divmod(around.which, max(count, 1))
+        known = np.max(list(heats.values()), (0, 1))[None]
         return {
-            "tl_heat": heats[0],
-            "br_heat": heats[1],
+            **heats,
             # what is known to be a corner counts even where something unknown overlaps it
-            "mask": learned_cells(sample, stride)[None] | (np.max(heats, (0, 1)) > 0.1)[None],
+            "mask": learned_cells(sample, stride)[None] | (known > 0.1),
             "points": np.column_stack([corner, around.xy[:, ::-1]]).astype(np.int64),
             "group": group.astype(np.int64),
             "weight": np.ones_like(around.weight) if self.published else around.weight,
             "offset": around.offset,
         }
 
-    def draw_corners(
+    def draw_points(
         self, cells: np.ndarray, classes: np.ndarray, sizes: np.ndarray, shape: tuple[int, int]
     ) -> np.ndarray:
-        """Heatmaps (C, h, w) float32 of one kind of corner: 1 in its cell, less around it.
+        """Heatmaps (C, h, w) float32 of one kind of point: 1 in its cell, less around it.
 
         cells: (N, 2) int, x, y. classes: (N,) int. sizes: (N, 2), width and height of the boxes
         in cells, by which mistakes are judged. shape: (h, w).
@@ -173,7 +187,7 @@ class CornerTask:
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
         """A batch: maps stacked, points of all images one after the other with their image (P,)."""
-        maps = ("tl_heat", "br_heat", "mask")
+        maps = (*self.heatmaps, "mask")
         return collate(targets, maps, ("points", "group", "weight", "offset"))
 
     # ------------------------------------------------------------------ loss
@@ -182,8 +196,8 @@ class CornerTask:
         """Terms "heatmaps", "pull", "push", "offsets" (unweighted scalars) and their "total"."""
         terms = {
             "heatmaps": sum(
-                losses.focal(outputs[f"{c}_heat"], targets[f"{c}_heat"], targets["mask"])
-                for c in CORNERS
+                losses.focal(outputs[name], targets[name], targets["mask"])
+                for name in self.heatmaps
             )
         }
         own = {"push": self.push, "weight": targets["weight"]}
@@ -211,6 +225,7 @@ class CornerTask:
             outputs["br_tag"].float(),
             outputs["tl_off"].float(),
             outputs["br_off"].float(),
+            outputs["centre_heat"].float().sigmoid() if self.centres else None,
             self.pairing,
         )
         return [self.boxes(pairs, stride) for pairs in found]
