@@ -233,6 +233,18 @@ def test_stray_peaks_are_nobody():
     assert len(decode_keypoints(heatmaps, tags, GroupingSettings.preset("higherhrnet"))[0]) == 3
 
 
+def test_an_order_in_the_settings_comes_first():
+    torch.manual_seed(0)
+    heatmaps, tags = torch.rand(1, 4, 16, 16), torch.randn(1, 4, 16, 16)
+    settings = GroupingSettings.preset("higherhrnet")
+    (wanted,) = decode_keypoints(heatmaps, tags, settings, order=[2, 0, 3, 1])
+    (other,) = decode_keypoints(heatmaps, tags, settings)
+    given = GroupingSettings.preset("higherhrnet", order=[2, 0, 3, 1])
+    (found,) = decode_keypoints(heatmaps, tags, given, order=[0, 1, 2, 3])
+    assert np.array_equal(found.peak, wanted.peak)
+    assert not np.array_equal(found.peak, other.peak)
+
+
 def test_order_must_name_each_type():
     heatmaps, tags = _people_maps(TWO)
     with pytest.raises(ValueError, match="name each of 4 types once"):

@@ -20,6 +20,13 @@ def test_a_preset_with_changes():
     assert settings.method == "greedy"
 
 
+def test_an_order_survives_json():
+    settings = GroupingSettings(order=(2, 0, 1))
+    again = GroupingSettings.from_dict(json.loads(json.dumps(settings.to_dict())))
+    assert again == settings
+    assert hash(again) == hash(settings)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -29,6 +36,7 @@ def test_a_preset_with_changes():
         ({"nms_window": 4}, "odd"),
         ({"top_k": 0}, "top_k is 0"),
         ({"max_instances": -1}, "max_instances is -1"),
+        ({"order": [0, 2, 2]}, "each keypoint type once"),
     ],
 )
 def test_errors_name_the_mend(values, message):

@@ -97,7 +97,8 @@ def group_keypoints(
 ) -> list[KeypointGroups]:
     """Groups of each image, best first, from peaks with tags; no group has two peaks of a type.
 
-    order: keypoint types in the order to group them; 0, 1, ... if None.
+    order: keypoint types in the order to group them, 0, 1, ... if None; settings.order, where there
+        is one, comes before it.
 
     settings.method "greedy" is Newell, Huang, Deng 2017, section 3.2: the first type's peaks start
     a group each; every next type's peaks are matched one-to-one with the groups by the distance of
@@ -121,6 +122,7 @@ def group_keypoints(
     """
     settings = settings or GroupingSettings()
     kinds = peaks.starts.shape[1] - 1
+    order = order if settings.order is None else settings.order
     order = np.arange(kinds) if order is None else np.asarray(order, np.int64)
     if sorted(order) != list(range(kinds)):
         raise ValueError(f"order {order.tolist()} does not name each of {kinds} types once")

@@ -23,6 +23,7 @@ class GroupingSettings:
         method: "sweeps" or "greedy"; `tagwise.grouping.group_keypoints` explains them.
         tag_threshold: the tag distance that separates instances.
         tag_norm: "l2", or "rms", the root of the mean over the tag's components.
+        order: in which keypoint types are grouped, whatever a caller gives; None: the caller's.
     Matching by sweeps
         sweeps: how often all peaks are dealt anew.
         tag_tolerance: how far the scatter of a group's own tags extends its reach.
@@ -60,6 +61,7 @@ class GroupingSettings:
     method: Literal["sweeps", "greedy"] = "sweeps"
     tag_threshold: float = 1.0
     tag_norm: Literal["l2", "rms"] = "l2"
+    order: tuple[int, ...] | None = None
     sweeps: int = 3
     tag_tolerance: float = 2.0
     compactness: float = 0.2
@@ -85,6 +87,10 @@ class GroupingSettings:
     def __post_init__(self) -> None:
         if self.nms_window % 2 != 1 or self.nms_window < 3:
             raise UserError(f"nms_window is {self.nms_window}; use an odd number from 3")
+        if self.order is not None:
+            if sorted(self.order) != list(range(len(self.order))):
+                raise UserError(f"order is {list(self.order)}; name each keypoint type once")
+            object.__setattr__(self, "order", tuple(self.order))  # JSON knows lists alone
         for name in ("top_k", "max_instances"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; use 1 or more")
@@ -116,7 +122,8 @@ class GroupingSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values."""
-        return asdict(self)
+        order = None if self.order is None else list(self.order)
+        return {**asdict(self), "order": order}
 
 
 _CHOICES = {

@@ -119,6 +119,19 @@ def test_a_converted_file_says_all_that_running_needs(tmp_path):
     assert same(direct.state_dict(), model.state_dict())
 
 
+def test_keypoints_are_grouped_in_the_order_of_the_files_own_program(tmp_path):
+    """HigherHRNet, lib/core/group.py; mmpose 0.x, core/post_processing/group.py."""
+    state = HRNetAE(16, 14).state_dict()
+    torch.save(state, tmp_path / "crowdpose.pth")
+    task = load_model(tmp_path / "crowdpose.pth").task
+    assert task.grouping.order == (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13)
+    assert load_model(convert(tmp_path / "crowdpose.pth")).task == task
+    torch.save({"state_dict": of_mmpose(state, "head")}, tmp_path / "mm.pth")
+    assert load_model(tmp_path / "mm.pth").task.grouping.order == tuple(range(14))
+    torch.save(weights("HigherHRNet-W16"), tmp_path / "coco.pth")
+    assert load_model(tmp_path / "coco.pth").task.grouping.order == COCO17.order
+
+
 def test_classes_skeletons_and_sizes(tmp_path):
     file = tmp_path / "some.pth"
     torch.save(weights("CornerNet"), file)

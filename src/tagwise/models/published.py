@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,46 +23,10 @@ from tagwise.grouping_settings import GroupingSettings
 from tagwise.models.checkpoints import read_tensors
 from tagwise.models.hourglass import MAPS_A_KEYPOINT
 from tagwise.models.network import ModelSpec
+from tagwise.models.published_names import Tensors, renamed, writer_of
 from tagwise.models.staged import StagedNetwork
 from tagwise.skeletons import COCO17, CROWDPOSE14, Skeleton
 from tagwise.tasks import CornerTask, PoseTask, Task
-
-Tensors = dict[str, Tensor]
-
-# From the names of other programs to those of the first publication, in this order.
-_RENAMES: dict[str, tuple[tuple[str, str], ...]] = {
-    "mmdetection": (
-        (r"^backbone\.stem\.0\.", "pre.0."),
-        (r"^backbone\.stem\.(\d+)\.0\.", r"pre.\1."),
-        (r"^backbone\.hourglass_modules\.", "kps."),
-        (r"^backbone\.out_convs\.", "cnvs."),
-        (r"^backbone\.conv1x1s\.(\d+)\.conv\.", r"inters_.\1.0."),
-        (r"^backbone\.conv1x1s\.(\d+)\.bn\.", r"inters_.\1.1."),
-        (r"^backbone\.remap_convs\.(\d+)\.conv\.", r"cnvs_.\1.0."),
-        (r"^backbone\.remap_convs\.(\d+)\.bn\.", r"cnvs_.\1.1."),
-        (r"^backbone\.", ""),
-        (r"\.downsample\.", ".skip."),
-        (r"^bbox_head\.(..)_pool\.(\d+)\.direction(\d)_conv\.", r"\1_cnvs.\2.p\3_conv1."),
-        (r"^bbox_head\.(..)_pool\.(\d+)\.aftpool_conv\.conv\.", r"\1_cnvs.\2.p_conv1."),
-        (r"^bbox_head\.(..)_pool\.(\d+)\.aftpool_conv\.bn\.", r"\1_cnvs.\2.p_bn1."),
-        (r"^bbox_head\.(..)_pool\.(\d+)\.conv1\.conv\.", r"\1_cnvs.\2.conv1."),
-        (r"^bbox_head\.(..)_pool\.(\d+)\.conv1\.bn\.", r"\1_cnvs.\2.bn1."),
-        (r"^bbox_head\.(..)_pool\.", r"\1_cnvs."),
-        (r"^bbox_head\.(..)_heat\.", r"\1_heats."),
-        (r"^bbox_head\.(..)_emb\.", r"\1_tags."),
-        (r"^bbox_head\.(..)_off\.", r"\1_regrs."),
-        (r"^(.._(?:heats|tags|regrs)\.\d+\.1)\.conv\.", r"\1."),
-    ),
-    "CornerNet-Lite": (
-        (r"^hg\.hgs\.", "kps."),
-        (r"^hg\.", ""),
-        (r"^(..)_modules\.", r"\1_cnvs."),
-        (r"^(..)_offs\.", r"\1_regrs."),
-    ),
-    "mmpose": ((r"^backbone\.", ""), (r"^(?:keypoint_head|head)\.", "")),
-}
-_WRITERS = {"mmdetection": "bbox_head.", "CornerNet-Lite": "hg.", "mmpose": "backbone."}
-"""The beginning of a name that tells who wrote a file; the first that occurs."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +34,14 @@ class Found:
     """What a file turned out to be.
 
     family: for people to read. model, options: of the registry. count: keypoint types or classes.
+    writer: whose names the file has, as `published_names.writer_of`.
     """
 
     family: str
     model: str
     options: dict[str, Any]
     count: int
+    writer: str | None = None
 
 
 def read_published(
@@ -93,14 +60,17 @@ def read_published(
     drop_head: begin the output layers anew, for another skeleton or other classes.
     Raises UserError for a file that is none of the known families, and for counts that differ.
     """
-    from tagwise.models.zoo import create_model
+    from tagwise.models.zoo import NoFirstValues, create_model
 
     path = Path(path)
     tensors, found = recognise(path)
     task = _task(path, found, skeleton, classes, drop_head)
     size = input_size or _SIZES.get(found.model, (512, 512))
     # Only new output layers need values; names and shapes are enough to check all else.
-    with torch.device("cpu" if drop_head else "meta"):
+    with (
+        nullcontext() if drop_head else torch.device("meta"),
+        nullcontext() if drop_head else NoFirstValues(),
+    ):
         model = create_model(found.model, task, input_size=size, **found.options)
     state = _fitted(path, found, tensors, model, drop_head)
     spec = replace(
@@ -116,26 +86,17 @@ def recognise(path: Path) -> tuple[Tensors, Found]:
 
     Raises UserError where they make nothing that is known.
     """
-    tensors = renamed(read_tensors(path))
+    tensors = read_tensors(path)
+    writer, tensors = writer_of(tensors), renamed(tensors)
     for mark, family in _MARKS.items():
         if mark in tensors:
-            return tensors, family(path, tensors)
+            return tensors, replace(family(path, tensors), writer=writer)
     if "classifier.weight" in tensors and "stage4.0.branches.0.0.conv1.weight" in tensors:
         raise UserError(
             f"{path} is an HRNet trained on ImageNet, without maps of keypoints: it cannot "
             "predict, but a recipe can start from it (model.pretrained)"
         )
     raise unknown_family(path, tensors)
-
-
-def renamed(tensors: Tensors) -> Tensors:
-    """Tensors under the names of the first publication, whoever wrote the file."""
-    for writer, beginning in _WRITERS.items():
-        if any(name.startswith(beginning) for name in tensors):
-            for pattern, name in _RENAMES[writer]:
-                tensors = {re.sub(pattern, name, key): value for key, value in tensors.items()}
-            return tensors
-    return tensors
 
 
 def take_published(network: StagedNetwork, source: str | Path) -> None:
@@ -286,8 +247,27 @@ def _task(
         sigma=2.0,
         published="newell2017" if hourglass else "higherhrnet",
         weights={"heatmaps": 1.0, "pull": 1e-3, "push": 1e-3, "offsets": 0.0},
-        grouping=GroupingSettings.preset("poseae" if hourglass else "higherhrnet"),
+        grouping=GroupingSettings.preset(
+            "poseae" if hourglass else "higherhrnet",
+            order=_order(found) if len(skeleton) == found.count else None,
+        ),
     )
+
+
+# HigherHRNet, lib/core/group.py, Params, for 17 keypoint types and, cut short, for fewer.
+_ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
+
+
+def _order(found: Found) -> tuple[int, ...] | None:
+    """In which the file's own program groups keypoint types; None where it knows none.
+
+    mmpose, mmpose/core/post_processing/group.py, takes those of 17 so and others as they come.
+    """
+    count = found.count
+    if found.writer == "mmpose" and count != len(_ORDER):
+        return tuple(range(count))
+    first = _ORDER[:count]
+    return first if sorted(first) == list(range(count)) else None
 
 
 def _numbered(what: str, count: int) -> tuple[str, ...]:

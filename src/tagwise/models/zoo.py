@@ -139,7 +139,7 @@ def network_of(
     try:
         task = create_task(spec.task, **spec.task_options)
         # On "meta" nothing is allocated before the shapes are known to agree with the file's.
-        with torch.device("cpu" if spec.name.startswith("timm/") else "meta"), _NoFirstValues():
+        with torch.device("cpu" if spec.name.startswith("timm/") else "meta"), NoFirstValues():
             model = _build(spec.name, task.heads(), None, spec.options)
         model.load_state_dict(state, assign=True)
     except _MISFITS as error:
@@ -203,7 +203,7 @@ def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     return _parse_spec(header, path), floats
 
 
-class _NoFirstValues(TorchFunctionMode):
+class NoFirstValues(TorchFunctionMode):
     """Leaves out the drawing of first weights, which a file is about to replace.
 
     On "meta" it would import torch's compiler, a second of every start.

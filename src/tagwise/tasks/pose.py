@@ -6,7 +6,7 @@ Newell, Huang, Deng: Associative Embedding, NIPS 2017, section 3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tagwise import losses
 from tagwise.data.coco import CocoKeypoints
-from tagwise.errors import unknown_name
+from tagwise.errors import UserError, unknown_name
 from tagwise.grouping import GroupingSettings, decode_keypoints
 from tagwise.peaks import cell_to_pixel, pixel_to_cell
 from tagwise.results import Poses
@@ -79,6 +79,12 @@ class PoseTask:
                 raise unknown_name("loss term", key, known)
         if self.published not in (None, *_PUBLISHED):
             raise unknown_name("published loss of poses", str(self.published), _PUBLISHED)
+        order = self.grouping.order
+        if order is not None and len(order) != len(self.skeleton):
+            raise UserError(
+                f"the grouping's order names {len(order)} keypoint types, the skeleton has "
+                f"{len(self.skeleton)}; leave the order out, or name each type once"
+            )
 
     @classmethod
     def from_options(cls, **options: Any) -> PoseTask:
@@ -99,7 +105,7 @@ class PoseTask:
         """Plain values, fit for JSON, that make this task again."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["skeleton"] = self.skeleton.to_dict()
-        values["grouping"] = asdict(self.grouping)
+        values["grouping"] = self.grouping.to_dict()
         return values
 
     @staticmethod
@@ -260,8 +266,10 @@ class PoseTask:
 
     def decode(self, outputs: dict[str, Tensor], stride: int) -> list[Poses]:
         """Poses of each image of a batch, best first, in pixels of the network's input."""
+        raw = outputs["heatmaps"]
         found = decode_keypoints(
-            self.heatmap_values(outputs["heatmaps"]),
+            # Published decoders do not cut heatmaps at 0 and 1, which would flatten peaks.
+            raw.float() if self.published else self.heatmap_values(raw),
             outputs["tags"].float(),
             self.grouping,
             order=self.skeleton.order,
@@ -272,7 +280,8 @@ class PoseTask:
     def _poses(self, groups: Any, stride: int) -> Poses:
         keypoints = groups.keypoints.copy()
         keypoints[..., :2] = cell_to_pixel(keypoints[..., :2], stride)
-        return Poses(keypoints, groups.scores, groups.tags, self.skeleton)
+        keypoints[..., 2] = keypoints[..., 2].clip(0, 1)
+        return Poses(keypoints, groups.scores.clip(0, 1), groups.tags, self.skeleton)
 
     def metric(self, results: list[Poses], dataset: CocoKeypoints) -> dict[str, float]:
         """COCO keypoint AP and AR of one Poses an image of the dataset, in image pixels."""
