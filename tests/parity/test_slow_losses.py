@@ -1,0 +1,93 @@
+"""The presets of the losses against sums written out term by term, values and gradients."""
+
+import pytest
+import torch
+
+from slow import losses as slow
+from tagwise import losses
+
+PEOPLE = [0, 1, 2, 5]
+FAMILIES = {
+    "newell2017": ("newell2017", {}, {"push": "exp", "eps": 1e-6}),
+    "higherhrnet": ("higherhrnet", {}, {"push": "exp"}),
+    "higherhrnet, hinge": ("higherhrnet", {"push": "hinge"}, {"push": "max"}),
+}
+
+
+def random(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def both(agree, case, found, expected, *leaves):
+    """Compares a loss and its gradient with respect to each leaf."""
+    agree(f"losses: {case}", found.detach(), expected.detach(), atol=1e-10, rtol=1e-10)
+    for leaf in leaves:
+        ours, theirs = (
+            torch.autograd.grad(x, leaf, retain_graph=True)[0] for x in (found, expected)
+        )
+        agree(f"losses: {case}, gradient", ours, theirs, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+@pytest.mark.parametrize("people", PEOPLE)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tags_of_poses(agree, family, people, dim):
+    preset, changes, slow_changes = FAMILIES[family]
+    draw = random(10 * people + dim)
+    tags = torch.randn(40, dim, generator=draw, dtype=torch.float64, requires_grad=True)
+    # Cells may serve several people; some people have one visible keypoint, one has none.
+    joints = [torch.randint(0, 40, (n % 5,), generator=draw).tolist() for n in range(1, people + 1)]
+    cells = torch.tensor([cell for person in joints for cell in person], dtype=torch.long)
+    group = torch.tensor([n for n, person in enumerate(joints) for _ in person], dtype=torch.long)
+    how = {**losses.PRESETS[preset], **changes}
+    found = losses.pull_push(tags[cells], group, torch.zeros_like(group), batch=1, **how)
+    expected = slow.pose_tags(tags, joints, **slow_changes)
+    both(agree, f"{family}, pull", found.pull, expected[0], tags)
+    both(agree, f"{family}, push", found.push, expected[1], tags)
+
+
+@pytest.mark.parametrize("counts", [[0], [1], [0, 0], [1, 0], [2, 1, 0], [6, 3], [6, 6]])
+def test_tags_of_corners(agree, counts):
+    draw = random(len(counts))
+    tl, br = torch.randn(2, len(counts), 6, generator=draw, dtype=torch.float64)
+    tl, br = tl.requires_grad_(), br.requires_grad_()
+    there = torch.arange(6) < torch.tensor(counts)[:, None]
+    image, group = there.nonzero(as_tuple=True)
+    tags = torch.cat([tl[there], br[there]])[:, None]
+    loss = losses.AELoss("cornernet")(tags, group.repeat(2), image.repeat(2))
+    expected = slow.corner_tags(tl, br, counts)
+    both(agree, "cornernet, pull", loss.pull, expected[0], tl, br)
+    both(agree, "cornernet, push", loss.push, expected[1], tl, br)
+
+
+@pytest.mark.parametrize("positives", [0, 1, 9])
+def test_focal(agree, positives):
+    draw = random(positives)
+    logits = 5 * torch.randn(2, 2, 4, 5, generator=draw, dtype=torch.float64)
+    # Sure ones reach the limits of the probabilities, beyond which nothing is learned.
+    logits[0, 0, 0] = torch.tensor([-12.0, 12.0, -9.3, 9.1, 0.0])
+    logits.requires_grad_()
+    target = 0.99 * torch.rand(2, 2, 4, 5, generator=draw, dtype=torch.float64)
+    target.view(-1)[torch.randperm(80, generator=draw)[:positives]] = 1
+    both(agree, "focal", losses.focal(logits, target), slow.focal(logits, target), logits)
+
+
+@pytest.mark.parametrize("there", [[], [0, 0], [1], [1, 0, 1, 1, 0]])
+def test_offsets(agree, there):
+    draw = random(len(there))
+    pred = 2 * torch.randn(len(there), 2, generator=draw, dtype=torch.float64)
+    pred.requires_grad_()
+    target = torch.rand(len(there), 2, generator=draw, dtype=torch.float64)
+    found = losses.offset_l1(pred, target, torch.tensor(there, dtype=torch.bool))
+    both(agree, "offsets", found, slow.offsets(pred, target, there), pred)
+
+
+def test_heatmaps(agree):
+    pred, target = torch.rand(2, 2, 3, 4, 5, generator=random(0), dtype=torch.float64)
+    mask = (torch.rand(2, 4, 5, generator=random(1)) > 0.3).double()
+    mask[1] = 0
+    pred.requires_grad_()
+    found = losses.heatmap_mse(pred, target, mask[:, None], images="none")
+    for image in (0, 1):
+        expected = slow.heatmaps(pred[image], target[image], mask[image])
+        both(agree, "heatmaps", found[image], expected, pred)

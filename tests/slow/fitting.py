@@ -1,0 +1,131 @@
+"""How published tests bring photos into networks and answers back, from what their code says."""
+
+import numpy as np
+
+# ---------------------------------------------------------------------- maps and photos
+
+
+def bilinear(image, x, y, outside=None):
+    """The value of (h, w) at a place between pixels; beyond the edge `outside`, or the edge."""
+    height, width = image.shape
+    left, above = int(np.floor(x)), int(np.floor(y))
+    total = 0.0
+    for v, part_v in ((above, above + 1 - y), (above + 1, y - above)):
+        for u, part_u in ((left, left + 1 - x), (left + 1, x - left)):
+            if outside is None:
+                value = image[min(max(v, 0), height - 1), min(max(u, 0), width - 1)]
+            else:
+                value = image[v, u] if 0 <= v < height and 0 <= u < width else outside
+            total += part_v * part_u * value
+    return total
+
+
+def resized(image, size):
+    """(h, w) at another (height, width): pixels' middles are half a pixel from the edges."""
+    down, across = image.shape[0] / size[0], image.shape[1] / size[1]
+    out = np.zeros(size)
+    for v, u in np.ndindex(*size):
+        out[v, u] = bilinear(image, (u + 0.5) * across - 0.5, (v + 0.5) * down - 0.5)
+    return out
+
+
+def warped(image, matrix, size):
+    """(h, w) seen through a map (2, 3) from its pixels to those of a (width, height); black."""
+    back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
+    out = np.zeros(size[::-1])
+    for v, u in np.ndindex(*out.shape):
+        x, y, _ = back @ [u, v, 1]
+        out[v, u] = bilinear(image, x, y, outside=0)
+    return out
+
+
+# ---------------------------------------------------------------------- HigherHRNet
+
+
+def _up_to_64(length):
+    return int(length + 63) // 64 * 64
+
+
+def higherhrnet_size(photo, side, scale, least):
+    """(width, height) of the input for a (width, height) photo.
+
+    The shorter side of the smallest scale is a multiple of 64, and the longer one in proportion;
+    larger scales are multiples of that.
+    """
+    short = _up_to_64(least * side)
+    long = _up_to_64(short / min(photo) * max(photo))
+    sizes = int(short * scale / least), int(long * scale / least)
+    return sizes if photo[0] < photo[1] else sizes[::-1]
+
+
+def from_three_points(source, target):
+    """The map (2, 3) that brings three points to three others."""
+    known = np.c_[source, np.ones(3)]
+    return np.linalg.solve(known, np.asarray(target, float)).T
+
+
+def _frame(centre, width):
+    """The middle, a point half a width above it, and one half a width to the left of that."""
+    x, y = centre
+    return [(x, y), (x, y - width / 2), (x - width / 2, y - width / 2)]
+
+
+def higherhrnet_matrix(photo, size):
+    """From a photo's pixels to those of an input, or of maps, of that (width, height).
+
+    The photo's middle, rounded, goes to the middle; so much of its width, or beyond, as the
+    input's shape shows becomes the input's width.
+    """
+    centre = [int(side / 2 + 0.5) for side in photo]
+    width = photo[0] if photo[0] < photo[1] else size[0] / size[1] * photo[1]
+    target = _frame((size[0] / 2, size[1] / 2), size[0])
+    return from_three_points(_frame(centre, width), target)
+
+
+# ---------------------------------------------------------------------- pose-ae
+
+
+def poseae_matrix(photo, scale):
+    """From a photo's pixels to a square of (512 scale) pixels, up to 64, and that side."""
+    side, longer = _up_to_64(512 * scale), max(photo)
+    across, down = (side * (0.5 - middle / longer) for middle in (photo[0] / 2, photo[1] / 2))
+    return np.array([[side / longer, 0, across], [0, side / longer, down]]), side
+
+
+# ---------------------------------------------------------------------- CornerNet
+
+
+def cornernet_canvas(photo, scale):
+    """For each axis: the photo's pixels, the canvas's, and the canvas's pixel of its first one."""
+    rows = []
+    for side in photo:
+        inner = int(side * scale)
+        outer = inner | 127
+        rows.append((inner, outer, outer // 2 - inner // 2))
+    return rows
+
+
+def cornernet_input(image, scale):
+    """An (h, w) photo in the middle of black; a canvas of odd side loses its last line."""
+    (height, outer_height, top), (width, outer_width, left) = cornernet_canvas(image.shape, scale)
+    image = resized(image, (height, width))
+    canvas = np.zeros((outer_height, outer_width))
+    for y, x in np.ndindex(height, width):
+        if y + top < outer_height // 2 * 2 and x + left < outer_width // 2 * 2:
+            canvas[y + top, x + left] = image[y, x]
+    return canvas
+
+
+def cornernet_boxes(boxes, photo, scale, mirrored):
+    """Boxes (N, 4) x1, y1, x2, y2 in cells of stride 4, in pixels of a (height, width) photo."""
+    out = np.array(boxes, float).reshape(-1, 4)
+    for axis, (inner, outer, border) in enumerate(reversed(cornernet_canvas(photo, scale))):
+        cells = (outer + 1) // 4
+        for row in out:
+            low, high = row[axis], row[axis + 2]
+            if mirrored and axis == 0:
+                low, high = cells - high, cells - low
+            row[axis], row[axis + 2] = (
+                min(max(value * outer / cells - border, 0), inner) / scale for value in (low, high)
+            )
+    return out
