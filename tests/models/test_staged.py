@@ -121,7 +121,7 @@ def test_tags_may_have_components_and_start_from_their_place():
 def test_maps_that_a_network_does_not_make_are_refused():
     with pytest.raises(UserError, match=r"higherhrnet makes heatmaps and tags alone, not .*offset"):
         create_model("higherhrnet_w32", PoseTask(COCO17, offsets=True))
-    with pytest.raises(UserError, match="maps of corners; use it with task: corners"):
+    with pytest.raises(UserError, match="maps of corners; its task is corners"):
         create_model("cornernet", POSE)
     with pytest.raises(UserError, match="multiple of 32"):
         create_model("cornernet", CORNERS, width=40)

@@ -185,29 +185,51 @@ def corner_modules(
     }
 
 
-class CornerPooling(nn.Module):
-    """The corner module of CornerNet (figure 7 of the paper): pooling along two edges, and a skip.
+class PooledCorner(nn.Module):
+    """What corner modules have in common (figure 7 of the paper): pooling along two edges, a skip.
 
-    Two convolutions, each pooled along one direction, are summed and convolved; the input is added
-    through a 1 × 1 convolution, and one more convolution follows. The parts bear the names of the
-    official checkpoints, there with 256 inputs, 128 hidden channels and norms of eps 1e-5.
+    Two convolutions, p1_conv1 and p2_conv1, each pooled along one direction, are summed and go
+    through `merge`; the input is added through `skip`, and conv2 follows. Networks differ in what
+    these are and how their weights are named.
     """
 
-    def __init__(self, inputs: int, hidden: int, corner: Corner, *, separable: bool) -> None:
+    def __init__(
+        self, corner: Corner, p1_conv1: nn.Module, p2_conv1: nn.Module, conv2: nn.Module
+    ) -> None:
         super().__init__()
         self.directions = DIRECTIONS[corner]
-        self.p1_conv1 = conv3x3(inputs, hidden, separable=separable)
-        self.p2_conv1 = conv3x3(inputs, hidden, separable=separable)
-        self.p_conv1 = conv3x3(hidden, inputs, separable=separable, activation=None)
-        self.conv1 = ConvNorm(inputs, inputs)
-        self.conv2 = conv3x3(inputs, inputs, separable=separable)
+        self.p1_conv1, self.p2_conv1, self.conv2 = p1_conv1, p2_conv1, conv2
+
+    def merge(self, pooled: Tensor) -> Tensor:
+        """What was pooled to the channels of the input."""
+        raise NotImplementedError
+
+    def skip(self, x: Tensor) -> Tensor:
+        """The input on its way past the pooling."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to the same shape."""
         first, second = self.directions
         pooled = corner_pool(self.p1_conv1(x), first) + corner_pool(self.p2_conv1(x), second)
-        return self.conv2(torch.relu(self.p_conv1(pooled) + self.conv1(x)))
+        return self.conv2(torch.relu(self.merge(pooled) + self.skip(x)))
 
     def turn(self) -> None:
         """Pools the other way round, for maps that are turned by 180°."""
         self.directions = tuple(_OPPOSITE[direction] for direction in self.directions)
+
+
+class CornerPooling(PooledCorner):
+    """The corner module of the light networks, with convolutions whose norms can be folded in."""
+
+    def __init__(self, inputs: int, hidden: int, corner: Corner, *, separable: bool) -> None:
+        p1_conv1, p2_conv1 = (conv3x3(inputs, hidden, separable=separable) for _ in range(2))
+        super().__init__(corner, p1_conv1, p2_conv1, conv3x3(inputs, inputs, separable=separable))
+        self.p_conv1 = conv3x3(hidden, inputs, separable=separable, activation=None)
+        self.conv1 = ConvNorm(inputs, inputs)
+
+    def merge(self, pooled: Tensor) -> Tensor:
+        return self.p_conv1(pooled)
+
+    def skip(self, x: Tensor) -> Tensor:
+        return self.conv1(x)

@@ -12,12 +12,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tagwise.models.corner_pool import Corner, Direction, corner_pool
+from tagwise.models.corner_pool import DIRECTIONS, Corner, PooledCorner
 
-CORNERS: dict[Corner, tuple[Direction, Direction]] = {
-    "tl": ("top", "left"),
-    "br": ("bottom", "right"),
-}
 PRIOR_LOGIT = -2.19  # sigmoid(-2.19) = .1, where heatmaps start under the focal loss
 Layer = Callable[..., nn.Module]
 
@@ -103,23 +99,22 @@ class Hourglass(nn.Module):
         return self.up1(x) + self.up2(self.low3(self.low2(self.low1(x))))
 
 
-class CornerModule(nn.Module):
-    """Corner pooling with its skip (figure 7 of the paper), as the weights name its parts."""
+class CornerModule(PooledCorner):
+    """The corner module under the names of the published weights."""
 
     def __init__(self, channels: int, corner: Corner) -> None:
-        super().__init__()
-        self.directions = CORNERS[corner]
-        self.p1_conv1 = Convolution(3, channels, channels // 2)
-        self.p2_conv1 = Convolution(3, channels, channels // 2)
-        self.p_conv1 = nn.Conv2d(channels // 2, channels, 3, 1, 1, bias=False)
+        half = channels // 2
+        p1_conv1, p2_conv1 = (Convolution(3, channels, half) for _ in range(2))
+        super().__init__(corner, p1_conv1, p2_conv1, Convolution(3, channels, channels))
+        self.p_conv1 = nn.Conv2d(half, channels, 3, 1, 1, bias=False)
         self.p_bn1 = nn.BatchNorm2d(channels)
         self.conv1, self.bn1 = _pointwise(channels, channels)
-        self.conv2 = Convolution(3, channels, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        first, second = self.directions
-        pooled = corner_pool(self.p1_conv1(x), first) + corner_pool(self.p2_conv1(x), second)
-        return self.conv2(torch.relu(self.p_bn1(self.p_conv1(pooled)) + self.bn1(self.conv1(x))))
+    def merge(self, pooled: Tensor) -> Tensor:
+        return self.p_bn1(self.p_conv1(pooled))
+
+    def skip(self, x: Tensor) -> Tensor:
+        return self.bn1(self.conv1(x))
 
 
 class CornerNet(nn.Module):
@@ -152,7 +147,7 @@ class CornerNet(nn.Module):
         self.inters_ = nn.ModuleList(nn.Sequential(*pointwise()) for _ in between)
         self.cnvs_ = nn.ModuleList(nn.Sequential(*pointwise()) for _ in between)
         kernel = 1 if squeeze else 3
-        for corner in CORNERS:
+        for corner in DIRECTIONS:
             modules = nn.ModuleList(CornerModule(width, corner) for _ in each)
             setattr(self, f"{corner}_cnvs", modules)
             for name, maps in (("heats", classes), ("tags", tags), ("regrs", 2)):
@@ -176,7 +171,7 @@ class CornerNet(nn.Module):
 
     def _maps(self, stack: int, seen: Tensor) -> dict[str, Tensor]:
         maps = {}
-        for corner in CORNERS:
+        for corner in DIRECTIONS:
             pooled = getattr(self, f"{corner}_cnvs")[stack](seen)
             for name, head in (("heat", "heats"), ("tag", "tags"), ("off", "regrs")):
                 maps[f"{corner}_{name}"] = getattr(self, f"{corner}_{head}")[stack](pooled)
