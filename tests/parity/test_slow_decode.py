@@ -17,10 +17,11 @@ ORDER = [2, 0, 3, 1]
 def pose_maps(seed, people, size, dim, spread):
     """Four types of keypoints; peaks of all people over faint noise, some lost, some strangers.
 
+    The noise has three levels, so that neighbours are often equal, and so is what may be filled in.
     spread: how far tags of one person lie apart; people's tags are whole numbers, some the same.
     """
     rng = np.random.default_rng(seed)
-    heatmaps = rng.uniform(0.001, 0.09, (4, *size))
+    heatmaps = 0.03 * rng.integers(1, 4, (4, *size))
     tags = rng.normal(0, 3, (4, dim, *size))
     for person in range(people):
         for kind in range(4):

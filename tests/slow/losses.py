@@ -31,7 +31,9 @@ def pose_tags(tags, joints, *, push, mean_over_dims=True, eps=0.0):
                 near = _square(means[a] - means[b])
                 if push == "exp":
                     apart = apart + torch.exp(-near)
-                elif near.sqrt() < 1:
+                elif near == 0:  # equal means are pushed nowhere
+                    apart = apart + 1
+                elif near < 1:
                     apart = apart + 1 - near.sqrt()
     if count > 1:
         apart = apart / (count * (count - 1) + eps)
@@ -42,7 +44,7 @@ def corner_tags(tl, br, counts):
     """Pull and push of a batch as CornerNet sums them; tl, br (B, N), the first counts[b] there.
 
     Each ordered pair of objects, an object with itself among them, gives its hinge less 1 / n: so
-    one object alone gives a constant near 1, and nothing to learn.
+    one object alone gives a constant near 1, how near is a matter of rounding, and no gradient.
     """
     pull = push = (tl.sum() + br.sum()) * 0
     for image, count in enumerate(counts):
