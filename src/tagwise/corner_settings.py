@@ -49,7 +49,7 @@ class CornerSettings:
     size_weight: float = 0.5
     share_power: float = 0.05
     centre_part: float = 0.33
-    centre_weight: float = 0.33
+    centre_weight: float = 0.5
     suppression: Literal["none", "hard", "linear", "exp"] = "hard"
     overlap: float = 0.7
     overlap_sigma: float = 0.5

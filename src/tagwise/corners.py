@@ -213,7 +213,7 @@ def pair_by_truth(
     peaks: CornerPeaks,
     boxes: Sequence[np.ndarray],
     classes: Sequence[np.ndarray],
-    reach: float = 0.1,
+    reach: float = 0.2,
     least: float = 1.5,
 ) -> list[CornerBoxes]:
     """What perfect pairing would make of the corners: each true corner takes its nearest peak.
@@ -221,8 +221,9 @@ def pair_by_truth(
     For diagnosis: it separates faults of the tags from faults of the heatmaps.
 
     boxes: for each image (N, 4), x1, y1, x2, y2 in cells; classes: for each image (N,).
-    reach: a peak counts within this share of the square root of the box's area, and within
-        `least` cells in any case. Each peak serves one box; both corners must be found.
+    reach: a peak counts within this share of the square root of the box's area (.2: both corners
+        of a square so far inwards leave an intersection over union of .5), and within `least`
+        cells in any case. Each peak serves one box; both corners must be found.
     """
     out = []
     for image, (truth, names) in enumerate(zip(boxes, classes)):

@@ -1,7 +1,7 @@
 """From detections and their tags to groups: what belongs together has like tags.
 
-Keypoints of heatmaps are grouped here; `group_by_type`, `group_pairs`, `group_by_reference`,
-`group_by_seed` and `group_connected` group points of any kind.
+Keypoints of heatmaps are grouped here; `decode_corners` makes boxes of corners; `group_by_type`,
+`group_pairs`, `group_by_reference`, `group_by_seed` and `group_connected` group points of any kind.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ from tagwise import _matching, _sweeps
 from tagwise._points import Groups
 from tagwise.assignments import group_by_reference, group_by_type, group_pairs
 from tagwise.clusters import group_by_seed, group_connected
+from tagwise.corners import CornerBoxes, CornerSettings, decode_corners
 from tagwise.fill import fill_missing
 from tagwise.grouping_settings import PRESETS, GroupingSettings
 from tagwise.peaks import Peaks, find_peaks
 
 __all__ = [
     "PRESETS",
+    "CornerBoxes",
+    "CornerSettings",
     "GroupingSettings",
     "Groups",
     "KeypointGroups",
+    "decode_corners",
     "decode_keypoints",
     "group_by_reference",
     "group_by_seed",
