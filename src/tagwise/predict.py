@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from tagwise._kernels import is_compiled
 from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.memory import keep_freed_memory
@@ -66,6 +67,9 @@ def predict(
         raise UserError("coco and resume need an output folder: give out")
     found = find_sources(sources)
     keep_freed_memory()
+    published = progress and _is_published(weights)
+    if published:
+        _say(f"reading the published checkpoint {weights}")
     predictor = Predictor(
         weights,
         device=device,
@@ -76,6 +80,8 @@ def predict(
         batch_size=batch_size,
         precision=precision,
     )
+    if published:
+        _say(f"it is a {predictor.model.spec.info['family']}; {_what_comes(predictor)}")
     if threshold is None:
         threshold = 0.0 if coco else predictor.model.spec.decoder.get("threshold", SHOWN)
     predictor.threshold = threshold
@@ -145,7 +151,7 @@ class PredictRun(Iterator[Result]):
             outcome = next(outcomes)
             if outcome.error is not None:
                 self.failed.append(outcome.error)
-                tqdm.write(f"tagwise: {outcome.error}", file=sys.stderr)
+                _say(str(outcome.error))
                 continue
             if files:
                 files.save(source, outcome.result, outcome.image)
@@ -180,6 +186,21 @@ class PredictRun(Iterator[Result]):
                 f"none of these photos is among the images of {annotations}; give the photos that "
                 "its file names name"
             )
+
+
+def _is_published(weights: str | Path | nn.Module) -> bool:
+    """Whether weights are another program's, which may be large and slow."""
+    return not isinstance(weights, nn.Module) and find_weights(weights).suffix != ".safetensors"
+
+
+def _what_comes(predictor: Predictor) -> str:
+    """What a user waits for until the first photo is done."""
+    photos = f"photos run on {predictor.device} in {predictor.precision}, seconds each on a CPU"
+    return photos if is_compiled() else f"{photos}; the first also compiles, half a minute once"
+
+
+def _say(text: str) -> None:
+    tqdm.write(f"tagwise: {text}", file=sys.stderr)
 
 
 def _fingerprint(weights: str | Path | nn.Module) -> str:
