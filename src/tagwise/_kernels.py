@@ -5,6 +5,8 @@ Compiled on first use and kept on disk; where no cache folder can be written, ke
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numba import njit
 
@@ -233,10 +235,37 @@ def _tag_distance_bound(tags, mean, row, column, bounds):
 
 
 @compiled()
-def _best_in_block(heatmap, tags, mean, box, row, column, best, best_cell):
+def _may_hold(heatmap, tags, y, first, last, mean, best, squares):
+    """Whether a row of a block may hold a cell that is no worse than the best so far.
+
+    It may where the distance is at most floor(heatmap - best) + 1/2; squared, so that vector
+    instructions without roots pass over most cells. squares: room for BLOCK numbers.
+    """
+    heat, far = heatmap[y, first:last], np.abs(best)
+    squares[:] = 0
+    for d in range(len(mean)):
+        middle, tag = np.float32(mean[d]), tags[d, y, first:last]
+        far = max(far, np.abs(mean[d]))
+        for i in range(len(tag)):
+            squares[i] += (tag[i] - middle) * (tag[i] - middle)
+    # A little more is let through than must be, for the rounding of float32.
+    little = 1e-4 + 1e-6 * far
+    least, half = np.float32(best - little), np.float32(0.5 + little)
+    count = 0
+    for i in range(len(heat)):
+        reach = np.floor(heat[i] - least) + half
+        count += (reach > np.float32(0)) & (squares[i] <= reach * reach)
+    return count > 0
+
+
+@compiled()
+def _best_in_block(heatmap, tags, mean, box, row, column, best, best_cell, squares):
     width = heatmap.shape[1]
+    first, last = max(column * BLOCK, box[0]), min((column + 1) * BLOCK, box[2])
     for y in range(max(row * BLOCK, box[1]), min((row + 1) * BLOCK, box[3])):
-        for x in range(max(column * BLOCK, box[0]), min((column + 1) * BLOCK, box[2])):
+        if not _may_hold(heatmap, tags, y, first, last, mean, best, squares):
+            continue
+        for x in range(first, last):
             value = np.float64(heatmap[y, x])
             if not value >= best:
                 continue
@@ -251,6 +280,15 @@ def _best_in_block(heatmap, tags, mean, box, row, column, best, best_cell):
 
 
 @compiled()
+def _brightest_first(maxima, out):
+    """Row and column of each block, (blocks, 2), by falling maximum; NaN last."""
+    columns = maxima.shape[1]
+    order = np.argsort(-maxima.flatten(), kind="mergesort")
+    for n in range(len(order)):
+        out[n, 0], out[n, 1] = order[n] // columns, order[n] % columns
+
+
+@compiled()
 def best_cells(heatmaps, tags, maxima, kinds, means, boxes, least):
     """For each query the cell where heatmap - round(distance of tag from mean) is largest.
 
@@ -259,33 +297,39 @@ def best_cells(heatmaps, tags, maxima, kinds, means, boxes, least):
     y * W + x, -1 where nothing exceeds `least`. Equal values: the first in reading order.
 
     The largest value and the range of tags bound what a block can hold, so most are never read:
-    bright blocks come first, then those that may still hold better. The ranges are found when
-    first asked for.
+    bright blocks come first, until none can hold better. The ranges are found when first asked
+    for.
     """
     out = np.full(len(kinds), -1, np.int64)
     size = heatmaps.shape[1] * heatmaps.shape[2]
     bounds = np.full((*maxima.shape, tags.shape[1], 2), np.nan, np.float32)
+    falling = np.full((len(maxima), maxima.shape[1] * maxima.shape[2], 2), -1, np.int64)
+    squares = np.empty(BLOCK, np.float32)
     for q in range(len(kinds)):
         k, box = kinds[q], boxes[q]
         heatmap, tag_map, mean, ranges = heatmaps[k], tags[k], means[q], bounds[k]
-        rows = range(box[1] // BLOCK, (box[3] + BLOCK - 1) // BLOCK)
-        columns = range(box[0] // BLOCK, (box[2] + BLOCK - 1) // BLOCK)
-        brightest = -np.inf
-        for row in rows:
-            for column in columns:
-                brightest = max(brightest, maxima[k, row, column])
+        if falling[k, 0, 0] < 0:
+            _brightest_first(maxima[k], falling[k])
+        top, bottom = box[1] // BLOCK, (box[3] + BLOCK - 1) // BLOCK
+        left, right = box[0] // BLOCK, (box[2] + BLOCK - 1) // BLOCK
         best, best_cell = least, size
-        for first_round in (True, False):
-            for row in rows:
-                for column in columns:
-                    largest = maxima[k, row, column]
-                    if (largest >= 0.25 * brightest) != first_round or not largest >= best:
-                        continue
-                    bound = _tag_distance_bound(tag_map, mean, row, column, ranges[row, column])
-                    if largest - np.round(bound) >= best:
-                        best, best_cell = _best_in_block(
-                            heatmap, tag_map, mean, box, row, column, best, best_cell
-                        )
+        for row, column in falling[k]:
+            largest = maxima[k, row, column]
+            if not largest >= best:
+                break
+            if not (top <= row < bottom and left <= column < right):
+                continue
+            bound = _tag_distance_bound(tag_map, mean, row, column, ranges[row, column])
+            if largest - np.round(bound) >= best:
+                best, best_cell = _best_in_block(
+                    heatmap, tag_map, mean, box, row, column, best, best_cell, squares
+                )
         if best > least:
             out[q] = best_cell
     return out
+
+
+def is_compiled() -> bool:
+    """Whether an earlier run left these loops compiled on disk."""
+    folder = scan_peaks.stats.cache_path
+    return folder is not None and any(Path(folder).glob("_kernels.scan_peaks-*.nbi"))
