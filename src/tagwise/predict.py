@@ -81,7 +81,7 @@ def predict(
         precision=precision,
     )
     if published:
-        _say(f"it is a {predictor.model.spec.info['family']}; {_what_comes(predictor)}")
+        _say(f"this is {predictor.model.spec.info['family']}; {_what_comes(predictor)}")
     if threshold is None:
         threshold = 0.0 if coco else predictor.model.spec.decoder.get("threshold", SHOWN)
     predictor.threshold = threshold
