@@ -23,7 +23,7 @@ from tagwise.peaks import find_peaks
 ORDER = [0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16]
 SEEDS = range(10)
 # Side of the maps, tag dimension -> goal in CPU milliseconds, for 30 people.
-GOALS = {(512, 2): 12.0, (512, 1): 10.0, (128, 1): 1.5}
+GOALS = {(512, 2): 12.0, (512, 1): 10.0, (128, 2): None, (128, 1): 1.5}
 
 
 def main() -> None:
@@ -57,7 +57,8 @@ def _times(pose_scenes, size, dimension, goal) -> dict:
 
 
 def _steps(heatmaps, tags) -> dict:
-    default, preset = GroupingSettings(), GroupingSettings.preset("higherhrnet")
+    default = GroupingSettings()
+    presets = {f"preset {n}": GroupingSettings.preset(n) for n in ("higherhrnet", "poseae")}
     peaks = find_peaks(heatmaps, tags, default)
     (groups,) = group_keypoints(peaks, default, ORDER)
     maxima = peaks.block_maxima[0]
@@ -66,7 +67,10 @@ def _steps(heatmaps, tags) -> dict:
         "group": lambda: group_keypoints(peaks, default, ORDER),
         "fill": lambda: fill_missing(groups, heatmaps[0], tags[0], default, maxima),
         "all": lambda: decode_keypoints(heatmaps, tags, default, ORDER),
-        "preset higherhrnet": lambda: decode_keypoints(heatmaps, tags, preset, ORDER),
+        **{
+            name: lambda preset=preset: decode_keypoints(heatmaps, tags, preset, ORDER)
+            for name, preset in presets.items()
+        },
     }
 
 
