@@ -36,6 +36,8 @@ def test_an_order_survives_json():
         ({"nms_window": 4}, "odd"),
         ({"top_k": 0}, "top_k is 0"),
         ({"max_instances": -1}, "max_instances is -1"),
+        ({"group_limit": 0}, "group_limit is 0"),
+        ({"fill_order": "tags"}, "did you mean 'tag'"),
         ({"order": [0, 2, 2]}, "each keypoint type once"),
     ],
 )

@@ -100,7 +100,17 @@ def tag_distance(tag, mean, rms):
 
 @compiled()
 def match_by_type(
-    tags, scores, starts, order, threshold, rms, round_tags, use_score, limit, stop_when_full
+    tags,
+    scores,
+    starts,
+    order,
+    threshold,
+    rms,
+    round_tags,
+    use_score,
+    limit,
+    stop_when_full,
+    join_equal=False,
 ):
     """Keypoint type by keypoint type, an optimal assignment of peaks to the groups so far.
 
@@ -110,6 +120,7 @@ def match_by_type(
     group = np.full(len(scores), -1, np.int64)
     sums = np.zeros((len(scores), tags.shape[1]))
     sizes = np.zeros(len(scores))
+    begun = np.empty(len(scores), np.float32)  # the first tag component each group began with
     count = 0
     weight = 100.0 if use_score else 1.0
     for kind in order:
@@ -135,12 +146,33 @@ def match_by_type(
         for p in range(last - first):
             n = column[p]
             if n < 0 or not distance[p, n] < threshold:
-                n = count
-                count += 1
+                begun[count] = tags[first + p, 0]
+                n = _first_equal(begun[: count + 1], begun[count]) if join_equal else count
+                count = max(count, n + 1)
+                sums[n], sizes[n] = 0.0, 0.0
+            if join_equal:
+                _drop(group[first : first + p], n)
             group[first + p] = n
             sizes[n] += 1
             sums[n] += tags[first + p]
     return group, count
+
+
+@compiled()
+def _first_equal(values, value):
+    """The first place of a value that is among the values."""
+    place = 0
+    while values[place] != value:
+        place += 1
+    return place
+
+
+@compiled()
+def _drop(group, n):
+    """Peaks leave group n."""
+    for p in range(len(group)):
+        if group[p] == n:
+            group[p] = -1
 
 
 @compiled()

@@ -16,6 +16,9 @@ from tagwise.peaks import locate
 if TYPE_CHECKING:
     from tagwise.grouping import KeypointGroups
 
+# Heatmap values so small that a rounded distance less outweighs them all; a power of 2 is exact.
+_TAG_FIRST = 1 / 128
+
 
 @torch.no_grad()
 def fill_missing(
@@ -28,7 +31,8 @@ def fill_missing(
 ) -> KeypointGroups:
     """Missing keypoints go where heatmap - round(tag distance to the group's mean) is largest.
 
-    So does the refinement of Newell, Huang, Deng 2017's released code. settings.fill_threshold
+    So does the refinement of Newell, Huang, Deng 2017's released code; that of mmpose 1.x is
+    settings.fill_order "tag". settings.fill_threshold
     leaves a keypoint missing where that value is not above it, settings.fill_reach looks only
     near the group.
 
@@ -47,20 +51,30 @@ def fill_missing(
         boxes = _kernels.surroundings(groups.keypoints, settings.fill_reach, width, height)
     query = (kind, _mean_tags(groups)[group], boxes[group])
     least = -np.inf if settings.fill_threshold is None else settings.fill_threshold
+    bright = heatmaps.detach().float()
+    if settings.fill_order == "tag":
+        bright, least = bright * _TAG_FIRST, least * _TAG_FIRST
+        block_maxima = None if block_maxima is None else block_maxima * np.float32(_TAG_FIRST)
     tag_maps = tags.detach().reshape(kinds, -1, height, width)
     if heatmaps.device.type == "cpu":
-        maps = heatmaps.detach().float().contiguous().numpy()
+        maps = bright.contiguous().numpy()
         if block_maxima is None:
             block_maxima = _kernels.block_maxima(maps)
         tag_maps = tag_maps.float().contiguous().numpy()
         cell = _kernels.best_cells(maps, tag_maps, block_maxima, *query, least)
     else:
-        cell = _best_cells_on_device(heatmaps, tag_maps, *query, least)
+        cell = _best_cells_on_device(bright, tag_maps, *query, least)
     found = cell >= 0
     group, kind, cell = group[found], kind[found], cell[found]
     index = kind * height * width + cell
     lowest = min(height, kinds) - 1 if settings.fill_below == "types" else None
-    xy, score = locate(heatmaps, index, settings.subcell, offsets, lowest)
+    if settings.fill_place == "corner":
+        xy, score = locate(heatmaps, index, "none")
+        xy -= 0.5
+    else:
+        xy, score = locate(heatmaps, index, settings.subcell, offsets, lowest)
+    if settings.fill_floor is not None:
+        score = np.maximum(score, np.float32(settings.fill_floor))
     return _with_keypoints(groups, group, kind, xy, score, settings)
 
 

@@ -6,6 +6,7 @@ A model file names one under "fitting" in its decoder settings; other models do 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,6 +88,28 @@ class HigherHRNetFitting:
         heatmaps = torch.stack([maps["heatmaps"] for maps in larger]).mean(0)
         tags = [maps["tags"] for maps, look in zip(larger, looks) if look.scale == 1]
         return {"heatmaps": heatmaps, "tags": tta.beside(tags, heads["heatmaps"].channels)}
+
+
+@dataclass(frozen=True)
+class MMPose1Fitting(HigherHRNetFitting):
+    """mmpose 1.x's: BottomupResize ("expand", multiples of 64) and AssociativeEmbeddingHead.
+
+    As HigherHRNet's, with three differences: each scale is fitted by itself, a side that is the
+    least bit beyond a multiple of 64 goes up to the next, and the photo's middle is not rounded to
+    a whole pixel. At several scales it joins looks as HigherHRNet does: mmpose's own join fails.
+
+    size: (width, height); the photo covers both.
+    """
+
+    def geometry(self, size: Size, scale: float, least: float) -> tuple[Affine, Size]:
+        """As `HigherHRNetFitting.geometry`; least is of no matter."""
+        width, height = (math.ceil(int(side * scale) / 64) * 64 for side in self.size)
+        ratio = size[0] / size[1]
+        covered = max(width, height * ratio), max(height, width / ratio)
+        sides = math.ceil(covered[0] / 64) * 64, math.ceil(covered[1] / 64) * 64
+        from_middle = Affine.shift(-size[0] / 2, -size[1] / 2)
+        to_middle = Affine.shift(sides[0] / 2, sides[1] / 2)
+        return to_middle @ _times(covered[0] / size[0]) @ from_middle, sides
 
 
 @dataclass(frozen=True)
@@ -203,6 +226,7 @@ def _scale_one(scales: Sequence[float]) -> int:
 Fitting = HigherHRNetFitting | PoseAEFitting | CornerNetFitting
 FITTINGS = {
     "higherhrnet": HigherHRNetFitting,
+    "mmpose1": MMPose1Fitting,
     "poseae": PoseAEFitting,
     "cornernet": CornerNetFitting,
 }

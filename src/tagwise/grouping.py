@@ -134,7 +134,11 @@ def group_keypoints(
     out = []
     for image in range(len(peaks.starts)):
         found = peaks.image(image)
-        out.append(_best(groups_of(found, *group(found, settings, order)), settings))
+        of_peak, count = group(found, settings, order)
+        if settings.group_limit is not None and count > settings.group_limit:
+            count = settings.group_limit
+            of_peak = np.where(of_peak < count, of_peak, -1)
+        out.append(_best(groups_of(found, of_peak, count), settings))
     return out
 
 
@@ -151,6 +155,7 @@ def _greedily(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
         settings.use_score,
         limit,
         settings.stop_when_full,
+        settings.join_equal,
     )
 
 

@@ -15,10 +15,15 @@ class GroupingSettings:
     Peaks
         peak_threshold: a peak's heatmap value must be above it, [0, 1].
         nms_window: side in cells of the square in which a peak is the largest value; odd.
+        plateaus: of cells that are equally the largest of their window, the "first" as one reads
+            is a peak, or "all" are. Maps that were enlarged repeat their border cells. On a GPU
+            all are in any case.
         top_k: at most so many peaks a keypoint type.
         subcell: "offset" (predicted offset maps), "parabola" (vertex through the neighbours'
             logarithms: exact for a Gaussian), "quarter" (a quarter cell towards the larger
-            neighbour), "none", or "auto": offsets where there are any, else the parabola.
+            neighbour), "inner_quarter" (the same, but not where both are equal, nor across the two
+            first cells and the last of the map, nor along the first), "none", or "auto": offsets
+            where there are any, else the parabola.
     Matching
         method: "sweeps" or "greedy"; `tagwise.grouping.group_keypoints` explains them.
         tag_threshold: the tag distance that separates instances.
@@ -34,11 +39,15 @@ class GroupingSettings:
         inertia: share of the keypoint types that a group needs to attract with half its strength.
     Matching greedily
         round_tags: the cost sees the distance rounded to a whole number, so that among near
-            tags the peaks' scores decide; equal costs are told apart by the unrounded distance,
-            up to tag_threshold.
+            tags the peaks' scores decide; equal costs are told apart by the squares of the
+            unrounded distances, up to tag_threshold.
         use_score: the cost subtracts the peak's score (with round_tags, a hundredth of a tag unit).
         match_limit: only so many groups can receive peaks; the first ones formed. None: all.
         stop_when_full: match nothing more once match_limit groups exist.
+        join_equal: a peak that would start a group joins one that was started with the same first
+            tag component, takes the place of a peak of its type, and becomes the group's mean tag.
+            So do programs that know their groups by that number.
+        group_limit: only so many groups are kept, the first ones formed. None: all.
     Results
         max_instances: at most so many instances, the best ones.
         instance_threshold: instances with a lower score are dropped.
@@ -46,9 +55,14 @@ class GroupingSettings:
         duplicate_similarity: an instance is dropped if this similar (object keypoint similarity,
             every sigma duplicate_sigma) to a better one; None keeps all.
         fill: missing keypoints are set where heatmap - round(l2 tag distance) is largest.
+        fill_order: "sum" is that; "tag" looks for the least rounded distance first, and for the
+            largest heatmap value where that is equal.
         fill_threshold: that value must be above it; None fills always.
         fill_reach: look no further than this many box sides around the group; None: everywhere.
         fill_score: score of such a keypoint, "heatmap" or "one".
+        fill_floor: such a score is at least this; None: what is not above 0 stays missing.
+        fill_place: such a keypoint lies where "subcell" says, or at the top left "corner" of its
+            cell.
         fill_below: where its neighbour below is looked for, in the "map" or, as the refinement of
             the published pose-ae does, not below the row that is the number of "types" less one.
         score_filled: filled keypoints count in the instance's score.
@@ -56,8 +70,9 @@ class GroupingSettings:
 
     peak_threshold: float = 0.1
     nms_window: int = 5
+    plateaus: Literal["first", "all"] = "first"
     top_k: int = 30
-    subcell: Literal["auto", "offset", "parabola", "quarter", "none"] = "auto"
+    subcell: Literal["auto", "offset", "parabola", "quarter", "inner_quarter", "none"] = "auto"
     method: Literal["sweeps", "greedy"] = "sweeps"
     tag_threshold: float = 1.0
     tag_norm: Literal["l2", "rms"] = "l2"
@@ -72,15 +87,20 @@ class GroupingSettings:
     use_score: bool = True
     match_limit: int | None = None
     stop_when_full: bool = False
+    join_equal: bool = False
+    group_limit: int | None = None
     max_instances: int = 30
     instance_threshold: float = 0.04
     min_keypoints: int = 2
     duplicate_similarity: float | None = 0.7
     duplicate_sigma: float = 0.05
     fill: bool = True
+    fill_order: Literal["sum", "tag"] = "sum"
     fill_threshold: float | None = 0.03
     fill_reach: float | None = 0.5
     fill_score: Literal["heatmap", "one"] = "heatmap"
+    fill_floor: float | None = None
+    fill_place: Literal["subcell", "corner"] = "subcell"
     fill_below: Literal["map", "types"] = "map"
     score_filled: bool = False
 
@@ -91,8 +111,8 @@ class GroupingSettings:
             if sorted(self.order) != list(range(len(self.order))):
                 raise UserError(f"order is {list(self.order)}; name each keypoint type once")
             object.__setattr__(self, "order", tuple(self.order))  # JSON knows lists alone
-        for name in ("top_k", "max_instances"):
-            if getattr(self, name) < 1:
+        for name in ("top_k", "max_instances", "group_limit"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; use 1 or more")
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
@@ -100,7 +120,7 @@ class GroupingSettings:
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> GroupingSettings:
-        """Settings by name ("default", "higherhrnet", "poseae"), with some fields changed.
+        """Settings by name, one of `PRESETS`, with some fields changed.
 
         >>> GroupingSettings.preset("higherhrnet", tag_threshold=0.5).subcell
         'quarter'
@@ -128,13 +148,16 @@ class GroupingSettings:
 
 _CHOICES = {
     "method": ("sweeps", "greedy"),
-    "subcell": ("auto", "offset", "parabola", "quarter", "none"),
+    "plateaus": ("first", "all"),
+    "subcell": ("auto", "offset", "parabola", "quarter", "inner_quarter", "none"),
     "tag_norm": ("l2", "rms"),
+    "fill_order": ("sum", "tag"),
     "fill_score": ("heatmap", "one"),
+    "fill_place": ("subcell", "corner"),
     "fill_below": ("map", "types"),
 }
 
-# The published test settings of the two reference decoders.
+# The test settings of published decoders.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "higherhrnet": {
@@ -147,6 +170,22 @@ PRESETS: dict[str, dict[str, Any]] = {
         "min_keypoints": 1,
         "fill_threshold": None,
         "fill_reach": None,
+    },
+    "mmpose1": {
+        "method": "greedy",
+        "plateaus": "all",
+        "subcell": "inner_quarter",
+        "join_equal": True,
+        "group_limit": 30,
+        "max_instances": 1_000_000,
+        "duplicate_similarity": None,
+        "instance_threshold": 0.0,
+        "min_keypoints": 1,
+        "fill_order": "tag",
+        "fill_threshold": None,
+        "fill_reach": None,
+        "fill_floor": 1e-4,  # the least that results write
+        "fill_place": "corner",
     },
     "poseae": {
         "method": "greedy",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from tagwise import _kernels
+from tagwise import _kernels, _plateaus
 from tagwise.grouping_settings import GroupingSettings
 
 
@@ -133,7 +133,8 @@ def _scan_on_cpu(heatmaps: Tensor, settings: GroupingSettings):
     batch, kinds, height, width = heatmaps.shape
     maps = heatmaps.detach().float().contiguous().numpy().reshape(-1, height, width)
     maxima = _kernels.block_maxima(maps)
-    cells, counts = _kernels.scan_peaks(
+    scan = _kernels.scan_peaks if settings.plateaus == "first" else _plateaus.scan_peaks
+    cells, counts = scan(
         maps, maxima, settings.peak_threshold, settings.nms_window // 2, settings.top_k
     )
     found = np.arange(settings.top_k) < counts[:, None]
@@ -176,8 +177,19 @@ def locate(
         return xy + _take_channels(offsets, index, 2), _take(heatmaps, index)
     lowest = height - 1 if lowest is None else lowest
     values = _take(heatmaps, _kernels.neighbours(index, height, width, lowest))
+    if how == "inner_quarter":
+        return xy + _inner_quarter(values, xy, (width, height)), values[0]
     shift = _kernels.quarter_shift if how == "quarter" else _kernels.parabola_shift
     return xy + shift(values), values[0]
+
+
+def _inner_quarter(values: np.ndarray, xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(P, 2), a quarter cell towards the larger of two neighbours, as "inner_quarter" has it.
+
+    values: (5, P) at `neighbours`; xy: (P, 2) cells; size: width and height of the maps.
+    """
+    inside = (xy > 1) & (xy < np.array(size) - 1) & (xy[:, ::-1] > 0)
+    return np.float32(0.25) * np.sign(values[3:] - values[1:3]).T * inside
 
 
 def _take(maps: Tensor, index: np.ndarray) -> np.ndarray:

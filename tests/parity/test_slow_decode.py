@@ -4,33 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from crowds import ORDER, best_first, pose_maps
 from slow import corners as slow_corners
 from slow import poses as slow_poses
 from tagwise.corners import CornerSettings, decode_corners
 from tagwise.grouping import GroupingSettings, decode_keypoints
 from tagwise.models.corner_pool import corner_pool
 from tagwise.suppression import METHODS, soft_nms
-
-ORDER = [2, 0, 3, 1]
-
-
-def pose_maps(seed, people, size, dim, spread):
-    """Four types of keypoints; peaks of all people over faint noise, some lost, some strangers.
-
-    The noise has three levels, so that neighbours are often equal, and so is what may be filled in.
-    spread: how far tags of one person lie apart; people's tags are whole numbers, some the same.
-    """
-    rng = np.random.default_rng(seed)
-    heatmaps = 0.03 * rng.integers(1, 4, (4, *size))
-    tags = rng.normal(0, 3, (4, dim, *size))
-    for person in range(people):
-        for kind in range(4):
-            if rng.random() < 0.8:
-                y, x = rng.integers(0, size)
-                heatmaps[kind, y, x] = rng.uniform(0.08, 1)
-                mean = np.array([2 * person, person // 2, 0])[:dim]
-                tags[kind, :, y, x] = mean + rng.normal(0, spread, dim)
-    return heatmaps.astype(np.float32), tags.astype(np.float32)
 
 
 def ours(heatmaps, tags, preset, **changes):
@@ -41,13 +21,6 @@ def ours(heatmaps, tags, preset, **changes):
     keypoints[..., :2] += 0.5  # the published ones count from the cell's edge
     keypoints[~(keypoints[..., 2] > 0)] = 0
     return keypoints, groups.scores
-
-
-def best_first(keypoints, scores):
-    order = np.argsort(-np.round(scores, 6), kind="stable")
-    # Of equal scores, by where the keypoints are.
-    rows = sorted(order, key=lambda n: (-round(float(scores[n]), 5), keypoints[n].ravel().tolist()))
-    return keypoints[rows], scores[rows]
 
 
 FAMILIES = {"higherhrnet": slow_poses.HIGHERHRNET, "poseae": slow_poses.POSEAE}

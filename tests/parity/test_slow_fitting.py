@@ -6,7 +6,13 @@ import torch
 
 from slow import fitting as slow
 from tagwise.data.transforms import Affine
-from tagwise.fitting import CornerNetFitting, HigherHRNetFitting, Look, PoseAEFitting
+from tagwise.fitting import (
+    CornerNetFitting,
+    HigherHRNetFitting,
+    Look,
+    MMPose1Fitting,
+    PoseAEFitting,
+)
 from tagwise.peaks import cell_to_pixel
 from tagwise.results import Boxes, Poses
 from tagwise.skeletons import COCO17
@@ -32,6 +38,11 @@ def test_sizes_and_matrices(agree, photo):
             agree("fitting: HigherHRNet, input size", size, wanted)
             matrix = slow.higherhrnet_matrix(photo, wanted)
             agree("fitting: HigherHRNet, matrix", affine.matrix, matrix, atol=1e-9, rtol=1e-9)
+            affine, size = MMPose1Fitting((side, side)).geometry(photo, scale, least)
+            covered, wanted = slow.mmpose1_size(photo, side, scale)
+            agree("fitting: mmpose 1.x, input size", size, wanted)
+            matrix = slow.mmpose1_matrix(photo, covered, wanted)
+            agree("fitting: mmpose 1.x, matrix", affine.matrix, matrix, atol=1e-9, rtol=1e-9)
     for scale in (0.5, 1, 2):
         affine, size = PoseAEFitting((512, 512)).geometry(photo, scale)
         matrix, side = slow.poseae_matrix(photo, scale)
@@ -42,11 +53,18 @@ def test_sizes_and_matrices(agree, photo):
 @pytest.mark.parametrize("size", [(48, 64), (64, 48), (30, 91), (1, 3)])
 def test_warped_photos(agree, size):
     image = smooth(*size)
-    fittings = {"HigherHRNet": HigherHRNetFitting((64, 64)), "pose-ae": PoseAEFitting((64, 64))}
+    families = {
+        "HigherHRNet": HigherHRNetFitting,
+        "mmpose 1.x": MMPose1Fitting,
+        "pose-ae": PoseAEFitting,
+    }
+    fittings = {name: family((64, 64)) for name, family in families.items()}
     for name, fitting in fittings.items():
         found, _ = fitting.fit(image, 1.0, (1.0,))
         sides = found.shape[1::-1]
         matrix = slow.higherhrnet_matrix(size[::-1], sides)
+        if name == "mmpose 1.x":
+            matrix = slow.mmpose1_matrix(size[::-1], *slow.mmpose1_size(size[::-1], 64, 1))
         if name == "pose-ae":
             matrix = fitting.geometry(size[::-1], 1.0)[0].matrix
         wanted = np.stack([slow.warped(image[..., c], matrix, sides) for c in range(3)], -1)
@@ -75,6 +93,12 @@ def test_points_in_the_photo(agree, photo):
         _, to_input = fitting.fit(image, 1.0, (1.0,))
         found = back_in_photo(points, stride, to_input)
         agree("fitting: HigherHRNet, points, pixels", found, wanted, atol=5e-4)
+    covered, size = slow.mmpose1_size(photo, 512, 1)
+    points = rng.uniform(0, 1, (17, 2)) * size
+    _, to_input = MMPose1Fitting((512, 512)).fit(image, 1.0, (1.0,))
+    wanted = slow.mmpose1_points(points, photo, covered, size)
+    found = back_in_photo(points, 1, to_input)
+    agree("fitting: mmpose 1.x, points, pixels", found, wanted, atol=5e-4)
     matrix, side = slow.poseae_matrix(photo, 1)
     points = rng.uniform(0, side / 4, (17, 2))
     back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
@@ -94,7 +118,7 @@ def looks_of(sizes, scales):
     return looks
 
 
-@pytest.mark.parametrize("family", ["HigherHRNet", "pose-ae"])
+@pytest.mark.parametrize("family", ["HigherHRNet", "mmpose 1.x", "pose-ae"])
 def test_looks_are_joined(agree, family):
     sizes, scales = [(6, 8), (6, 8), (3, 4), (12, 16)], [1.0, 1.0, 0.5, 2.0]
     looks = looks_of(sizes, scales)
@@ -102,7 +126,8 @@ def test_looks_are_joined(agree, family):
     if family == "pose-ae":
         found, size = PoseAEFitting((64, 64)).join(looks, heads, (40, 36)), (9, 10)
     else:
-        found, size = HigherHRNetFitting((64, 64)).join(looks, heads, (10, 9)), (9, 10)
+        kind = HigherHRNetFitting if family == "HigherHRNet" else MMPose1Fitting
+        found, size = kind((64, 64)).join(looks, heads, (10, 9)), (9, 10)
     # Tags are those of scale 1, and of pose-ae's half scale, which is not quite near enough.
     for k in (0, 1):
         large = [slow.resized(look.maps["heatmaps"][0, k].numpy(), size) for look in looks]

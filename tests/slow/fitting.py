@@ -82,6 +82,37 @@ def higherhrnet_matrix(photo, size):
     return from_three_points(_frame(centre, width), target)
 
 
+# ---------------------------------------------------------------------- mmpose 1.x
+
+
+def mmpose1_size(photo, side, scale):
+    """How much of a square input a (width, height) photo covers, or of what it grows to, and that.
+
+    Both sides are covered at least; what is not a multiple of 64 goes up to the next.
+    """
+    least = int(np.ceil(int(side * scale) / 64)) * 64
+    ratio = photo[0] / photo[1]
+    covered = (max(least, least * ratio), max(least, least / ratio))
+    return covered, tuple(int(np.ceil(length / 64)) * 64 for length in covered)
+
+
+def mmpose1_matrix(photo, covered, size):
+    """From a photo's pixels to those of an input (width, height): the middle goes to the middle.
+
+    The width of photo and black border together becomes the input's.
+    """
+    width = photo[0] * size[0] / covered[0]
+    target = _frame((size[0] / 2, size[1] / 2), size[0])
+    return from_three_points(_frame((photo[0] / 2, photo[1] / 2), width), target)
+
+
+def mmpose1_points(points, photo, covered, size):
+    """Points (..., 2) of an input in the photo: as a share of photo and border together."""
+    photo, covered, size = (np.array(each, float) for each in (photo, covered, size))
+    whole = photo * size / covered
+    return points / size * whole + photo / 2 - whole / 2
+
+
 # ---------------------------------------------------------------------- pose-ae
 
 

@@ -1,0 +1,97 @@
+"""The preset "mmpose1" against mmpose 1.x's decoder in plain loops."""
+
+import numpy as np
+import pytest
+import torch
+
+from crowds import ORDER, best_first, pose_maps
+from slow import mmpose1
+from tagwise.grouping import GroupingSettings, decode_keypoints
+
+
+def ours(heatmaps, tags, **changes):
+    """As the published one counts: from the cell's edge, every keypoint there."""
+    settings = GroupingSettings.preset("mmpose1", **changes)
+    maps = torch.from_numpy(heatmaps)[None], torch.from_numpy(tags).flatten(0, 1)[None]
+    (groups,) = decode_keypoints(*maps, settings, ORDER)
+    assert (groups.keypoints[..., 2] > 0).all()
+    keypoints = groups.keypoints.astype(float)
+    keypoints[..., :2] += 0.5
+    return keypoints, groups.scores
+
+
+def theirs(heatmaps, tags, limit=30):
+    keypoints, scores = mmpose1.decode(heatmaps, tags, ORDER, limit)
+    keypoints[..., 2] = keypoints[..., 2].clip(1e-4)  # below, results would call them missing
+    return keypoints, scores
+
+
+def compare(agree, case, maps, limit=30):
+    expected = best_first(*theirs(*maps, limit))
+    found = best_first(*ours(*maps, group_limit=limit))
+    agree(f"decode: mmpose1, {case}", found[0], expected[0], atol=1e-5)
+    agree(f"decode: mmpose1, {case}, scores", found[1], expected[1], atol=1e-6)
+    return expected
+
+
+@pytest.mark.parametrize("people", [0, 1, 2, 4])
+def test_people(agree, people):
+    for seed in range(12):
+        dim, spread = 1 + seed % 3, (0.05, 0.4)[seed % 2]
+        maps = pose_maps(100 * people + seed, people, (16, 21), dim, spread)
+        compare(agree, "people", maps)
+
+
+def test_more_people_than_are_kept(agree):
+    for seed in range(6):
+        maps = pose_maps(seed, 5, (16, 21), 2, 0.05)
+        keypoints, _ = compare(agree, "two people kept", maps, limit=2)
+        assert len(keypoints) == 2
+
+
+def test_dark_and_negative_maps(agree):
+    """Nothing near in tag is bright: keypoints are set there all the same."""
+    for seed in range(6):
+        heatmaps, tags = pose_maps(seed, 2, (16, 21), 2, 0.05)
+        heatmaps = np.where(heatmaps < 0.1, heatmaps - 1.3, heatmaps).astype(np.float32)
+        keypoints, _ = compare(agree, "maps below 0", (heatmaps, tags))
+        assert (keypoints[..., 2] == 1e-4).any()
+
+
+def test_people_at_the_edges(agree):
+    """Peaks in each of the outer cells, where the quarter cell ends."""
+    places = [(x, y) for x in (0, 1, 2, 8, 14, 15, 16) for y in (0, 1, 2, 6, 10, 11, 12)]
+    for n, (x, y) in enumerate(places):
+        rng = np.random.default_rng(n)
+        heatmaps = rng.uniform(0, 0.09, (4, 13, 17)).astype(np.float32)
+        tags = rng.normal(0, 3, (4, 2, 13, 17)).astype(np.float32)
+        heatmaps[:, y, x] = 0.9
+        tags[:, :, y, x] = 1
+        compare(agree, "edges", (heatmaps, tags))
+
+
+def enlarged(maps):
+    """Four times as large, as mmpose does it: border cells come twice."""
+    size = [4 * side for side in maps.shape[-2:]]
+    batch = torch.from_numpy(maps).reshape(1, -1, *maps.shape[-2:])
+    larger = torch.nn.functional.interpolate(batch, size=size, mode="bilinear")
+    return larger.reshape(*maps.shape[:-2], *size).numpy()
+
+
+def test_plateaus_of_enlarged_maps(agree):
+    """A peak at the edge comes twice, with one tag: one person of it, or one more."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        heatmaps = rng.uniform(0, 0.05, (4, 5, 7)).astype(np.float32)
+        tags = rng.normal(0, 4, (4, 2, 5, 7)).astype(np.float32)
+        for kind in range(4):
+            for x, y, tag in ((0, 2, 1), (3, 4, 5)):
+                heatmaps[kind, y, x] = rng.uniform(0.5, 1)
+                tags[kind, :, y, x] = tag + rng.normal(0, 0.05, 2)
+        maps = enlarged(heatmaps), enlarged(tags)
+        keypoints, scores = best_first(*ours(*maps))
+        expected, wanted = best_first(*theirs(*maps))
+        agree("decode: mmpose1, plateaus, scores", scores, wanted, atol=1e-6)
+        # Which of two equal cells is whose, the public code leaves to its sorting.
+        near = np.abs(keypoints - expected)[..., :2] <= 1.5
+        assert near.all()
