@@ -60,6 +60,22 @@ def test_equal_costs_are_told_apart_by_the_unrounded_distance():
     assert group.tolist() == [0, 1, 1, 0]
 
 
+def test_along_a_line_pairs_keep_their_order():
+    # Sums of distances are equal however the pairs cross: .3 + .3 or .4 + .2.
+    for swap in (False, True):
+        group, _ = _match([0.0, 0.1, *((0.4, 0.3) if swap else (0.3, 0.4))], [0.9] * 4, [0, 2, 4])
+        assert group.tolist() == [0, 1, *((1, 0) if swap else (0, 1))]
+
+
+def test_the_last_digit_of_a_tag_decides_nothing():
+    rng = np.random.default_rng(0)
+    tags, scores = rng.uniform(0, 0.45, 60), rng.uniform(0.1, 1, 60)
+    wanted, _ = _match(tags, scores, [0, 20, 40, 60])
+    for _ in range(20):
+        noisy = tags * (1 + 1e-6 * rng.normal(size=60))
+        assert np.array_equal(_match(noisy, scores, [0, 20, 40, 60])[0], wanted)
+
+
 def test_a_stranger_does_not_move_everyone_on_by_one():
     # The third peak is 3.1 from the first group: a 3 for it and 0 for the others costs as much as
     # three times 1.

@@ -122,7 +122,7 @@ def match_by_type(
     sizes = np.zeros(len(scores))
     begun = np.empty(len(scores), np.float32)  # the first tag component each group began with
     count = 0
-    weight = 100.0 if use_score else 1.0
+    weight, unit = 100.0 if use_score else 1.0, max(threshold, 1e-9)
     for kind in order:
         first, last = starts[kind], starts[kind + 1]
         columns = min(count, limit)
@@ -139,8 +139,9 @@ def match_by_type(
                 cost[p, n] -= scores[first + p] if use_score else 0.0
                 # Too little to change more than the order of equal costs. What is too far is not
                 # joined, no matter how far: along a line, one wrong pair can cost the same as
-                # every pair moved on by one, and is better.
-                cost[p, n] += 1e-7 * min(exact, threshold)
+                # every pair moved on by one, and is better. Squares, since along a line plain
+                # sums are equal however pairs cross, and the last digit would decide.
+                cost[p, n] += 1e-7 * min(exact / unit, 1.0) ** 2
                 highest = max(highest, abs(cost[p, n]))
         column = assign(cost, 4.0 * highest * (last - first))
         for p in range(last - first):
