@@ -282,10 +282,26 @@ def _best_in_block(heatmap, tags, mean, box, row, column, best, best_cell, squar
 @compiled()
 def _brightest_first(maxima, out):
     """Row and column of each block, (blocks, 2), by falling maximum; NaN last."""
-    columns = maxima.shape[1]
-    order = np.argsort(-maxima.flatten(), kind="mergesort")
-    for n in range(len(order)):
-        out[n, 0], out[n, 1] = order[n] // columns, order[n] % columns
+    order, columns = np.argsort(-maxima.flatten(), kind="mergesort"), maxima.shape[1]
+    out[:, 0], out[:, 1] = order // columns, order % columns
+
+
+@compiled()
+def _brighter_first(maxima, box, out):
+    """Row and column of each block that a box touches, the brighter ones first; returns how many.
+
+    For few blocks this is cheaper than the falling order of them all.
+    """
+    top, bottom = box[1] // BLOCK, (box[3] + BLOCK - 1) // BLOCK
+    left, right = box[0] // BLOCK, (box[2] + BLOCK - 1) // BLOCK
+    bright, count = 0.25 * maxima[top:bottom, left:right].max(), 0
+    for first_round in (True, False):
+        for row in range(top, bottom):
+            for column in range(left, right):
+                if (maxima[row, column] >= bright) == first_round:
+                    out[count, 0], out[count, 1] = row, column
+                    count += 1
+    return count
 
 
 @compiled()
@@ -297,27 +313,26 @@ def best_cells(heatmaps, tags, maxima, kinds, means, boxes, least):
     y * W + x, -1 where nothing exceeds `least`. Equal values: the first in reading order.
 
     The largest value and the range of tags bound what a block can hold, so most are never read:
-    bright blocks come first, until none can hold better. The ranges are found when first asked
-    for.
+    bright blocks come first. The ranges are found when first asked for.
     """
-    out = np.full(len(kinds), -1, np.int64)
-    size = heatmaps.shape[1] * heatmaps.shape[2]
+    out, (height, width) = np.full(len(kinds), -1, np.int64), heatmaps.shape[1:]
     bounds = np.full((*maxima.shape, tags.shape[1], 2), np.nan, np.float32)
     falling = np.full((len(maxima), maxima.shape[1] * maxima.shape[2], 2), -1, np.int64)
+    near = np.empty(falling.shape[1:], np.int64)
     squares = np.empty(BLOCK, np.float32)
     for q in range(len(kinds)):
         k, box = kinds[q], boxes[q]
         heatmap, tag_map, mean, ranges = heatmaps[k], tags[k], means[q], bounds[k]
-        if falling[k, 0, 0] < 0:
+        everywhere = box[0] <= 0 and box[1] <= 0 and box[2] >= width and box[3] >= height
+        if everywhere and falling[k, 0, 0] < 0:
             _brightest_first(maxima[k], falling[k])
-        top, bottom = box[1] // BLOCK, (box[3] + BLOCK - 1) // BLOCK
-        left, right = box[0] // BLOCK, (box[2] + BLOCK - 1) // BLOCK
-        best, best_cell = least, size
-        for row, column in falling[k]:
+        blocks = falling[k] if everywhere else near[: _brighter_first(maxima[k], box, near)]
+        best, best_cell = least, height * width
+        for row, column in blocks:
             largest = maxima[k, row, column]
             if not largest >= best:
-                break
-            if not (top <= row < bottom and left <= column < right):
+                if everywhere:
+                    break
                 continue
             bound = _tag_distance_bound(tag_map, mean, row, column, ranges[row, column])
             if largest - np.round(bound) >= best:
