@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from PIL import Image
+
 import tagwise
 from tagwise.config import DataConfig, ModelConfig, OptimConfig, Recipe, RunConfig, SetConfig
 from tagwise.data import Augment
@@ -36,10 +38,17 @@ def main() -> None:
     weights = train(arguments, data) / "best.safetensors"
     labels, photos = data / "val/annotations.json", data / "val/images"
     tagwise.evaluate(weights, labels, photos, out=arguments.out / "metrics.json")
-    photo = sorted(photos.iterdir())[0]
+    photo = enlarged(sorted(photos.iterdir())[6], arguments.out / "scene.png")
     for what in ("instances", "maps", "tags"):
         picture = arguments.out / f"{what}.png"
         print(plot(photo, what, weights=weights, out=picture, threshold=0.3))
+
+
+def enlarged(photo: Path, out: Path) -> Path:
+    """A copy of a scene, three times as large, on which boxes are easier to see."""
+    with Image.open(photo) as image:
+        image.resize((3 * image.width, 3 * image.height), Image.Resampling.BICUBIC).save(out)
+    return out
 
 
 def train(arguments: argparse.Namespace, data: Path) -> Path:
