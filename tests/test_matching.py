@@ -60,11 +60,11 @@ def test_equal_costs_are_told_apart_by_the_unrounded_distance():
     assert group.tolist() == [0, 1, 1, 0]
 
 
-def test_along_a_line_pairs_keep_their_order():
+def test_along_a_line_one_near_pair_is_better_than_two_between():
     # Sums of distances are equal however the pairs cross: .3 + .3 or .4 + .2.
     for swap in (False, True):
         group, _ = _match([0.0, 0.1, *((0.4, 0.3) if swap else (0.3, 0.4))], [0.9] * 4, [0, 2, 4])
-        assert group.tolist() == [0, 1, *((1, 0) if swap else (0, 1))]
+        assert group.tolist() == [0, 1, *((0, 1) if swap else (1, 0))]
 
 
 def test_the_last_digit_of_a_tag_decides_nothing():

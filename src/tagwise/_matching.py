@@ -139,9 +139,10 @@ def match_by_type(
                 cost[p, n] -= scores[first + p] if use_score else 0.0
                 # Too little to change more than the order of equal costs. What is too far is not
                 # joined, no matter how far: along a line, one wrong pair can cost the same as
-                # every pair moved on by one, and is better. Squares, since along a line plain
-                # sums are equal however pairs cross, and the last digit would decide.
-                cost[p, n] += 1e-7 * min(exact / unit, 1.0) ** 2
+                # every pair moved on by one, and is better. Roots, since along a line plain
+                # sums are equal however pairs cross, and the last digit would decide; rather
+                # one near pair and one far than two between (squares group crowds worse).
+                cost[p, n] += 1e-7 * np.sqrt(min(exact / unit, 1.0))
                 highest = max(highest, abs(cost[p, n]))
         column = assign(cost, 4.0 * highest * (last - first))
         for p in range(last - first):

@@ -39,7 +39,7 @@ class GroupingSettings:
         inertia: share of the keypoint types that a group needs to attract with half its strength.
     Matching greedily
         round_tags: the cost sees the distance rounded to a whole number, so that among near
-            tags the peaks' scores decide; equal costs are told apart by the squares of the
+            tags the peaks' scores decide; equal costs are told apart by the roots of the
             unrounded distances, up to tag_threshold.
         use_score: the cost subtracts the peak's score (with round_tags, a hundredth of a tag unit).
         match_limit: only so many groups can receive peaks; the first ones formed. None: all.

@@ -30,14 +30,14 @@ def every_matching(rows, columns):
 
 
 def best_matching(cost, distance, threshold):
-    """The cheapest way; where several cost the same, the one of the least squared tag distances.
+    """The cheapest way; of those that cost the same, the one of the least roots of distances.
 
     The public code leaves equal costs to its solver. A distance beyond the threshold joins
     nothing, and counts as the threshold.
     """
 
     def price(pairs):
-        near = sum(min(distance[pair], threshold) ** 2 for pair in pairs)
+        near = sum(min(distance[pair], threshold) ** 0.5 for pair in pairs)
         return round(sum(cost[pair] for pair in pairs), 5), near
 
     return min(every_matching(*cost.shape), key=price)
