@@ -25,7 +25,7 @@ LAYERS = (
     "data metrics",
     "tasks models",
     "video motion tag_memory tracker sources tta fitting tiles predictor",
-    "config checkpoint training_log outputs plot diagnose diagnose_corners scoring",
+    "config checkpoint training_log outputs plot diagnose diagnose_corners diagnose_pixels scoring",
     "predict train evaluate convert",
     "track",
     "cli __main__",

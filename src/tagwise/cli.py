@@ -117,7 +117,7 @@ def evaluate(
     sigmas: tuple[float, ...] = (),
     style: Literal["coco", "crowdpose"] | None = None,
     max_dets: int | None = None,
-    oracle: Literal["grouping", "keypoints", "corners", "offsets"] | None = None,
+    oracle: Literal["grouping", "keypoints", "corners", "offsets", "foreground"] | None = None,
     device: Device = "auto",
     size: int | None = None,
     flip: bool = False,
@@ -147,9 +147,9 @@ def evaluate(
             those of the JSON, else of the model.
         style: Of keypoint figures; crowdpose adds AP of easy, medium and hard photos.
         max_dets: Best instances of a photo that count; by default 20 poses, 500 boxes or masks.
-        oracle: What limits the model? "grouping" groups its keypoints or pairs its corners by the
-            truth; "keypoints" and "corners" give the true ones its tags; "offsets" moves its
-            corners to the true ones.
+        oracle: What limits the model? "grouping" groups its keypoints, pairs its corners or tells
+            its pixels apart by the truth; "keypoints", "corners" and "foreground" give the true
+            ones its tags; "offsets" moves its corners to the true ones.
         device: Where the network runs; auto takes a GPU where there is one.
         size: Longest side of the network's input in pixels.
         flip: Look at each photo mirrored too.

@@ -32,7 +32,7 @@ def evaluate(
     sigmas: Sequence[float] = (),
     style: Literal["coco", "crowdpose"] | None = None,
     max_dets: int | None = None,
-    oracle: Literal["grouping", "keypoints", "corners", "offsets"] | None = None,
+    oracle: Literal["grouping", "keypoints", "corners", "offsets", "foreground"] | None = None,
     device: str = "auto",
     size: int | tuple[int, int] | None = None,
     flip: bool = False,
@@ -62,7 +62,9 @@ def evaluate(
         "grouping" has the found keypoints grouped by the truth and "keypoints" gives the true
         keypoints the model's tags, see `tagwise.diagnose`; of boxes, "grouping" has the found
         corners paired by the truth, "corners" gives the true corners the model's tags and offsets
-        and "offsets" moves the found corners to the true ones, see `tagwise.diagnose_corners`.
+        and "offsets" moves the found corners to the true ones, see `tagwise.diagnose_corners`; of
+        pixels, "grouping" tells the found ones apart by the truth and "foreground" gives the true
+        ones the model's tags and seeds, see `tagwise.diagnose_pixels`.
     device, size, flip, scales, threshold, batch_size, precision: see `Predictor`.
     first, every, limit: images number first, first + every, ... only, at most `limit` of them.
     quiet: print nothing.

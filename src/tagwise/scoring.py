@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from tagwise import diagnose, diagnose_corners
+from tagwise import diagnose, diagnose_corners, diagnose_pixels
 from tagwise.data.coco import match_types
 from tagwise.data.label_maps import LabelMaps
 from tagwise.errors import UserError, unknown_name
@@ -193,6 +193,7 @@ class MaskScorer(Scorer):
     """
 
     options = ("max_dets",)
+    oracles = diagnose_pixels.ORACLES
 
     def __init__(
         self, predictor: Predictor, annotations: Path, images: Path, max_dets: int = 500
@@ -212,6 +213,9 @@ class MaskScorer(Scorer):
     def add(self, result: Masks, image: dict[str, Any]) -> None:
         self._count(result.labels, image)
         self.rows += result.to_coco(image["id"], 1)
+
+    def helped(self, oracle: str) -> Iterator[Masks | UserError]:
+        return diagnose_pixels.oracle_masks(self.predictor, self.data, self.truth["images"], oracle)
 
     def _count(self, found: np.ndarray, image: dict[str, Any]) -> None:
         """Compare a label map with the image's true one, and keep that as annotations."""
