@@ -83,6 +83,13 @@ def test_an_image_that_cannot_be_read_is_named(squares):
     assert report["metrics"]["F1@.5"] == pytest.approx(2 / 3)
 
 
+def test_images_without_a_label_map_are_told(squares, capsys):
+    (squares[0] / "1.png").unlink()
+    report = evaluate(PixelNet(), *squares, device="cpu")
+    assert report["images"] == 2
+    assert "1.png, image 2" in capsys.readouterr().err
+
+
 def test_cells_outside_have_the_tag_of_the_nearest_instance_and_their_own_seeds():
     cells = np.zeros((3, 7), np.float32)
     cells[1, 1], cells[:, 5] = 1, 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from tagwise.data.images import read_image
+from tagwise.data.report import summary
 from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.memory import keep_freed_memory
@@ -93,6 +95,8 @@ def evaluate(
         style=style,
         max_dets=max_dets,
     )
+    if scorer.problems and not quiet:
+        print(summary(scorer.problems), file=sys.stderr)
     scorer.keep(_chosen(scorer.truth["images"], first, every, limit))
     results = scorer.helped(oracle) if oracle else predicted(predictor, scorer)
     failed = _collect(results, scorer, quiet)

@@ -11,6 +11,7 @@ import numpy as np
 from tagwise import diagnose, diagnose_corners, diagnose_pixels
 from tagwise.data.coco import match_types
 from tagwise.data.label_maps import LabelMaps
+from tagwise.data.report import Problem
 from tagwise.errors import UserError, unknown_name
 from tagwise.metrics import (
     box_metrics,
@@ -37,6 +38,7 @@ class Scorer:
 
     truth: COCO annotations as the figures take them; their "images" say what is to be predicted.
     rows: COCO results of all images added so far, in the categories of the truth.
+    problems: what of the labels was left out, and why.
     options: what this kind of evaluation can be told. oracles: those that can help its models.
     """
 
@@ -48,6 +50,7 @@ class Scorer:
     def __init__(self, predictor: Predictor, annotations: Path, images: Path) -> None:
         self.predictor, self.annotations, self.images = predictor, annotations, images
         self.rows: list[dict[str, Any]] = []
+        self.problems: list[Problem] = []
 
     def path(self, image: dict[str, Any]) -> Path:
         """Where one of the truth's images lies."""
@@ -200,6 +203,7 @@ class MaskScorer(Scorer):
     ) -> None:
         super().__init__(predictor, annotations, images)
         self.data, self.max_dets = LabelMaps(images, annotations), max_dets
+        self.problems = self.data.report
         names = ("file_name", "width", "height")
         entries = [dict(zip(names, self.data.info(index))) for index in range(len(self.data))]
         self.truth = {
