@@ -107,9 +107,19 @@ class MMPose1Fitting(HigherHRNetFitting):
         ratio = size[0] / size[1]
         covered = max(width, height * ratio), max(height, width / ratio)
         sides = math.ceil(covered[0] / 64) * 64, math.ceil(covered[1] / 64) * 64
-        from_middle = Affine.shift(-size[0] / 2, -size[1] / 2)
-        to_middle = Affine.shift(sides[0] / 2, sides[1] / 2)
-        return to_middle @ _times(covered[0] / size[0]) @ from_middle, sides
+        # Through three points in float32, as published: the last digit decides which of two
+        # neighbouring pixels is seen where the factor is a simple fraction.
+        here = _three_points(size, size[0] * sides[0] / covered[0])
+        return Affine(cv2.getAffineTransform(here, _three_points(sides, sides[0]))), sides
+
+
+def _three_points(size: Size, width: float) -> np.ndarray:
+    """(3, 2) float32: the middle of a size, half a width to its left, and as much below that."""
+    points = np.empty((3, 2), np.float32)
+    points[0] = size[0] / 2, size[1] / 2
+    points[1] = points[0] - (np.float32(width) / 2, 0)
+    points[2] = points[1] + (0, points[0, 0] - points[1, 0])
+    return points
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from tagwise.class_names import COCO80
 from tagwise.convert import convert
 from tagwise.errors import UserError
+from tagwise.grouping_settings import GroupingSettings
 from tagwise.models import create_model, load_model
 from tagwise.models.cornernet import CornerNet
 from tagwise.models.hourglass import StackedHourglass
@@ -130,6 +131,22 @@ def test_keypoints_are_grouped_in_the_order_of_the_files_own_program(tmp_path):
     assert load_model(tmp_path / "mm.pth").task.grouping.order == tuple(range(14))
     torch.save(weights("HigherHRNet-W16"), tmp_path / "coco.pth")
     assert load_model(tmp_path / "coco.pth").task.grouping.order == COCO17.order
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "test"),
+    [
+        ("HRNet with tags-W16", "head", "mmpose1"),
+        ("HRNet with tags-W16", "keypoint_head", "higherhrnet"),
+        ("HigherHRNet-W16", "head", "higherhrnet"),  # mmpose 1.x has none of these
+    ],
+)
+def test_the_test_of_each_mmpose(family, head, test, tmp_path):
+    torch.save({"state_dict": of_mmpose(weights(family), head)}, tmp_path / "mm.pth")
+    spec, _ = read_published(tmp_path / "mm.pth")
+    assert spec.decoder["fitting"] == test
+    grouping = GroupingSettings.from_dict({**spec.task_options["grouping"], "order": None})
+    assert grouping == GroupingSettings.preset(test)
 
 
 def test_classes_skeletons_and_sizes(tmp_path):

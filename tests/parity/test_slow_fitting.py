@@ -42,7 +42,7 @@ def test_sizes_and_matrices(agree, photo):
             covered, wanted = slow.mmpose1_size(photo, side, scale)
             agree("fitting: mmpose 1.x, input size", size, wanted)
             matrix = slow.mmpose1_matrix(photo, covered, wanted)
-            agree("fitting: mmpose 1.x, matrix", affine.matrix, matrix, atol=1e-9, rtol=1e-9)
+            agree("fitting: mmpose 1.x, matrix", affine.matrix, matrix, atol=1e-4, rtol=1e-6)
     for scale in (0.5, 1, 2):
         affine, size = PoseAEFitting((512, 512)).geometry(photo, scale)
         matrix, side = slow.poseae_matrix(photo, scale)

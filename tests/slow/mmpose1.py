@@ -19,7 +19,7 @@ def start(people, tag, kind, cell):
     person.tags = [tag]
 
 
-def group(found, heatmaps, tags, order):
+def group(found, heatmaps, tags, order, matching):
     """People by name, in the order of their first keypoints, from the peaks of each type."""
     people = {}
     for kind in order:
@@ -33,10 +33,10 @@ def group(found, heatmaps, tags, order):
                 start(people, tag, kind, cell)
             continue
         means = [np.mean(people[name].tags, axis=0) for name in names]
-        distance = np.array([[np.sqrt(((t - m) ** 2).sum()) for m in means] for t in own])
-        values = np.array([heatmaps[kind, y, x] for x, y in cells])
+        distance = np.array([[np.linalg.norm(t.astype(float) - m) for m in means] for t in own])
+        values = np.array([float(heatmaps[kind, y, x]) for x, y in cells])
         cost = 100 * np.round(distance) - values[:, None]
-        taken = dict(best_matching(cost, distance, 1.0))
+        taken = dict(matching(cost, distance, 1.0))
         for p, cell in enumerate(cells):
             n = taken.get(p)
             if n is not None and distance[p, n] < 1.0:
@@ -58,16 +58,18 @@ def moved(heatmap, x, y):
     return x + across / 4 + 0.5, y + down / 4 + 0.5
 
 
-def decode(heatmaps, tags, order, limit=30):
+def decode(heatmaps, tags, order, limit=30, matching=best_matching, digits=np.float32):
     """People (N, K, 3) x, y, score from float32 maps (K, H, W), (K, D, H, W), and scores (N,).
 
     Every person gets every keypoint, some of them where the heatmap is 0 or less. Scores are means
     over all types, missing ones as 0, as they were before. As published, missing keypoints are
     looked for in float32, which takes nearly equal values for equal where the distance is large.
+    digits: float64 tells them apart. matching: as `best_matching`, for more people than can be
+    tried in all ways.
     """
     kinds = len(heatmaps)
     found = [peaks(heatmap, 5, 0.1, 30) for heatmap in heatmaps]
-    people = group(found, heatmaps, tags, order)[:limit]
+    people = group(found, heatmaps, tags, order, matching)[:limit]
     out, scores = np.zeros((len(people), kinds, 3)), np.zeros(len(people))
     for n, person in enumerate(people):
         for k, (x, y) in person.cells.items():
@@ -76,7 +78,7 @@ def decode(heatmaps, tags, order, limit=30):
         mean = np.mean([tags[k, :, y, x] for k, (x, y) in person.cells.items()], axis=0)
         for k in set(range(kinds)) - set(person.cells):
             away = np.sqrt(((tags[k] - mean[:, None, None]) ** 2).sum(0))
-            cost = np.float32(100) * np.round(away) - heatmaps[k]
+            cost = digits(100) * np.round(away).astype(digits) - heatmaps[k]
             y, x = np.unravel_index(np.argmin(cost), cost.shape)
             out[n, k] = x, y, heatmaps[k, y, x]
     return out, scores

@@ -75,7 +75,7 @@ def read_published(
     state = _fitted(path, found, tensors, model, drop_head)
     spec = replace(
         model.spec,
-        decoder=_DECODERS[found.model.removesuffix("_w32").removesuffix("_w48")],
+        decoder=_DECODERS[_test(found)],
         info={"converted_from": path.name, "family": found.family},
     )
     return spec, state
@@ -138,10 +138,11 @@ def unknown_family(path: Path, tensors: Tensors) -> UserError:
 
 _TWO = ("hourglass", "cornernet", "cornernet_squeeze")
 _SIZES = {"higherhrnet_w48": (640, 640), "cornernet": (511, 511), "cornernet_squeeze": (511, 511)}
+# Of each published test.
 _DECODERS: dict[str, dict[str, Any]] = {
-    "hrnet": {"fitting": "higherhrnet", "threshold": 0.1},
     "higherhrnet": {"fitting": "higherhrnet", "threshold": 0.1},
-    "hourglass": {"fitting": "poseae", "threshold": 0.1},
+    "mmpose1": {"fitting": "mmpose1", "threshold": 0.1},
+    "poseae": {"fitting": "poseae", "threshold": 0.1},
     "cornernet": {"fitting": "cornernet", "threshold": 0.3},
     "cornernet_squeeze": {"fitting": "cornernet", "threshold": 0.3},
 }
@@ -241,17 +242,25 @@ def _task(
     skeleton = (
         given or known.get(found.count) or Skeleton("instance", _numbered("keypoint", found.count))
     )
-    hourglass = found.model == "hourglass"
     return PoseTask(
         skeleton,
         sigma=2.0,
-        published="newell2017" if hourglass else "higherhrnet",
+        published="newell2017" if found.model == "hourglass" else "higherhrnet",
         weights={"heatmaps": 1.0, "pull": 1e-3, "push": 1e-3, "offsets": 0.0},
         grouping=GroupingSettings.preset(
-            "poseae" if hourglass else "higherhrnet",
+            _test(found),
             order=_order(found) if len(skeleton) == found.count else None,
         ),
     )
+
+
+def _test(found: Found) -> str:
+    """The published test that the file's network is made for, by the name of its settings."""
+    if found.model.startswith("cornernet"):
+        return found.model
+    if found.model == "hourglass":
+        return "poseae"
+    return "mmpose1" if found.writer == "mmpose1" else "higherhrnet"
 
 
 # HigherHRNet, lib/core/group.py, Params, for 17 keypoint types and, cut short, for fewer.
@@ -264,7 +273,7 @@ def _order(found: Found) -> tuple[int, ...] | None:
     mmpose, mmpose/core/post_processing/group.py, takes those of 17 so and others as they come.
     """
     count = found.count
-    if found.writer == "mmpose" and count != len(_ORDER):
+    if found.writer in ("mmpose", "mmpose1") and count != len(_ORDER):
         return tuple(range(count))
     first = _ORDER[:count]
     return first if sorted(first) == list(range(count)) else None

@@ -40,12 +40,21 @@ _RENAMES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "mmpose": ((r"^backbone\.", ""), (r"^(?:keypoint_head|head)\.", "")),
 }
-_WRITERS = {"mmdetection": "bbox_head.", "CornerNet-Lite": "hg.", "mmpose": "backbone."}
+_RENAMES["mmpose1"] = _RENAMES["mmpose"]
+_WRITERS = {
+    "mmdetection": "bbox_head.",
+    "CornerNet-Lite": "hg.",
+    "mmpose1": "head.final_layer.",
+    "mmpose": "backbone.",
+}
 """The beginning of a name that tells who wrote a file; the first that occurs."""
 
 
 def writer_of(tensors: Tensors) -> str | None:
-    """Whose names these are: "mmdetection", "CornerNet-Lite", "mmpose"; None: the first's."""
+    """Whose names these are: "mmdetection", "CornerNet-Lite", "mmpose"; None: the first's.
+
+    "mmpose1" are those of mmpose 1.x's only network with tags, an HRNet.
+    """
     for writer, beginning in _WRITERS.items():
         if any(name.startswith(beginning) for name in tensors):
             return writer
