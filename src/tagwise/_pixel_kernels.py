@@ -14,7 +14,7 @@ def grow(tags, inside, ranked, bandwidth):
     tags: (D, H, W) float32. inside: (H, W) bool, the pixels that may belong to a region.
     ranked: (M,) int64, flat indices of pixels to start from, best first; those that an earlier
         region holds by then are passed over. bandwidth: how far a pixel's tag may lie from the
-        mean tag round the seed.
+        mean of the like tags round the seed.
     Returns labels (H, W) int32, numbered from 1 in the order of their seeds, and their number.
     """
     dims, height, width = tags.shape
@@ -25,7 +25,7 @@ def grow(tags, inside, ranked, bandwidth):
         y, x = start // width, start % width
         if not inside[y, x] or labels[y, x]:
             continue
-        _mean_around(tags, inside, labels, y, x, centre)
+        _mean_around(tags, inside, labels, y, x, limit, centre)
         count += 1
         labels[y, x] = count
         stack[0], top = start, 1
@@ -43,14 +43,19 @@ def grow(tags, inside, ranked, bandwidth):
 
 
 @compiled()
-def _mean_around(tags, inside, labels, y, x, out):
-    """The mean tag of the free pixels among a pixel and its eight neighbours."""
+def _mean_around(tags, inside, labels, y, x, limit, out):
+    """The mean tag of a pixel and those of its eight neighbours that are free and of like tags."""
     dims, height, width = tags.shape
     out[:] = 0
     count = 0
     for v in range(max(y - 1, 0), min(y + 2, height)):
         for u in range(max(x - 1, 0), min(x + 2, width)):
-            if inside[v, u] and not labels[v, u]:
+            if not inside[v, u] or labels[v, u]:
+                continue
+            square = 0.0
+            for d in range(dims):
+                square += (tags[d, v, u] - tags[d, y, x]) ** 2
+            if square <= limit:
                 count += 1
                 for d in range(dims):
                     out[d] += tags[d, v, u]
