@@ -58,7 +58,9 @@ def _times(pose_scenes, size, dimension, goal) -> dict:
 
 def _steps(heatmaps, tags) -> dict:
     default = GroupingSettings()
-    presets = {f"preset {n}": GroupingSettings.preset(n) for n in ("higherhrnet", "poseae")}
+    presets = {
+        f"preset {n}": GroupingSettings.preset(n) for n in ("higherhrnet", "poseae", "mmpose1")
+    }
     peaks = find_peaks(heatmaps, tags, default)
     (groups,) = group_keypoints(peaks, default, ORDER)
     maxima = peaks.block_maxima[0]
