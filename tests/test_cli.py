@@ -2,9 +2,11 @@ import importlib
 import inspect
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +17,10 @@ from spots import PIN
 from tagwise import cli
 from tagwise.cli import gather_overrides, main
 from tagwise.errors import UserError
-from tagwise.models.zoo import create_model, save_model
+from tagwise.models.hourglass import StackedHourglass
+from tagwise.models.zoo import create_model, load_model, save_model
 from tagwise.predict import PredictRun
+from tagwise.skeletons import COCO17
 from tagwise.tasks import PoseTask
 
 
@@ -106,6 +110,24 @@ def test_every_verb_explains_itself_with_examples(verb, capsys):
     assert "--out" in text
 
 
+def test_every_verb_that_is_written_about_can_be_run():
+    root = Path(__file__).parents[1]
+    text = "\n".join(page.read_text() for page in [root / "README.md", *root.glob("docs/*.md")])
+    commands = "\n".join(text.split("```")[1::2])
+    written = set(re.findall(r"^tagwise ([a-z]+)", commands, re.MULTILINE))
+    written |= set(re.findall(r"`tagwise ([a-z]+)", text))
+    assert {"predict", "train", "eval", "convert"} <= written
+    assert written <= set(cli.VERBS)
+
+
+def test_convert_as_a_user_runs_it(tmp_path, capsys):
+    network = StackedHourglass(17, 1, 32, 16)
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "theirs.pth")
+    assert main(["convert", str(tmp_path / "theirs.pth"), "--skeleton", "coco"]) == 0
+    assert capsys.readouterr().out == f"the model is in {tmp_path / 'theirs.safetensors'}\n"
+    assert load_model(tmp_path / "theirs.safetensors").task.skeleton == COCO17
+
+
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_every_argument_is_explained(verb):
     """A verb's docstring names all its arguments, and no others."""
@@ -116,7 +138,7 @@ def test_every_argument_is_explained(verb):
     assert explained == list(names)
 
 
-@pytest.mark.parametrize("verb", ["predict", "eval", "plot", "train"])
+@pytest.mark.parametrize("verb", ["predict", "eval", "plot", "train", "convert"])
 def test_a_verb_takes_what_its_function_takes(verb):
     """Names and defaults are those of the Python function, so that the two are learned once."""
     name = {"eval": "evaluate"}.get(verb, verb)
@@ -138,6 +160,7 @@ def test_a_verb_takes_what_its_function_takes(verb):
         (["predict", "photos", "--coco", "no.json", "--weights", "W"], "no.json"),
         (["plot"], "needs a photo"),
         (["train", "no.yaml"], "no.yaml"),
+        (["convert", "no.pth"], "no.pth does not exist"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_code_2(photos, weights, arguments, message, capsys):

@@ -22,6 +22,7 @@ $ tagwise predict photos --weights bees --out found
 $ tagwise track clip.mp4               who is who through a video
 $ tagwise train recipes/robots.yaml    a model of your own
 $ tagwise eval --weights robots --annotations val.json --images photos
+$ tagwise convert checkpoint.pth       a published model as one of tagwise's
 
 `tagwise VERB --help` tells more. Add --debug to any verb to see the traceback of an error.
 """
@@ -280,6 +281,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "eval": evaluate,
     "plot": plot,
     "track": track,
+    "convert": convert,
 }
 
 
