@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from functools import cache
 
 import pytest
@@ -261,6 +262,14 @@ def test_code_in_a_file_is_never_run(tmp_path, zipped):
         with pytest.raises(UserError, match=r"mkdir.*nothing was read.*weights_only=False"):
             use(tmp_path / "hostile.pth")
     assert not trap.exists()
+
+
+def test_a_pickle_of_another_program_is_never_run(tmp_path):
+    content = {"state_dict": Hostile(str(tmp_path / "trap"))}
+    (tmp_path / "hostile.pkl").write_bytes(pickle.dumps(content, protocol=4))
+    with pytest.raises(UserError, match=r"pickle instruction \d+.*nothing was read"):
+        load_model(tmp_path / "hostile.pkl")
+    assert not (tmp_path / "trap").exists()
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -47,12 +49,16 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what it may not support, it refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        refused = re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)", str(error))
-        if not refused:
+        refused = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:class|operand) ([\w.]+)", str(error))
+        with path.open("rb") as file:
+            half_a_zip = file.read(2) == b"PK" and not is_zipfile(path)
+        if half_a_zip or not refused:
             raise _cut_short(path, error) from error
         name = refused.group(1) or refused.group(2)
+        name = f"pickle instruction {name}" if name.isdigit() else name
         raise UserError(
             f"{path} holds more than tensors ({name}), which could run any code when it is read; "
             "nothing was read. If you trust who made it, save its tensors alone, in an environment "
