@@ -54,7 +54,7 @@ def _read_pickle(path: Path) -> Any:
     except UnpicklingError as error:
         refused = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:class|operand) ([\w.]+)", str(error))
         with path.open("rb") as file:
-            half_a_zip = file.read(2) == b"PK" and not is_zipfile(path)
+            half_a_zip = b"PK".startswith(file.read(2)) and not is_zipfile(path)
         if half_a_zip or not refused:
             raise _cut_short(path, error) from error
         name = refused.group(1) or refused.group(2)
