@@ -1,14 +1,40 @@
-"""What every benchmark shares: median CPU time of a call, an aligned table, a JSON file."""
+"""What every benchmark shares: command line, median CPU times, an aligned table, a JSON file."""
 
+import argparse
+import importlib
 import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 OUT = Path(os.environ.get("TAGWISE_BENCHMARKS", "out/benchmarks"))
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """A parser whose --help is the script's docstring."""
+    layout = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=description, formatter_class=layout)
+
+
+def scene_maker(description: str, module: str) -> ModuleType:
+    """The generator of scenes, from the folder that the command line names.
+
+    Where it lacks it, a line says so and the script ends: `make bench` goes on with the others.
+    """
+    parser = arguments(description)
+    default = Path(__file__).parents[2] / "shared" / "bench"
+    parser.add_argument("folder", nargs="?", type=Path, default=default, metavar="FOLDER")
+    folder = parser.parse_args().folder
+    if not (folder / f"{module}.py").is_file():
+        print(f"skipped: {folder} has no {module}.py; name the folder that has", file=sys.stderr)
+        raise SystemExit(0)
+    sys.path.insert(0, str(folder))
+    return importlib.import_module(module)
 
 
 def timed(fn: Callable[[], object], repeats: int = 20, warmup: int = 2) -> float:

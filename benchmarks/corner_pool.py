@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from _bench import report, timed
+from _bench import arguments, report, timed
 
 from tagwise.models.corner_pool import corner_pool
 
@@ -21,6 +21,7 @@ GOALS = {"top": 7.0, "bottom": 7.0, "left": 10.0, "right": 10.0}
 
 
 def main() -> None:
+    arguments(__doc__).parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rows = [row(direction, layout) for layout in LAYOUTS for direction in GOALS]

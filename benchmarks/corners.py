@@ -8,12 +8,9 @@ reference is the published way in plain torch: a window maximum over every cell 
 best of all of them, a table of all pairs.
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import torch
-from _bench import report, timed
+from _bench import report, scene_maker, timed
 from torch.nn.functional import max_pool2d
 
 from tagwise.corners import CornerSettings, decode_corners, find_corners, pair_by_truth
@@ -35,10 +32,7 @@ GOAL = 4.0
 
 
 def main() -> None:
-    default = Path(__file__).parents[2] / "shared" / "bench"
-    sys.path.insert(0, sys.argv[1] if len(sys.argv) > 1 else str(default))
-    import corner_scenes
-
+    corner_scenes = scene_maker(__doc__, "corner_scenes")
     torch.set_num_threads(1)
     report("corner_time", [_times(corner_scenes, *case) for case in CASES])
     print()

@@ -11,7 +11,6 @@ prediction. The goal is 60 samples/s at 384 × 288 from 640 × 480 JPEGs: six ti
 one CPU core consumes; and 150 samples/s of boxes at 512 × 512.
 """
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -93,7 +92,7 @@ def cells(folder: Path) -> list[tuple]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _bench.arguments(__doc__)
     default = Path(__file__).parents[2] / "shared/data"
     parser.add_argument("folder", nargs="?", type=Path, default=default)
     folder = parser.parse_args().folder

@@ -7,12 +7,9 @@ the shared data beside the project. Medians over seeds 0 to 9. The reference is 
 in plain numpy: a window maximum over every cell, a full-map search for every missing keypoint.
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import torch
-from _bench import report, timed
+from _bench import report, scene_maker, timed
 from scipy.ndimage import maximum_filter
 from scipy.optimize import linear_sum_assignment
 
@@ -27,10 +24,7 @@ GOALS = {(512, 2): 12.0, (512, 1): 10.0, (128, 2): None, (128, 1): 1.5}
 
 
 def main() -> None:
-    default = Path(__file__).parents[2] / "shared" / "bench"
-    sys.path.insert(0, sys.argv[1] if len(sys.argv) > 1 else str(default))
-    import pose_scenes
-
+    pose_scenes = scene_maker(__doc__, "pose_scenes")
     torch.set_num_threads(1)
     times = [_times(pose_scenes, *case, goal) for case, goal in GOALS.items()]
     report("decode_time", times)

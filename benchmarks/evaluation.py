@@ -10,7 +10,7 @@ import copy
 import io
 
 import numpy as np
-from _bench import report, timed
+from _bench import arguments, report, timed
 
 from tagwise.metrics import keypoint_metrics
 from tagwise.skeletons import COCO17
@@ -66,6 +66,7 @@ def with_pycocotools(results: list[dict], truth: dict) -> float:
 
 
 def main() -> None:
+    arguments(__doc__).parse_args()
     results, truth = scene()
     ours = timed(lambda: keypoint_metrics(results, truth), repeats=7)
     figure = keypoint_metrics(results, truth)["AP"]

@@ -8,7 +8,7 @@ what is compared is time alone: every grouping below is right. The goal is half 
 """
 
 import numpy as np
-from _bench import report, timed
+from _bench import arguments, report, timed
 
 from tagwise import grouping
 
@@ -17,6 +17,7 @@ SIZES = (25_000, 50_000, 100_000, 200_000)
 
 
 def main() -> None:
+    arguments(__doc__).parse_args()
     sets = {points: points_in_groups(points) for points in SIZES}
     rows = []
     for name, call in {**ours(), **peers()}.items():

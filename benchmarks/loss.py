@@ -8,7 +8,7 @@ people that the published trainers run, in its plainest form.
 """
 
 import torch
-from _bench import report, timed
+from _bench import arguments, report, timed
 
 from tagwise.losses import PRESETS, focal, heatmap_mse, pull_push, pull_push_dense
 
@@ -16,6 +16,7 @@ IMAGES, PEOPLE, KEYPOINTS, SIDE = 16, 30, 17, 128
 
 
 def main() -> None:
+    arguments(__doc__).parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     report("loss", [*points_rows(), *maps_rows(), *other_rows()])

@@ -13,7 +13,6 @@ to label map.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from _bench import report
+from _bench import arguments, report
 from scipy import ndimage
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
@@ -38,7 +37,7 @@ Images = list[tuple[np.ndarray, np.ndarray]]  # image, true label map
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", default="nuclei")
     options = parser.parse_args()

@@ -5,7 +5,6 @@
 Goal: everything but the forward pass at most 15 % of it, pictures and files included.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -15,7 +14,7 @@ from itertools import islice
 
 import cv2
 import torch
-from _bench import report
+from _bench import arguments, report
 
 from tagwise import outputs, predictor
 from tagwise.predict import Predictor, PredictRun
@@ -25,7 +24,7 @@ GOAL = 0.15
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("photos")
     parser.add_argument("--weights", default="people")
     parser.add_argument("--count", type=int, default=60)

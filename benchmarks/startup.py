@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from _bench import report
+from _bench import arguments, report
 
 CASES = (
     ("python -c pass", ["-c", "pass"], None),
@@ -25,9 +25,10 @@ CASES = (
 
 
 def main(repeats: int = 7) -> None:
+    arguments(__doc__).parse_args()
     rows = []
-    for name, arguments, goal in CASES:
-        elapsed, cpu = zip(*(once(arguments) for _ in range(repeats)))
+    for name, call, goal in CASES:
+        elapsed, cpu = zip(*(once(call) for _ in range(repeats)))
         rows.append(
             {
                 "what": name,

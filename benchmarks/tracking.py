@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from _bench import report
+from _bench import arguments, report
 from scipy.optimize import linear_sum_assignment
 
 from tagwise.results import Boxes
@@ -27,6 +27,7 @@ NOISE = {"light": (0.1, 0.03, 0.5), "heavy": (0.25, 0.08, 2.0)}
 
 
 def main() -> None:
+    arguments(__doc__).parse_args()
     rows = []
     for sequence, (level, noise) in product(SEQUENCES, NOISE.items()):
         truth = read_truth(sequence)
