@@ -1,6 +1,7 @@
 """Made-up maps of a few people, and their answers in an order that can be compared."""
 
 import numpy as np
+import torch
 
 ORDER = [2, 0, 3, 1]
 
@@ -22,6 +23,29 @@ def pose_maps(seed, people, size, dim, spread):
                 mean = np.array([2 * person, person // 2, 0])[:dim]
                 tags[kind, :, y, x] = mean + rng.normal(0, spread, dim)
     return heatmaps.astype(np.float32), tags.astype(np.float32)
+
+
+def enlarged(maps):
+    """Four times as large, as the published tests do it: border cells come twice."""
+    size = [4 * side for side in maps.shape[-2:]]
+    batch = torch.from_numpy(maps).reshape(1, -1, *maps.shape[-2:])
+    larger = torch.nn.functional.interpolate(batch, size=size, mode="bilinear")
+    return larger.reshape(*maps.shape[:-2], *size).numpy()
+
+
+def people_at_edges(seed, size):
+    """Enlarged maps of two people whose peaks lie at the left and the lower edge, and so twice.
+
+    Rounded, so that twins are alike to the last digit.
+    """
+    rng = np.random.default_rng(seed)
+    heatmaps = rng.uniform(0, 0.05, (4, *size)).astype(np.float32)
+    tags = rng.normal(0, 4, (4, 2, *size)).astype(np.float32)
+    for kind in range(4):
+        for x, y, tag in ((0, 2, 1), (3, size[0] - 1, 5)):
+            heatmaps[kind, y, x] = rng.uniform(0.5, 1)
+            tags[kind, :, y, x] = tag + rng.normal(0, 0.05, 2)
+    return enlarged(heatmaps).round(4), enlarged(tags).round(4)
 
 
 def best_first(keypoints, scores):

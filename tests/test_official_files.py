@@ -63,7 +63,8 @@ def predicted(*arguments):
 
 
 # Networks with random weights see a crowd of noise, with costs so near one another that the last
-# digit of a map decides between a few; how many depends on the number of threads (0 or 4 of 152).
+# digit of a map decides between a few, and twins where the map's edge repeats a peak. How many
+# depends on the number of threads.
 NOISE = 0.9
 
 

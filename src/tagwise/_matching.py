@@ -145,6 +145,7 @@ def match_by_type(
                 cost[p, n] += 1e-7 * np.sqrt(min(exact / unit, 1.0))
                 highest = max(highest, abs(cost[p, n]))
         column = assign(cost, 4.0 * highest * (last - first))
+        _order_twins(column, cost, distance, threshold)
         for p in range(last - first):
             n = column[p]
             if n < 0 or not distance[p, n] < threshold:
@@ -158,6 +159,24 @@ def match_by_type(
             sizes[n] += 1
             sums[n] += tags[first + p]
     return group, count
+
+
+@compiled()
+def _order_twins(column, cost, distance, threshold):
+    """Of peaks that cost the same, as cells of one plateau do, the first joins the first group.
+
+    Otherwise the last digit of some other cost would decide between them.
+    """
+    rows, columns = cost.shape
+    group = np.full(rows, columns)
+    for p in range(rows):
+        if column[p] >= 0 and distance[p, column[p]] < threshold:
+            group[p] = column[p]
+        q = p
+        while q > 0 and group[q] < group[q - 1] and (cost[q] == cost[q - 1]).all():
+            group[q - 1], group[q] = group[q], group[q - 1]
+            column[q - 1], column[q] = column[q], column[q - 1]
+            q -= 1
 
 
 @compiled()

@@ -162,6 +162,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "higherhrnet": {
         "method": "greedy",
+        "plateaus": "all",
+        "join_equal": True,
         "subcell": "quarter",
         "match_limit": 30,
         "max_instances": 1_000_000,
@@ -189,6 +191,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "poseae": {
         "method": "greedy",
+        "plateaus": "all",
+        "join_equal": True,
         "subcell": "quarter",
         "nms_window": 3,
         "tag_norm": "rms",

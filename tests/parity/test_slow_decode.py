@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crowds import ORDER, best_first, pose_maps
+from crowds import ORDER, best_first, people_at_edges, pose_maps
 from slow import corners as slow_corners
 from slow import poses as slow_poses
 from tagwise.corners import CornerSettings, decode_corners
@@ -44,6 +44,17 @@ def test_people(agree, family, people, changes):
             kind = f"decode: {family}, {'refined ' * refine}people{changes}"
             agree(kind, found[0], expected[0], atol=1e-5)
             agree(f"{kind}, scores", found[1], expected[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_plateaus_of_enlarged_maps(agree, family):
+    """A peak at the edge comes twice, with one tag: one person of it, or one more."""
+    for seed in range(12):
+        maps = people_at_edges(seed, (5, 5))
+        expected = best_first(*slow_poses.decode(*maps, ORDER, FAMILIES[family]))
+        found = best_first(*ours(*maps, family))
+        agree(f"decode: {family}, plateaus", found[0], expected[0], atol=1e-5)
+        agree(f"decode: {family}, plateaus, scores", found[1], expected[1], atol=1e-6)
 
 
 def corner_maps(seed, size, classes, objects):

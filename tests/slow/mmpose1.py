@@ -2,21 +2,7 @@
 
 import numpy as np
 
-from slow.poses import best_matching, peaks
-
-
-class Person:
-    """What is known of a group: its number-like name, its keypoints, the tags that they brought."""
-
-    def __init__(self):
-        self.cells, self.tags = {}, []
-
-
-def start(people, tag, kind, cell):
-    """A person named after the first tag component; one of that name is taken up again."""
-    person = people.setdefault(float(tag[0]), Person())
-    person.cells[kind] = cell
-    person.tags = [tag]
+from slow.poses import best_matching, peaks, start
 
 
 def group(found, heatmaps, tags, order, matching):

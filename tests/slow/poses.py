@@ -32,39 +32,56 @@ def every_matching(rows, columns):
 def best_matching(cost, distance, threshold):
     """The cheapest way; of those that cost the same, the one of the least roots of distances.
 
-    The public code leaves equal costs to its solver. A distance beyond the threshold joins
-    nothing, and counts as the threshold.
+    Of peaks all alike, cells of a plateau, the first joins. The public code leaves equal costs to
+    its solver. A distance beyond the threshold joins nothing, and counts as the threshold.
     """
 
     def price(pairs):
         near = sum(min(distance[pair], threshold) ** 0.5 for pair in pairs)
-        return round(sum(cost[pair] for pair in pairs), 5), near
+        group = dict(pair for pair in pairs if distance[pair] < threshold)
+        first = [group.get(row, cost.shape[1]) for row in range(len(cost))]
+        return round(sum(cost[pair] for pair in pairs), 5), round(near, 9), first
 
     return min(every_matching(*cost.shape), key=price)
 
 
+class Person:
+    """What is known of a group: its keypoints, and the tags that they brought."""
+
+    def __init__(self):
+        self.cells, self.tags = {}, []
+
+
+def start(people, tag, kind, cell):
+    """A person named after the first tag component; one of that name is taken up again."""
+    person = people.setdefault(float(tag[0]), Person())
+    person.cells[kind] = cell
+    person.tags = [tag]
+
+
 def match(found, heatmaps, tags, order, settings):
-    """People as {type: (x, y)} from the peaks of each type; tags (K, D, H, W)."""
-    people = []
+    """People in the order of their first keypoints, from the peaks of each type; tags (K, D, H, W).
+
+    Cells of a plateau are peaks each, often of one tag: they start one person.
+    """
+    people = {}
     for number, kind in enumerate(order):
         cells = found[kind]
-        tag = [tags[kind, :, y, x].astype(float) for x, y in cells]
-        open_ones = people[: settings["limit"]]
+        own = [tags[kind, :, y, x].astype(float) for x, y in cells]
+        open_ones = list(people.values())[: settings["limit"]]
         if settings["stop_when_full"] and len(open_ones) == settings["limit"]:
             continue
         if not cells:
             continue
         if number == 0 or not people:
-            people += [{kind: cell} for cell in cells]
+            for tag, cell in zip(own, cells):
+                start(people, tag, kind, cell)
             continue
-        means = [
-            np.mean([tags[k, :, y, x].astype(float) for k, (x, y) in person.items()], axis=0)
-            for person in open_ones
-        ]
+        means = [np.mean(person.tags, axis=0) for person in open_ones]
         distance, cost = np.zeros((2, len(cells), len(means)))
         for p, (x, y) in enumerate(cells):
             for n, mean in enumerate(means):
-                square = (tag[p] - mean) ** 2
+                square = (own[p] - mean) ** 2
                 square = square.mean() if settings["rms"] else square.sum()
                 distance[p, n] = np.sqrt(square)
                 cost[p, n] = 100 * np.round(distance[p, n]) - heatmaps[kind, y, x]
@@ -72,10 +89,11 @@ def match(found, heatmaps, tags, order, settings):
         for p, cell in enumerate(cells):
             n = taken.get(p)
             if n is not None and distance[p, n] < settings["tag_threshold"]:
-                open_ones[n][kind] = cell
+                open_ones[n].cells[kind] = cell
+                open_ones[n].tags.append(own[p])
             else:
-                people.append({kind: cell})
-    return people
+                start(people, own[p], kind, cell)
+    return list(people.values())
 
 
 def shifted(heatmap, x, y, last_row):
@@ -103,13 +121,14 @@ def decode(heatmaps, tags, order, settings, refine=True):
     people = match(found, heatmaps, tags, order, settings)
     out, scores = np.zeros((len(people), kinds, 3)), np.zeros(len(people))
     for n, person in enumerate(people):
-        for k, (x, y) in person.items():
+        for k, (x, y) in person.cells.items():
             out[n, k] = *shifted(heatmaps[k], x, y, height - 1), heatmaps[k, y, x]
         scores[n] = out[n, :, 2].mean()
         if not refine:
             continue
-        mean = np.mean([tags[k, :, y, x].astype(float) for k, (x, y) in person.items()], axis=0)
-        for k in set(range(kinds)) - set(person):
+        own = [tags[k, :, y, x].astype(float) for k, (x, y) in person.cells.items()]
+        mean = np.mean(own, axis=0)
+        for k in set(range(kinds)) - set(person.cells):
             away = np.sqrt(((tags[k].astype(float) - mean[:, None, None]) ** 2).sum(0))
             y, x = np.unravel_index(np.argmax(heatmaps[k] - np.round(away)), away.shape)
             # pose-ae takes the number of types for the number of rows here.
