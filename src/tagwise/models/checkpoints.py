@@ -14,8 +14,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.serialization import safe_globals
 
 from tagwise.errors import UserError
+from tagwise.models.bookkeeping import stand_ins
 
 # Where training programs put the weights beside an optimiser, an epoch and the like.
 ROOMS = ("state_dict", "best_state_dict", "model", "model_state_dict", "network", "net")
@@ -49,7 +51,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> Any:
     try:
-        with warnings.catch_warnings(action="ignore"):  # what it may not support, it refuses
+        # What it may not support, it refuses.
+        with warnings.catch_warnings(action="ignore"), safe_globals(stand_ins()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         refused = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:class|operand) ([\w.]+)", str(error))
