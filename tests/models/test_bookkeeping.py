@@ -1,4 +1,4 @@
-"""Checkpoints with a trainer's own objects beside the weights are read, and none of these is made."""
+"""Checkpoints are read without the objects that trainers keep beside the weights."""
 
 import argparse
 import collections
@@ -18,7 +18,7 @@ ALIVE = []
 
 
 class Lively:
-    """As objects of trainers: with attributes, methods that it keeps, and code that loading runs."""
+    """As objects of trainers: with methods that it keeps, and code that loading runs."""
 
     def __init__(self):
         self.history, self.mean = np.zeros(3), self.method
