@@ -157,10 +157,11 @@ def test_stream_is_lazy_and_forgets(network):
     stream, most = predictor(network).stream(photos()), 0
     for number in range(1, 40):
         next(stream)
-        gc.collect()
-        most = max(most, sum(photo() is not None for photo in alive))
         assert taken <= number + 3
-    assert most <= 6
+        if number % 13 == 0:  # to collect takes long where many tests ran before
+            gc.collect()
+            most = max(most, sum(photo() is not None for photo in alive))
+    assert 0 < most <= 6
     stream.close()
 
 
