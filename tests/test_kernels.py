@@ -12,8 +12,11 @@ def _maps(seed, shape=(3, 37, 50), levels=None):
     return maps if levels is None else np.floor(maps * levels) / np.float32(levels)
 
 
-def _peaks_by_hand(heatmap, threshold, radius):
-    """Cells above the threshold that are first in their window by value, then reading order."""
+def _peaks_by_hand(heatmap, threshold, radius, plateaus=False):
+    """Cells above the threshold that are first in their window by value, then reading order.
+
+    plateaus: by value alone.
+    """
     height, width = heatmap.shape
     found = []
     for y in range(height):
@@ -23,7 +26,10 @@ def _peaks_by_hand(heatmap, threshold, radius):
                 for v in range(max(y - radius, 0), min(y + radius + 1, height))
                 for u in range(max(x - radius, 0), min(x + radius + 1, width))
             ]
-            if heatmap[y, x] > threshold and min(window) == (-heatmap[y, x], y, x):
+            least = min(window)
+            if plateaus:
+                least = least[0], y, x
+            if heatmap[y, x] > threshold and least == (-heatmap[y, x], y, x):
                 found.append((-heatmap[y, x], y * width + x))
     return [cell for _, cell in sorted(found)]
 
@@ -56,11 +62,14 @@ def test_scan_keeps_the_best():
         assert cells[c].tolist() == _peaks_by_hand(heatmap, 0.1, 1)[:7]
 
 
-def test_scan_gives_one_peak_a_plateau():
+@pytest.mark.parametrize("plateaus", [False, True])
+def test_scan_gives_one_peak_a_plateau_or_all(plateaus):
     maps = _maps(6, levels=4)
-    cells, counts = _kernels.scan_peaks(maps, _kernels.block_maxima(maps), 0.3, 2, 1000)
+    maxima = _kernels.block_maxima(maps)
+    cells, counts = _kernels.scan_peaks(maps, maxima, 0.3, 2, 2000, plateaus)
     for c, heatmap in enumerate(maps):
-        assert sorted(cells[c, : counts[c]]) == sorted(_peaks_by_hand(heatmap, 0.3, 2))
+        expected = _peaks_by_hand(heatmap, 0.3, 2, plateaus)
+        assert sorted(cells[c, : counts[c]]) == sorted(expected)
 
 
 def test_scan_survives_nan():

@@ -60,19 +60,24 @@ def block_maxima(heatmaps):
 
 
 @compiled()
-def _is_peak(heatmap, y, x, radius):
-    """No larger value in the window, and no equal one before it (so a plateau gives one peak)."""
+def _is_peak(heatmap, y, x, radius, plateaus):
+    """No larger value in the window, and no equal one before it (so a plateau gives one peak).
+
+    plateaus: equal ones may be, so that each cell of a plateau is a peak.
+    """
     height, width = heatmap.shape
     value = heatmap[y, x]
     # Nearly every cell fails against one of its four neighbours.
-    if (x > 0 and heatmap[y, x - 1] >= value) or (x + 1 < width and heatmap[y, x + 1] > value):
+    if (x > 0 and heatmap[y, x - 1] > value) or (x + 1 < width and heatmap[y, x + 1] > value):
         return False
-    if (y > 0 and heatmap[y - 1, x] >= value) or (y + 1 < height and heatmap[y + 1, x] > value):
+    if (y > 0 and heatmap[y - 1, x] > value) or (y + 1 < height and heatmap[y + 1, x] > value):
         return False
     for v in range(max(y - radius, 0), min(y + radius + 1, height)):
         for u in range(max(x - radius, 0), min(x + radius + 1, width)):
             other = heatmap[v, u]
-            if other > value or (other == value and (v < y or (v == y and u < x))):
+            if other > value:
+                return False
+            if other == value and not plateaus and (v < y or (v == y and u < x)):
                 return False
     return True
 
@@ -95,10 +100,10 @@ def _may_peak(heatmap, y, x, floor):
 
 
 @compiled()
-def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
+def scan_peaks(heatmaps, maxima, threshold, radius, top_k, plateaus=False):
     """The best peaks of each map, (C, H, W) float32, reading only blocks above the threshold.
 
-    maxima: as `block_maxima`. Returns cells (C, top_k) int64 as y * W + x, best first, and their
+    maxima: as `block_maxima`; plateaus: each cell of one is a peak, not the first alone. Returns cells (C, top_k) int64 as y * W + x, best first, and their
     counts (C,) int64.
     """
     channels, height, width = heatmaps.shape
@@ -117,7 +122,7 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
                         continue
                     for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
                         value = heatmap[y, x]
-                        if value > floor and _is_peak(heatmap, y, x, radius):
+                        if value > floor and _is_peak(heatmap, y, x, radius, plateaus):
                             count = _insert(scores, found, count, value, y * width + x)
                             if count == top_k:
                                 floor = max(floor, scores[top_k - 1])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from tagwise import _kernels, _plateaus
+from tagwise import _kernels
 from tagwise.grouping_settings import GroupingSettings
 
 
@@ -133,9 +133,9 @@ def _scan_on_cpu(heatmaps: Tensor, settings: GroupingSettings):
     batch, kinds, height, width = heatmaps.shape
     maps = heatmaps.detach().float().contiguous().numpy().reshape(-1, height, width)
     maxima = _kernels.block_maxima(maps)
-    scan = _kernels.scan_peaks if settings.plateaus == "first" else _plateaus.scan_peaks
-    cells, counts = scan(
-        maps, maxima, settings.peak_threshold, settings.nms_window // 2, settings.top_k
+    radius, plateaus = settings.nms_window // 2, settings.plateaus == "all"
+    cells, counts = _kernels.scan_peaks(
+        maps, maxima, settings.peak_threshold, radius, settings.top_k, plateaus
     )
     found = np.arange(settings.top_k) < counts[:, None]
     index = (cells + np.arange(len(maps))[:, None] * (height * width))[found]
