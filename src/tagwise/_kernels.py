@@ -103,8 +103,8 @@ def _may_peak(heatmap, y, x, floor):
 def scan_peaks(heatmaps, maxima, threshold, radius, top_k, plateaus=False):
     """The best peaks of each map, (C, H, W) float32, reading only blocks above the threshold.
 
-    maxima: as `block_maxima`; plateaus: each cell of one is a peak, not the first alone. Returns cells (C, top_k) int64 as y * W + x, best first, and their
-    counts (C,) int64.
+    maxima: as `block_maxima`; plateaus: each cell of one is a peak, not the first alone. Returns
+    cells (C, top_k) int64 as y * W + x, best first, and their counts (C,) int64.
     """
     channels, height, width = heatmaps.shape
     cells = np.zeros((channels, top_k), np.int64)
