@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from tagwise._fill_kernels import best_cells
+from tagwise._kernels import block_maxima
 from tagwise.fill import _best_cells_on_device, fill_missing
 from tagwise.grouping import GroupingSettings, KeypointGroups
 
@@ -88,8 +90,6 @@ def test_nobody_and_nothing_missing():
 
 @pytest.mark.parametrize("least", [-np.inf, 0.3])
 def test_the_search_by_tensors_agrees(least):
-    from tagwise import _kernels
-
     rng = np.random.default_rng(0)
     heatmaps = rng.random((3, *SIZE), np.float32) ** 6
     tags = rng.normal(0, 1, (3, 2, *SIZE)).astype(np.float32)
@@ -97,7 +97,7 @@ def test_the_search_by_tensors_agrees(least):
     kinds, means = np.array([0, 1, 2, 0]), rng.normal(0, 1, (4, 2)).astype(np.float32)
     boxes = np.array([[0, 0, 60, 40], [10, 5, 40, 39], [0, 0, 1, 1], [30, 3, 60, 20]])
     query = (kinds, means.astype(np.float64), boxes)
-    maxima = _kernels.block_maxima(heatmaps)
-    expected = _kernels.best_cells(heatmaps, tags, maxima, *query, least)
+    maxima = block_maxima(heatmaps)
+    expected = best_cells(heatmaps, tags, maxima, *query, least)
     maps = torch.from_numpy(heatmaps), torch.from_numpy(tags)
     assert _best_cells_on_device(*maps, *query, least).tolist() == expected.tolist()

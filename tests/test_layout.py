@@ -18,8 +18,8 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 LAYERS = (
     "errors",
     "files skeletons class_names devices memory rle grouping_settings corner_settings _layout",
-    "_kernels _corner_kernels _matching _sweeps _cluster_kernels _type_kernels _link_kernels"
-    " _pixel_kernels",
+    "_kernels _fill_kernels _corner_kernels _matching _sweeps _cluster_kernels _type_kernels"
+    " _link_kernels _pixel_kernels",
     "label_map losses _map_losses peaks fill _points clusters assignments grouping results"
     " corner_peaks suppression fusion corners pixels",
     "data metrics",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tagwise import _kernels
+from tagwise import _fill_kernels, _kernels
 from tagwise.grouping_settings import GroupingSettings
 from tagwise.peaks import locate
 
@@ -48,7 +48,7 @@ def fill_missing(
     if settings.fill_reach is None:
         boxes = np.tile(np.array([0, 0, width, height]), (len(groups), 1))
     else:
-        boxes = _kernels.surroundings(groups.keypoints, settings.fill_reach, width, height)
+        boxes = _fill_kernels.surroundings(groups.keypoints, settings.fill_reach, width, height)
     query = (kind, _mean_tags(groups)[group], boxes[group])
     least = -np.inf if settings.fill_threshold is None else settings.fill_threshold
     bright = heatmaps.detach().float()
@@ -61,7 +61,7 @@ def fill_missing(
         if block_maxima is None:
             block_maxima = _kernels.block_maxima(maps)
         tag_maps = tag_maps.float().contiguous().numpy()
-        cell = _kernels.best_cells(maps, tag_maps, block_maxima, *query, least)
+        cell = _fill_kernels.best_cells(maps, tag_maps, block_maxima, *query, least)
     else:
         cell = _best_cells_on_device(bright, tag_maps, *query, least)
     found = cell >= 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+
+from tagwise.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,6 +82,18 @@ class Result:
         """What the JSON of every task begins with."""
         image = {"file": self.file, "width": self.width, "height": self.height}
         return {"image": image, "model": self.model, "task": task}
+
+
+@contextmanager
+def reading(kind: str) -> Iterator[None]:
+    """Turns what other JSON than predicted instances of this kind leads to into a UserError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"this is no JSON of predicted {kind} ({type(error).__name__}: {error}); "
+            "give a file that `tagwise predict` wrote"
+        ) from error
 
 
 def rounded(values: np.ndarray, decimals: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tagwise.errors import UserError
-from tagwise.results.base import Result, rounded, with_none
+from tagwise.results.base import Result, reading, rounded, with_none
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,7 +112,7 @@ class Boxes(Result):
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Boxes:
         """Boxes from what `to_dict` gave. A UserError says what is missing from other JSON."""
-        try:
+        with reading("boxes"):
             instances, image = record["instances"], record.get("image", {})
             columns = {
                 name: [instance[key] for instance in instances]
@@ -129,11 +129,6 @@ class Boxes(Result):
                 height=image.get("height"),
                 model=record.get("model"),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"this is no JSON of predicted boxes ({type(error).__name__}: {error}); "
-                "give a file that `tagwise predict` wrote"
-            ) from error
 
     def to_coco(self, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
         """COCO box results, one dict an instance; category_ids: the category of each class."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from tagwise.errors import UserError
 from tagwise.label_map import label_map_instances
-from tagwise.results.base import Result, rounded, with_none
+from tagwise.results.base import Result, reading, rounded, with_none
 from tagwise.rle import decode_labels, encode_labels
 
 
@@ -124,7 +124,7 @@ class Masks(Result):
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Masks:
         """Masks from what `to_dict` gave. A UserError says what is missing from other JSON."""
-        try:
+        with reading("masks"):
             instances, image = record["instances"], record["image"]
             tags = [instance.get("tags", []) for instance in instances]
             return cls(
@@ -136,11 +136,6 @@ class Masks(Result):
                 file=image.get("file"),
                 model=record.get("model"),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"this is no JSON of predicted masks ({type(error).__name__}: {error}); "
-                "give a file that `tagwise predict` wrote"
-            ) from error
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
         """COCO results, one dict an instance: its "segmentation" as run lengths, and its box."""

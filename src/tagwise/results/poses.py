@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tagwise.errors import UserError
-from tagwise.results.base import Result, rounded, with_none
+from tagwise.results.base import Result, reading, rounded, with_none
 from tagwise.skeletons import Skeleton
 
 
@@ -121,7 +121,7 @@ class Poses(Result):
     @classmethod
     def from_dict(cls, record: dict[str, Any], skeleton: Skeleton | None = None) -> Poses:
         """Poses from what `to_dict` gave. A UserError says what is missing from other JSON."""
-        try:
+        with reading("poses"):
             names, instances = record["keypoints"], record["instances"]
             if skeleton is None:
                 edges = [[a + 1, b + 1] for a, b in record.get("skeleton", [])]
@@ -140,11 +140,6 @@ class Poses(Result):
                 height=image.get("height"),
                 model=record.get("model"),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"this is no JSON of predicted poses ({type(error).__name__}: {error}); "
-                "give a file that `tagwise predict` wrote"
-            ) from error
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
         """COCO keypoint results: one dict an instance, missing keypoints as 0, 0, 0."""
