@@ -15,7 +15,7 @@ from PIL import Image
 
 from spots import PIN
 from tagwise import cli
-from tagwise.cli import gather_overrides, main
+from tagwise.cli import main
 from tagwise.errors import UserError
 from tagwise.models.hourglass import StackedHourglass
 from tagwise.models.zoo import create_model, load_model, save_model
@@ -128,6 +128,14 @@ def test_convert_as_a_user_runs_it(tmp_path, capsys):
     assert load_model(tmp_path / "theirs.safetensors").task.skeleton == COCO17
 
 
+def test_export_as_a_user_runs_it(photos, weights, capsys):
+    pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
+    assert main(["export", str(weights), "--out", "tiny.onnx"]) == 0
+    assert capsys.readouterr().out == "the model is in tiny.onnx\n"
+    assert main(["predict", "photos", "--weights", "tiny.onnx", "--out", "found"]) == 0
+    assert capsys.readouterr().out.startswith("2 photos, ")
+
+
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_every_argument_is_explained(verb):
     """A verb's docstring names all its arguments, and no others."""
@@ -138,7 +146,7 @@ def test_every_argument_is_explained(verb):
     assert explained == list(names)
 
 
-@pytest.mark.parametrize("verb", ["predict", "eval", "plot", "train", "convert"])
+@pytest.mark.parametrize("verb", ["predict", "eval", "plot", "train", "convert", "export"])
 def test_a_verb_takes_what_its_function_takes(verb):
     """Names and defaults are those of the Python function, so that the two are learned once."""
     name = {"eval": "evaluate"}.get(verb, verb)
@@ -161,6 +169,7 @@ def test_a_verb_takes_what_its_function_takes(verb):
         (["plot"], "needs a photo"),
         (["train", "no.yaml"], "no.yaml"),
         (["convert", "no.pth"], "no.pth does not exist"),
+        (["export", "no.safetensors"], "no.safetensors does not exist"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_code_2(photos, weights, arguments, message, capsys):
@@ -217,20 +226,3 @@ def test_train_passes_values_of_the_recipe_on(monkeypatch, capsys):
     assert str(seen["out"]) == "runs"
     assert seen["resume"] is True
     assert list(seen["overrides"]) == ["optim.lr=1e-3", "data.root=x y"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["train", "r.yaml"], ["train", "r.yaml"]),
-        (["train", "r.yaml", "--a.b", "-1"], ["train", "r.yaml", "--set", "a.b=-1"]),
-        (["train", "--a.b-c=d=e", "r.yaml"], ["train", "r.yaml", "--set", "a.b_c=d=e"]),
-        (
-            ["train", "r.yaml", "--a.b", "--resume"],
-            ["train", "r.yaml", "--resume", "--set", "a.b=true"],
-        ),
-        (["train", "./r.yaml", "--out", "a.b"], ["train", "./r.yaml", "--out", "a.b"]),
-    ],
-)
-def test_gather_overrides(arguments, expected):
-    assert gather_overrides(arguments) == expected

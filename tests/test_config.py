@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tagwise.config import Recipe, load_recipe, save_recipe
+from tagwise.config import Recipe, gather_overrides, load_recipe, save_recipe
 from tagwise.errors import UserError
 
 MINIMAL = """
@@ -104,3 +104,20 @@ def test_a_missing_recipe_is_named(tmp_path):
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("recipes/*.yaml")), ids=str)
 def test_every_recipe_that_ships_is_valid(path):
     assert isinstance(load_recipe(path), Recipe)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "r.yaml"], ["train", "r.yaml"]),
+        (["train", "r.yaml", "--a.b", "-1"], ["train", "r.yaml", "--set", "a.b=-1"]),
+        (["train", "--a.b-c=d=e", "r.yaml"], ["train", "r.yaml", "--set", "a.b_c=d=e"]),
+        (
+            ["train", "r.yaml", "--a.b", "--resume"],
+            ["train", "r.yaml", "--resume", "--set", "a.b=true"],
+        ),
+        (["train", "./r.yaml", "--out", "a.b"], ["train", "./r.yaml", "--out", "a.b"]),
+    ],
+)
+def test_gather_overrides(arguments, expected):
+    assert gather_overrides(arguments) == expected

@@ -26,7 +26,7 @@ LAYERS = (
     "tasks models",
     "video motion tag_memory tracker sources tta fitting tiles predictor",
     "config checkpoint training_log outputs plot diagnose diagnose_corners diagnose_pixels scoring",
-    "predict train evaluate convert",
+    "predict train evaluate convert export",
     "track",
     "cli __main__",
 )

@@ -24,6 +24,8 @@ _PUBLIC = {
     "train": "tagwise.train",
     "evaluate": "tagwise.evaluate",
     "track": "tagwise.track",
+    "convert": "tagwise.convert",
+    "export": "tagwise.export",
     "Tracker": "tagwise.tracker",
     "TrackSettings": "tagwise.tracker",
 }

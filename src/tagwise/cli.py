@@ -23,6 +23,7 @@ $ tagwise track clip.mp4               who is who through a video
 $ tagwise train recipes/robots.yaml    a model of your own
 $ tagwise eval --weights robots --annotations val.json --images photos
 $ tagwise convert checkpoint.pth       a published model as one of tagwise's
+$ tagwise export people                a model as an ONNX file
 
 `tagwise VERB --help` tells more. Add --debug to any verb to see the traceback of an error.
 """
@@ -244,6 +245,26 @@ def convert(
     return 0
 
 
+def export(weights: Annotated[str, tyro.conf.Positional], out: Path | None = None) -> int:
+    """Write a model as an ONNX file, to run without torch.
+
+    It takes RGB images in [0, 1] of any number and size and gives the network's maps, and is
+    compared with the network before it is written. `tagwise predict --weights` takes it too.
+
+    $ tagwise export people                         writes people.onnx
+    $ tagwise export runs/mice/best.safetensors --out mice.onnx
+
+    Args:
+        weights: A model that ships with tagwise, a .safetensors file, or a published checkpoint.
+        out: File to write; by default the model's name with .onnx, in this folder.
+    """
+    arguments = dict(locals())
+    from tagwise.export import export
+
+    print(f"the model is in {export(**arguments)}")
+    return 0
+
+
 def plot(
     source: Annotated[str | None, tyro.conf.Positional] = None,
     what: Literal["tags", "instances", "maps", "push"] = "tags",
@@ -282,6 +303,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "plot": plot,
     "track": track,
     "convert": convert,
+    "export": export,
 }
 
 
@@ -294,6 +316,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tagwise {__version__}")
         return 0
     if argv[:1] == ["train"]:
+        from tagwise.config import gather_overrides
+
         argv = gather_overrides(argv)
     try:
         return _run(argv or ["--help"])
@@ -323,22 +347,3 @@ def _run(argv: list[str]) -> int:
 
 def _first_line(verb: Callable[..., int]) -> str:
     return (verb.__doc__ or "").partition("\n")[0]
-
-
-def gather_overrides(argv: Sequence[str]) -> list[str]:
-    """Flags with a dot in their name, which are values of a recipe, as items of one --set.
-
-    >>> gather_overrides(["train", "r.yaml", "--optim.lr", "1e-3", "--run.tensorboard", "--resume"])
-    ['train', 'r.yaml', '--resume', '--set', 'optim.lr=1e-3', 'run.tensorboard=true']
-    """
-    rest, overrides, waiting = [], [], list(argv)
-    while waiting:
-        argument = waiting.pop(0)
-        flag, equals, value = argument.partition("=")
-        if not flag.startswith("--") or "." not in flag:
-            rest.append(argument)
-            continue
-        if not equals:
-            value = "true" if not waiting or waiting[0].startswith("--") else waiting.pop(0)
-        overrides.append(f"{flag[2:].replace('-', '_')}={value}")
-    return [*rest, "--set", *overrides] if overrides else rest

@@ -144,6 +144,25 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return parse(Recipe, tree, str(path))
 
 
+def gather_overrides(argv: Sequence[str]) -> list[str]:
+    """Flags with a dot in their name, which are values of a recipe, as items of one --set.
+
+    >>> gather_overrides(["train", "r.yaml", "--optim.lr", "1e-3", "--run.tensorboard", "--resume"])
+    ['train', 'r.yaml', '--resume', '--set', 'optim.lr=1e-3', 'run.tensorboard=true']
+    """
+    rest, overrides, waiting = [], [], list(argv)
+    while waiting:
+        argument = waiting.pop(0)
+        flag, equals, value = argument.partition("=")
+        if not flag.startswith("--") or "." not in flag:
+            rest.append(argument)
+            continue
+        if not equals:
+            value = "true" if not waiting or waiting[0].startswith("--") else waiting.pop(0)
+        overrides.append(f"{flag[2:].replace('-', '_')}={value}")
+    return [*rest, "--set", *overrides] if overrides else rest
+
+
 def save_recipe(recipe: Recipe, path: str | Path) -> None:
     """Write the recipe with every default spelled out."""
     text = yaml.safe_dump(_plain(asdict(recipe)), sort_keys=False, allow_unicode=True)

@@ -190,7 +190,9 @@ class PredictRun(Iterator[Result]):
 
 def _is_published(weights: str | Path | nn.Module) -> bool:
     """Whether weights are another program's, which may be large and slow."""
-    return not isinstance(weights, nn.Module) and find_weights(weights).suffix != ".safetensors"
+    if isinstance(weights, nn.Module):
+        return False
+    return find_weights(weights).suffix not in (".safetensors", ".onnx")
 
 
 def _what_comes(predictor: Predictor) -> str:

@@ -33,8 +33,8 @@ _PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Predictor:
     """A trained model, ready for photos.
 
-    weights: name of a model that ships with tagwise, a .safetensors file, or a model itself
-        (used as it is, in evaluation mode).
+    weights: name of a model that ships with tagwise, a .safetensors or .onnx file, or a model
+        itself (used as it is, in evaluation mode).
     device: "cpu", "cuda", "cuda:1", "mps"; "auto" takes a GPU where there is one.
     size: pixels of the network's input, as the longest side or as (width, height); photos are
         fitted in, shape kept. The model's own by default. Models that see photos at their own
@@ -86,8 +86,11 @@ class Predictor:
         self.flip, self.scales, self.threshold = flip, tuple(scales), threshold
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 16)
         # The numbers of a published test are those of float32.
-        best = "fp32" if self.fitting else fastest_precision(self.device)
+        exact = self.fitting or not self.model.half
+        best = "fp32" if exact else fastest_precision(self.device)
         self.precision = best if precision == "auto" else precision
+        if not self.model.half and self.precision != "fp32":
+            raise UserError(f"{weights} runs in fp32 alone, not in {precision}")
 
     def settings(self) -> dict[str, Any]:
         """Plain values of all that results depend on, but for the weights."""

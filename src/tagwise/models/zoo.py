@@ -13,7 +13,7 @@ from dataclasses import asdict, fields
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,6 +29,9 @@ from tagwise.models.network import ModelSpec, Network
 from tagwise.models.small import small
 from tagwise.models.staged import cornernet, higherhrnet, hourglass, hrnet
 from tagwise.tasks.base import Head, Task
+
+if TYPE_CHECKING:
+    from tagwise.models.exported import OnnxNetwork
 
 MODELS: dict[str, Callable[..., Network]] = {
     "efficientnet_lite0": partial(efficientnet_lite, 0),
@@ -114,15 +117,22 @@ def save_model(model: Network, path: str | Path, half: bool = True) -> None:
         file.write(save(state, metadata={HEADER: header}))
 
 
-def load_model(name: str | Path, device: str | torch.device = "cpu", fuse: bool = False) -> Network:
+def load_model(
+    name: str | Path, device: str | torch.device = "cpu", fuse: bool = False
+) -> Network | OnnxNetwork:
     """A network from a model file, or one that ships with the package by its name.
 
-    name: a path may also be that of a published checkpoint, see `tagwise.models.published`.
+    name: a path may also be that of a published checkpoint, see `tagwise.models.published`, or of
+        an ONNX file, which onnxruntime runs, see `tagwise.models.exported`.
     fuse: fold batch norms into the convolutions, for inference only. Weights are float32 on the
     device; the network is in evaluation mode and has `.spec` and `.task`.
     Raises UserError for an unknown name, an unreadable file, and a file of another program.
     """
     path = find_weights(name)
+    if path.suffix == ".onnx":
+        from tagwise.models.exported import read_onnx
+
+        return read_onnx(path, device)
     return network_of(*_read(path), path, device, fuse)
 
 
@@ -200,7 +210,7 @@ def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
         key: tensor.float() if tensor.is_floating_point() else tensor
         for key, tensor in state.items()
     }
-    return _parse_spec(header, path), floats
+    return parse_spec(header, path), floats
 
 
 class NoFirstValues(TorchFunctionMode):
@@ -279,7 +289,7 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
     return tensor
 
 
-def _parse_spec(header: str, path: Path) -> ModelSpec:
+def parse_spec(header: str, path: Path) -> ModelSpec:
     """The header's JSON as a spec, every field of the type that it must have."""
     try:
         values = json.loads(header)
