@@ -60,7 +60,7 @@ def block_maxima(heatmaps):
 
 
 @compiled()
-def _is_peak(heatmap, y, x, radius, plateaus):
+def _is_peak(heatmap, y, x, radius, plateaus=False):
     """No larger value in the window, and no equal one before it (so a plateau gives one peak).
 
     plateaus: equal ones may be, so that each cell of a plateau is a peak.
