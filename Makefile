@@ -14,8 +14,8 @@ RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 # One thread a process is steadier, and two test processes would fight over the cores otherwise.
 ONE_THREAD := OMP_NUM_THREADS=1
-# But those that need photos, or torchvision and hours: see their --help.
-BENCHMARKS := $(filter-out %/_bench.py %/predict.py %/faster_rcnn.py,$(wildcard benchmarks/*.py))
+# But those that need photos, another package, or hours: see their --help.
+BENCHMARKS := $(filter-out %/_bench.py %/nuclei.py %/predict.py %/faster_rcnn.py,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install test check format bench clean

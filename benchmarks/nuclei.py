@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -23,9 +24,6 @@ import numpy as np
 import torch
 from _bench import arguments, report
 from scipy import ndimage
-from skimage.feature import peak_local_max
-from skimage.filters import threshold_otsu
-from skimage.segmentation import watershed
 
 from tagwise.data import LabelMaps, read_image
 from tagwise.metrics import label_map_counts, pooled_figures
@@ -41,6 +39,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", default="nuclei")
     options = parser.parse_args()
+    if find_spec("skimage") is None:
+        parser.error("this needs scikit-image: pip install scikit-image")
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     train, val = (
@@ -82,6 +82,10 @@ def is_bright(image: np.ndarray) -> bool:
 
 def classical(image: np.ndarray, smooth: float, distance: int, least: int) -> np.ndarray:
     """A label map by Otsu's threshold and a watershed of the distance to the background."""
+    from skimage.feature import peak_local_max
+    from skimage.filters import threshold_otsu
+    from skimage.segmentation import watershed
+
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     grey = 255 - grey if is_bright(image) else grey
     grey = cv2.GaussianBlur(grey, (0, 0), smooth)
