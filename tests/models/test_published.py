@@ -298,6 +298,12 @@ def test_other_contents_are_refused(tmp_path):
         convert(tmp_path / "pose.pth", out=tmp_path / "pose.onnx")
 
 
+def test_an_onnx_file_is_no_checkpoint(tmp_path):
+    (tmp_path / "pose.onnx").write_bytes(b"\x08\x08\x12\x07pytorch")
+    with pytest.raises(UserError, match=r"pose\.onnx is an ONNX file; give the checkpoint"):
+        convert(tmp_path / "pose.onnx")
+
+
 def test_safetensors_of_other_programs_are_converted(tmp_path):
     save_file(weights("HRNet with tags-W16"), tmp_path / "theirs.safetensors")
     path = convert(tmp_path / "theirs.safetensors", out=tmp_path / "ours.safetensors")

@@ -33,6 +33,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     path: what torch.save or safetensors wrote.
     Raises UserError for a file that is cut short, holds code, or no network.
     """
+    if path.suffix == ".onnx":
+        raise UserError(f"{path} is an ONNX file; give the checkpoint that it was made from")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     found = _tensors(content)
     if not found:
