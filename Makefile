@@ -30,9 +30,6 @@ demo: $(VENV)/.core  ## Install, and find the people in the example photos: pict
 install: $(VENV)/.dev  ## Install the package, editable, with all that its tests need, into .venv
 
 test: $(VENV)/.dev  ## Install what the tests need and run them (PYTEST_WORKERS= processes, 2)
-	@# numba keeps a compiled loop when another loop that it calls has changed: older ones go.
-	@newest=$$(ls -t $$(find src -name '*.py') | head -1); \
-		find src -name '*.nb[ci]' ! -newer "$$newest" -delete
 	$(ONE_THREAD) $(RUN) -m pytest -n $(PYTEST_WORKERS)
 
 check: $(VENV)/.dev  ## Style, and the layout of the source: seconds

@@ -9,6 +9,7 @@ import torch
 from hypothesis import settings
 
 import parity_table
+import tagwise
 
 torch.set_num_threads(1)
 
@@ -17,6 +18,18 @@ torch.set_num_threads(1)
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+def pytest_configure(config):
+    """numba keeps a compiled loop when another loop that it calls has changed: older ones go."""
+    if hasattr(config, "workerinput"):
+        return  # another process has seen to it
+    package = Path(tagwise.__file__).parent
+    loops = [path for path in package.rglob("*.py") if "@compiled" in path.read_text("utf-8")]
+    newest = max(path.stat().st_mtime for path in loops)
+    for kept in package.rglob("__pycache__/*.nb[ci]"):
+        if kept.stat().st_mtime < newest:
+            kept.unlink()
 
 
 @pytest.fixture(scope="session")
