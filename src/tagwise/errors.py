@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
 
 
 class UserError(Exception):
@@ -11,6 +13,17 @@ class UserError(Exception):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def optional(module: str, extra: str, need: str) -> ModuleType:
+    """A module that comes with an extra of tagwise.
+
+    need: what needs it, such as "evaluation needs hotcoco", for the UserError where it is missing.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise UserError(f"{need}: pip install 'tagwise[{extra}]'") from error
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:

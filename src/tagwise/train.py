@@ -24,7 +24,7 @@ from tagwise.checkpoint import Checkpoint
 from tagwise.config import OptimConfig, Recipe, SetConfig, load_recipe
 from tagwise.data.report import summary
 from tagwise.data.training_set import TrainingSet
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError, optional, unknown_name
 from tagwise.memory import keep_freed_memory
 from tagwise.models.network import parameter_groups
 from tagwise.models.zoo import create_model, save_model
@@ -214,10 +214,7 @@ def _model(recipe: Recipe, dataset: Any) -> nn.Module:
 
 
 def _accelerator(recipe: Recipe) -> Any:
-    try:
-        from accelerate import Accelerator
-    except ImportError as error:
-        raise UserError("training needs an extra: pip install 'tagwise[train]'") from error
+    accelerate = optional("accelerate", "train", "training needs an extra")
     device, precision = recipe.run.device, recipe.run.precision
     if precision not in ("no", "bf16"):
         raise unknown_name("run.precision", precision, ("no", "bf16"))
@@ -227,7 +224,7 @@ def _accelerator(recipe: Recipe) -> Any:
         raise UserError("run.device cuda: this machine has no usable GPU; use cpu")
     if recipe.run.threads:
         torch.set_num_threads(recipe.run.threads)
-    return Accelerator(cpu=device == "cpu", mixed_precision=precision)
+    return accelerate.Accelerator(cpu=device == "cpu", mixed_precision=precision)
 
 
 class _Encoded(Dataset):

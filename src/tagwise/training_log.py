@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tagwise.config import Recipe, save_recipe
-from tagwise.errors import UserError
+from tagwise.errors import UserError, optional
 
 
 class TrainingLog:
@@ -107,11 +107,8 @@ class _Stopwatch:
 
 
 def _tensorboard(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UserError("run.tensorboard needs an extra: pip install 'tagwise[train]'") from error
-    return SummaryWriter(str(folder / "tensorboard"))
+    board = optional("torch.utils.tensorboard", "train", "run.tensorboard needs an extra")
+    return board.SummaryWriter(str(folder / "tensorboard"))
 
 
 def due(step: int, every: int) -> bool:

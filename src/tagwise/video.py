@@ -17,7 +17,7 @@ import numpy as np
 
 from tagwise.data.images import SUFFIXES as PHOTO_SUFFIXES
 from tagwise.data.images import read_image
-from tagwise.errors import UserError
+from tagwise.errors import UserError, optional
 from tagwise.files import whole_file
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts"))
@@ -194,8 +194,4 @@ def _upright(frame: Any) -> np.ndarray:
 
 
 def _av() -> ModuleType:
-    try:
-        import av
-    except ImportError as error:
-        raise UserError("video needs PyAV: pip install 'tagwise[video]'") from error
-    return av
+    return optional("av", "video", "video needs PyAV")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tagwise.errors import UserError
+from tagwise.errors import optional
 
 # Places of IoU .5 and .75 among COCO's ten thresholds, and of the areas that figures tell apart.
 _IOU = {"50": 0, "75": 5}
@@ -92,11 +92,7 @@ def no_collection() -> Iterator[None]:
 
 
 def hotcoco() -> Any:
-    try:
-        import hotcoco
-    except ImportError as error:
-        raise UserError("evaluation needs hotcoco: pip install 'tagwise[eval]'") from error
-    return hotcoco
+    return optional("hotcoco", "eval", "evaluation needs hotcoco")
 
 
 def _mean(values: np.ndarray) -> float:

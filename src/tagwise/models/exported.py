@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tagwise.errors import UserError
+from tagwise.errors import UserError, optional
 from tagwise.models.network import ModelSpec
 
 INPUT = "images"
@@ -19,27 +18,20 @@ INPUT = "images"
 class OnnxNetwork(nn.Module):
     """Images to maps, as `Network` has it, by the graph of an ONNX file that `export` wrote.
 
-    graph: the file's path, or its bytes.
+    session: of onnxruntime, see `open_session`.
     multiple, stride: as of the network that it was written from.
     """
 
-    half = False
+    takes_half = False
 
-    def __init__(
-        self,
-        graph: Path | bytes,
-        spec: ModelSpec,
-        multiple: int,
-        stride: int,
-        device: str | torch.device = "cpu",
-    ) -> None:
+    def __init__(self, session: Any, spec: ModelSpec, multiple: int, stride: int) -> None:
         super().__init__()
         from tagwise.tasks import create_task
 
         self.spec, self.multiple, self.stride = spec, multiple, stride
         self.task = create_task(spec.task, **spec.task_options)
-        self._session = _session(graph, torch.device(device))
-        self._names = [output.name for output in self._session.get_outputs()]
+        self._session = session
+        self._names = [output.name for output in session.get_outputs()]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """RGB images (B, 3, H, W), float in [0, 1], to float32 maps by head name, as `Network`."""
@@ -55,40 +47,32 @@ def read_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxNetwork:
     """
     from tagwise.models.zoo import HEADER, parse_spec
 
-    runtime = need("onnxruntime")
+    need_onnx("onnxruntime")
     try:
-        said = runtime.InferenceSession(
-            str(path), providers=["CPUExecutionProvider"]
-        ).get_modelmeta()
+        session = open_session(str(path), device)
     except Exception as error:  # onnxruntime has a class of its own for each kind of damage
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} is no readable ONNX file ({reason}); get it again") from error
-    header = said.custom_metadata_map.get(HEADER)
+    header = session.get_modelmeta().custom_metadata_map.get(HEADER)
     if header is None:
         raise UserError(
             f"{path} was not written by `tagwise export`: it does not say what its maps mean"
         )
-    spec = parse_spec(header, path)
-    sides = json.loads(header)
-    return OnnxNetwork(path, spec, sides["multiple"], sides["stride"], device)
+    spec, sides = parse_spec(header, path), json.loads(header)
+    return OnnxNetwork(session, spec, sides["multiple"], sides["stride"])
 
 
-def need(module: str) -> ModuleType:
-    """A module of the extra "export". Raises UserError that names it where it is missing."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise UserError(
-            f"ONNX files need {module}: pip install 'tagwise[export]' ({error})"
-        ) from error
-
-
-def _session(graph: Path | bytes, device: torch.device):
-    runtime = need("onnxruntime")
+def open_session(graph: str | bytes, device: str | torch.device = "cpu") -> Any:
+    """A session of onnxruntime, with torch's number of threads; graph: a path, or the bytes."""
+    runtime, device = need_onnx("onnxruntime"), torch.device(device)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    providers = ["CPUExecutionProvider"]
+    providers: list[Any] = ["CPUExecutionProvider"]
     if device.type == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
-    source = graph if isinstance(graph, bytes) else str(graph)
-    return runtime.InferenceSession(source, options, providers=providers)
+    return runtime.InferenceSession(graph, options, providers=providers)
+
+
+def need_onnx(module: str) -> Any:
+    """onnx or onnxruntime. Raises UserError that names the extra where it is missing."""
+    return optional(module, "export", f"ONNX files need {module}")

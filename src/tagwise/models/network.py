@@ -51,7 +51,7 @@ class Network(nn.Module):
 
     spec: ModelSpec
     task: Task
-    half = True  # may run in half precision
+    takes_half = True  # may run in half precision
 
     def __init__(
         self,

@@ -112,9 +112,13 @@ def save_model(model: Network, path: str | Path, half: bool = True) -> None:
         raise ValueError("a fused network cannot be saved: load it again without fuse")
     weights = dict(model.named_parameters()) if half else {}
     state = {name: _stored(value, name in weights) for name, value in model.state_dict().items()}
-    header = json.dumps({"format": FORMAT, **asdict(model.spec)}, allow_nan=False)
     with whole_file(Path(path), durable=True) as file:
-        file.write(save(state, metadata={HEADER: header}))
+        file.write(save(state, metadata={HEADER: header_of(model.spec)}))
+
+
+def header_of(spec: ModelSpec, **more: Any) -> str:
+    """A spec as the JSON that a model file carries, which `parse_spec` reads; more: other keys."""
+    return json.dumps({"format": FORMAT, **asdict(spec), **more}, allow_nan=False)
 
 
 def load_model(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tagwise.errors import UserError
+from tagwise.errors import optional
 from tagwise.results.base import Result, reading, rounded, with_none
 
 
@@ -141,12 +141,7 @@ class Boxes(Result):
 
     def to_supervision(self):
         """`supervision.Detections` with tags in `data`; needs tagwise[viz]."""
-        try:
-            import supervision
-        except ImportError as error:
-            raise UserError(
-                "to_supervision() needs supervision: pip install 'tagwise[viz]'"
-            ) from error
+        supervision = optional("supervision", "viz", "to_supervision() needs supervision")
         corners = np.concatenate([self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]], 1)
         names = np.array([self.names[c] for c in self.classes], dtype=object)
         return supervision.Detections(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tagwise.errors import UserError
+from tagwise.errors import optional
 from tagwise.label_map import label_map_instances
 from tagwise.results.base import Result, reading, rounded, with_none
 from tagwise.rle import decode_labels, encode_labels
@@ -153,12 +153,7 @@ class Masks(Result):
 
     def to_supervision(self):
         """`supervision.Detections` with masks, and tags in `data`; needs tagwise[viz]."""
-        try:
-            import supervision
-        except ImportError as error:
-            raise UserError(
-                "to_supervision() needs supervision: pip install 'tagwise[viz]'"
-            ) from error
+        supervision = optional("supervision", "viz", "to_supervision() needs supervision")
         boxes = self.boxes
         return supervision.Detections(
             xyxy=np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1),

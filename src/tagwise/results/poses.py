@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tagwise.errors import UserError
+from tagwise.errors import optional
 from tagwise.results.base import Result, reading, rounded, with_none
 from tagwise.skeletons import Skeleton
 
@@ -157,12 +157,7 @@ class Poses(Result):
 
     def to_supervision(self):
         """`supervision.KeyPoints` with tags and instance scores in `data`; needs tagwise[viz]."""
-        try:
-            import supervision
-        except ImportError as error:
-            raise UserError(
-                "to_supervision() needs supervision: pip install 'tagwise[viz]'"
-            ) from error
+        supervision = optional("supervision", "viz", "to_supervision() needs supervision")
         xy = np.nan_to_num(self.keypoints[..., :2])
         kind = np.zeros(len(self), int)
         return supervision.KeyPoints(
