@@ -86,10 +86,11 @@ class Predictor:
         self.flip, self.scales, self.threshold = flip, tuple(scales), threshold
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 16)
         # The numbers of a published test are those of float32.
-        exact = self.fitting or not self.model.takes_half
+        fp32_only = getattr(self.model, "fp32_only", False)
+        exact = self.fitting or fp32_only
         best = "fp32" if exact else fastest_precision(self.device)
         self.precision = best if precision == "auto" else precision
-        if not self.model.takes_half and self.precision != "fp32":
+        if fp32_only and self.precision != "fp32":
             raise UserError(f"{weights} runs in fp32 alone, not in {precision}")
 
     def settings(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class OnnxNetwork(nn.Module):
     multiple, stride: as of the network that it was written from.
     """
 
-    takes_half = False
+    fp32_only = True
 
     def __init__(self, session: Any, spec: ModelSpec, multiple: int, stride: int) -> None:
         super().__init__()

@@ -51,7 +51,6 @@ class Network(nn.Module):
 
     spec: ModelSpec
     task: Task
-    takes_half = True  # may run in half precision
 
     def __init__(
         self,
