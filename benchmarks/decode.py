@@ -13,9 +13,9 @@ from _bench import report, scene_maker, timed
 from scipy.ndimage import maximum_filter
 from scipy.optimize import linear_sum_assignment
 
-from tagwise.fill import fill_missing
 from tagwise.grouping import GroupingSettings, decode_keypoints, group_keypoints
-from tagwise.peaks import find_peaks
+from tagwise.grouping.fill import fill_missing
+from tagwise.grouping.peaks import find_peaks
 
 ORDER = [0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16]
 SEEDS = range(10)

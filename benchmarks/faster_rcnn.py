@@ -41,16 +41,16 @@ from _bench import report
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from tagwise.config import Recipe, load_recipe
+from tagwise.commands.train import train
 from tagwise.data import CocoBoxes, Sample, read_image
 from tagwise.errors import UserError
+from tagwise.models import MODELS, load_model
 from tagwise.models.efficientnet import MEAN, SCALES, STD, EfficientNetLite, load_imagenet
 from tagwise.models.network import Network
-from tagwise.models.zoo import MODELS, load_model
-from tagwise.predictor import Predictor
+from tagwise.prediction.predictor import Predictor
 from tagwise.results import Boxes
 from tagwise.tasks import TASKS, CornerTask, Head
-from tagwise.train import train
+from tagwise.training.recipe import Recipe, load_recipe
 
 STRIDES = (4, 8, 16, 32)
 FEATURES = tuple(f"c{stride}" for stride in STRIDES)

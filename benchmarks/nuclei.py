@@ -27,7 +27,7 @@ from scipy import ndimage
 
 from tagwise.data import LabelMaps, read_image
 from tagwise.metrics import label_map_counts, pooled_figures
-from tagwise.predictor import Predictor
+from tagwise.prediction.predictor import Predictor
 
 CHOICES = {"smooth": (1.0, 2.0), "distance": (3, 5, 8), "least": (16, 40)}
 EVERY = 6  # of the training images, for the choice

@@ -16,9 +16,10 @@ import cv2
 import torch
 from _bench import arguments, report
 
-from tagwise import outputs, predictor
-from tagwise.predict import Predictor, PredictRun
-from tagwise.sources import find_sources
+from tagwise.commands.predict import PredictRun
+from tagwise.prediction import outputs, predictor
+from tagwise.prediction.predictor import Predictor
+from tagwise.prediction.sources import find_sources
 
 GOAL = 0.15
 

@@ -7,7 +7,7 @@ true boxes become detections: some are missed (more of those that others cover),
 share of the box's size, and false boxes are added. Both trackers get the same detections, by seeds
 0 to 4; the plain one has the best of many settings on seed 100, ours are the defaults.
 Synthetic clips: figures that meet, hide each other, and go on or turn back; tags are what a network
-learned in about a minute, on other clips, see `tagwise.data.synthetic_clips`.
+learned in about a minute, on other clips, see `tagwise.data.synthetic.clips`.
 """
 
 from itertools import product
@@ -18,7 +18,7 @@ from _bench import arguments, report
 from scipy.optimize import linear_sum_assignment
 
 from tagwise.results import Boxes
-from tagwise.tracker import Tracker
+from tagwise.tracking.tracker import Tracker
 
 SEEDS, TUNED_ON = range(5), 100
 SEQUENCES = ("TUD-Campus", "TUD-Stadtmitte")

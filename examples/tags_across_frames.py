@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from tagwise.data.synthetic_clips import Clip, synthetic_clip
+from tagwise.data.synthetic.clips import Clip, synthetic_clip
 from tagwise.losses import pull_push
 from tagwise.results import Boxes
-from tagwise.tracker import Tracker, TrackSettings
+from tagwise.tracking.tracker import Tracker, TrackSettings
 
 STRIDE = 4
 

@@ -15,10 +15,17 @@ from pathlib import Path
 from PIL import Image
 
 import tagwise
-from tagwise.config import DataConfig, ModelConfig, OptimConfig, Recipe, RunConfig, SetConfig
+from tagwise.commands.plot import plot
 from tagwise.data import Augment
-from tagwise.data.synthetic_shapes import SyntheticShapes
-from tagwise.plot import plot
+from tagwise.data.synthetic.shapes import SyntheticShapes
+from tagwise.training.recipe import (
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+    Recipe,
+    RunConfig,
+    SetConfig,
+)
 
 SIZE = (192, 192)
 CLASSES = ("disc", "rectangle", "star")

@@ -16,10 +16,10 @@ from PIL import Image
 from spots import PIN
 from tagwise import cli
 from tagwise.cli import main
+from tagwise.commands.predict import PredictRun
 from tagwise.errors import UserError
+from tagwise.models import create_model, load_model, save_model
 from tagwise.models.hourglass import StackedHourglass
-from tagwise.models.zoo import create_model, load_model, save_model
-from tagwise.predict import PredictRun
 from tagwise.skeletons import COCO17
 from tagwise.tasks import PoseTask
 
@@ -150,7 +150,7 @@ def test_every_argument_is_explained(verb):
 def test_a_verb_takes_what_its_function_takes(verb):
     """Names and defaults are those of the Python function, so that the two are learned once."""
     name = {"eval": "evaluate"}.get(verb, verb)
-    function = inspect.signature(getattr(importlib.import_module(f"tagwise.{name}"), name))
+    function = inspect.signature(getattr(importlib.import_module(f"tagwise.commands.{name}"), name))
     for argument in inspect.signature(cli.VERBS[verb]).parameters.values():
         same = function.parameters[argument.name]
         if (verb, argument.name) != ("predict", "out"):
@@ -219,7 +219,7 @@ def test_an_interrupted_run_says_how_to_go_on(photos, weights, monkeypatch, caps
 
 def test_train_passes_values_of_the_recipe_on(monkeypatch, capsys):
     seen = {}
-    module = importlib.import_module("tagwise.train")
+    module = importlib.import_module("tagwise.commands.train")
     monkeypatch.setattr(module, "train", lambda **given: seen.update(given))
     main(["train", "r.yaml", "--optim.lr", "1e-3", "--resume", "--data.root=x y", "--out", "runs"])
     assert str(seen["recipe"]) == "r.yaml"

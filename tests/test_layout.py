@@ -6,38 +6,21 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "tagwise"
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+FILES = sorted(PACKAGE.rglob("*.py"))
 
-# From the bottom up. A module imports from its own line and those above it here, never from below.
-LAYERS = (
-    "errors",
-    "files skeletons class_names devices memory rle grouping_settings corner_settings _layout",
-    "_kernels _fill_kernels _corner_kernels _matching _sweeps _cluster_kernels _type_kernels"
-    " _link_kernels _pixel_kernels",
-    "label_map losses _map_losses peaks fill _points clusters assignments grouping results"
-    " corner_peaks suppression fusion corners pixels",
-    "data metrics",
-    "tasks models",
-    "video motion tag_memory tracker sources tta fitting tiles predictor",
-    "config checkpoint training_log outputs plot diagnose diagnose_corners diagnose_pixels scoring",
-    "predict train evaluate convert export",
-    "track",
-    "cli __main__",
-)
-# A result that draws itself reaches up for it, when asked.
-EXCEPTIONS = {
-    ("results.base", "data.images"),
-    ("results.poses", "plot"),
-    ("results.boxes", "plot"),
-    ("results.masks", "plot"),
+# Rooms that can be copied into another project, and all that they may import.
+LIFTED = {
+    "losses": {"torch"},
+    "grouping": {"torch", "numpy", "scipy", "numba"},
 }
-LIFTED = {"torch", "numpy", "scipy", "numba"}
+SHARED_BY_LIFTED = {"errors", "geometry", "runtime", "settings"}
 DISTRIBUTION = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "PIL": "pillow"}
 
 
@@ -47,64 +30,106 @@ def tree(path):
 
 
 def name_of(path):
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    """The dotted name of a file inside the package; a folder's name for its `__init__`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def level(name):
-    for number, line in enumerate(LAYERS):
-        if name.split(".")[0] in line.split():
-            return number
-    raise AssertionError(f"{name} has no line in LAYERS: say where it belongs")
+NAMES = {name_of(path): path for path in FILES}
+
+
+def room_of(name):
+    return name.partition(".")[0]
 
 
 def imports(node):
-    """Full names of what is imported anywhere under a node, but for type checkers' sake."""
-    for child in ast.iter_child_nodes(node):
+    """(module, name) of every import under a node, wherever it stands."""
+    for child in ast.walk(node):
         if isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and child.level == 0:
-            yield from (f"{child.module}.{alias.name}" for alias in child.names)
-        elif not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
-            yield from imports(child)
+            yield from ((alias.name, None) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "relative import"
+            yield from ((child.module, alias.name) for alias in child.names)
 
 
 def own_imports(path):
-    """Modules of this package that a module imports."""
-    known = {name_of(module) for module in MODULES}
-    known |= {path.parent.name for path in MODULES if path.parent != PACKAGE}
-    for name in imports(tree(path)):
-        parts = name.split(".")
-        if parts[0] == "tagwise":
-            candidates = (".".join(parts[1:end]) for end in range(len(parts), 1, -1))
-            yield next((c for c in candidates if c in known), "")
+    """Names of the files of this package that a file imports, for type checkers' sake too."""
+    for module, name in imports(tree(path)):
+        if module.partition(".")[0] == "tagwise":
+            inside = module.removeprefix("tagwise").removeprefix(".")
+            deeper = f"{inside}.{name}".removeprefix(".")
+            yield deeper if deeper in NAMES else inside
 
 
 def foreign_imports(node):
     """Top names of what is imported from other distributions."""
-    tops = {name.split(".")[0] for name in imports(node)}
+    tops = {module.partition(".")[0] for module, _ in imports(node)}
     return {top for top in tops if top != "tagwise" and top not in sys.stdlib_module_names}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_go_downward(path):
-    name = name_of(path)
-    for other in own_imports(path):
-        if other and (name, other) not in EXCEPTIONS:
-            assert level(other) <= level(name), f"{name} imports {other} from above it"
+def assert_downward(graph):
+    """No way leads from a node back to itself."""
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"these import one another: {' -> '.join(reversed(error.args[1]))}")
 
 
-@pytest.mark.parametrize("name", ["losses", "peaks", "grouping", "corners"])
-def test_what_is_lifted_out_needs_little(name):
-    todo, reached = [name], set()
-    while todo:
-        name = todo.pop()
-        if name not in reached:
-            reached.add(name)
-            todo += [other for other in own_imports(PACKAGE / f"{name}.py") if other]
-    for name in reached:
-        path = PACKAGE / f"{name}.py"
-        assert path.exists(), f"reaches into the package {name}"
-        assert foreign_imports(tree(path)) <= LIFTED, name
+def test_no_files_import_one_another():
+    # The package's own `__init__` only names what it hands out; it imports nothing when it is run.
+    assert_downward(
+        {name: set(own_imports(path)) - {name, ""} for name, path in NAMES.items() if name}
+    )
+
+
+def test_rooms_import_downward():
+    """A room is a file or folder of the package. What one room imports never leads back to it."""
+    graph = {}
+    for name, path in NAMES.items():
+        if name:
+            others = {room_of(other) for other in own_imports(path)} - {room_of(name), ""}
+            graph.setdefault(room_of(name), set()).update(others)
+    assert_downward(graph)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_private_names_stay_in_their_file(path):
+    for module, name in imports(tree(path)):
+        if module.partition(".")[0] == "tagwise":
+            private = [part for part in (*module.split("."), name or "") if part.startswith("_")]
+            assert not [part for part in private if not part.startswith("__")], (module, name)
+
+
+@pytest.mark.parametrize("folder", sorted(p.parent for p in FILES if p.name == "__init__.py"))
+def test_every_folder_says_what_lives_there(folder):
+    assert ast.get_docstring(tree(folder / "__init__.py")), folder.name
+
+
+def test_the_house_has_few_rooms():
+    entries = [
+        entry for entry in PACKAGE.iterdir() if entry.name not in ("__pycache__", "py.typed")
+    ]
+    assert len(entries) <= 26, sorted(entry.name for entry in entries)
+
+
+def test_no_function_has_the_name_of_a_module_beside_it():
+    import tagwise
+
+    modules = {"grouping", "losses", "peaks", "plot"}
+    assert not (set(tagwise.__all__) - modules) & {entry.stem for entry in PACKAGE.iterdir()}
+
+
+@pytest.mark.parametrize("room", LIFTED)
+def test_what_is_lifted_out_needs_little(room):
+    for name, path in NAMES.items():
+        if room_of(name) == room:
+            assert foreign_imports(tree(path)) <= LIFTED[room], name
+            assert {room_of(other) for other in own_imports(path)} <= SHARED_BY_LIFTED | {room}, (
+                name
+            )
+    for name in SHARED_BY_LIFTED & set(NAMES):
+        assert foreign_imports(tree(NAMES[name])) <= LIFTED["grouping"], name
+        assert {room_of(other) for other in own_imports(NAMES[name])} <= SHARED_BY_LIFTED, name
 
 
 def test_importing_tagwise_loads_nothing_heavy():
@@ -130,7 +155,10 @@ def test_what_is_imported_is_declared():
 
 
 def is_lazy(node):
-    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    for_type_checkers = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    return for_type_checkers or isinstance(
+        node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    )
 
 
 def test_nothing_uses_torchvision():
@@ -143,7 +171,7 @@ def test_nothing_uses_torchvision():
         assert "torchvision" not in (ROOT / file).read_text(), file
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_and_functions_are_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
     for node in ast.walk(tree(path)):

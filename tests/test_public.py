@@ -16,7 +16,9 @@ def test_public_names_resolve(name):
 
 @pytest.mark.parametrize("verb", ["predict", "train", "evaluate"])
 def test_a_verb_is_a_function_even_after_its_module_was_imported(verb):
-    code = f"import tagwise, tagwise.{verb}; assert callable(tagwise.{verb}), tagwise.{verb}"
+    code = (
+        f"import tagwise, tagwise.commands.{verb}; assert callable(tagwise.{verb}), tagwise.{verb}"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -1,60 +1,114 @@
-"""Associative embedding for PyTorch: detect everything at once, group it by tag.
+"""Associative embedding for PyTorch: detect everything at once, then group it by tag.
 
-Public names are imported on first use, so that `import tagwise` stays quick.
+Poses from a photo, with a model that comes with the package:
+
+    >>> import tagwise
+    >>> for poses in tagwise.predict("photos", weights="people"):  # doctest: +SKIP
+    ...     print(poses.file, len(poses))
+
+A model that is kept for many images:
+
+    >>> predictor = tagwise.Predictor("robots", flip=True)  # doctest: +SKIP
+    >>> predictor("photo.jpg").keypoints.shape  # doctest: +SKIP
+    (2, 6, 3)
+
+The loss and the grouping inside a network of your own:
+
+    >>> from tagwise import grouping, losses
+    >>> losses.pull_push(tags, group, image)  # doctest: +SKIP
+    >>> grouping.decode_keypoints(heatmaps, tag_maps)  # doctest: +SKIP
+
+Public names are imported on first use, so that `import tagwise` takes milliseconds. The command
+line has the same verbs: `tagwise --help`.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tagwise import grouping, losses, plot
+    from tagwise.commands.convert import convert
+    from tagwise.commands.evaluate import evaluate
+    from tagwise.commands.export import export
+    from tagwise.commands.predict import predict
+    from tagwise.commands.track import track
+    from tagwise.commands.train import train
+    from tagwise.errors import UserError
+    from tagwise.grouping import peaks
+    from tagwise.models.load import load_model
+    from tagwise.models.model_file import save_model
+    from tagwise.models.zoo import create_model
+    from tagwise.prediction.predictor import Predictor
+    from tagwise.results import Boxes, Masks, Poses, Result
+    from tagwise.skeletons import Skeleton
+    from tagwise.tracking.tracker import Tracker, TrackSettings
 
 __version__ = "0.1.0"
 
-_PUBLIC = {
-    "losses": "tagwise.losses",
-    "peaks": "tagwise.peaks",
+__all__ = [
+    "Boxes",
+    "Masks",
+    "Poses",
+    "Predictor",
+    "Result",
+    "Skeleton",
+    "TrackSettings",
+    "Tracker",
+    "UserError",
+    "convert",
+    "create_model",
+    "evaluate",
+    "export",
+    "grouping",
+    "load_model",
+    "losses",
+    "peaks",
+    "plot",
+    "predict",
+    "save_model",
+    "track",
+    "train",
+]
+
+# Where each public name lives: a module, and the name in it. Modules stand for themselves.
+_MODULES = {
     "grouping": "tagwise.grouping",
-    "Skeleton": "tagwise.skeletons",
-    "Poses": "tagwise.results",
-    "Boxes": "tagwise.results",
-    "create_model": "tagwise.models.zoo",
-    "load_model": "tagwise.models.zoo",
-    "save_model": "tagwise.models.zoo",
-    "Predictor": "tagwise.predict",
-    "predict": "tagwise.predict",
-    "train": "tagwise.train",
-    "evaluate": "tagwise.evaluate",
-    "track": "tagwise.track",
-    "convert": "tagwise.convert",
-    "export": "tagwise.export",
-    "Tracker": "tagwise.tracker",
-    "TrackSettings": "tagwise.tracker",
+    "losses": "tagwise.losses",
+    "peaks": "tagwise.grouping.peaks",
+    "plot": "tagwise.plot",
 }
-_MODULES = {"losses", "peaks", "grouping"}
+_NAMES = {
+    "Boxes": "tagwise.results",
+    "Masks": "tagwise.results",
+    "Poses": "tagwise.results",
+    "Result": "tagwise.results",
+    "Predictor": "tagwise.prediction.predictor",
+    "Skeleton": "tagwise.skeletons",
+    "TrackSettings": "tagwise.tracking.tracker",
+    "Tracker": "tagwise.tracking.tracker",
+    "UserError": "tagwise.errors",
+    "convert": "tagwise.commands.convert",
+    "create_model": "tagwise.models.zoo",
+    "evaluate": "tagwise.commands.evaluate",
+    "export": "tagwise.commands.export",
+    "load_model": "tagwise.models.load",
+    "predict": "tagwise.commands.predict",
+    "save_model": "tagwise.models.model_file",
+    "track": "tagwise.commands.track",
+    "train": "tagwise.commands.train",
+}
 
-__all__ = sorted(_PUBLIC)
 
-
-def __getattr__(name: str):
-    if name not in _PUBLIC:
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value: Any = import_module(_MODULES[name])
+    elif name in _NAMES:
+        value = getattr(import_module(_NAMES[name]), name)
+    else:
         raise AttributeError(f"module 'tagwise' has no attribute {name!r}")
-    module = import_module(_PUBLIC[name])
-    value = module if name in _MODULES else getattr(module, name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
-
-
-class _Package(ModuleType):
-    """Keeps `tagwise.predict` the function, although a module has the same name."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # The import system calls this with every module of the package that it has loaded.
-        if name in _PUBLIC and name not in _MODULES and isinstance(value, ModuleType):
-            return
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -76,7 +76,7 @@ def predict(
         precision: bf16 is faster on a recent CPU or a GPU; auto takes it where the CPU has it.
     """
     arguments = dict(locals())
-    from tagwise.predict import predict
+    from tagwise.commands.predict import predict
 
     run = predict(**arguments, progress=True)
     print(run.finish())
@@ -104,7 +104,7 @@ def train(
         overrides: Values of the recipe, as optim.steps=500; the same as --optim.steps 500.
     """
     arguments = dict(locals())
-    from tagwise.train import train
+    from tagwise.commands.train import train
 
     print(f"the model is in {train(**arguments)}")
     return 0
@@ -164,7 +164,7 @@ def evaluate(
         limit: Count only so many.
     """
     arguments = dict(locals())
-    from tagwise.evaluate import evaluate
+    from tagwise.commands.evaluate import evaluate
 
     return 1 if evaluate(**arguments)["failed"] else 0
 
@@ -206,7 +206,7 @@ def track(
         precision: bf16 is faster on a recent CPU or a GPU; auto takes it where the CPU has it.
     """
     arguments = dict(locals())
-    from tagwise.track import track
+    from tagwise.commands.track import track
 
     run = track(**arguments, progress=True)
     print(run.finish())
@@ -239,7 +239,7 @@ def convert(
         drop_head: Begin the output layers anew, for another skeleton or other classes.
     """
     arguments = dict(locals())
-    from tagwise.convert import convert
+    from tagwise.commands.convert import convert
 
     print(f"the model is in {convert(**arguments)}")
     return 0
@@ -259,7 +259,7 @@ def export(weights: Annotated[str, tyro.conf.Positional], out: Path | None = Non
         out: File to write; by default the model's name with .onnx, in this folder.
     """
     arguments = dict(locals())
-    from tagwise.export import export
+    from tagwise.commands.export import export
 
     print(f"the model is in {export(**arguments)}")
     return 0
@@ -290,7 +290,7 @@ def plot(
         device: Where the network runs; auto takes a GPU where there is one.
     """
     arguments = dict(locals())
-    from tagwise.plot import plot
+    from tagwise.commands.plot import plot
 
     print(plot(**arguments))
     return 0
@@ -316,7 +316,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tagwise {__version__}")
         return 0
     if argv[:1] == ["train"]:
-        from tagwise.config import gather_overrides
+        from tagwise.training.recipe import gather_overrides
 
         argv = gather_overrides(argv)
     try:

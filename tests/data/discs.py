@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from tagwise.data.sample import Sample
-from tagwise.label_map import label_map_instances
+from tagwise.label_maps import label_map_instances
 
 
 def discs(places, width=64, height=48):

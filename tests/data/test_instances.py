@@ -15,7 +15,7 @@ from tagwise.data.instances import (
     uncovered_boxes,
 )
 from tagwise.data.sample import Sample
-from tagwise.label_map import label_map_instances
+from tagwise.label_maps import label_map_instances
 
 rectangles = st.tuples(
     st.integers(0, 11), st.integers(0, 11), st.integers(1, 12), st.integers(1, 12)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tagwise.data.regions import check_region, paint_region
-from tagwise.rle import rle_counts, rle_mask
+from tagwise.label_maps import rle_counts, rle_mask
 
 MASKS = arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
 

@@ -8,12 +8,12 @@ from foxes_labels import annotation
 
 from tagwise.data.augment import Augment
 from tagwise.data.coco import CocoKeypoints
-from tagwise.data.synthetic import SyntheticPoses
-from tagwise.data.synthetic_shapes import SyntheticShapes
+from tagwise.data.synthetic.poses import SyntheticPoses
+from tagwise.data.synthetic.shapes import SyntheticShapes
 from tagwise.data.training_set import TrainingSet
 from tagwise.data.transforms import Affine, fit_affine
 from tagwise.errors import UserError
-from tagwise.label_map import label_map_instances
+from tagwise.label_maps import label_map_instances
 from tagwise.skeletons import COCO17, CROWDPOSE14, Skeleton
 
 BUSY = Augment(mosaic=0.4, paste=0.6, focus=0.5, blur=0.3, noise=0.3)

@@ -8,8 +8,18 @@ import cv2
 import pytest
 import torch
 
-from tagwise.class_names import COCO80
-from tagwise.config import (
+from small_runs import losses, write_scenes
+from tagwise.commands.train import stage_loss, train
+from tagwise.data.augment import Augment
+from tagwise.data.synthetic.poses import SyntheticPoses
+from tagwise.data.synthetic.shapes import SyntheticShapes
+from tagwise.errors import UserError
+from tagwise.models import create_model, load_model, save_model
+from tagwise.prediction.fitting import fitting_of
+from tagwise.published.class_names import COCO80
+from tagwise.skeletons import COCO17
+from tagwise.tasks import CornerTask, PoseTask, create_task
+from tagwise.training.recipe import (
     DataConfig,
     ModelConfig,
     OptimConfig,
@@ -18,16 +28,6 @@ from tagwise.config import (
     SetConfig,
     load_recipe,
 )
-from tagwise.data.augment import Augment
-from tagwise.data.synthetic import SyntheticPoses
-from tagwise.data.synthetic_shapes import SyntheticShapes
-from tagwise.errors import UserError
-from tagwise.fitting import fitting_of
-from tagwise.models import create_model, load_model, save_model
-from tagwise.skeletons import COCO17
-from tagwise.tasks import CornerTask, PoseTask, create_task
-from tagwise.train import stage_loss, train
-from test_train import losses, write_scenes
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "official"
 POSE, CORNERS = PoseTask(COCO17), CornerTask(("disc", "star"))

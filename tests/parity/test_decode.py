@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tagwise import _matching
+from orders import ORDER
 from tagwise.grouping import GroupingSettings, decode_keypoints
-from test_grouping import ORDER
+from tagwise.grouping.kernels import matching as _matching
 
 ORDERS = {17: ORDER, 14: [*range(7), 11, 12, 7, 8, 9, 10, 13]}
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from tagwise import tta
-from tagwise.corner_settings import CornerSettings
 from tagwise.data.transforms import Affine
-from tagwise.fitting import CornerNetFitting, HigherHRNetFitting, Look, PoseAEFitting
+from tagwise.grouping.corner_settings import CornerSettings
 from tagwise.models import create_model
-from tagwise.predictor import Predictor
+from tagwise.prediction import tta
+from tagwise.prediction.fitting import CornerNetFitting, HigherHRNetFitting, Look, PoseAEFitting
+from tagwise.prediction.predictor import Predictor
 from tagwise.results import Boxes, Poses
 from tagwise.skeletons import COCO17
 from tagwise.tasks import CornerTask, PoseTask

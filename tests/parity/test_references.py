@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from orders import ORDER
 from slow import corners, fitting, losses, networks, poses, targets, tensors
-from test_grouping import ORDER
 
 
 def tensor(values):

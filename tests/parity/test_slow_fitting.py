@@ -6,14 +6,14 @@ import torch
 
 from slow import fitting as slow
 from tagwise.data.transforms import Affine
-from tagwise.fitting import (
+from tagwise.grouping.peaks import cell_to_pixel
+from tagwise.prediction.fitting import (
     CornerNetFitting,
     HigherHRNetFitting,
     Look,
     MMPose1Fitting,
     PoseAEFitting,
 )
-from tagwise.peaks import cell_to_pixel
 from tagwise.results import Boxes, Poses
 from tagwise.skeletons import COCO17
 from tagwise.tasks import Head

@@ -7,6 +7,7 @@ from PIL import Image
 
 from spots import PIN, PINS, SpotNetwork, draw_pins
 from tagwise import plot
+from tagwise.commands.plot import plot as plot_verb
 from tagwise.errors import UserError
 from tagwise.results import Poses
 
@@ -123,10 +124,10 @@ def test_the_verb_plots_a_prediction_made_before(tmp_path):
     poses = pins([[[1, 1, 0.9], [20, 20, 0.9]]], width=40, height=30)
     source = tmp_path / "pin.predictions.json"
     source.write_text(json.dumps(poses.to_dict()))
-    path = plot.plot(source, out=tmp_path / "new" / "tags.png")
+    path = plot_verb(source, out=tmp_path / "new" / "tags.png")
     assert Image.open(path).width > 200
-    assert Image.open(plot.plot(source, "instances", out=tmp_path / "poses.jpg")).size == (40, 30)
-    assert plot.plot(what="push", out=tmp_path / "push.svg").read_bytes()[:5] == b"<?xml"
+    assert Image.open(plot_verb(source, "instances", out=tmp_path / "poses.jpg")).size == (40, 30)
+    assert plot_verb(what="push", out=tmp_path / "push.svg").read_bytes()[:5] == b"<?xml"
 
 
 def test_the_verb_says_what_it_needs(tmp_path):
@@ -137,21 +138,21 @@ def test_the_verb_says_what_it_needs(tmp_path):
         ((source, "maps"), "give the photo"),
     ]:
         with pytest.raises(UserError, match=message):
-            plot.plot(*arguments)
+            plot_verb(*arguments)
     with pytest.raises(UserError, match=r"use \.png"):
-        plot.plot(what="push", out=tmp_path / "push.docx")
+        plot_verb(what="push", out=tmp_path / "push.docx")
     (tmp_path / "no.json").write_text("{}")
     with pytest.raises(UserError, match="no JSON of predicted poses"):
-        plot.plot(tmp_path / "no.json")
+        plot_verb(tmp_path / "no.json")
 
 
 def test_the_verb_draws_heatmaps_of_a_photo(tmp_path, monkeypatch):
     Image.fromarray(draw_pins(PINS)).save(tmp_path / "pins.png")
     network = SpotNetwork()
     monkeypatch.setattr(
-        "tagwise.predictor.load_model", lambda name, device, fuse: network.to(device)
+        "tagwise.prediction.predictor.load_model", lambda name, device, fuse: network.to(device)
     )
-    path = plot.plot(tmp_path / "pins.png", "maps", out=tmp_path / "maps.png")
+    path = plot_verb(tmp_path / "pins.png", "maps", out=tmp_path / "maps.png")
     drawn = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
     (x, y), _, _ = PINS[0]
     assert drawn[int(y), int(x)].max() > 150

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagwise.corners import CornerSettings
 from tagwise.data.sample import Sample
 from tagwise.errors import UserError
+from tagwise.grouping.corners import CornerSettings
 from tagwise.results import Boxes
 from tagwise.tasks import CornerTask, create_task
 from tagwise.tasks.targets import gaussian_radius

@@ -7,8 +7,8 @@ from tagwise.data.images import read_image
 from tagwise.data.label_maps import LabelMaps
 from tagwise.data.report import Problem, summary
 from tagwise.data.sample import Sample
-from tagwise.data.synthetic import SyntheticPoses
-from tagwise.data.synthetic_shapes import SyntheticShapes
+from tagwise.data.synthetic.poses import SyntheticPoses
+from tagwise.data.synthetic.shapes import SyntheticShapes
 from tagwise.data.training_set import TrainingSet
 from tagwise.data.transforms import Affine, fit_affine, warp_sample
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tagwise.data.regions import Size, paint_region
 from tagwise.data.sample import Sample
-from tagwise.label_map import label_map_instances
+from tagwise.label_maps import label_map_instances
 
 LEAST_SEEN = 0.3  # share of a box; with less in view nobody could say what is there
 

@@ -16,7 +16,7 @@ from tagwise.data.report import Problem
 from tagwise.data.sample import Sample
 from tagwise.data.transforms import reduced
 from tagwise.errors import UserError
-from tagwise.label_map import label_map_instances
+from tagwise.label_maps import label_map_instances
 
 _MAPS = (".png", ".tif", ".tiff")
 

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tagwise.rle import rle_mask
+from tagwise.label_maps import rle_mask
 
 Size = tuple[int, int]  # width, height
 

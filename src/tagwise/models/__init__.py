@@ -1,7 +1,12 @@
-"""Networks: a registry, and model files that carry all that is needed to run them."""
+"""Networks: a registry, model files that carry all that is needed to run them, and loading.
 
+Imports `published`, `tasks` and what lies below them.
+"""
+
+from tagwise.models.load import load_model
+from tagwise.models.model_file import save_model, shipped_models
 from tagwise.models.network import ModelSpec, Network, parameter_groups
-from tagwise.models.zoo import MODELS, create_model, load_model, save_model, shipped_models
+from tagwise.models.zoo import MODELS, create_model
 
 __all__ = [
     "MODELS",

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from tagwise.models._running_max import running_max, running_max_backward
 from tagwise.models.heads import check_range
 from tagwise.models.layers import ConvNorm, conv3x3
+from tagwise.models.running_max import running_max, running_max_backward
 from tagwise.tasks.base import Head
 
 Corner = Literal["tl", "br"]

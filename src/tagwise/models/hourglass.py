@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MAPS_A_KEYPOINT = 4
-"""Output maps of a stack for each keypoint type: a heatmap, a tag, and two that nothing reads."""
+from tagwise.published.names import MAPS_PER_KEYPOINT
 
 
 class Conv(nn.Module):
@@ -67,7 +66,7 @@ class StackedHourglass(nn.Module):
         self, keypoints: int, stacks: int = 4, channels: int = 256, increase: int = 128
     ) -> None:
         super().__init__()
-        maps = MAPS_A_KEYPOINT * keypoints
+        maps = MAPS_PER_KEYPOINT * keypoints
         self.pre = nn.Sequential(
             Conv(3, 64, 7, 2),
             Conv(64, 128),

@@ -16,9 +16,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tagwise.errors import UserError
 from tagwise.models.cornernet import CornerNet
 from tagwise.models.heads import TAG_SPREAD, add_position, check_range
-from tagwise.models.hourglass import MAPS_A_KEYPOINT, StackedHourglass
+from tagwise.models.hourglass import StackedHourglass
 from tagwise.models.hrnet import HigherHRNet, HRNetAE
 from tagwise.models.network import Network
+from tagwise.models.pretrained import take_published
+from tagwise.published.names import MAPS_PER_KEYPOINT
 from tagwise.tasks.base import Head
 
 Maps = dict[str, Tensor]
@@ -179,8 +181,8 @@ def hourglass(
     more at each coarser stride.
     """
     count, tags = _pose_maps("hourglass", heads)
-    if tags > (MAPS_A_KEYPOINT - 1) * count:
-        raise UserError(f"the hourglass has room for tags of {MAPS_A_KEYPOINT - 1} components")
+    if tags > (MAPS_PER_KEYPOINT - 1) * count:
+        raise UserError(f"the hourglass has room for tags of {MAPS_PER_KEYPOINT - 1} components")
     for name, value, least in (("stacks", stacks, 1), ("channels", channels, 1)):
         check_range(name, value, least, 4096)
     check_range("increase", increase, 0, 4096)
@@ -276,7 +278,5 @@ def _finest(stages: list[Maps]) -> Maps:
 
 def _started(network: StagedNetwork, pretrained: str | None) -> StagedNetwork:
     if pretrained is not None:
-        from tagwise.models.published import take_published
-
         take_published(network, pretrained)
     return network.to(memory_format=torch.channels_last)

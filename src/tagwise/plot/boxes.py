@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
 
 from tagwise.plot.style import RIM, SUBPIXEL, instance_colour, line_widths
-from tagwise.results import Boxes
 
 Colours = Literal["class", "instance", "tag"]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
+class BoxesLike(Protocol):
+    """What is drawn of boxes; `tagwise.Boxes` has it."""
+
+    def __len__(self) -> int: ...
+    @property
+    def boxes(self) -> np.ndarray: ...
+    @property
+    def scores(self) -> np.ndarray: ...
+    @property
+    def classes(self) -> np.ndarray: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def tags(self) -> np.ndarray | None: ...
+
+
 def draw_boxes(
     image: np.ndarray,
-    boxes: Boxes,
+    boxes: BoxesLike,
     *,
     colours: Colours = "class",
     corners: bool = False,
@@ -49,6 +65,20 @@ def draw_boxes(
     return canvas
 
 
+def draw_outlines(image: np.ndarray, boxes: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+    """The image with an outline around each box, in the colour of its number.
+
+    image: (H, W, 3) uint8 RGB; it is not changed. boxes: (N, 4) x, y, width, height.
+    numbers: (N,), such as the ids of tracks.
+    """
+    canvas = np.array(image, np.uint8, order="C")
+    widths = line_widths(canvas.shape, boxes[:, 2:].max(axis=1, initial=0))
+    for (x, y, w, h), number, width in zip(boxes - (0.5, 0.5, 0, 0), numbers, widths):
+        ends = fixed_point(np.array([[x, y], [x + w, y + h]]))
+        draw_outline(canvas, ends, instance_colour(number), width)
+    return canvas
+
+
 def tag_colours(tags: np.ndarray) -> np.ndarray:
     """Bright colours for tags, like ones for like tags.
 
@@ -69,7 +99,7 @@ def tag_colours(tags: np.ndarray) -> np.ndarray:
     return rgb.reshape(*tags.shape[:-1], 3)
 
 
-def _shades(boxes: Boxes, colours: Colours) -> np.ndarray:
+def _shades(boxes: BoxesLike, colours: Colours) -> np.ndarray:
     """RGB of the two corners of each box, (N, 2, 3)."""
     if colours == "tag":
         return tag_colours(boxes.tags)

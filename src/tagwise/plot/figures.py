@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from tagwise.plot.style import instance_colour, tidy
-from tagwise.results import Boxes, Poses
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot_tags(found: Poses | Boxes, title: str | None = None) -> Figure:
+class Tagged(Protocol):
+    """What a plot of tags needs; every result of `tagwise.results` has it."""
+
+    def __len__(self) -> int: ...
+    @property
+    def file(self) -> str | None: ...
+    def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]: ...
+
+
+def plot_tags(found: Tagged, title: str | None = None) -> Figure:
     """Tags of one image: a panel a tag component, a row a keypoint type, a colour an instance.
 
     Where tags do their work, an instance is a narrow upright line, and lines stand apart: what
@@ -24,8 +32,8 @@ def plot_tags(found: Poses | Boxes, title: str | None = None) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    names, scores = _rows(found)
-    D = found.tags.shape[2]
+    names, scores, tags = found.tag_rows()
+    D = tags.shape[2]
     panels = min(max(D, 1), 4)
     figure = Figure(figsize=(1.5 + 4 * panels, 1.5 + 0.24 * len(names)), layout="constrained")
     axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
@@ -33,7 +41,7 @@ def plot_tags(found: Poses | Boxes, title: str | None = None) -> Figure:
     for d, axis in enumerate(axes):
         for n in reversed(range(len(found) if D else 0)):
             colour = np.array(instance_colour(n)) / 255 * 0.85
-            values = found.tags[n, :, d]
+            values = tags[n, :, d]
             there = np.isfinite(values)
             axis.plot(values[there], rows[there], "-", color=colour, lw=1.2, alpha=0.6, zorder=2)
             axis.scatter(
@@ -56,13 +64,6 @@ def plot_tags(found: Poses | Boxes, title: str | None = None) -> Figure:
     instances = "1 instance" if len(found) == 1 else f"{len(found)} instances"
     figure.suptitle(title or f"{found.file or 'tags'}: {instances}", fontsize=11)
     return figure
-
-
-def _rows(found: Poses | Boxes) -> tuple[Sequence[str], np.ndarray]:
-    """Names of the R detections of an instance, and their scores (N, R)."""
-    if isinstance(found, Boxes):
-        return ("top-left corner", "bottom-right corner"), found.corner_scores
-    return found.skeleton.keypoints, found.keypoints[..., 2]
 
 
 def plot_push(sigma: float = 1.0, margin: float = 1.0) -> Figure:

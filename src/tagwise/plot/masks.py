@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import cv2
 import numpy as np
 
 from tagwise.plot.style import PALETTE, SUBPIXEL
-from tagwise.results import Masks
+
+
+class MasksLike(Protocol):
+    """What is drawn of masks; `tagwise.Masks` has it."""
+
+    def __len__(self) -> int: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+    def polygons(self) -> list[list[np.ndarray]]: ...
+
 
 _NEAR = 3  # pixels within which two instances are neighbours that must differ in colour
 
 
 def draw_masks(
-    image: np.ndarray, masks: Masks, *, opacity: float = 0.3, width: float | None = None
+    image: np.ndarray, masks: MasksLike, *, opacity: float = 0.3, width: float | None = None
 ) -> np.ndarray:
     """The image with every instance filled and outlined, neighbours in different colours.
 

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from tagwise.plot.style import RIM, SUBPIXEL, instance_colour, line_widths
-from tagwise.results import Poses
+from tagwise.skeletons import Skeleton
+
+
+class PosesLike(Protocol):
+    """What is drawn of poses; `tagwise.Poses` has it."""
+
+    def __len__(self) -> int: ...
+    @property
+    def keypoints(self) -> np.ndarray: ...
+    @property
+    def boxes(self) -> np.ndarray: ...
+    @property
+    def skeleton(self) -> Skeleton: ...
 
 
 def draw_poses(
     image: np.ndarray,
-    poses: Poses,
+    poses: PosesLike,
     *,
     width: float | None = None,
     keypoint_threshold: float = 0.2,

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any, Protocol, Self
 
 import cv2
 import numpy as np
 
-from tagwise.plot.boxes import draw_label, draw_outline, fixed_point
-from tagwise.plot.poses import draw_poses
+from tagwise.plot.boxes import draw_label, fixed_point
 from tagwise.plot.style import SUBPIXEL, instance_colour, line_widths
-from tagwise.results import Poses, Result
+
+
+class Trackable(Protocol):
+    """What is drawn of tracked instances; every result of `tagwise.results` has it."""
+
+    def __getitem__(self, which: Any) -> Self: ...
+    @property
+    def boxes(self) -> np.ndarray: ...
+    def draw_tracked(self, image: np.ndarray, numbers: Sequence[int]) -> np.ndarray: ...
 
 
 class TrackPainter:
@@ -24,7 +33,7 @@ class TrackPainter:
         self._trails: dict[int, deque[tuple[int, np.ndarray]]] = {}
         self.trail, self._frame = trail, 0
 
-    def draw(self, image: np.ndarray, result: Result, ids: np.ndarray) -> np.ndarray:
+    def draw(self, image: np.ndarray, result: Trackable, ids: np.ndarray) -> np.ndarray:
         """The frame (H, W, 3) uint8 RGB with every instance that has an id (N,); -1 is left out."""
         shown = result[ids >= 0]
         ids = ids[ids >= 0].tolist()
@@ -35,12 +44,7 @@ class TrackPainter:
         widths = line_widths(canvas.shape, extent)
         for number, width in zip(ids, widths.tolist()):
             self._draw_trail(canvas, number, width)
-        if isinstance(shown, Poses):
-            canvas = draw_poses(canvas, shown, numbers=ids)
-        else:
-            for (x, y, w, h), number, width in zip(boxes - (0.5, 0.5, 0, 0), ids, widths):
-                ends = fixed_point(np.array([[x, y], [x + w, y + h]]))
-                draw_outline(canvas, ends, instance_colour(number), width)
+        canvas = shown.draw_tracked(canvas, ids)
         for box, number in zip(boxes, ids):
             draw_label(canvas, box, str(number), instance_colour(number))
         return canvas

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from tagwise.data.images import read_image
 from tagwise.errors import UserError
+from tagwise.plot.boxes import draw_outlines
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,6 +27,7 @@ class Result:
     """
 
     scores: np.ndarray
+    boxes: np.ndarray
     file: str | None
     width: int | None
     height: int | None
@@ -61,21 +64,35 @@ class Result:
 
         image = self.image if image is None else image
         if image is None and self.file and Path(self.file).exists():
-            from tagwise.data.images import read_image
-
             image = read_image(self.file)
         if image is None:
             if not self.width or not self.height:
                 raise ValueError("this result carries no image and no size: give plot(image)")
             image = np.zeros((self.height, self.width, 3), np.uint8)
-        return Image.fromarray(self._draw(image, **style))
+        return Image.fromarray(self.draw(image, **style))
 
     @property
     def _kind(self) -> str:
         """What the instances are, in a word or two."""
         raise NotImplementedError
 
-    def _draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
+    def draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
+        """The image (H, W, 3) uint8 RGB with every instance on it, as `plot` shows it."""
+        raise NotImplementedError
+
+    def draw_tracked(self, image: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+        """The image with every instance in the colour of its track; numbers: (N,) ids."""
+        return draw_outlines(image, self.boxes.astype(np.float64), numbers)
+
+    def explained(self) -> Image:
+        """A picture of the instances that also shows how they were grouped, where it can."""
+        return self.plot()
+
+    def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
+        """What a plot of tags shows: R names, scores (N, R) and tags (N, R, D).
+
+        The rows are the detections of an instance, such as its keypoints.
+        """
         raise NotImplementedError
 
     def _header(self, task: str) -> dict[str, Any]:

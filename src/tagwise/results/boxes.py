@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tagwise.errors import optional
+from tagwise.plot.boxes import draw_boxes
 from tagwise.results.base import Result, reading, rounded, with_none
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -151,7 +155,12 @@ class Boxes(Result):
             data={"class_name": names, "tags": self.tags},
         )
 
-    def _draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
-        from tagwise.plot import draw_boxes
-
+    def draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
         return draw_boxes(image, self, **style)
+
+    def explained(self) -> Image:
+        """Boxes with their two corners joined, in the colours of the corners' tags."""
+        return self.plot(colours="tag", corners=True, labels=False)
+
+    def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
+        return ("top-left corner", "bottom-right corner"), self.corner_scores, self.tags

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tagwise.errors import optional
-from tagwise.label_map import label_map_instances
+from tagwise.label_maps import decode_labels, encode_labels, label_map_instances
+from tagwise.plot.masks import draw_masks
 from tagwise.results.base import Result, reading, rounded, with_none
-from tagwise.rle import decode_labels, encode_labels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -162,10 +163,13 @@ class Masks(Result):
             data={"tags": self.tags},
         )
 
-    def _draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
-        from tagwise.plot import draw_masks
-
+    def draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
         return draw_masks(image, self, **style)
+
+    def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
+        """The components of the mean tags as rows: an instance is a line across them."""
+        names = [f"component {d + 1}" for d in range(self.tags.shape[1])]
+        return names, np.repeat(self.scores[:, None], len(names), 1), self.tags[:, :, None]
 
 
 def _outlines(labels: np.ndarray, label: int, box: np.ndarray) -> list[np.ndarray]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tagwise.errors import optional
+from tagwise.plot.poses import draw_poses
 from tagwise.results.base import Result, reading, rounded, with_none
 from tagwise.skeletons import Skeleton
 
@@ -169,10 +171,14 @@ class Poses(Result):
             data={"tags": self.tags},
         )
 
-    def _draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
-        from tagwise.plot import draw_poses
-
+    def draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
         return draw_poses(image, self, **style)
+
+    def draw_tracked(self, image: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+        return draw_poses(image, self, numbers=numbers)
+
+    def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
+        return self.skeleton.keypoints, self.keypoints[..., 2], self.tags
 
     def _plain_keypoints(self, missing: float | None) -> list[list[list[float | None]]]:
         """[x, y, score] lists with `missing` in place of the coordinates of missing keypoints."""

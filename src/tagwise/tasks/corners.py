@@ -15,12 +15,12 @@ import numpy as np
 from torch import Tensor
 
 from tagwise import losses
-from tagwise.corners import CornerBoxes, CornerSettings, decode_corners
 from tagwise.data.boxes import CocoBoxes
 from tagwise.errors import UserError, unknown_name
-from tagwise.fusion import fuse_boxes
+from tagwise.grouping.corners import CornerBoxes, CornerSettings, decode_corners
+from tagwise.grouping.fusion import fuse_boxes
+from tagwise.grouping.suppression import soft_nms
 from tagwise.results import Boxes
-from tagwise.suppression import soft_nms
 from tagwise.tasks.base import Head
 from tagwise.tasks.targets import (
     cells_around,
@@ -246,7 +246,7 @@ class CornerTask:
         """Boxes of one image seen several times, in the same pixels, as one set.
 
         With the published pairing, all of them under soft suppression, as CornerNet tests; else
-        fused, see `tagwise.fusion.fuse_boxes`.
+        fused, see `tagwise.grouping.fusion.fuse_boxes`.
         """
         every = _joined(looks)
         corners = np.concatenate([every.boxes[:, :2], every.boxes[:, :2] + every.boxes[:, 2:]], 1)

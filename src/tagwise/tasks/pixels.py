@@ -23,7 +23,7 @@ from tagwise.data.label_maps import LabelMaps
 from tagwise.data.regions import Size
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, unknown_name
-from tagwise.pixels import Frame, PixelSettings, decode_pixels
+from tagwise.grouping.pixels import Frame, PixelSettings, decode_pixels
 from tagwise.results import Masks
 from tagwise.tasks.base import Head
 from tagwise.tasks.targets import collate, learned_cells

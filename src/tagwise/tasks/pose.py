@@ -18,7 +18,7 @@ from tagwise import losses
 from tagwise.data.coco import CocoKeypoints
 from tagwise.errors import UserError, unknown_name
 from tagwise.grouping import GroupingSettings, decode_keypoints
-from tagwise.peaks import cell_to_pixel, pixel_to_cell
+from tagwise.grouping.peaks import cell_to_pixel, pixel_to_cell
 from tagwise.results import Poses
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.base import Head
@@ -48,7 +48,7 @@ class PoseTask:
     push: form of the push loss.
     published: targets and loss of published code, in place of what foreground, reach and push say:
         Gaussians round whole cells, plain MSE, and that preset of `tagwise.losses.PRESETS`. Goes
-        with the preprocessing of the same name, see `tagwise.fitting`.
+        with the preprocessing of the same name, see `tagwise.prediction.fitting`.
     weights: of the loss terms.
     grouping: how peaks become groups.
     """

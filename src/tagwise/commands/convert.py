@@ -1,0 +1,89 @@
+"""Published checkpoints as model files of ours, with all that running them needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tagwise.errors import UserError, unknown_name
+from tagwise.models.from_published import read_published
+from tagwise.models.load import network_of
+from tagwise.models.model_file import save_model
+from tagwise.skeletons import COCO17, CROWDPOSE14, Skeleton
+
+SKELETONS = {"coco": COCO17, "crowdpose": CROWDPOSE14}
+
+
+def convert(
+    file: str | Path,
+    *,
+    out: str | Path | None = None,
+    skeleton: str | Path | None = None,
+    classes: str | Path | Sequence[str] | None = None,
+    size: tuple[int, int] | None = None,
+    drop_head: bool = False,
+) -> Path:
+    """Write a published checkpoint as a model file, and return its path.
+
+    file: a checkpoint of a family that `tagwise.published.recognise` lists, whatever wraps its
+        tensors; it is recognised from their names and shapes.
+    out: the file to write; by default the same name with .safetensors.
+    skeleton: "coco", "crowdpose", or a COCO annotation file; by default the one that has as many
+        keypoint types as the checkpoint.
+    classes: names, or a COCO annotation file; by default COCO's 80, for a checkpoint with 80.
+    size: (width, height) in pixels of the network's input; by default the published one.
+    drop_head: begin the output layers anew, for another skeleton or other classes: a start for
+        training, no model to predict with.
+    Raises UserError for files of no known family, damaged files, files that hold code, and counts
+    that differ from those of the skeleton or the classes.
+
+    >>> convert("pose_higher_hrnet_w32_512.pth")  # doctest: +SKIP
+    PosixPath('pose_higher_hrnet_w32_512.safetensors')
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise UserError(f"{file} does not exist; give the checkpoint to convert")
+    path = Path(out) if out is not None else file.with_suffix(".safetensors")
+    if path.suffix != ".safetensors" or path.resolve() == file.resolve():
+        raise UserError(f"cannot write {path}: name another file with --out NAME.safetensors")
+    spec, state = read_published(
+        file,
+        skeleton=_skeleton(skeleton),
+        classes=_classes(classes),
+        input_size=size,
+        drop_head=drop_head,
+    )
+    # Not halved: the numbers of a published model are worth keeping as they are.
+    save_model(network_of(spec, state, file), path, half=False)
+    return path
+
+
+def _skeleton(given: str | Path | None) -> Skeleton | None:
+    if given is None or given in SKELETONS:
+        return SKELETONS.get(given)
+    if not Path(given).suffix:
+        raise unknown_name("skeleton", str(given), [*SKELETONS, "ANNOTATIONS.json"])
+    with_keypoints = [each for each in _categories(given) if each.get("keypoints")]
+    if not with_keypoints:
+        raise UserError(f"{given} has no category with keypoints; give another annotation file")
+    return Skeleton.from_coco(with_keypoints[0])
+
+
+def _classes(given: str | Path | Sequence[str] | None) -> tuple[str, ...] | None:
+    if given is None or isinstance(given, (list, tuple)):
+        return given and tuple(given)
+    categories = sorted(_categories(given), key=lambda each: each.get("id", 0))
+    return tuple(str(category.get("name")) for category in categories)
+
+
+def _categories(path: str | Path) -> list[dict]:
+    """The categories of a COCO annotation file."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = [each for each in content["categories"] if isinstance(each, dict)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"cannot read categories from {path} ({error}); give a COCO annotation file"
+        ) from error
+    return found

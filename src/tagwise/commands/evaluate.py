@@ -1,0 +1,237 @@
+"""`tagwise eval`: a model over a labelled set, as a table of figures and a JSON file."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from tagwise.data.images import read_image
+from tagwise.data.report import summary
+from tagwise.errors import UserError
+from tagwise.evaluation.scoring import Scorer, make_scorer
+from tagwise.files import whole_file
+from tagwise.prediction.predictor import Outcome, Precision, Predictor
+from tagwise.results import Result
+from tagwise.runtime import keep_freed_memory
+
+
+def evaluate(
+    weights: str | Path | nn.Module,
+    annotations: str | Path,
+    images: str | Path,
+    out: str | Path | None = None,
+    *,
+    coco: str | Path | None = None,
+    sigmas: Sequence[float] = (),
+    style: Literal["coco", "crowdpose"] | None = None,
+    max_dets: int | None = None,
+    oracle: Literal["grouping", "keypoints", "corners", "offsets", "foreground"] | None = None,
+    device: str = "auto",
+    size: int | tuple[int, int] | None = None,
+    flip: bool = False,
+    scales: Sequence[float] = (1.0,),
+    threshold: float = 0.0,
+    batch_size: int | None = None,
+    precision: Precision = "auto",
+    first: int = 0,
+    every: int = 1,
+    limit: int | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """How well a model of any task does on a labelled set.
+
+    weights: name of a model that ships with tagwise, a .safetensors file, or a model.
+    annotations, images: a COCO JSON and the folder that its file names start from; for models that
+        segment, a folder of label maps and that of the images of the same names. Keypoint types
+        and classes are found among the model's by name, in any order.
+    out: JSON file for figures, settings and versions. coco: one for the results themselves.
+    sigmas: of poses only; each evaluates once with that OKS sigma for all keypoint types, as
+        figures "AP@.4" and so on. By default those of the JSON's category, else those that the
+        model was trained with.
+    style: of poses only, "coco" (the default) or "crowdpose"; see `keypoint_metrics`.
+    max_dets: best instances of an image, and of a class, that count; by default 20 poses, and 500
+        boxes or masks.
+    oracle: which part of the model limits it? The truth takes the place of one part. Of poses,
+        "grouping" has the found keypoints grouped by the truth and "keypoints" gives the true
+        keypoints the model's tags, see `tagwise.evaluation`; of boxes, "grouping" has the found
+        corners paired by the truth, "corners" gives the true corners the model's tags and offsets
+        and "offsets" moves the found corners to the true ones, see `tagwise.evaluation`; of
+        pixels, "grouping" tells the found ones apart by the truth and "foreground" gives the true
+        ones the model's tags and seeds, see `tagwise.evaluation`.
+    device, size, flip, scales, threshold, batch_size, precision: see `Predictor`.
+    first, every, limit: images number first, first + every, ... only, at most `limit` of them.
+    quiet: print nothing.
+
+    An image that cannot be read is named, and counts as one in which nothing was found.
+
+    Returns what `out` holds: "metrics" (name to figure, in [0, 1] or -1 where nothing is labelled),
+    "images", "failed" (messages), "settings", "versions". Raises UserError.
+
+    The figures are those of `keypoint_metrics`, of `box_metrics`, or of `mask_metrics` with those
+    of `pooled_figures`.
+
+    >>> report = evaluate("robots", "robots/val.json", "robots/images")  # doctest: +SKIP
+    >>> report["metrics"]["AP"]  # doctest: +SKIP
+    """
+    options = {"size": size, "flip": flip, "scales": tuple(scales), "threshold": threshold}
+    options |= {"batch_size": batch_size, "precision": precision}
+    keep_freed_memory()
+    predictor = Predictor(weights, device=device, **options)
+    scorer = make_scorer(
+        predictor,
+        annotations,
+        images,
+        oracle,
+        sigmas=tuple(sigmas) or None,
+        style=style,
+        max_dets=max_dets,
+    )
+    if scorer.problems and not quiet:
+        print(summary(scorer.problems), file=sys.stderr)
+    scorer.keep(_chosen(scorer.truth["images"], first, every, limit))
+    results = scorer.helped(oracle) if oracle else predicted(predictor, scorer)
+    failed = _collect(results, scorer, quiet)
+    report = {
+        "metrics": scorer.figures(),
+        "images": len(scorer.truth["images"]),
+        "instances": len(scorer.rows),
+        "failed": failed,
+        "settings": {
+            "weights": predictor.name,
+            "annotations": str(annotations),
+            **scorer.settings(),
+            "oracle": oracle,
+            "first": first,
+            "every": every,
+            "limit": limit,
+            "device": str(predictor.device),
+            **options,
+            "size": predictor.size,
+        },
+        "versions": _versions(),
+    }
+    _write(out, report, indent=1)
+    _write(coco, scorer.rows)
+    if not quiet:
+        print(format_table(report))
+    return report
+
+
+def predicted(predictor: Predictor, scorer: Scorer) -> Iterator[Result | UserError]:
+    """What the predictor finds in each image of a scorer's truth, in its order."""
+    images = scorer.truth["images"]
+    for outcome, image in zip(predictor.outcomes(map(scorer.path, images)), images):
+        try:
+            yield _as_labelled(predictor, outcome, image)
+        except UserError as error:
+            yield error
+
+
+def format_table(report: dict[str, Any]) -> str:
+    """The figures of `evaluate` as text, in percent.
+
+    A row for the whole, one for each class ("AP/RBC") and one for each IoU threshold or set of
+    sigmas ("AP@.4"), under a line of names wherever these change.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    for key, figure in report["metrics"].items():
+        name, slash, label = key.partition("/")
+        if not slash:
+            name, at, label = key.partition("@")
+            label = at + label
+        rows.setdefault(label, {})[name] = figure
+    settings = report["settings"]
+    title = f"{settings['weights']} on {settings['annotations']}, {report['images']} images"
+    if settings["oracle"]:
+        title += f", oracle: {settings['oracle']}"
+    lines, names = [title], []
+    first = max(map(len, rows)) + 2
+    width = max(6, *(len(name) for row in rows.values() for name in row)) + 2
+    for label, figures in rows.items():
+        if list(figures) != names:
+            names = list(figures)
+            lines.append(" " * first + "".join(f"{name:>{width}}" for name in names))
+        cells = "".join(f"{_percent(figure):>{width}}" for figure in figures.values())
+        lines.append(f"{label:<{first}}{cells}")
+    if report["failed"]:
+        lines.append(f"{len(report['failed'])} images could not be read and count as empty:")
+        lines += [f"  {message}" for message in report["failed"]]
+    return "\n".join(lines)
+
+
+def _percent(figure: float) -> str:
+    """A figure for the table; a dash where nothing is labelled."""
+    return "–" if figure < 0 else f"{100 * figure:.1f}"
+
+
+def _as_labelled(predictor: Predictor, outcome: Outcome, image: dict[str, Any]) -> Result:
+    """The result in the pixels that the annotations mean. Raises UserError if the photo differs."""
+    if outcome.error is not None:
+        raise outcome.error
+    said = (image.get("height"), image.get("width"))
+    shape = outcome.image.shape[:2]
+    if None in said or shape == said:
+        return outcome.result
+    if shape[::-1] == said:  # labelled as stored, not as its EXIF orientation shows it
+        return predictor(read_image(outcome.source, upright=False))
+    raise UserError(
+        f"image {outcome.source} is {shape[1]}×{shape[0]} pixels, but the annotations say "
+        f"{said[1]}×{said[0]}; was it resized?"
+    )
+
+
+def _collect(results: Iterator[Result | UserError], scorer: Scorer, quiet: bool) -> list[str]:
+    """Show the scorer every result; returns the messages of images that failed."""
+    failed: list[str] = []
+    images = scorer.truth["images"]
+    bar = tqdm(results, "images", len(images), disable=quiet or None, leave=False)
+    for found, image in zip(bar, images):
+        if isinstance(found, UserError):
+            failed.append(str(found))
+            tqdm.write(str(found)) if not quiet else None
+        else:
+            scorer.add(found, image)
+    if len(failed) == len(images):
+        raise UserError(f"no image of the set could be read; the first: {failed[0]}")
+    return failed
+
+
+def _chosen(
+    images: Sequence[dict[str, Any]], first: int, every: int, limit: int | None
+) -> list[Any]:
+    """The ids of the images number first, first + every, and so on, at most `limit` of them."""
+    if first < 0 or every < 1 or (limit is not None and limit < 1):
+        raise UserError(
+            f"first {first}, every {every}, limit {limit} choose no images; use 0, 1, 1 or more"
+        )
+    ids = [image["id"] for image in images][first::every][:limit]
+    if not ids:
+        raise UserError(f"no image is left: the set has {len(images)}, first is {first}")
+    return ids
+
+
+def _write(path: str | Path | None, content: Any, indent: int | None = None) -> None:
+    if path is None:
+        return
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
+    with whole_file(Path(path)) as file:
+        file.write(text.encode())
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for package in ("tagwise", "hotcoco", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found

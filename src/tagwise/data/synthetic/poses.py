@@ -1,0 +1,195 @@
+"""Made-up scenes of figures in poses, one before the other, over textures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from tagwise.data.instances import hide_keypoints, inside
+from tagwise.data.regions import Size
+from tagwise.data.sample import Sample
+from tagwise.data.synthetic.pose_prior import MadeUpPoses, RealPoses
+from tagwise.data.synthetic.scenes import Scenes, background, random_ink, textured
+from tagwise.skeletons import COCO17, Skeleton, name_words
+
+_FACE = {"nose", "eye", "ear", "head", "top"}
+_TORSO = {"shoulder", "hip"}
+
+
+class SyntheticPoses(Scenes):
+    """Made-up scenes with exact keypoints, as a dataset like CocoKeypoints.
+
+    skeleton: any. length: number of scenes. seed: scene i depends on (seed, i) alone.
+    size: (width, height) of a scene in pixels. people: how many figures at least and at most.
+    tallness: a figure's longer side as a share of the scene's height.
+    poses: an .npz of real COCO-17 poses (see RealPoses); None makes poses up.
+
+    Keypoints have v = 2, or 1 where a figure in front hides them; what lies outside the scene,
+    or the real pose lacks, has 0. Areas are those of whole silhouettes.
+
+    >>> scenes = SyntheticPoses(length=3, size=(256, 256))
+    >>> scenes[0].image.shape
+    (256, 256, 3)
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton = COCO17,
+        length: int = 1000,
+        seed: int = 0,
+        size: Size = (512, 512),
+        people: tuple[int, int] = (1, 8),
+        tallness: tuple[float, float] = (0.25, 0.8),
+        poses: str | Path | None = None,
+    ) -> None:
+        super().__init__(length, seed, size)
+        self.skeleton, self.people, self.tallness = skeleton, people, tallness
+        if poses is None:
+            self.poses = MadeUpPoses(skeleton)
+        else:
+            self.poses = RealPoses(poses, skeleton, np.random.default_rng(seed))
+        self.labelled = self.poses.labelled
+        self.category_id = 1
+        self._look = _Look.of(skeleton)
+
+    @property
+    def flip(self) -> tuple[int, ...]:
+        """The type that each keypoint type becomes in a mirror."""
+        return self.skeleton.flip
+
+    def labels_of_task(self) -> dict[str, Any]:
+        """The options of a task that the labels settle."""
+        return {"skeleton": self.skeleton.to_dict()}
+
+    def instances(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Keypoints (N, K, 3), boxes (N, 4) and areas (N,) of a scene, float32."""
+        sample = self.load(index)
+        return sample.keypoints, sample.boxes, sample.areas
+
+    def _scene(self, rng: np.random.Generator, index: int) -> Sample:
+        width, height = self._size
+        image = background(rng, self._size)
+        owner = np.zeros((height, width), np.uint8)  # which figure is in front, 0 for none
+        count = int(rng.integers(self.people[0], self.people[1] + 1))
+        # nearer figures are larger, and drawn later
+        tall = np.sort(rng.uniform(*self.tallness, count)) * height
+        figures = []
+        for number, length in enumerate(tall, 1):
+            keypoints = self._placed(rng, float(length))
+            silhouette = self._look.paint(rng, image, keypoints)
+            owner[silhouette] = number
+            figures.append((keypoints, silhouette))
+        return self._labels(image, owner, figures, index)
+
+    def _placed(self, rng: np.random.Generator, length: float) -> np.ndarray:
+        """A random pose of this length at a random place; its keypoints (K, 3) in pixels."""
+        keypoints = self.poses.draw(rng)
+        has = keypoints[:, 2] > 0
+        xy = keypoints[has, :2]
+        low, high = xy.min(0), xy.max(0)
+        keypoints[has, :2] = (xy - (low + high) / 2) * (length / max((high - low).max(), 1e-6))
+        angle = np.radians(rng.normal(0, 12))
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        place = rng.uniform(0.1, 0.9, 2) * self._size
+        keypoints[has, :2] = keypoints[has, :2] @ turn + place
+        return keypoints
+
+    def _annotation(self, sample: Sample, n: int) -> dict[str, Any]:
+        points = sample.keypoints[n]
+        return {
+            "category_id": self.category_id,
+            "keypoints": [round(float(v), 2) for v in points.ravel()],
+            "num_keypoints": int((points[:, 2] > 0).sum()),
+        }
+
+    def _categories(self) -> list[dict[str, Any]]:
+        return [self.skeleton.to_coco(self.category_id)]
+
+    def _labels(self, image, owner, figures, index: int) -> Sample:
+        keypoints, boxes, areas = [], [], []
+        for number, (points, silhouette) in enumerate(figures, 1):
+            hide_keypoints(points, ~inside(points, self._size))
+            x, y = (np.rint(points[:, axis]).astype(int) for axis in (0, 1))
+            hidden = (points[:, 2] > 0) & (owner[y, x] > number)
+            points[hidden, 2] = 1
+            if (points[:, 2] > 0).any():
+                keypoints.append(points)
+                boxes.append(cv2.boundingRect(silhouette.view(np.uint8)))
+                areas.append(max(int(silhouette.sum()), 1))
+        count = len(keypoints)
+        return Sample(
+            image=image,
+            keypoints=np.array(keypoints, np.float32).reshape(count, len(self.skeleton), 3),
+            boxes=np.array(boxes, np.float32).reshape(count, 4),
+            areas=np.array(areas, np.float32),
+            ignore=np.zeros(owner.shape, bool),
+            labelled=self.labelled.copy(),
+            image_id=index + 1,
+            file=self.info(index).file,
+        )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How a figure of a skeleton is drawn: limbs as capsules, a torso and a head where it has one.
+
+    limbs: edges. sides: for each type 1, or less for left ones, whose limbs are darker: made-up
+    figures have no front or back that would tell left from right.
+    """
+
+    limbs: tuple[tuple[int, int], ...]
+    sides: tuple[float, ...]
+    face: tuple[int, ...]
+    torso: tuple[int, ...]
+
+    @classmethod
+    def of(cls, skeleton: Skeleton) -> _Look:
+        words = [set(name_words(name)) for name in skeleton.keypoints]
+        face = tuple(k for k, w in enumerate(words) if w & _FACE)
+        torso = tuple(k for k, w in enumerate(words) if w & _TORSO)
+        limbs = tuple(e for e in skeleton.edges if not (set(e) & set(face) and len(face) > 2))
+        sides = tuple(0.55 if "left" in w else 1.0 for w in words)
+        return cls(limbs, sides, face, torso if len(torso) == 4 else ())
+
+    def paint(self, rng: np.random.Generator, image: np.ndarray, keypoints: np.ndarray):
+        """Draw a figure (K, 3) into the image (H, W, 3) in place; returns its mask (H, W) bool."""
+        has = keypoints[:, 2] > 0
+        span = np.ptp(keypoints[has, :2], axis=0).max()
+        thick = max(2, round(span * rng.uniform(0.05, 0.09)))
+        layer, mask = np.zeros_like(image), np.zeros(image.shape[:2], np.uint8)
+        at = [(int(x), int(y)) for x, y in np.rint(np.clip(keypoints[:, :2], -1e4, 1e4))]
+        shirt, skin = np.array(random_ink(rng)), np.array(random_ink(rng))
+        if self.torso and has[list(self.torso)].all():
+            hull = cv2.convexHull(np.array([at[k] for k in self.torso], np.int32))
+            for canvas, colour in ((layer, shirt), (mask, [255])):
+                cv2.fillConvexPoly(canvas, hull, [float(v) for v in colour])
+        for a, b in self.limbs:
+            if has[a] and has[b]:
+                shade = min(self.sides[a], self.sides[b])
+                base = skin if a % 2 else shirt
+                cv2.line(mask, at[a], at[b], 255, thick)
+                cv2.line(layer, at[a], at[b], [float(v) for v in base * shade * 0.8], thick)
+                light = [float(v) for v in np.minimum(base * shade * 1.25, 255)]
+                cv2.line(layer, at[a], at[b], light, max(1, thick // 2), cv2.LINE_AA)
+        self._head(layer, mask, at, has, thick, skin)
+        for k in np.flatnonzero(has):  # a joint shows, so that every type has some look of its own
+            radius = max(1, thick // 3)
+            cv2.circle(mask, at[k], radius, 255, -1)
+            dot = np.array([90 + 40 * (k % 4), 60 + 35 * (k % 5), 230 - 30 * (k % 6)])
+            cv2.circle(layer, at[k], radius, [float(v) for v in dot], -1)
+        textured(rng, image, layer, mask)
+        return mask > 0
+
+    def _head(self, layer, mask, at, has, thick: int, skin: np.ndarray) -> None:
+        face = [at[k] for k in self.face if has[k]]
+        if not face:
+            return
+        centre = tuple(int(v) for v in np.mean(face, 0))
+        spread = max(np.hypot(x - centre[0], y - centre[1]) for x, y in face)
+        radius = int(min(max(spread * 1.2, thick), 3 * thick))
+        for canvas, colour in ((layer, skin), (mask, [255])):
+            cv2.circle(canvas, centre, radius, [float(v) for v in colour], -1)

@@ -1,0 +1,4 @@
+"""How good a model is and what limits it: scorers, and oracles that replace one part by the truth.
+
+Imports `metrics`, `results`, `data`, `grouping` and what lies below them.
+"""

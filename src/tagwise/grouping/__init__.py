@@ -1,0 +1,40 @@
+"""From detections and their tags to groups: detections with similar tags belong together.
+
+`decode_keypoints` groups the keypoints of heatmaps, `decode_corners` pairs corners into boxes, and
+`decode_pixels` makes a label map. `group_by_type`, `group_pairs`, `group_by_reference`,
+`group_by_seed` and `group_connected` group points of any kind.
+
+This folder needs torch, numpy, scipy and numba alone. It imports `errors`, `geometry`, `runtime`
+and `settings` from the rest of the package.
+"""
+
+from tagwise.grouping.assignments import group_by_reference, group_by_type, group_pairs
+from tagwise.grouping.clusters import group_by_seed, group_connected
+from tagwise.grouping.corner_settings import CornerSettings
+from tagwise.grouping.corners import CornerBoxes, decode_corners
+from tagwise.grouping.keypoint_groups import KeypointGroups
+from tagwise.grouping.keypoints import (
+    decode_keypoints,
+    group_by_truth,
+    group_keypoints,
+)
+from tagwise.grouping.points import Groups
+from tagwise.grouping.settings import PRESETS, GroupingSettings
+
+__all__ = [
+    "PRESETS",
+    "CornerBoxes",
+    "CornerSettings",
+    "GroupingSettings",
+    "Groups",
+    "KeypointGroups",
+    "decode_corners",
+    "decode_keypoints",
+    "group_by_reference",
+    "group_by_seed",
+    "group_by_truth",
+    "group_by_type",
+    "group_connected",
+    "group_keypoints",
+    "group_pairs",
+]

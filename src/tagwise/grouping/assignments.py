@@ -1,0 +1,278 @@
+"""Grouping where something is known of the groups: references, partners, or one of each type.
+
+Tags (P, D) are numpy arrays or torch tensors of any float type and device; distances are
+Euclidean, in float64. A gate says which pairs (i, j) may be together: a function that takes two
+int64 index arrays of one length and returns so many bools, or a boolean matrix, dense or
+scipy.sparse. It is asked only about pairs near enough. Only points of one image are grouped; those
+with a negative image, like those whose tag is not finite, are in no group.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from tagwise.grouping.kernels import clusters as kernels
+from tagwise.grouping.kernels import types as type_kernels
+from tagwise.grouping.points import (
+    Allowed,
+    Gate,
+    Groups,
+    Points,
+    as_array,
+    as_ids,
+    check_length,
+    check_points,
+    check_reach,
+    margin_of,
+    narrowed,
+    near_pairs,
+    nearest_none,
+    nearest_two,
+)
+
+
+def group_by_reference(
+    tags,
+    references,
+    *,
+    radius: float = np.inf,
+    image=None,
+    reference_image=None,
+    gate: Gate | None = None,
+) -> Groups:
+    """Each point joins the nearest reference tag of its image, within the radius, or none.
+
+    Args:
+        tags: (P, D). references: (R, D). Groups are the rows of `references`.
+        radius: in tag units; beyond it a point stays alone.
+        image: (P,) integers, and reference_image: (R,); all one image if None.
+        gate: of (point, reference), or a matrix (P, R).
+
+    Raises:
+        ValueError: shapes that do not fit, ids that are not integers, a radius that is not > 0.
+
+    >>> groups = group_by_reference([[0.1], [2.2], [9.0]], [[0.0], [2.0]], radius=1)
+    >>> groups.group, groups.margin.round(2)
+    (array([ 0,  1, -1]), array([0.9, 0.8, nan], dtype=float32))
+    """
+    points, others, allowed = _two_sets(tags, references, image, reference_image, gate, "reference")
+    limit = check_reach("radius", radius, infinite=True) ** 2
+    group, margin = _nobody(len(points.tags))
+    for rows, columns in _shared_images(points, others):
+        ask = narrowed(allowed, rows, columns)
+        centres = others.tags[columns]
+        index, best, second = nearest_two(
+            points.tags[rows], centres, np.ones(len(columns)), limit, ask
+        )
+        found = index >= 0
+        group[rows[found]] = columns[index[found]]
+        margin[rows] = margin_of(index, best, index, best, second)
+    return Groups(group, margin, others.tags, others.image, points.left_out)
+
+
+def group_pairs(
+    first,
+    second,
+    *,
+    radius: float = np.inf,
+    first_image=None,
+    second_image=None,
+    gate: Gate | None = None,
+) -> Groups:
+    """Pairs of two sets, one-to-one, such as the two corners of an object.
+
+    The choice is optimal: each pair gains radius minus its distance, and the gains are summed; with
+    no radius, as many pairs as can be, at the least sum of distances.
+
+    Args:
+        first: (P, D). second: (Q, D). `group` is the row of `second` that each of `first` got.
+        radius: in tag units; farther points are not paired.
+        first_image: (P,) integers, and second_image: (Q,); all one image if None.
+        gate: of (row of first, row of second), or a matrix (P, Q).
+
+    Raises:
+        ValueError: as `group_by_reference`.
+
+    Points that are near each other in a tangle cost the cube of their number.
+
+    >>> pairs = group_pairs([[0.0], [0.4]], [[0.3], [9.0]], radius=1)
+    >>> pairs.group
+    array([-1,  0])
+    """
+    points, others, allowed = _two_sets(first, second, first_image, second_image, gate, "second")
+    limit = check_reach("radius", radius, infinite=True) ** 2
+    group, margin = _nobody(len(points.tags))
+    for rows, columns in _shared_images(points, others):
+        ask = narrowed(allowed, rows, columns)
+        row, column, square = _near(points.tags[rows], others.tags[columns], limit, ask)
+        distance = np.sqrt(square)
+        leave = radius if np.isfinite(radius) else 1 + 2 * len(row) * distance.max(initial=0.0)
+        # Whoever lies just at the radius is still paired.
+        cost = distance - leave - 1e-9 * leave
+        chosen = kernels.match_pairs(row, column, cost, len(rows), len(columns))
+        found = chosen >= 0
+        group[rows[found]] = columns[chosen[found]]
+        own = np.zeros(len(rows))
+        mine = chosen[row] == column
+        own[row[mine]] = square[mine]
+        nearest = nearest_none(len(rows), limit)
+        kernels.rank_pairs(row, column, square, *nearest)
+        margin[rows] = margin_of(chosen, own, *nearest)
+    return Groups(group, margin, others.tags, others.image, points.left_out)
+
+
+def _two_sets(tags, others, image, other_image, gate, name):
+    image_name = "image" if name == "reference" else "first_image"
+    tags_name = "tags" if name == "reference" else "first"
+    points = check_points(tags, None, image, (tags_name, "scores", image_name), 4)
+    names = ("references" if name == "reference" else name, "scores", f"{name}_image")
+    others = check_points(others, None, other_image, names, 4)
+    if points.tags.shape[1] != others.tags.shape[1]:
+        raise ValueError(
+            f"{tags_name} and {names[0]} need one D, got shapes "
+            f"{points.tags.shape} and {others.tags.shape}"
+        )
+    shape = len(points.tags), len(others.tags)
+    return points, others, None if gate is None else Allowed(gate, *shape)
+
+
+def _shared_images(points: Points, others: Points):
+    """Indices of the points and of the others of each image that has both."""
+    there = dict(others.images())
+    for image, rows in points.images():
+        if image in there:
+            yield rows, there[image]
+
+
+def _nobody(count: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full(count, -1, np.int64), np.full(count, np.nan, np.float32)
+
+
+def _near(tags, centres, limit, allowed):
+    """Points and centres within sqrt(limit) and allowed, and their squared distances."""
+    grid = kernels.sort_into_cells(tags, np.sqrt(limit))
+    parts = []
+    for point, centre, square in near_pairs(grid, centres, np.ones(len(centres)), limit):
+        keep = slice(None) if allowed is None else allowed(point, centre)
+        parts.append((point[keep], centre[keep], square[keep]))
+    return tuple(np.concatenate(column) for column in zip(*parts))
+
+
+def group_by_type(
+    tags,
+    types,
+    scores=None,
+    *,
+    radius: float,
+    sweeps: int = 3,
+    image=None,
+    gate: Gate | None = None,
+) -> Groups:
+    """Groups with at most one point of each type, as a person has one nose and one left elbow.
+
+    The types are dealt one after the other, the one with the largest sum of scores first: its
+    points are matched one-to-one with the groups so far (Newell, Huang, Deng 2017, section 3.2),
+    and start new groups where that does not pay. Then each type is dealt anew among the groups of
+    all others, up to `sweeps` times, so that early mistakes mend. A point of score s and a group of
+    n points whose mean tag is d away gain
+
+        s n / (n + 1) (1 - d^2 / radius^2),
+
+    the Ward increase of the group's scatter set against the radius; the sum of gains over a type is
+    the largest there is, and no pair beyond the radius is made. Means are weighted by score.
+
+    Args:
+        tags: (P, D). types: (P,) integers of any values. scores: (P,) >= 0, all 1 if None.
+        radius: in tag units. image: (P,) integers; all one image if None.
+        gate: of two points, either way round, or a matrix (P, P); a point joins a group if it is
+            allowed with every point there.
+
+    Groups are numbered image by image, by falling sum of scores.
+
+    Raises:
+        ValueError: shapes that do not fit, ids that are not integers, a radius that is not > 0.
+
+    >>> group_by_type([[0.0], [0.1], [0.2], [5.0]], [7, 7, 3, 3], radius=1).group
+    array([2, 0, 0, 1])
+    """
+    points = check_points(tags, scores, image)
+    types = as_array(types)
+    check_length("types", types, "tags", points.tags)
+    types = as_ids("types", types)
+    radius = check_reach("radius", radius)
+    count = len(points.tags)
+    allowed = None if gate is None else Allowed(gate, count, count, symmetric=True)
+    group, margin = _nobody(count)
+    means, images = [np.zeros((0, points.tags.shape[1]))], [np.zeros(0, np.int64)]
+    for number, rows in points.images():
+        rows = rows[_by_type(types[rows], points.score[rows])]
+        ask = narrowed(allowed, rows, rows)
+        part = points.tags[rows], points.score[rows], types[rows]
+        own, mean, apart = _deal(*part, radius, sweeps, ask)
+        group[rows], margin[rows] = own + sum(map(len, means)), apart
+        means.append(mean)
+        images.append(np.full(len(mean), number))
+    return Groups(group, margin, np.concatenate(means), np.concatenate(images), points.left_out)
+
+
+def _by_type(types: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Points type by type, the type with the largest sum of scores first, best point first."""
+    _, kind = np.unique(types, return_inverse=True)
+    total = np.bincount(kind, scores)
+    return np.lexsort([-scores, kind, -total[kind]])
+
+
+def _deal(tags, scores, types, radius, sweeps, allowed):
+    """Group of each point of one image, mean tag of each group, margin of each point."""
+    starts = np.append(np.flatnonzero(np.diff(types, prepend=types[0] - 1)), len(types))
+    # A score of 0 still has a place: it joins where no other wants to.
+    scores = np.maximum(scores, 1e-9 * scores.max() or 1.0)
+    state = type_kernels.empty_groups(*tags.shape)
+    if allowed is None:
+        type_kernels.deal(state, starts, tags, scores, radius, sweeps)
+    else:
+        _deal_gated(state, starts, tags, scores, radius, sweeps, allowed)
+    group, size, weight, sums, first, after = state[:6]
+    order = np.flatnonzero(size)
+    order = order[np.argsort(-weight[order], kind="stable")]
+    means = sums[order] / weight[order, None]
+    rank = np.zeros(len(size), np.int64)
+    rank[order] = np.arange(len(order))
+    own = rank[group]
+
+    def ask(point, centre):
+        kept = own[point] == centre
+        to = order[centre[~kept]]
+        kept[~kept] = _with_all(allowed, point[~kept], to, first, after)
+        return kept
+
+    ask = None if allowed is None else ask
+    nearest = nearest_two(tags, means, np.ones(len(means)), radius**2, ask)
+    square = ((tags - means[own]) ** 2).sum(axis=1)
+    return own, means, margin_of(own, square, *nearest)
+
+
+def _deal_gated(state, starts, tags, scores, radius, sweeps, allowed) -> None:
+    """`_type_kernels.deal`, where each candidate is asked for."""
+    for number in range(sweeps + 1):
+        changed = False
+        for begin, end in itertools.pairwise(starts):
+            if number:
+                type_kernels.take_out(state, begin, end, tags, scores)
+            point, to, square, there = type_kernels.candidates(state, begin, end, tags, radius)
+            keep = _with_all(allowed, begin + point, there[to], *state[4:6])
+            found = point[keep], to[keep], square[keep], there
+            changed |= type_kernels.settle(state, begin, end, tags, scores, radius, *found)
+        if number and not changed:
+            break
+
+
+def _with_all(allowed, point, group, first, after) -> np.ndarray:
+    """Whether each point is allowed with every point of the group, (M,) bool."""
+    candidate, i, j = type_kernels.with_members(point, group, first, after)
+    bad = candidate[~allowed(i, j)]
+    keep = np.ones(len(point), bool)
+    keep[bad] = False
+    return keep

@@ -1,0 +1,229 @@
+"""Grouping where nothing is known of the groups, not even their number.
+
+Tags, gates and images are as in `tagwise.grouping.assignments`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tagwise.grouping.kernels import clusters as kernels
+from tagwise.grouping.kernels import links as link_kernels
+from tagwise.grouping.points import (
+    Allowed,
+    Gate,
+    Groups,
+    as_array,
+    check_length,
+    check_points,
+    check_reach,
+    margin_of,
+    narrowed,
+    near_pairs,
+    nearest_two,
+    reach,
+)
+
+
+def group_by_seed(
+    tags,
+    scores=None,
+    *,
+    bandwidth,
+    seed_threshold: float = 0.0,
+    shifts: int = 2,
+    image=None,
+    gate: Gate | None = None,
+) -> Groups:
+    """Clusters round seeds: the best point that no seed covers yet is the next seed.
+
+    A seed covers the points within its bandwidth. Then, `shifts` times, every point goes to the
+    nearest seed that covers it and each seed to the weighted mean of its points, as mean shift does
+    (Comaniciu and Meer 2002), and of two seeds of which the better covers the other the other goes.
+    Points that no seed covers in the end are in no group. "Nearest" is by distance / bandwidth.
+
+    Args:
+        tags: (P, D). scores: (P,) >= 0, the seed map's values, say; all 1 if None.
+        bandwidth: in tag units, one, or (P,) a bandwidth for the cluster that each point would
+            seed, as a network may learn it (Neven et al. 2019, arXiv:1906.11109).
+        seed_threshold: points of a lower score are no seeds.
+        shifts: 0 leaves the seeds where they are.
+        image: (P,) integers; all one image if None.
+        gate: of (point, seed), both points, or a matrix (P, P).
+
+    Groups are numbered image by image, best seed first.
+
+    Raises:
+        ValueError: shapes that do not fit, ids that are not integers, a bandwidth not > 0.
+
+    >>> group_by_seed([[0.0], [5.0], [0.2], [5.1]], [0.5, 0.9, 0.7, 0.1], bandwidth=1).group
+    array([1, 0, 1, 0])
+    """
+    points = check_points(tags, scores, image)
+    width = _bandwidths(bandwidth, points)
+    count = len(points.tags)
+    allowed = None if gate is None else Allowed(gate, count, count)
+    group, margin = np.full(count, -1, np.int64), np.full(count, np.nan, np.float32)
+    centres, images = [np.zeros((0, points.tags.shape[1]))], [np.zeros(0, np.int64)]
+    for number, rows in points.images():
+        part = points.tags[rows], points.score[rows], width[rows]
+        ask = narrowed(allowed, rows, rows)
+        own, centre, apart = _by_seed(*part, seed_threshold, shifts, ask)
+        group[rows] = np.where(own < 0, -1, own + sum(map(len, centres)))
+        margin[rows] = apart
+        centres.append(centre)
+        images.append(np.full(len(centre), number))
+    return Groups(group, margin, np.concatenate(centres), np.concatenate(images), points.left_out)
+
+
+def _bandwidths(bandwidth, points) -> np.ndarray:
+    """(P,) float64, all > 0 where it counts."""
+    width = as_array(bandwidth).astype(np.float64)
+    if width.ndim:
+        check_length("bandwidth", width, "tags", points.tags)
+    else:
+        width = np.full(len(points.tags), width)
+    wrong = points.use & ~((width > 0) & np.isfinite(width))
+    if wrong.any():
+        raise ValueError(f"bandwidth must be > 0 and finite, got {width[wrong][0]:g}")
+    return width
+
+
+def _by_seed(tags, scores, width, threshold, shifts, allowed):
+    """Group, centres and margin of the points of one image."""
+    ranked = np.argsort(-scores, kind="stable")
+    ranked = ranked[scores[ranked] >= threshold]
+    scale = 1 / width**2
+    seeds, everyone = _pick(tags, ranked, scale, allowed), np.arange(len(tags))
+    centres = tags[seeds]
+    for _ in range(shifts):
+        ask = narrowed(allowed, everyone, seeds)
+        index, _, _ = nearest_two(tags, centres, scale[seeds], 1.0, ask)
+        centres = _means(tags, scores, index, centres)
+        ranked, ask = np.arange(len(seeds)), narrowed(allowed, seeds, seeds)
+        kept = _pick(centres, ranked, scale[seeds], ask)
+        seeds, centres = seeds[kept], centres[kept]
+    ask = narrowed(allowed, everyone, seeds)
+    index, best, second = nearest_two(tags, centres, scale[seeds], 1.0, ask)
+    margin = margin_of(index, best, index, best, second)
+    found = index >= 0
+    margin[found] *= width[seeds[index[found]]]
+    # Seeds that lost all their points to others are no groups.
+    there, index[found] = np.unique(index[found], return_inverse=True)
+    return index, centres[there], margin
+
+
+def _pick(tags, ranked, scale, allowed) -> np.ndarray:
+    """`pick_seeds`, where a seed p covers only the points q with allowed(q, p)."""
+    grid = kernels.sort_into_cells(tags, reach(scale, 1.0))
+    if allowed is None:
+        return kernels.pick_seeds(grid, tags, ranked, scale, 1.0)
+    seeds, covered = [], np.zeros(len(tags), bool)
+    for p in ranked.tolist():
+        if not covered[p]:
+            seeds.append(p)
+            near, _, _ = kernels.pairs_within(grid, tags[p : p + 1], scale[p : p + 1], 1.0)
+            covered[near[allowed(near, np.full(len(near), p))]] = True
+    return np.array(seeds, np.int64)
+
+
+def _means(tags, scores, index, centres) -> np.ndarray:
+    """The mean of each centre's points, weighted by score; a centre without weight stays."""
+    found = index >= 0
+    index, weight = index[found], scores[found]
+    total = np.bincount(index, weight, len(centres))
+    sums = [np.bincount(index, weight * column, len(centres)) for column in tags[found].T]
+    there = (total > 0)[:, None]
+    return np.where(there, np.stack(sums, axis=1) / np.where(there, total[:, None], 1), centres)
+
+
+def group_connected(
+    tags, scores=None, *, radius: float, image=None, gate: Gate | None = None
+) -> Groups:
+    """Clusters of points that a chain of steps connects, no step longer than the radius.
+
+    This is single linkage cut at the radius, or DBSCAN (Ester et al. 1996) with a minimum of one
+    point: clusters may have any form, and noise between two makes them one. Every point is in a
+    group. The margin is how much the radius could grow before the point had another group for a
+    neighbour, at most the radius itself, which stands for more.
+
+    Args:
+        tags: (P, D). scores: (P,) >= 0; weights in the groups' mean tags and in their order.
+        radius: in tag units. image: (P,) integers; all one image if None.
+        gate: of two points i < j, or a matrix (P, P), of which one half may be empty. A sparse one,
+            of neighbouring pixels, say, costs only as much as it has entries; the others, as many
+            as there are pairs within twice the radius.
+
+    Groups are numbered image by image, by falling sum of scores.
+
+    Raises:
+        ValueError: shapes that do not fit, ids that are not integers, a radius that is not > 0.
+
+    >>> group_connected([[0.0], [3.0], [0.9], [1.8]], radius=1).group
+    array([0, 1, 0, 0])
+    """
+    points = check_points(tags, scores, image)
+    radius = check_reach("radius", radius)
+    count = len(points.tags)
+    allowed = None if gate is None else Allowed(gate, count, count, symmetric=True)
+    group, margin = np.full(count, -1, np.int64), np.full(count, np.nan, np.float32)
+    means, images = [np.zeros((0, points.tags.shape[1]))], [np.zeros(0, np.int64)]
+    for number, rows in points.images():
+        part = points.tags[rows]
+        if allowed is None:
+            own, apart = link_kernels.link(part, radius)
+        else:
+            own, apart = _link_gated(part, radius, rows, allowed)
+        own, mean = _by_weight(part, points.score[rows], own)
+        group[rows] = own + sum(map(len, means))
+        margin[rows] = apart - radius
+        means.append(mean)
+        images.append(np.full(len(mean), number))
+    return Groups(group, margin, np.concatenate(means), np.concatenate(images), points.left_out)
+
+
+def _link_gated(tags, radius, rows, allowed):
+    """`_link_kernels.link`, where each pair is asked for."""
+    parent, apart = np.arange(len(tags)), np.full(len(tags), 2 * radius)
+    for i, j, _ in _pairs(tags, radius, rows, allowed):
+        kernels.join_pairs(parent, i, j)
+    own = kernels.roots(parent)
+    for i, j, distance in _pairs(tags, 2 * radius, rows, allowed, own):
+        link_kernels.lower(apart, i, j, distance)
+    return own, apart
+
+
+def _pairs(tags, radius, rows, allowed, group=None):
+    """Allowed pairs i < j within the radius, in parts; of different groups only, if given."""
+    for i, j in _listed(tags, radius, rows, allowed):
+        distance = np.sqrt(((tags[i] - tags[j]) ** 2).sum(axis=1))
+        keep = distance <= radius
+        if group is not None:
+            keep &= group[i] != group[j]
+        i, j, distance = i[keep], j[keep], distance[keep]
+        keep = allowed(rows[i], rows[j])
+        yield i[keep], j[keep], distance[keep]
+
+
+def _listed(tags, radius, rows, allowed):
+    """All pairs i < j that may be within the radius, from the tags or from the sparse gate."""
+    if allowed.sparse:
+        i, j = allowed.matrix[rows][:, rows].nonzero()
+        yield i[i < j], j[i < j]
+        return
+    grid = kernels.sort_into_cells(tags, radius)
+    for j, i, _ in near_pairs(grid, tags, np.ones(len(tags)), radius**2):
+        yield i[i < j], j[i < j]
+
+
+def _by_weight(tags, scores, own):
+    """Groups numbered by falling sum of scores, and their mean tags."""
+    _, own = np.unique(own, return_inverse=True)
+    total = np.bincount(own, scores)
+    order = np.argsort(-total, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    own = rank[own]
+    plain = np.zeros((len(order), tags.shape[1]))
+    middle = _means(tags, np.ones(len(tags)), own, plain)
+    return own, _means(tags, scores, own, middle)

@@ -1,0 +1,144 @@
+"""From corner maps to corners: local maxima of all classes together, tags and offsets there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from tagwise.grouping.corner_settings import CornerSettings
+from tagwise.grouping.kernels import corners as _corner_kernels
+from tagwise.grouping.kernels import peaks as _kernels
+
+
+@dataclass(frozen=True)
+class CornerPeaks:
+    """Corners of a batch, ordered by image, kind (top-left first), falling score; on the CPU.
+
+    xy: (P, 2) float32, x and y in cells: the cell's index plus the offset, so that whole numbers
+        are the edges of cells.
+    cell: (P, 2) int64, x and y of the heatmap's largest cell.
+    score: (P,) float32, the heatmap there.
+    classes: (P,) int64.
+    tag: (P, D) float32.
+    starts: (B, 3) int64; the top-left corners of image b are starts[b, 0] to starts[b, 1], the
+        bottom-right ones follow to starts[b, 2].
+    """
+
+    xy: np.ndarray
+    cell: np.ndarray
+    score: np.ndarray
+    classes: np.ndarray
+    tag: np.ndarray
+    starts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def image(self, index: int) -> CornerPeaks:
+        """The corners of one image, as a batch of one."""
+        first, _, last = self.starts[index]
+        part = slice(first, last)
+        return CornerPeaks(
+            self.xy[part],
+            self.cell[part],
+            self.score[part],
+            self.classes[part],
+            self.tag[part],
+            self.starts[index : index + 1] - first,
+        )
+
+
+@torch.no_grad()
+def find_corners(
+    tl_heat: Tensor,
+    br_heat: Tensor,
+    tl_tag: Tensor,
+    br_tag: Tensor,
+    tl_off: Tensor | None = None,
+    br_off: Tensor | None = None,
+    settings: CornerSettings | None = None,
+) -> CornerPeaks:
+    """Local maxima above the threshold, the top_k of each kind, with tags and offsets found there.
+
+    The maps are those of `decode_corners`. They are read on their own device; only
+    what is found there reaches the CPU. Corners with a score, tag or offset that is not finite are
+    left out.
+    """
+    settings = settings or CornerSettings()
+    _check_maps(tl_heat, tl_tag, tl_off)
+    _check_maps(br_heat, br_tag, br_off)
+    tl = _corners_of_a_kind(tl_heat, tl_tag, tl_off, settings)
+    br = _corners_of_a_kind(br_heat, br_tag, br_off, settings)
+    image, *fields = (np.concatenate(parts) for parts in zip(tl, br))
+    place = 2 * image + np.repeat((0, 1), (len(tl[0]), len(br[0])))
+    order = np.argsort(place, kind="stable")
+    bounds = 2 * np.arange(len(tl_heat))[:, None] + np.arange(3)
+    starts = np.searchsorted(place[order], bounds)
+    return CornerPeaks(*(field[order] for field in fields), starts)
+
+
+def _check_maps(heat, tag, off) -> None:
+    batch, _, height, width = heat.shape
+    if tag.ndim != 4 or tag.shape[0] != batch or tag.shape[2:] != heat.shape[2:]:
+        raise ValueError(
+            f"tags are {tuple(tag.shape)}; heatmaps {tuple(heat.shape)} need "
+            f"({batch}, D, {height}, {width})"
+        )
+    if off is not None and off.shape != (batch, 2, height, width):
+        raise ValueError(f"offsets are {tuple(off.shape)}, not ({batch}, 2, {height}, {width})")
+
+
+def _corners_of_a_kind(heat, tag, off, settings):
+    """Image (P,), then xy, cell, score, class and tag of the corners that one heatmap shows."""
+    scan = _scan_on_cpu if heat.device.type == "cpu" else _scan_on_device
+    image, index = scan(heat, settings)
+    classes, y, x = np.unravel_index(index, heat.shape[1:])
+    cell = np.stack([x, y], axis=1)
+    at_image, at_class, at_y, at_x = (
+        torch.as_tensor(part, device=heat.device) for part in (image, classes, y, x)
+    )
+    values = [heat[at_image, at_class, at_y, at_x][:, None], tag[at_image, :, at_y, at_x]]
+    if off is not None:
+        values.append(off[at_image, :, at_y, at_x])
+    found = torch.cat([value.float() for value in values], dim=1).cpu().numpy()
+    finite = np.isfinite(found).all(axis=1)
+    image, cell, classes, found = (part[finite] for part in (image, cell, classes, found))
+    score, tags, shift = np.split(found, [1, 1 + tag.shape[1]], axis=1)
+    xy = cell + (shift if off is not None else np.float32(0))
+    return image, xy.astype(np.float32), cell, score[:, 0], classes, tags
+
+
+def _scan_on_cpu(heat: Tensor, settings: CornerSettings):
+    """Image (P,) and flat index into (C, H, W) of each image's corners, best first."""
+    found = [np.zeros(0, np.int64)]
+    for maps in heat.detach().float().contiguous().numpy():
+        maxima = _kernels.block_maxima(maps)
+        blocks = np.flatnonzero(maxima > settings.corner_threshold)
+        blocks = blocks[np.argsort(-maxima.ravel()[blocks], kind="stable")]
+        found.append(
+            _corner_kernels.best_peaks(
+                maps,
+                maxima,
+                blocks,
+                settings.nms_window // 2,
+                settings.corner_threshold,
+                settings.top_k,
+            )
+        )
+    return np.repeat(np.arange(len(heat)), [len(index) for index in found[1:]]), np.concatenate(
+        found
+    )
+
+
+def _scan_on_device(heat: Tensor, settings: CornerSettings):
+    """The same with tensor operations. Cells of a plateau all count as peaks here."""
+    window = settings.nms_window
+    highest = max_pool2d(heat, window, stride=1, padding=window // 2)
+    peaks = torch.where(heat == highest, heat, heat.new_zeros(())).flatten(1)
+    score, index = peaks.topk(min(settings.top_k, peaks.shape[1]), dim=1)
+    image, rank = (score > settings.corner_threshold).nonzero(as_tuple=True)
+    return image.cpu().numpy(), index[image, rank].cpu().numpy()

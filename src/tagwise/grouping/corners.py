@@ -1,0 +1,249 @@
+"""From corner maps to boxes: top-left and bottom-right corners of one object have like tags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
+from tagwise.grouping.corner_settings import CORNER_PRESETS, CornerSettings
+from tagwise.grouping.kernels import corners as _corner_kernels
+from tagwise.grouping.suppression import soft_nms
+
+__all__ = [
+    "CORNER_PRESETS",
+    "CornerBoxes",
+    "CornerPeaks",
+    "CornerSettings",
+    "decode_corners",
+    "find_corners",
+    "pair_by_truth",
+    "pair_corners",
+]
+
+
+@dataclass(frozen=True)
+class CornerBoxes:
+    """The boxes of one image, best first.
+
+    boxes: (N, 4) float32, x1, y1, x2, y2 in cells; whole numbers are the edges of cells.
+    scores: (N,) float32 in [0, 1].
+    classes: (N,) int64.
+    corner_scores: (N, 2) float32, the heatmaps at the top-left and bottom-right corner.
+    tags: (N, 2, D) float32.
+    corner: (N, 2) int64, which of the image's corners a box has.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    corner_scores: np.ndarray
+    tags: np.ndarray
+    corner: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, index) -> CornerBoxes:
+        """The boxes of an index array or mask, in its order."""
+        return CornerBoxes(
+            self.boxes[index],
+            self.scores[index],
+            self.classes[index],
+            self.corner_scores[index],
+            self.tags[index],
+            self.corner[index],
+        )
+
+
+def decode_corners(
+    tl_heat: Tensor,
+    br_heat: Tensor,
+    tl_tag: Tensor,
+    br_tag: Tensor,
+    tl_off: Tensor | None = None,
+    br_off: Tensor | None = None,
+    centre_heat: Tensor | None = None,
+    settings: CornerSettings | None = None,
+) -> list[CornerBoxes]:
+    """The boxes of every object of every image, from a network's maps.
+
+    tl_heat, br_heat: (B, C, H, W), any float type and device, values in [0, 1].
+    tl_tag, br_tag: (B, D, H, W).
+    tl_off, br_off: (B, 2, H, W), x and y of the corner within its cell, in cells; None: 0.
+    centre_heat: (B, C, H, W) in [0, 1], of the middles of objects, where the network has it.
+
+    >>> import torch
+    >>> tl, br, tag = torch.zeros(3, 1, 1, 8, 8)
+    >>> tl[0, 0, 1, 2] = br[0, 0, 6, 5] = 0.9
+    >>> decode_corners(tl, br, tag, tag)[0].boxes.tolist()
+    [[2.0, 1.0, 5.0, 6.0]]
+    """
+    settings = settings or CornerSettings()
+    peaks = find_corners(tl_heat, br_heat, tl_tag, br_tag, tl_off, br_off, settings)
+    return pair_corners(peaks, settings, centre_heat)
+
+
+def pair_corners(
+    peaks: CornerPeaks, settings: CornerSettings | None = None, centre_heat: Tensor | None = None
+) -> list[CornerBoxes]:
+    """Boxes of each image, best first, from corners with tags.
+
+    A top-left and a bottom-right corner can be a pair if they are of one class, lie as corners of a
+    box do, and their tags are near. A pair's centre is the largest value of centre_heat, of its
+    class, in the middle of its box. settings.pairing "all" makes a box of every such pair, with the
+    mean of the corners' scores: Law and Deng 2018, section 4.1; with that of the centre, if there
+    is one: Duan et al. 2019 ("CenterNet: Keypoint Triplets"), section 3.2.
+
+    "one_to_one" lets no corner serve twice. Each pair has a weight, the product of
+
+        - the odds s / (1 - s) of both corners' scores and of the centre's: all are there, and a
+          constant below 1: of the corners that could be a pair, few are,
+        - how much likelier their tag distance is in one object, where each component differs
+          normally with tag_spread, than in two, where it is anything up to tag_threshold,
+        - how much likelier their box's size is among the boxes of this class in this image than by
+          chance, to the power size_weight. The spread and the sizes are fitted to the image.
+
+    A pair's share is the weight of all the one-to-one pairings that have it, of the weight of all
+    there are. The boxes are the pairing with the largest sum of shares, that is, the one of which
+    most is expected to be right. A box's score is the geometric mean of its corners' scores times
+    share^share_power; of a centre too, if there is one, to the power centre_weight and the corners'
+    to the rest.
+    """
+    settings = settings or CornerSettings()
+    pair = _one_to_one if settings.pairing == "one_to_one" else _all_pairs
+    out = []
+    for image in range(len(peaks.starts)):
+        found = peaks.image(image)
+        pairs, squares = _corner_kernels.candidate_pairs(
+            found.xy,
+            found.classes,
+            found.tag,
+            found.starts[0, 1],
+            settings.tag_threshold,
+            settings.tag_growth,
+            settings.min_side,
+        )
+        centre = np.empty((len(pairs), 0), np.float32)
+        if centre_heat is not None:
+            centre = _corner_kernels.centre_scores(
+                centre_heat[image].detach().float().cpu().contiguous().numpy(),
+                found.xy[pairs].reshape(-1, 4),
+                found.classes[pairs[:, 0]],
+                settings.centre_part,
+            )[:, None]
+        boxes = boxes_of(found, *pair(found, pairs, squares, centre, settings))
+        out.append(_best(boxes, settings))
+    return out
+
+
+def _all_pairs(peaks: CornerPeaks, pairs, squares, centre, settings):
+    return pairs, np.hstack([peaks.score[pairs], centre]).mean(axis=1)
+
+
+def _one_to_one(peaks: CornerPeaks, pairs, squares, centre, settings):
+    if not len(pairs):
+        return pairs, np.zeros(0, np.float32)
+    certain = np.clip(np.hstack([peaks.score[pairs], centre]), 0.01, 0.99).astype(np.float64)
+    share = _corner_kernels.shares(
+        pairs,
+        squares,
+        peaks.xy[pairs[:, 1]] - peaks.xy[pairs[:, 0]],
+        peaks.classes[pairs[:, 0]],
+        np.log(certain / (1 - certain)).sum(axis=1),
+        peaks.tag.shape[1],
+        settings.tag_threshold,
+        settings.tag_spread,
+        settings.size_weight,
+    )
+    kept = _best_pairing(pairs[:, 0], pairs[:, 1] - peaks.starts[0, 1], share)
+    score = np.sqrt(peaks.score[pairs[kept]].prod(axis=1)) * share[kept] ** settings.share_power
+    if centre.shape[1]:
+        weight = settings.centre_weight
+        score = score ** (1 - weight) * centre[kept, 0] ** weight
+    return pairs[kept], score
+
+
+def _best_pairing(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Which pairs (E,) have the largest sum of shares if no corner serves twice."""
+    table = np.zeros((1 + first.max(), 1 + second.max()))
+    table[first, second] = share
+    number = np.full(table.shape, -1)
+    number[first, second] = np.arange(len(share))
+    chosen = number[linear_sum_assignment(table, maximize=True)]
+    return chosen[chosen >= 0]
+
+
+def boxes_of(peaks: CornerPeaks, pairs: np.ndarray, scores: np.ndarray) -> CornerBoxes:
+    """Boxes of one image from pairs (N, 2) of its corners with scores (N,)."""
+    return CornerBoxes(
+        peaks.xy[pairs].reshape(-1, 4),
+        scores.astype(np.float32),
+        peaks.classes[pairs[:, 0]],
+        peaks.score[pairs],
+        peaks.tag[pairs],
+        pairs,
+    )
+
+
+def _best(boxes: CornerBoxes, settings: CornerSettings) -> CornerBoxes:
+    """Best first, without what is double, too poor or beyond the number allowed."""
+    if settings.suppression == "none":
+        index = np.argsort(-boxes.scores, kind="stable")
+        scores = boxes.scores[index]
+    else:
+        index, scores = soft_nms(
+            boxes.boxes,
+            boxes.scores,
+            boxes.classes,
+            settings.suppression,
+            settings.overlap,
+            settings.overlap_sigma,
+        )
+    good = scores >= settings.box_threshold
+    boxes = replace(boxes.take(index[good]), scores=scores[good])
+    return boxes.take(slice(settings.max_boxes))
+
+
+def pair_by_truth(
+    peaks: CornerPeaks,
+    boxes: Sequence[np.ndarray],
+    classes: Sequence[np.ndarray],
+    reach: float = 0.2,
+    least: float = 1.5,
+) -> list[CornerBoxes]:
+    """What perfect pairing would make of the corners: each true corner takes its nearest peak.
+
+    For diagnosis: it separates faults of the tags from faults of the heatmaps.
+
+    boxes: for each image (N, 4), x1, y1, x2, y2 in cells; classes: for each image (N,).
+    reach: a peak counts within this share of the square root of the box's area (.2: both corners
+        of a square so far inwards leave an intersection over union of .5), and within `least`
+        cells in any case. Each peak serves one box; both corners must be found.
+    """
+    out = []
+    for image, (truth, names) in enumerate(zip(boxes, classes)):
+        found = peaks.image(image)
+        middle = found.starts[0, 1]
+        truth = np.asarray(truth, np.float64).reshape(-1, 4)
+        size = np.sqrt(np.prod(np.maximum(truth[:, 2:] - truth[:, :2], 0), axis=1))
+        limit = np.maximum(reach * size, least)
+        pairs = np.full((len(truth), 2), -1)
+        for kind, part in enumerate((slice(0, middle), slice(middle, len(found)))):
+            distance = np.linalg.norm(
+                truth[:, None, 2 * kind : 2 * kind + 2] - found.xy[None, part], axis=2
+            )
+            allowed = (distance <= limit[:, None]) & (
+                np.asarray(names)[:, None] == found.classes[None, part]
+            )
+            box, peak = linear_sum_assignment(np.where(allowed, distance, 1e6))
+            kept = allowed[box, peak]
+            pairs[box[kept], kind] = peak[kept] + part.start
+        pairs = pairs[(pairs >= 0).all(axis=1)]
+        paired = boxes_of(found, pairs, np.sqrt(found.score[pairs].prod(axis=1)))
+        out.append(paired.take(np.argsort(-paired.scores, kind="stable")))
+    return out

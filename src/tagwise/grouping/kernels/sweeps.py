@@ -1,0 +1,160 @@
+"""The compiled loops of grouping by sweeps, as `tagwise.grouping.group_keypoints` explains it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tagwise.grouping.kernels.matching import assign
+from tagwise.runtime import compiled
+
+
+@compiled()
+def match_by_sweeps(
+    tags, xy, scores, starts, order, sweeps, unit, tolerance, pull, inertia, power, founder
+):
+    """Over and over the types, each type's peaks are dealt anew among the groups of all others.
+
+    tags (P, D), xy (P, 2) and scores (P,) float32, starts (K + 1,) the first peak of each type,
+    order (K,) types. The cost is that of `tagwise.grouping.group_keypoints`. Returns the group of
+    each peak (P,) int64, -1 for none, and the number of groups.
+    """
+    group = np.full(len(scores), -1, np.int64)
+    sums = np.zeros((6 + tags.shape[1], len(scores)))
+    table = np.zeros((5 + tags.shape[1], len(scores)))
+    claims = scores.astype(np.float64) ** power
+    extent = 0.0  # not known before the first sweep, which goes by tags alone
+    for number in range(sweeps + 1):
+        changed = False
+        for kind in order:
+            first, last = starts[kind], starts[kind + 1]
+            for p in range(first, last):
+                if group[p] >= 0:
+                    _add(sums, group[p], -1.0, tags, xy, scores, p)
+            count = _in_use(sums)
+            by_place = pull if extent > 0.0 else 0.0
+            _describe(sums, count, by_place, inertia, extent, unit, tolerance, table)
+            cost = np.empty((last - first, count))
+            for p in range(first, last):
+                _price(table, xy[p, 0], xy[p, 1], tags[p], claims[p], cost[p - first])
+            column = assign(cost, 0.0)
+            for p in range(first, last):
+                g = column[p - first]
+                if g < 0 and scores[p] >= founder:
+                    g = _first_free(sums)
+                changed |= group[p] != g
+                group[p] = g
+                if g >= 0:
+                    _add(sums, g, 1.0, tags, xy, scores, p)
+        if number and not changed:
+            break
+        extent = _typical_extent(sums) if pull > 0.0 else 0.0
+    return _numbered(group, sums)
+
+
+@compiled()
+def _add(sums, g, sign, tags, xy, scores, p):
+    """A peak into the sums of a group, or out of them: rows of sums (6 + D, groups) are members,
+    their score, and weighted by score x, y, x^2 + y^2, tag^2 and tag."""
+    x, y, weight = np.float64(xy[p, 0]), np.float64(xy[p, 1]), sign * scores[p]
+    sums[0, g] += sign
+    sums[1, g] += weight
+    sums[2, g] += weight * x
+    sums[3, g] += weight * y
+    sums[4, g] += weight * (x * x + y * y)
+    for d in range(tags.shape[1]):
+        tag = np.float64(tags[p, d])
+        sums[5, g] += weight * tag * tag
+        sums[6 + d, g] += weight * tag
+
+
+@compiled()
+def _in_use(sums):
+    """One more than the last group that has members."""
+    count = sums.shape[1]
+    while count and sums[0, count - 1] < 0.5:
+        count -= 1
+    return count
+
+
+@compiled()
+def _first_free(sums):
+    """The first group without members."""
+    g = 0
+    while sums[0, g] > 0.5:
+        g += 1
+    return g
+
+
+# What is presumed of a group before its first peak counts like so many peaks.
+_STIFFNESS = 4.0
+
+
+@compiled()
+def _describe(sums, count, pull, inertia, extent, unit, tolerance, table):
+    """What each group asks of a peak, a column of table (5 + D, groups): centre x, y, price of
+    squared distance from it, price of squared distance from the mean tag, gain, mean tag.
+
+    No branches, so that it becomes vector instructions; a group without members gains nothing.
+    """
+    for g in range(count):
+        members, weight = sums[0, g], max(sums[1, g], 1e-9)
+        table[0, g], table[1, g] = sums[2, g] / weight, sums[3, g] / weight
+        spread = sums[4, g] / weight - table[0, g] ** 2 - table[1, g] ** 2
+        spread = members * max(spread, 0.0) + _STIFFNESS * extent**2
+        trust = members / (members + 1.0)
+        table[2, g] = trust * pull * (members - 1.0 + _STIFFNESS) / max(spread, 1e-9)
+        table[3, g] = sums[5, g] / weight
+        table[4, g] = 4.0 * members / (members + inertia)
+    for d in range(table.shape[0] - 5):
+        for g in range(count):
+            table[5 + d, g] = sums[6 + d, g] / max(sums[1, g], 1e-9)
+            table[3, g] -= table[5 + d, g] ** 2
+    for g in range(count):
+        members = sums[0, g]
+        scatter = members * max(table[3, g], 0.0) / (members + _STIFFNESS)
+        table[3, g] = members / (members + 1.0) / (unit**2 + tolerance * scatter)
+
+
+# What distance in the image can cost at most: a stretched arm is not another person.
+_FAR = 2.0
+
+
+@compiled()
+def _price(table, x, y, tag, claim, out):
+    """What it costs a peak to join each group, less the gain; 0 where that does not pay."""
+    centre_x, centre_y, place, likeness, gain = table[:5]
+    for g in range(len(out)):
+        away = place[g] * ((x - centre_x[g]) ** 2 + (y - centre_y[g]) ** 2)
+        out[g] = min(away, _FAR) - gain[g]
+    for d in range(len(tag)):
+        mean, value = table[5 + d], tag[d]
+        for g in range(len(out)):
+            out[g] += likeness[g] * (value - mean[g]) ** 2
+    for g in range(len(out)):
+        out[g] = claim * out[g] if out[g] < 0.0 else 0.0
+
+
+@compiled()
+def _typical_extent(sums):
+    """The median extent of the groups with enough peaks to have one; 0 if there is none."""
+    enough = max(4.0, 0.4 * sums[0].max()) if sums.shape[1] else 0.0
+    large = sums[:5, sums[0] >= enough]
+    if not large.shape[1]:
+        return 0.0
+    weight = large[1]
+    spread = large[4] / weight - (large[2] / weight) ** 2 - (large[3] / weight) ** 2
+    return np.sqrt(max(np.median(spread), 0.0))
+
+
+@compiled()
+def _numbered(group, sums):
+    """The groups numbered without gaps, and how many there are."""
+    number, count = np.empty(sums.shape[1], np.int64), 0
+    for g in range(sums.shape[1]):
+        if sums[0, g] > 0.5:
+            number[g] = count
+            count += 1
+    for p in range(len(group)):
+        if group[p] >= 0:
+            group[p] = number[group[p]]
+    return group, count

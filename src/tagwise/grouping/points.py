@@ -1,0 +1,206 @@
+"""What the groupings of free points share: checked input, the gate, the result."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.spatial import cKDTree
+
+from tagwise.grouping.kernels import clusters as kernels
+
+# Which pairs (i, j) may be of one group: a function of two index arrays, or a matrix.
+Gate = Callable[[np.ndarray, np.ndarray], np.ndarray] | np.ndarray | torch.Tensor | sparse.sparray
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The group of every point of a batch. All arrays are numpy, on the CPU.
+
+    group: (P,) int64, a row of `tags`; -1 for a point of no group.
+    margin: (P,) float32 in tag units, how much farther the second-best group is than the point's
+        own, 0 a toss of a coin. Second-best is what else could have taken the point: the nearest
+        other group of its image that the gate allows, or the limit beyond which a point stays
+        alone, where that is nearer. Negative where another point took the nearest. NaN for -1.
+    tags: (G, D) float64, what the margin measures distances to: the mean tag of each group, or
+        the reference tags as given.
+    image: (G,) int64, the image of each group.
+    left_out: how many points were left out since their tag or score is NaN or infinite.
+    """
+
+    group: np.ndarray
+    margin: np.ndarray
+    tags: np.ndarray
+    image: np.ndarray
+    left_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points that can be grouped: tags (P, D) float64, score and image (P,), and `use`, which."""
+
+    tags: np.ndarray
+    score: np.ndarray
+    image: np.ndarray
+    use: np.ndarray
+    left_out: int
+
+    def images(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Each image with points to use, and their indices."""
+        rows = np.flatnonzero(self.use)
+        rows = rows[np.argsort(self.image[rows], kind="stable")]
+        ids, first = np.unique(self.image[rows], return_index=True)
+        yield from zip(ids.tolist(), np.split(rows, first[1:]))
+
+
+def check_points(
+    tags, score=None, image=None, names=("tags", "scores", "image"), level: int = 3
+) -> Points:
+    """Points from arrays or tensors; what is not finite is left out with a warning.
+
+    level: how many callers up the warning points.
+    """
+    tags = as_array(tags)
+    if tags.ndim != 2 or not tags.shape[1] or tags.dtype.kind not in "fiu":
+        raise ValueError(f"{names[0]} must be (P, D) numbers, got {tags.dtype} {tags.shape}")
+    tags = tags.astype(np.float64)
+    score = np.ones(len(tags)) if score is None else as_array(score).astype(np.float64)
+    check_length(names[1], score, names[0], tags)
+    image = np.zeros(len(tags), np.int64) if image is None else as_array(image)
+    check_length(names[2], image, names[0], tags)
+    image = as_ids(names[2], image)
+    finite = np.isfinite(tags).all(axis=1) & np.isfinite(score)
+    if (score[finite] < 0).any():
+        raise ValueError(f"{names[1]} must be >= 0, the least is {score[finite].min():g}")
+    if not finite.all():
+        warnings.warn(
+            f"{names[0]}: points that are NaN or infinite are left out; .left_out counts them",
+            UserWarning,
+            stacklevel=level + 1,
+        )
+    return Points(tags, score, image, finite & (image >= 0), int((~finite).sum()))
+
+
+def check_length(name: str, value: np.ndarray, other: str, points: np.ndarray) -> None:
+    if value.shape != points.shape[:1]:
+        raise ValueError(
+            f"{name} must be ({len(points)},) beside {other} {points.shape}, got {value.shape}"
+        )
+
+
+def check_reach(name: str, value: float, infinite: bool = False) -> float:
+    value = float(value)
+    if not value > 0 or (np.isinf(value) and not infinite):
+        raise ValueError(f"{name} must be > 0{'' if infinite else ' and finite'}, got {value:g}")
+    return value
+
+
+def as_array(values) -> np.ndarray:
+    """Numpy on the CPU, from anything; half precision, which numpy may lack, as float32."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values
+        return values.numpy()
+    return np.asarray(values)
+
+
+def as_ids(name: str, values: np.ndarray) -> np.ndarray:
+    """int64 from integers of any type."""
+    if values.dtype.kind not in "iu" and values.size:
+        raise ValueError(f"{name} must be integer, got {values.dtype}")
+    return values.astype(np.int64)
+
+
+class Allowed:
+    """A gate in one form: for index arrays i, j of one length, (M,) bool.
+
+    A matrix must be (rows, columns). symmetric: (i, j) are points of one set, either way round.
+    """
+
+    def __init__(self, gate: Gate, rows: int, columns: int, symmetric: bool = False):
+        self.call = gate
+        self.matrix = None
+        if isinstance(gate, np.ndarray | torch.Tensor) or sparse.issparse(gate):
+            if tuple(gate.shape) != (rows, columns):
+                raise ValueError(f"gate must be ({rows}, {columns}), got {tuple(gate.shape)}")
+            self.matrix = gate.tocsr() if sparse.issparse(gate) else as_array(gate)
+            self.matrix = self.matrix.astype(bool)
+            if symmetric:
+                turned = self.matrix.T
+                self.matrix = self.matrix + turned if self.sparse else self.matrix | turned
+        elif not callable(gate):
+            raise ValueError(f"gate must be a function or a matrix, got {type(gate).__name__}")
+
+    @property
+    def sparse(self) -> bool:
+        return self.matrix is not None and sparse.issparse(self.matrix)
+
+    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        if self.matrix is not None:
+            return np.asarray(self.matrix[i, j]).reshape(-1) if len(i) else np.zeros(0, bool)
+        allowed = as_array(self.call(i, j))
+        if allowed.shape != i.shape:
+            raise ValueError(f"gate must return {i.shape} for so many pairs, got {allowed.shape}")
+        return allowed.astype(bool)
+
+
+def narrowed(allowed, rows: np.ndarray, columns: np.ndarray):
+    """A gate for indices into these rows and columns; None stays None."""
+    return None if allowed is None else lambda i, j: allowed(rows[i], columns[j])
+
+
+def near_pairs(grid, centres: np.ndarray, scale: np.ndarray, limit: float) -> Iterator[tuple]:
+    """`pairs_within` in parts, so that memory stays bounded where all is near all."""
+    step = max(1, 4_000_000 // max(len(grid[5]), 1))
+    for first in range(0, len(centres), step):
+        part = slice(first, first + step)
+        point, centre, value = kernels.pairs_within(grid, centres[part], scale[part], limit)
+        yield point, centre + first, value
+
+
+def nearest_two(tags, centres, scale, limit, allowed=None):
+    """As the kernel of that name; allowed(points, centres) -> bool leaves pairs out.
+
+    tags (P, D), centres (S, D), scale (S,); limit: of scale * distance^2, inf only of distance^2.
+    """
+    if allowed is None and np.isinf(limit):
+        distance, index = cKDTree(centres).query(tags, k=2)
+        return index[:, 0], distance[:, 0] ** 2, distance[:, 1] ** 2
+    grid = kernels.sort_into_cells(tags, reach(scale, limit))
+    if allowed is None:
+        return kernels.nearest_two(grid, centres, scale, limit)
+    index, best, second = nearest_none(len(tags), limit)
+    for point, centre, value in near_pairs(grid, centres, scale, limit):
+        keep = allowed(point, centre)
+        kernels.rank_pairs(point[keep], centre[keep], value[keep], index, best, second)
+    return index, best, second
+
+
+def nearest_none(count: int, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `nearest_two` gives for points that are near nothing."""
+    return np.full(count, -1, np.int64), np.full(count, limit), np.full(count, limit)
+
+
+def margin_of(own, square, index, best, second) -> np.ndarray:
+    """Distance to the second-best less distance to one's own, NaN for those of no centre.
+
+    own (P,), the centre of each or -1; square (P,), its squared distance; index, best and second as
+    `nearest_two` gives them.
+    """
+    found = own >= 0
+    other = np.where(index == own, second, best)
+    out = np.full(len(own), np.nan)
+    out[found] = np.sqrt(other[found]) - np.sqrt(square[found])
+    return out
+
+
+def reach(scale: np.ndarray, limit: float) -> float:
+    """The largest distance with scale * distance^2 <= limit."""
+    return float(np.sqrt(limit / scale.min())) if len(scale) else 1.0

@@ -1,0 +1,94 @@
+"""Boxes that overlap a better one of their class: dropped, or their scores softened."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tagwise.runtime import compiled
+
+METHODS = ("hard", "linear", "exp")
+
+
+def soft_nms(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray | None = None,
+    method: str = "exp",
+    overlap: float = 0.5,
+    sigma: float = 0.5,
+    least: float = 0.001,
+    inclusive: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Soft non-maximum suppression within each class: Bodla et al. 2017, section 3.
+
+    The best box is taken, the scores of the others are multiplied by a function of their
+    intersection over union with it, and so on with what is left:
+
+        exp     exp(-IoU^2 / sigma)
+        linear  1 - IoU where IoU > overlap, else 1
+        hard    0 where IoU > overlap, else 1: the ordinary suppression
+
+    boxes: (N, 4), x1, y1, x2, y2; scores: (N,); classes: (N,), or None where all are of one class.
+    least: overlapping boxes whose score falls below this are dropped.
+    inclusive: x2 and y2 name the last pixel, so that a side is x2 - x1 + 1, as in the published
+        code of CornerNet, whose boxes and scores this gives with sigma and overlap .5.
+
+    Returns the indices (M,) int64 of the boxes that stay, best first, and their scores (M,)
+    float32. Boxes whose score is NaN are left out.
+
+    >>> index, scores = soft_nms(np.array([[0, 0, 4, 4], [0, 0, 4, 4]]), np.array([0.5, 0.9]))
+    >>> index.tolist(), scores.round(2).tolist()
+    ([1, 0], [0.8999999761581421, 0.07000000029802322])
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}, not one of {', '.join(METHODS)}")
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    scores = np.array(scores, np.float64)
+    classes = np.zeros(len(boxes), np.int64) if classes is None else np.asarray(classes, np.int64)
+    if not len(boxes) == len(scores) == len(classes):
+        raise ValueError(f"{len(boxes)} boxes, {len(scores)} scores, {len(classes)} classes")
+    sides = float(inclusive)
+    index = _soften(boxes, scores, classes, METHODS.index(method), overlap, sigma, least, sides)
+    return index, scores[index].astype(np.float32)
+
+
+@compiled()
+def _soften(boxes, scores, classes, method, overlap, sigma, least, extra):
+    """Indices of what stays, in the order in which it was taken; changes the scores."""
+    count = len(boxes)
+    waiting, taken = np.ones(count, np.bool_), np.empty(count, np.int64)
+    for number in range(count):
+        best, highest = -1, -np.inf
+        for n in range(count):
+            if waiting[n] and scores[n] > highest:
+                best, highest = n, scores[n]
+        if best < 0:
+            return taken[:number]
+        waiting[best], taken[number] = False, best
+        for n in range(count):
+            if waiting[n] and classes[n] == classes[best]:
+                shared = _intersection_over_union(boxes[best], boxes[n], extra)
+                if shared > 0:
+                    scores[n] *= _weight(shared, method, overlap, sigma)
+                    waiting[n] = scores[n] >= least
+    return taken
+
+
+@compiled()
+def _intersection_over_union(a, b, extra):
+    width = min(a[2], b[2]) - max(a[0], b[0]) + extra
+    height = min(a[3], b[3]) - max(a[1], b[1]) + extra
+    if not (width > 0 and height > 0):
+        return 0.0
+    first = (a[2] - a[0] + extra) * (a[3] - a[1] + extra)
+    second = (b[2] - b[0] + extra) * (b[3] - b[1] + extra)
+    return width * height / (first + second - width * height)
+
+
+@compiled()
+def _weight(shared, method, overlap, sigma):
+    if method == 2:
+        return np.exp(-shared * shared / sigma)
+    if shared <= overlap:
+        return 1.0
+    return 1.0 - shared if method == 1 else 0.0

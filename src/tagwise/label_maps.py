@@ -1,0 +1,175 @@
+"""Label maps, whose values say which instance a pixel belongs to, and COCO run lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tagwise.runtime import compiled
+
+
+def label_map_instances(
+    labels: np.ndarray, count: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tight boxes and the areas of a label map's instances.
+
+    labels: (H, W) of any integer type; 0, like any negative value, is background and n + 1 is
+        instance n. count: N; None takes the greatest label.
+    Returns boxes (N, 4) float32, x, y, width, height in pixels from the image's edge, and areas
+    (N,) float32 in pixels. An instance without a pixel has a box of zeros and area 0; labels
+    above N are left out.
+
+    >>> boxes, areas = label_map_instances(np.array([[0, 2, 2], [0, 0, 2]]))
+    >>> boxes.tolist(), areas.tolist()
+    ([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 2.0, 2.0]], [0.0, 3.0])
+    """
+    if count is None:
+        count = max(int(labels.max(initial=0)), 0)
+    extents, areas = _extents(labels, count)
+    low, high = extents[:, :2], extents[:, 2:]
+    return np.concatenate([low, high - low], 1).astype(np.float32), areas.astype(np.float32)
+
+
+@compiled()
+def _extents(labels, count):
+    """Left, top, right and bottom edges (N, 4), and numbers of pixels (N,), int64."""
+    height, width = labels.shape
+    extents, areas = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
+    for y in range(height):
+        x = 0
+        while x < width:  # from one run of equal labels to the next
+            start, label = x, labels[y, x]
+            while x < width and labels[y, x] == label:
+                x += 1
+            n = np.int64(label) - 1
+            if n < 0 or n >= count:
+                continue
+            if areas[n] == 0:
+                extents[n] = (start, y, x, y)
+            areas[n] += x - start
+            extents[n, 0] = min(extents[n, 0], start)
+            extents[n, 2] = max(extents[n, 2], x)
+            extents[n, 3] = y + 1
+    return extents, areas
+
+
+# ---------------------------------------------------------------------- run lengths
+
+
+def encode_labels(labels: np.ndarray, count: int | None = None) -> list[dict[str, Any]]:
+    """The mask of each instance of a label map in COCO's compressed form.
+
+    labels: (H, W) of any integer type; 0, like any negative value, is background and n + 1 is
+        instance n. count: N; None takes the greatest label.
+    Returns N dicts of "size" [H, W] and "counts", a str that JSON can hold; labels above N are
+    left out. All masks take one pass over the pixels, whatever N is.
+
+    The form is that of https://github.com/cocodataset/cocoapi (maskApi.c, rleEncode, rleToString).
+
+    >>> encode_labels(np.array([[0, 2], [0, 2], [1, 0]]))
+    [{'size': [3, 2], 'counts': '213'}, {'size': [3, 2], 'counts': '321'}]
+    """
+    height, width = labels.shape
+    flat = labels.T.reshape(-1)  # COCO counts down the columns
+    count = max(int(flat.max(initial=0)), 0) if count is None else count
+    starts = np.flatnonzero(np.diff(flat, prepend=flat[:1] - 1))
+    lengths = np.diff(starts, append=len(flat))
+    instance = flat[starts].astype(np.int64) - 1
+    kept = np.flatnonzero((instance >= 0) & (instance < count))
+    kept = kept[np.argsort(instance[kept], kind="stable")]
+    bounds = np.searchsorted(instance[kept], np.arange(count + 1))
+    texts = []
+    for first, last in pairwise(bounds):
+        runs = kept[first:last]
+        edges = np.stack([starts[runs], starts[runs] + lengths[runs]], 1).reshape(-1)
+        counts = np.diff(edges, prepend=0, append=len(flat))
+        texts.append(_compressed(counts if counts[-1] else counts[:-1]))
+    return [{"size": [height, width], "counts": text} for text in texts]
+
+
+def _compressed(counts: np.ndarray) -> str:
+    """Run lengths (R,) int64 as text; see `rle_counts` for the way back."""
+    values = counts.copy()
+    values[3:] -= counts[1:-2]
+    chars = []
+    waiting = np.ones(len(values), bool)
+    while waiting.any():
+        low = values & 31
+        values = values >> 5
+        more = values != np.where(low & 16, -1, 0)
+        chars.append(np.where(waiting, low + 32 * more + 48, 0))
+        waiting &= more
+    table = np.stack(chars, 1)
+    return table[table > 0].astype(np.uint8).tobytes().decode("ascii")
+
+
+def rle_counts(text: str | bytes) -> np.ndarray:
+    """Run lengths of COCO's compressed text form, int64.
+
+    Each number is a chain of 6-bit characters: 5 bits of value, lowest first, and one that says
+    that more follow; from the third on a number is the difference to the one two places before
+    (cocodataset/cocoapi, maskApi.c, rleFrString).
+
+    >>> rle_counts("111").tolist()
+    [1, 1, 1]
+    """
+    data = text.encode("ascii") if isinstance(text, str) else text
+    counts: list[int] = []
+    value = shift = 0
+    for byte in data:
+        char = byte - 48
+        if not 0 <= char < 64:
+            raise ValueError(f"character {chr(byte)!r} does not belong in run lengths")
+        value |= (char & 31) << shift
+        shift += 5
+        if char & 32:
+            continue
+        if char & 16:
+            value |= -1 << shift
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise ValueError("run lengths end in the middle of a number")
+    return np.array(counts, np.int64)
+
+
+def rle_mask(rle: dict[str, Any]) -> np.ndarray:
+    """The mask (H, W) bool of a COCO RLE, whose "counts" are compressed text or a list.
+
+    Raises ValueError when the runs do not fill the "size" (height, width).
+    """
+    height, width = (int(side) for side in rle["size"])
+    runs = _filling_runs(rle["counts"], width, height)
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return flat.reshape(width, height).T  # COCO counts down the columns
+
+
+def decode_labels(masks: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
+    """The label map of COCO RLEs, (height, width) int32; the way back from `encode_labels`.
+
+    masks: one an instance, each of `size`, (height, width). Raises ValueError where they differ in
+    size or overlap.
+    """
+    height, width = (int(side) for side in size)
+    flat = np.zeros(height * width, np.int32)
+    for number, rle in enumerate(masks, 1):
+        if tuple(rle["size"]) != (height, width):
+            raise ValueError(f"mask {number} has size {rle['size']}, the image {[height, width]}")
+        runs = _filling_runs(rle["counts"], width, height)
+        edges = np.cumsum(runs)[: len(runs) // 2 * 2].reshape(-1, 2)  # off, on, off, on, ...
+        for start, end in edges:
+            if flat[start:end].any():
+                raise ValueError(f"mask {number} overlaps another")
+            flat[start:end] = number
+    return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
+def _filling_runs(counts: Any, width: int, height: int) -> np.ndarray:
+    """Run lengths (R,) int64 that fill a mask of that size. Raises ValueError where they do not."""
+    runs = rle_counts(counts) if isinstance(counts, str | bytes) else np.asarray(counts, np.int64)
+    if runs.min(initial=0) < 0 or runs.sum() != height * width:
+        raise ValueError(f"runs of {runs.sum()} pixels do not fill a mask of {width}×{height}")
+    return runs

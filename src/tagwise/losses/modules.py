@@ -1,0 +1,61 @@
+"""The losses as modules, with the settings fixed."""
+
+import inspect
+from typing import Any
+
+from torch import Tensor, nn
+
+from tagwise.losses.maps import focal, heatmap_mse, offset_l1
+from tagwise.losses.tags import PRESETS, pull_push
+
+
+class _Loss(nn.Module):
+    """A loss function with its settings fixed."""
+
+    function: Any
+
+    def __init__(self, **settings):
+        super().__init__()
+        inspect.signature(self.function).bind_partial(**settings)  # TypeError names an unknown one
+        self.settings = settings
+
+    def forward(self, *inputs: Tensor, **more):
+        return self.function(*inputs, **more, **self.settings)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+
+
+class AELoss(_Loss):
+    """`pull_push` as a module: a preset of `PRESETS` by name, and settings that overrule it.
+
+    >>> import torch
+    >>> tags, group, image = torch.zeros(2, 1), torch.tensor([0, 1]), torch.tensor([0, 0])
+    >>> AELoss("higherhrnet", push="hinge")(tags, group, image)
+    TagLoss(pull=tensor(0.), push=tensor(0.5000))
+    """
+
+    function = staticmethod(pull_push)
+
+    def __init__(self, preset: str | None = None, **settings):
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+        super().__init__(**{**PRESETS.get(preset, {}), **settings})
+
+
+class HeatmapMSE(_Loss):
+    """`heatmap_mse` as a module."""
+
+    function = staticmethod(heatmap_mse)
+
+
+class FocalLoss(_Loss):
+    """`focal` as a module."""
+
+    function = staticmethod(focal)
+
+
+class OffsetL1(_Loss):
+    """`offset_l1` as a module."""
+
+    function = staticmethod(offset_l1)

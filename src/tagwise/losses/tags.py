@@ -1,0 +1,259 @@
+"""The tag loss: pull draws the tags of a group together, push drives those of others apart."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tagwise.losses.maps import check_choices, full, mismatch, over_images
+from tagwise.losses.pairs import grid_places, layout_groups, near_pairs
+
+# Settings of `pull_push` that reproduce published code in values and gradients.
+PRESETS: dict[str, dict[str, Any]] = {
+    # princeton-vl/pose-ae-train, task/loss.py: sigma^2 = 1/2, half a mean over distinct pairs
+    "newell2017": {
+        "sigma": 0.5**0.5,
+        "dims": "mean",
+        "pairs": "distinct",
+        "push_scale": 0.5,
+        "eps": 1e-6,
+    },
+    # HigherHRNet, lib/core/loss.py, type "exp"; its type "max" is this with push="hinge"
+    "higherhrnet": {
+        "sigma": 0.5**0.5,
+        "dims": "mean",
+        "pairs": "distinct",
+        "push_scale": 0.5,
+    },
+    # princeton-vl/CornerNet, models/py_utils/kp_utils.py: a sum over the batch, and a constant
+    # near 1 for an image with one object
+    "cornernet": {
+        "push": "hinge",
+        "points": "sum",
+        "pairs": "distinct",
+        "self_pairs": "cornernet",
+        "images": "sum",
+        "eps": 1e-4,
+    },
+}
+
+
+_CHOICES = {
+    "push": ("exp", "hinge"),
+    "scope": ("image", "class"),
+    "points": ("mean", "sum"),
+    "dims": ("sum", "mean"),
+    "groups": ("mean", "sum"),
+    "pairs": ("square", "distinct", "sum"),
+    "self_pairs": ("drop", "keep", "cornernet"),
+    "images": ("mean", "sum", "none"),
+}
+
+
+class TagLoss(NamedTuple):
+    """Pull and push: scalars, or one value per image where images="none"."""
+
+    pull: Tensor
+    push: Tensor
+
+
+def pull_push(
+    tags: Tensor,
+    group: Tensor,
+    image: Tensor,
+    *,
+    cls: Tensor | None = None,
+    weight: Tensor | None = None,
+    place: Tensor | None = None,
+    near: float | None = None,
+    batch: int | None = None,
+    push: str = "exp",
+    sigma: float = 1.0,
+    margin: float = 1.0,
+    scope: str = "image",
+    points: str = "mean",
+    dims: str = "sum",
+    groups: str = "mean",
+    pairs: str = "square",
+    self_pairs: str = "drop",
+    images: str = "mean",
+    push_scale: float = 1.0,
+    eps: float = 0.0,
+) -> TagLoss:
+    """Pull the tags of a group together and push the groups of an image apart.
+
+    With the defaults this is Eq. 1 of Newell et al. 2017 (arXiv:1611.05424), averaged over images.
+    For an image with N groups, group n of K_n points with tags h_nk and mean m_n:
+
+        pull = 1/N sum_n 1/K_n sum_k |h_nk - m_n|^2
+        push = 1/N^2 sum_{n != n'} exp(-|m_n - m_n'|^2 / (2 sigma^2))
+
+    Only the pairs n = n' are left out, a constant 1/N without gradient, so that one group alone
+    costs nothing; self_pairs="keep" puts them back. Time and memory grow with the points and the
+    pairs there are: any number of groups, images of any sizes together.
+
+    Args:
+        tags: (P, D) floating point, any D >= 1.
+        group: (P,) integers, any numbers, unique within an image; a negative one is ignored.
+        image: (P,) integers; a negative one is ignored.
+        cls: (P,) integers, the class of each point's group; used by scope="class" alone.
+        weight: (P,) >= 0 or bool, in the mean of a group and in its pull; 0 ignores the point. A
+            group counts fully in the push whatever its weight.
+        place, near: (P, A) coordinates of the points, of any number of axes, and how far the
+            boxes round two groups may lie apart for these to push each other; farther groups may
+            have the same tags. By default all pairs push.
+        batch: number of images, of ids 0..batch-1, those without points included. None: as many
+            as `image` has distinct ids.
+        push: "exp" as above, or "hinge": max(0, margin - |m_n - m_n'|) as in CornerNet (Eq. 5).
+        scope: pairs that push: all of an "image", or those of one image and the same "class".
+        points: pull of a group: "mean" or "sum" over its points.
+        dims: squared distance in the pull: "sum" or "mean" over D. The push always sums.
+        groups: pull of an image: "mean" or "sum" over its groups.
+        pairs: push of an image is divided by: "square", N^2; "distinct", N (N - 1); "sum", one.
+            With scope="class", by the sum over classes of N_c^2 or N_c (N_c - 1). With M pairs
+            that are near, by N + 2 M or 2 M.
+        self_pairs: "drop"; "keep"; or "cornernet", the constant that CornerNet's code leaves.
+        images: "mean" or "sum" over images, or "none" for a value per image, in order of its id.
+        push_scale: factor of the push. eps: added to the counts that divide.
+
+    Raises:
+        ValueError: shapes or dtypes that do not fit, an image id beyond `batch`, an unknown choice.
+
+    >>> tags = torch.tensor([[0.0], [1.0], [4.0]])
+    >>> loss = pull_push(tags, torch.tensor([0, 0, 7]), torch.tensor([0, 0, 0]))
+    >>> loss
+    TagLoss(pull=tensor(0.1250), push=tensor(0.0011))
+    """
+    check_choices(
+        _CHOICES,
+        push=push,
+        scope=scope,
+        points=points,
+        dims=dims,
+        groups=groups,
+        pairs=pairs,
+        self_pairs=self_pairs,
+        images=images,
+    )
+    _check_points(tags, group, image, cls, weight, scope)
+    _check_place(tags, place, near)
+    used = None if weight is None else weight.detach() > 0
+    layout = layout_groups(group, image, cls if scope == "class" else None, used, batch)
+    layout = type(layout)(*(index.to(tags.device) for index in layout))
+    tags = full(tags)[layout.keep]
+    weight = None if weight is None else weight.to(tags)[layout.keep]
+    number, scope_size = layout.number.to(tags), layout.scope.to(tags)
+
+    mean, square = _means(tags, weight, layout, points, dims)
+    pull = _add_up(square, layout.image[layout.slot], number.shape[0])
+    if groups == "mean":
+        pull = pull / (number + eps).clamp(min=eps or 1)
+
+    gap = mean[layout.first] - mean[layout.second]
+    if push == "exp":
+        force, own = torch.exp(gap.square().sum(1) / (-2 * sigma**2)), number
+    else:  # the norm's gradient is zero, not NaN, where two means are equal
+        force, own = F.relu(margin - torch.linalg.vector_norm(gap, dim=1)), number * margin
+    if near is not None:
+        close = near_pairs(full(place)[layout.keep], near, layout).to(tags)
+        force = force * close
+        scope_size = number + 2 * _add_up(close, layout.image[layout.first], number.shape[0])
+    apart = 2 * _add_up(force, layout.image[layout.first], number.shape[0])
+    if self_pairs != "drop":
+        apart = apart + own
+    if self_pairs == "cornernet":
+        apart = apart - number**2 / (number + eps).clamp(min=eps or 1)
+    if pairs != "sum":
+        count = scope_size - (number if pairs == "distinct" else 0)
+        apart = apart / (count + eps).clamp(min=eps or 1)
+    return TagLoss(over_images(pull, images), over_images(apart, images) * push_scale)
+
+
+def pull_push_dense(
+    tags: Tensor,
+    labels: Tensor,
+    *,
+    cls: Tensor | None = None,
+    weight: Tensor | None = None,
+    background: int | None = None,
+    near: float | None = None,
+    **settings,
+) -> TagLoss:
+    """`pull_push` where every pixel of a label map is a point; memory grows with the pixels.
+
+    Args:
+        tags: (B, D, H, W) floating point.
+        labels: (B, H, W) integers, the instance of each pixel; a negative one is ignored.
+        cls, weight: (B, H, W) as in `pull_push`.
+        background: a label that is ignored too, where a map marks what is no instance, say, by 0.
+        near: in cells; only instances whose boxes lie no farther apart push each other.
+        settings: as in `pull_push`; images without an instance count in the mean over images.
+
+    Raises:
+        ValueError: as `pull_push`.
+    """
+    if tags.ndim != 4 or labels.shape != (tags.shape[0], *tags.shape[2:]):
+        raise ValueError(
+            "tags must be (B, D, H, W) and labels (B, H, W), got shapes "
+            f"{tuple(tags.shape)} and {tuple(labels.shape)}"
+        )
+    for name, value in (("cls", cls), ("weight", weight)):
+        if value is not None and value.shape != labels.shape:
+            raise ValueError(
+                f"{name} must be (B, H, W) as labels are, got shapes "
+                f"{tuple(value.shape)} and {tuple(labels.shape)}"
+            )
+    if background is not None:
+        labels = torch.where(labels == background, -1, labels)
+    image = torch.arange(len(tags), device=labels.device)[:, None, None].expand_as(labels)
+    place = None if near is None else grid_places(labels)
+    return pull_push(
+        tags.permute(0, 2, 3, 1).reshape(-1, tags.shape[1]),
+        labels.reshape(-1),
+        image.reshape(-1),
+        cls=None if cls is None else cls.reshape(-1),
+        weight=None if weight is None else weight.reshape(-1),
+        place=place,
+        near=near,
+        batch=len(tags),
+        **settings,
+    )
+
+
+def _means(tags, weight, layout, points, dims):
+    """Mean tag of every group (G, D), and what every point adds to the pull (Q,)."""
+    share = torch.ones_like(tags[:, 0]) if weight is None else weight
+    total = _add_up(share, layout.slot, layout.image.shape[0])
+    mean = _add_up(tags * share[:, None], layout.slot, layout.image.shape[0]) / total[:, None]
+    square = (tags - mean[layout.slot]).square()
+    square = (square.sum(1) if dims == "sum" else square.mean(1)) * share
+    return mean, square / total[layout.slot] if points == "mean" else square
+
+
+def _add_up(values: Tensor, index: Tensor, size: int) -> Tensor:
+    """Row sums by index: (Q, ...) -> (size, ...)."""
+    return values.new_zeros(size, *values.shape[1:]).index_add(0, index, values)
+
+
+def _check_points(tags, group, image, cls, weight, scope) -> None:
+    if tags.ndim != 2:
+        raise ValueError(f"tags must be (P, D), got shape {tuple(tags.shape)}")
+    if not tags.is_floating_point():
+        raise ValueError(f"tags must be floating point, got {tags.dtype}")
+    if scope == "class" and cls is None:
+        raise ValueError('scope="class" needs cls, the class of every point')
+    for name, value in (("group", group), ("image", image), ("cls", cls), ("weight", weight)):
+        if value is None:
+            continue
+        if value.shape != tags.shape[:1]:
+            mismatch(f"{name} must be (P,) beside tags (P, D)", value, tags)
+        if name != "weight" and (value.is_floating_point() or value.dtype == torch.bool):
+            raise ValueError(f"{name} must be integer, got {value.dtype}")
+
+
+def _check_place(tags: Tensor, place: Tensor | None, near: float | None) -> None:
+    if (place is None) != (near is None):
+        raise ValueError("place and near go together: give both or neither")
+    if place is not None and (place.ndim != 2 or len(place) != len(tags)):
+        mismatch("place must be (P, A) beside tags (P, D)", place, tags)

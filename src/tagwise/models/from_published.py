@@ -1,0 +1,127 @@
+"""Networks of ours from published checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from tagwise.errors import UserError
+from tagwise.models.network import ModelSpec
+from tagwise.models.pretrained import counts_batches
+from tagwise.models.staged import StagedNetwork
+from tagwise.models.zoo import MODELS, SkipInit, create_model
+from tagwise.published.class_names import COCO80
+from tagwise.published.names import Tensors
+from tagwise.published.recognise import (
+    DECODERS,
+    INPUT_SIZES,
+    Found,
+    protocol_of,
+    published_task,
+    recognise,
+)
+from tagwise.skeletons import COCO17, Skeleton
+from tagwise.tasks import CornerTask, PoseTask
+
+
+def read_published(
+    path: str | Path,
+    *,
+    skeleton: Skeleton | None = None,
+    classes: Sequence[str] | None = None,
+    input_size: tuple[int, int] | None = None,
+    drop_head: bool = False,
+) -> tuple[ModelSpec, Tensors]:
+    """A published checkpoint as what a model file of ours says and holds.
+
+    skeleton, classes: what its maps are of; by default COCO's and CrowdPose's for their numbers of
+        keypoint types and classes, else plain numbers.
+    input_size: (width, height) in pixels; by default the published one of the family.
+    drop_head: begin the output layers anew, for another skeleton or other classes.
+    Raises UserError for a file that is none of the known families, and for counts that differ.
+    """
+    path = Path(path)
+    tensors, found = recognise(path)
+    if found is None:
+        raise unknown_family(path, tensors)
+    task = published_task(path, found, skeleton, classes, drop_head)
+    size = input_size or INPUT_SIZES.get(found.model, (512, 512))
+    # Only new output layers need values; names and shapes are enough to check all else.
+    with (
+        nullcontext() if drop_head else torch.device("meta"),
+        nullcontext() if drop_head else SkipInit(),
+    ):
+        model = create_model(found.model, task, input_size=size, **found.options)
+    state = _fitted(path, found, tensors, model, drop_head)
+    spec = replace(
+        model.spec,
+        decoder=DECODERS[protocol_of(found)],
+        info={"converted_from": path.name, "family": found.family},
+    )
+    return spec, state
+
+
+def unknown_family(path: Path, tensors: Tensors) -> UserError:
+    """The error for a file that is none of the families, with the nearest and what differs."""
+    shares = {name: _names_of(name) for name in ("higherhrnet_w32", "hrnet_w32", *_OTHERS)}
+    near = max(shares, key=lambda name: len(shares[name] & set(tensors)) / len(shares[name]))
+    wanted, there = shares[near], {name for name in tensors if not counts_batches(name)}
+    last = next((v for k, v in reversed(tensors.items()) if v.ndim > 1), None)
+    shape = "none" if last is None else " × ".join(str(side) for side in last.shape)
+    return UserError(
+        f"{path} is of no known family: it has {len(tensors)} tensors, the last weight of shape "
+        f"{shape}; nearest is {near}, with {len(wanted & there)} of {len(wanted)} names; "
+        f"missing: {_first_ten(wanted - there)}; "
+        f"unexpected: {_first_ten(there - wanted)}"
+    )
+
+
+_OTHERS = ("hourglass", "cornernet", "cornernet_squeeze")
+
+
+def _fitted(
+    path: Path, found: Found, tensors: Tensors, model: StagedNetwork, drop_head: bool
+) -> Tensors:
+    """The model's whole state from the file's tensors. Raises UserError unless they fit exactly."""
+    own = model.state_dict()
+    given = {f"trunk.{name}": tensor for name, tensor in tensors.items()}
+    kept = {name: own[name] for name in ("mean", "std")}
+    # Files from before torch 0.4.1 do not count batches; nothing that predicts reads the count.
+    uncounted = (name for name in own if counts_batches(name) and name not in given)
+    kept |= {name: torch.zeros((), dtype=torch.int64) for name in uncounted}
+    if drop_head:
+        heads = {name: own[name] for name in own if name.startswith(model.head_prefixes)}
+        given = {name: tensor for name, tensor in given.items() if name not in heads}
+        kept |= heads
+    state = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in (given | kept).items()
+    }
+    missing = {name for name in own if name not in state}
+    unexpected = {name for name in state if name not in own}
+    other = {n for n in state if n in own and state[n].shape != own[n].shape}
+    if missing or unexpected or other:
+        raise UserError(
+            f"{path} looks like a {found.family} ({found.count} keypoint types or classes) but "
+            f"does not fit it; missing: {_first_ten(missing)}; unexpected: "
+            f"{_first_ten(unexpected)}; of another shape: {_first_ten(other)}"
+        )
+    return {name: state[name] for name in own}
+
+
+def _names_of(model: str) -> set[str]:
+    """The names of a family's tensors, as first published."""
+    task = CornerTask(COCO80) if model.startswith("cornernet") else PoseTask(COCO17)
+    with torch.device("meta"):
+        names = MODELS[model](task.heads()).trunk.state_dict()
+    return {name for name in names if not counts_batches(name)}
+
+
+def _first_ten(names: set[str]) -> str:
+    found = sorted(name.removeprefix("trunk.") for name in names)
+    more = f" and {len(found) - 10} more" if len(found) > 10 else ""
+    return ", ".join(found[:10]) + more if found else "none"

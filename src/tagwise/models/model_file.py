@@ -1,0 +1,118 @@
+"""Model files: weights with all that is needed to run them.
+
+A model file is safetensors; its header's entry "tagwise" holds the `ModelSpec` as JSON. Nothing in
+it is ever executed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from tagwise.errors import UserError, unknown_name
+from tagwise.files import whole_file
+from tagwise.models.network import ModelSpec, Network
+
+HEADER = "tagwise"
+FORMAT = 1
+
+
+def save_model(model: Network, path: str | Path, half: bool = True) -> None:
+    """Writes a network and its `spec` to a safetensors file, whole or not at all.
+
+    half: store weights as float16, half the size; those that it cannot hold stay float32, and so
+    do buffers (normalisation, statistics), which are small.
+    Raises UserError where the file cannot be written.
+    """
+    if model.fused:
+        raise ValueError("a fused network cannot be saved: load it again without fuse")
+    weights = dict(model.named_parameters()) if half else {}
+    state = {name: _stored(value, name in weights) for name, value in model.state_dict().items()}
+    with whole_file(Path(path), durable=True) as file:
+        file.write(save(state, metadata={HEADER: header_of(model.spec)}))
+
+
+def header_of(spec: ModelSpec, **more: Any) -> str:
+    """A spec as the JSON that a model file carries, which `parse_spec` reads; more: other keys."""
+    return json.dumps({"format": FORMAT, **asdict(spec), **more}, allow_nan=False)
+
+
+def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
+    """What a model file says and holds, floats as float32. Raises UserError if it is not one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(HEADER)
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is no readable safetensors file ({error}); it may be cut short: get it again"
+        ) from error
+    if header is None:
+        raise UserError(
+            f"{path} was not saved by tagwise: its header has no {HEADER!r} entry; "
+            "`tagwise convert` reads the files of some other programs"
+        )
+    floats = {
+        key: tensor.float() if tensor.is_floating_point() else tensor
+        for key, tensor in state.items()
+    }
+    return parse_spec(header, path), floats
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that ship with the package."""
+    folder = resources.files("tagwise") / "weights"
+    if not folder.is_dir():
+        return []
+    return sorted(
+        Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".safetensors")
+    )
+
+
+def find_weights(name: str | Path) -> Path:
+    """The file of a shipped model by name, or the path as given. Raises UserError if neither."""
+    path = Path(name)
+    if str(name) in shipped_models():
+        return Path(str(resources.files("tagwise") / "weights" / f"{name}.safetensors"))
+    if path.is_file():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        what = "is a folder, not a model file" if path.is_dir() else "does not exist"
+        raise UserError(f"weights file {path} {what}; shipped: {', '.join(shipped_models())}")
+    raise unknown_name("weights", str(name), shipped_models())
+
+
+def parse_spec(header: str, path: Path) -> ModelSpec:
+    """The header's JSON as a spec, every field of the type that it must have."""
+    try:
+        values = json.loads(header)
+        if values.pop("format") != FORMAT:
+            raise UserError(f"{path} is of another version of tagwise; update tagwise to read it")
+        values["input_size"] = width, height = tuple(values["input_size"])
+        spec = ModelSpec(**{entry.name: values[entry.name] for entry in fields(ModelSpec)})
+        sizes = all(isinstance(side, int) and 0 < side <= 16384 for side in (width, height))
+        names = isinstance(spec.name, str) and isinstance(spec.task, str)
+        plain = (spec.options, spec.task_options, spec.decoder, spec.info)
+        if not (sizes and names and all(isinstance(value, dict) for value in plain)):
+            raise ValueError("a field is of the wrong type")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} has a damaged tagwise header ({error}); get it again") from error
+    return spec
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    """A tensor as it goes into the file: contiguous, on the CPU, float16 where that can hold it."""
+    tensor = tensor.detach().cpu().contiguous()
+    if half and tensor.dtype == torch.float32:
+        small = tensor.half()
+        if torch.isfinite(small).all():
+            return small
+    return tensor

@@ -1,0 +1,37 @@
+"""Initial weights from published checkpoints, for networks that are about to be trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tagwise.errors import UserError
+from tagwise.models.network import Network
+from tagwise.published.checkpoints import read_tensors
+from tagwise.published.names import renamed
+
+
+def take_published(network: Network, source: str | Path) -> None:
+    """Starts a network from a published file: of the same family, or, for HRNets, of ImageNet.
+
+    Output layers may be missing or of other shapes; all else must fit. Raises UserError.
+    """
+    path = Path(source)
+    if not path.is_file():
+        raise UserError(f"pretrained weights {path} do not exist; give a file, or null")
+    tensors = {f"trunk.{name}": value for name, value in renamed(read_tensors(path)).items()}
+    own = network.state_dict()
+    fits = {k: v for k, v in tensors.items() if k in own and v.shape == own[k].shape}
+    free = (*network.head_prefixes, "trunk.deconv_layers.", "mean", "std")
+    needed = [key for key in own if not key.startswith(free) and not counts_batches(key)]
+    missing = [key.removeprefix("trunk.") for key in needed if key not in fits]
+    if missing:
+        raise UserError(
+            f"{path} is of another network than {type(network.trunk).__name__}: {len(missing)} of "
+            f"{len(needed)} tensors do not fit, such as {', '.join(missing[:10])}"
+        )
+    network.load_state_dict(fits, strict=False)
+
+
+def counts_batches(name: str) -> bool:
+    """Whether a tensor only counts the batches that a batch norm has seen."""
+    return name.endswith(".num_batches_tracked")

@@ -1,0 +1,190 @@
+"""Files that appear whole or not at all, and what a run over many photos leaves behind."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tagwise.data.coco_json import match_classes, pick_category, read_coco, read_json
+from tagwise.errors import UserError
+from tagwise.files import whole_file
+from tagwise.prediction.sources import Source
+from tagwise.results import Boxes, Result, result_from_dict
+
+_JOURNAL = ".tagwise-predict.jsonl"
+
+
+def make_folder(path: str | Path) -> Path:
+    """The folder, made if need be. Raises UserError where it cannot be."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the folder {path}: {error.strerror or error}; give another --out"
+        ) from error
+    return path
+
+
+class Predictions:
+    """The files of a run: `NAME.predictions.json` and `.jpg`, and a journal of those done.
+
+    folder: where they go. pictures: whether to draw.
+    settings: all that results depend on; a run is only resumed under the same.
+    resume: keep what the journal says is done; else the journal starts anew.
+    """
+
+    def __init__(
+        self, folder: str | Path, settings: dict[str, Any], pictures: bool, resume: bool
+    ) -> None:
+        self.folder, self.pictures = make_folder(folder), pictures
+        self.path = self.folder / _JOURNAL
+        self._done: dict[str, Any] = {}
+        if resume and self.path.exists():
+            self._read(settings)
+        else:
+            with whole_file(self.path) as file:
+                file.write(_line({"settings": settings}))
+
+    def _read(self, settings: dict[str, Any]) -> None:
+        entries = [_entry(line) for line in self.path.read_bytes().splitlines()]
+        before = entries[0].get("settings", {}) if entries else {}
+        now = json.loads(json.dumps(settings))
+        other = [
+            f"{k} {before.get(k)!r} then, {now[k]!r} now" for k in now if now[k] != before.get(k)
+        ]
+        if other:
+            raise UserError(
+                f"{self.folder} was made with other settings ({'; '.join(other)}); use those, "
+                "another --out, or leave out --resume to start again"
+            )
+        self._done = {entry["name"]: entry["source"] for entry in entries[1:] if "name" in entry}
+        # Rewritten, so that a line that a killed run left torn does not swallow the next one.
+        with whole_file(self.path) as file:
+            file.write(_line({"settings": settings}))
+            for name, source in self._done.items():
+                file.write(_line({"name": name, "source": source}))
+
+    def json_path(self, source: Source) -> Path:
+        return self.folder / f"{source.name}.predictions.json"
+
+    def is_done(self, source: Source) -> bool:
+        """Whether an earlier run wrote this photo's files, and the photo is still the same."""
+        seen = self._done.get(source.name)
+        return seen is not None and seen == source.state() and self.json_path(source).exists()
+
+    def load(self, source: Source) -> Result:
+        """What an earlier run found in this photo."""
+        return result_from_dict(read_json(self.json_path(source)))
+
+    def save(self, source: Source, result: Result, image: np.ndarray) -> None:
+        """Write the files of one photo. The journal comes last: it says that all is there."""
+        path = self.json_path(source)
+        if self.pictures:
+            with whole_file(path.with_suffix(".jpg")) as file:
+                file.write(encode_jpeg(result.plot(image)))
+        with whole_file(path) as file:
+            file.write(_line(result.to_dict()))
+        entry = {"name": source.name, "source": source.state()}
+        try:
+            with self.path.open("ab") as journal:
+                journal.write(_line(entry))
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}; free space") from error
+
+
+class CocoResults:
+    """One COCO results file for a whole set, written row by row so that memory stays small.
+
+    annotations: the set's JSON; photos find their image id by file name.
+    file: where the rows go, open for writing; `finish` ends it.
+    """
+
+    def __init__(self, annotations: str | Path, file: BinaryIO) -> None:
+        content = read_coco(annotations)
+        self._where, self._content = annotations, content
+        self._categories: Any = None
+        self._ids: dict[str, list[tuple[str, int]]] = {}
+        for image in content["images"]:
+            name = str(image.get("file_name", ""))
+            self._ids.setdefault(Path(name).name, []).append((name, image["id"]))
+        self._file, self._rows = file, 0
+        self.unknown: list[str] = []
+
+    def image_id(self, file: str) -> int | None:
+        """The id of a photo; folders in the names decide between photos of one name."""
+        same = self._ids.get(Path(file).name, [])
+        if len(same) == 1:
+            return same[0][1]
+        full = "/" + Path(file).as_posix()
+        fits = [number for name, number in same if full.endswith("/" + name.lstrip("/"))]
+        return fits[0] if len(fits) == 1 else None
+
+    def add(self, result: Result) -> None:
+        image_id = self.image_id(result.file or "")
+        if image_id is None:
+            self.unknown.append(result.file or "an image without a name")
+            return
+        if self._categories is None:
+            self._categories = self._matched(result)
+        for row in result.to_coco(image_id, self._categories):
+            self._file.write(b",\n" if self._rows else b"[")
+            self._file.write(json.dumps(row, allow_nan=False).encode())
+            self._rows += 1
+
+    def _matched(self, result: Result) -> Any:
+        """The categories that `to_coco` of such results needs: their ids in the annotations."""
+        if not isinstance(result, Boxes):
+            return pick_category(self._content, self._where, None)["id"]
+        return match_classes(result.names, self._content["categories"], self._where)
+
+    def finish(self) -> None:
+        self._file.write(b"]\n" if self._rows else b"[]\n")
+
+
+def encode_jpeg(picture: Any, quality: int = 92) -> bytes:
+    """A Pillow image as the bytes of a JPEG file."""
+    import cv2
+
+    bgr = cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def write_picture(picture: Any, path: str | Path) -> Path:
+    """Write a matplotlib figure, a Pillow image or an (H, W, 3) uint8 RGB array, whole.
+
+    Raises UserError where the file cannot be written, or has a suffix of no picture.
+    """
+    from PIL import Image
+
+    path = Path(path)
+    kind = path.suffix.lower().lstrip(".") or "png"
+    data = io.BytesIO()
+    try:
+        if hasattr(picture, "savefig"):
+            picture.savefig(data, format=kind, dpi=150)
+        else:
+            picture = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+            picture.save(data, format="jpeg" if kind == "jpg" else kind)
+    except (KeyError, ValueError) as error:
+        raise UserError(f"cannot write a {path.suffix} picture ({error}); use .png") from error
+    with whole_file(path) as file:
+        file.write(data.getvalue())
+    return path
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False).encode() + b"\n"
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    """A line of the journal; nothing for one that was torn when a run was killed."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

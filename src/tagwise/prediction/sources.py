@@ -1,0 +1,184 @@
+"""Where photos come from: files, videos, folders, arrays; and what to call their results."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
+
+from tagwise.data.images import SUFFIXES
+from tagwise.errors import UserError
+from tagwise.prediction.video import SUFFIXES as VIDEO_SUFFIXES
+from tagwise.prediction.video import Video
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+Image = Union[str, Path, np.ndarray, "PIL.Image.Image"]
+_OWN = ".predictions"  # pictures that tagwise drew are no photos to predict from
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An image and the name of its results, without a suffix, relative to the output folder.
+
+    file, index: of a frame, the video and its number there.
+    """
+
+    image: Image
+    name: str
+    file: Path | None = None
+    index: int | None = None
+
+    def state(self) -> Any:
+        """What tells that the image is still the same file with the same content, or None."""
+        file = self.image if isinstance(self.image, Path) else self.file
+        if file is None:
+            return None
+        try:
+            status = file.stat()
+        except OSError:
+            return None
+        state = [str(file), status.st_size, status.st_mtime_ns]
+        return state if self.index is None else [*state, self.index]
+
+
+def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[Source]:
+    """Images to predict from, each with a name of its own.
+
+    sources: one or several of: an image file, a video, a folder (with all photos below it), a
+        pattern such as "photos/**/*.jpg", an array, a Pillow image. A list is looked through at
+        once; of any other iterable images, and of videos frames, are taken one by one as they are
+        needed, and numbered.
+    A file's results are called by its stem, below the folder that was given; where that would be
+    the same for two files, suffixes and then folders tell them apart. Raises UserError for a file
+    that is not there, and where there is no image at all.
+    """
+    if not _is_many(sources):
+        sources = [sources]
+    elif not isinstance(sources, (list, tuple)):
+        return (Source(_as_image(i), _numbered(n, i)) for n, i in enumerate(sources))
+    found: list[Source] = []
+    files: list[tuple[Path, Path]] = []
+    for n, image in enumerate(sources):
+        if isinstance(image, (str, Path)):
+            files += find_files(image)
+        else:
+            found.append(Source(image, _numbered(n, image)))
+    if not files and not found:
+        raise UserError("there is no image to predict from; give a file or a folder of photos")
+    named = name_files(files) + found
+    videos = {source: Video(source.image) for source in named if _is_video(source.image)}
+    return _with_frames(named, videos) if videos else named
+
+
+def find_files(source: str | Path) -> list[tuple[Path, Path]]:
+    """(file, folder that its name is relative to) for a file, a folder or a pattern, sorted."""
+    path = Path(source)
+    if path.is_dir():
+        found = [
+            (Path(folder) / name, path)
+            for folder, _, names in os.walk(path)
+            for name in names
+            if Path(name).suffix.lower() in SUFFIXES and not _is_own(Path(name))
+        ]
+        if not found:
+            raise UserError(
+                f"no image in the folder {path}; known are {', '.join(sorted(SUFFIXES))}"
+            )
+        return sorted(found)
+    if path.exists():
+        return [(path, path.parent)]
+    if glob.has_magic(str(source)):
+        matches = sorted(map(Path, glob.glob(str(source), recursive=True)))
+        files = [(m, m.parent) for m in matches if m.is_file() and not _is_own(m)]
+        if not files:
+            raise UserError(f"no file fits the pattern {source}")
+        return files
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, names, n=1, cutoff=0.75)
+    hint = f"did you mean {path.parent / near[0]}?" if near else "give a file, folder or pattern"
+    raise UserError(f"no such file or folder: {path}; {hint}")
+
+
+def name_files(files: list[tuple[Path, Path]]) -> list[Source]:
+    """Sources with different names; a file that was given twice is taken once."""
+    unique: dict[str, tuple[Path, Path]] = {}
+    for file, root in files:
+        unique.setdefault(os.path.abspath(file), (file, root))
+    if not unique:
+        return []
+    files, absolute = list(unique.values()), [Path(path) for path in unique]
+    common = Path(os.path.commonpath([file.parent for file in absolute]))
+    ways = (
+        [file.relative_to(root).with_suffix("") for file, root in files],
+        [file.relative_to(root) for file, root in files],
+        [file.relative_to(common) for file in absolute],  # differs for different files
+    )
+    names = list(ways[0])
+    for way in (*ways[1:], ways[-1]):
+        count = Counter(names)
+        names = [longer if count[name] > 1 else name for name, longer in zip(names, way)]
+    return [Source(file, name.as_posix()) for (file, _), name in zip(files, names)]
+
+
+def as_rgb(image: np.ndarray | PIL.Image.Image) -> np.ndarray:
+    """An image in memory as (H, W, 3) uint8 RGB.
+
+    image: a Pillow image of any mode (turned upright as its EXIF says), or an array of uint8,
+        (H, W), (H, W, 1) or (H, W, 3). Raises UserError for anything else.
+    """
+    if hasattr(image, "getbands"):
+        from PIL import ImageOps
+
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise UserError(f"an image must be a file, a Pillow image or an array, not a {kind}")
+    if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
+        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise UserError(
+            f"an image array must be (height, width, 3) uint8, RGB, not {image.shape} {image.dtype}"
+        )
+    return image
+
+
+def _with_frames(sources: list[Source], videos: dict[Source, Video]) -> Iterator[Source]:
+    """The sources with the frames of each video in its place, decoded as they are needed."""
+    for source in sources:
+        if source not in videos:
+            yield source
+            continue
+        for frame in videos[source]:
+            name = f"{source.name}-{frame.index:06d}"
+            yield Source(frame.image, name, source.image, frame.index)
+
+
+def _is_video(image: Image) -> bool:
+    return isinstance(image, Path) and image.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _is_many(sources: Any) -> bool:
+    single = isinstance(sources, (str, Path, np.ndarray)) or hasattr(sources, "getbands")
+    return not single and isinstance(sources, Iterable)
+
+
+def _is_own(path: Path) -> bool:
+    return path.stem.endswith(_OWN) or path.name.startswith(".")
+
+
+def _as_image(image: Image) -> Image:
+    return Path(image) if isinstance(image, str) else image
+
+
+def _numbered(number: int, image: Image) -> str:
+    stem = Path(image).stem if isinstance(image, (str, Path)) else "image"
+    return f"{stem}-{number:06d}"

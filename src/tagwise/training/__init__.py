@@ -1,0 +1,4 @@
+"""From a recipe to a trained model: the recipe, the loop, checkpoints and the log.
+
+Imports `prediction`, `models`, `tasks`, `data` and what lies below them.
+"""

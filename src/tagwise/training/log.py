@@ -1,0 +1,116 @@
+"""What a training says of itself: progress bar, log.jsonl and, by flag, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from tagwise.errors import UserError, optional
+from tagwise.training.recipe import Recipe, save_recipe
+
+
+class TrainingLog:
+    """Progress bar, log.jsonl and, by flag, TensorBoard."""
+
+    def __init__(self, folder: Path, recipe: Recipe, start: int, quiet: bool) -> None:
+        self.recipe, self.quiet = recipe, quiet
+        self._reset()
+        if quiet:
+            return
+        save_recipe(recipe, folder / "recipe.yaml")
+        self.path = folder / "log.jsonl"
+        self._forget_after(start)
+        self.board = _tensorboard(folder) if recipe.run.tensorboard else None
+        self.bar = tqdm(
+            total=recipe.optim.steps, initial=start, desc="training", unit="step", disable=None
+        )
+
+    def _forget_after(self, step: int) -> None:
+        """Drop rows of steps that the checkpoint has not seen: they are about to be made again."""
+        text = self.path.read_text() if step and self.path.exists() else ""
+        # What no line break ends was being written when the run was killed.
+        lines = text[: text.rfind("\n") + 1].splitlines(keepends=True)
+        self.path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+
+    def _reset(self) -> None:
+        self.waited, self.since, self.sums, self.count = 0.0, time.perf_counter(), {}, 0
+
+    def waiting(self) -> _Stopwatch:
+        """A context that counts as time in which the loop waits for data."""
+        return _Stopwatch(self)
+
+    def check(self, total: Tensor, step: int) -> None:
+        total = total.detach()
+        if not torch.isfinite(total):
+            raise UserError(
+                f"the loss is {float(total)} at step {step}; lower optim.lr or raise warmup, "
+                "then go on from the last checkpoint with --resume"
+            )
+
+    def step(self, step: int, terms: dict[str, Tensor], norm: Tensor, rate: float) -> None:
+        if self.quiet:
+            return
+        for name, value in {**terms, "gradient": norm}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+        self.count += 1
+        self.bar.update()
+        if due(step, self.recipe.run.log_every) or step == self.recipe.optim.steps:
+            means = {name: total / self.count for name, total in self.sums.items()}
+            elapsed = time.perf_counter() - self.since
+            speed = self.count * self.recipe.optim.batch / elapsed
+            self._write(
+                {"step": step, **means, "lr": rate}
+                | {"images_per_second": speed, "share_waiting": self.waited / elapsed}
+            )
+            self.bar.set_postfix(loss=f"{means['total']:.4f}", wait=f"{self.waited / elapsed:.0%}")
+            self._reset()
+
+    def validation(self, step: int, figures: dict[str, float]) -> None:
+        self._write({"step": step, **{f"val_{k}": v for k, v in figures.items()}})
+        text = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        self.bar.write(f"step {step}: {text}", file=sys.stderr)
+        self._reset()
+
+    def _write(self, row: dict[str, float]) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if self.board:
+            for name, value in row.items():
+                self.board.add_scalar(name, value, row["step"])
+
+    def close(self) -> None:
+        if self.quiet:
+            return
+        self.bar.close()
+        if self.board:
+            self.board.close()
+
+
+@dataclass
+class _Stopwatch:
+    log: TrainingLog
+    begun: float = 0.0
+
+    def __enter__(self) -> None:
+        self.begun = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.log.waited += time.perf_counter() - self.begun
+
+
+def _tensorboard(folder: Path) -> Any:
+    board = optional("torch.utils.tensorboard", "train", "run.tensorboard needs an extra")
+    return board.SummaryWriter(str(folder / "tensorboard"))
+
+
+def due(step: int, every: int) -> bool:
+    """Whether something that happens every so many steps (0: never) happens at this one."""
+    return every > 0 and step % every == 0

@@ -1,0 +1,194 @@
+"""The verb from photos to figures, with a network whose right answers are known."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn.functional import avg_pool2d
+
+from tagwise.commands.evaluate import evaluate, format_table
+from tagwise.errors import UserError
+from tagwise.grouping import GroupingSettings
+from tagwise.skeletons import Skeleton
+from tagwise.tasks.pose import PoseTask
+
+TYPES = ("top", "middle", "bottom")
+WIDTH, HEIGHT = 192, 128
+
+
+class DotNet(nn.Module):
+    """Sees keypoints of type k where channel k is bright; its tags tell columns apart, or lie."""
+
+    stride, multiple = 4, 32
+
+    def __init__(self, types=TYPES, tags_tell=True, blind=()):
+        super().__init__()
+        self.spec = SimpleNamespace(name="dots", input_size=(WIDTH, HEIGHT), decoder={})
+        by_tag_alone = GroupingSettings.preset("higherhrnet", fill=False)
+        self.task = PoseTask(Skeleton("pin", types), tag_dim=1, grouping=by_tag_alone)
+        self.columns = [TYPES.index(name) for name in types]
+        self.tags_tell, self.blind = tags_tell, blind
+
+    def forward(self, images):
+        heatmaps = avg_pool2d(images, self.stride)[:, self.columns]
+        heatmaps[:, list(self.blind)] = 0
+        tags = (torch.arange(heatmaps.shape[-1]) / 4.0).repeat(*heatmaps.shape[:3], 1)
+        if not self.tags_tell:  # no two types have like tags
+            tags += 100 * torch.arange(heatmaps.shape[1])[:, None, None]
+        return {"heatmaps": heatmaps, "tags": tags}
+
+
+def make_set(folder, images=3, types=TYPES, category_id=4):
+    """Photos of upright pins of three dots, and their labels; image ids are not 0, 1, 2."""
+    rng = np.random.default_rng(0)
+    content = {"images": [], "annotations": [], "categories": []}
+    content["categories"] = [{"id": category_id, "name": "pin", "keypoints": list(types)}]
+    for number in range(images):
+        pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        file, image_id = f"{number}.png", 70 - number
+        content["images"].append(
+            {"id": image_id, "file_name": file, "width": WIDTH, "height": HEIGHT}
+        )
+        for place in rng.choice(5, rng.integers(2, 4), replace=False):
+            x, y = 4 * (9 * place + 3), 4 * rng.integers(2, 6, 3) + np.array([0, 32, 64])
+            for k in range(3):
+                pixels[y[k] : y[k] + 4, x : x + 4, k] = 255
+            points = {name: [x + 1.5, int(y[k]) + 1.5, 2] for k, name in enumerate(TYPES)}
+            content["annotations"].append(
+                {
+                    "id": len(content["annotations"]),
+                    "image_id": image_id,
+                    "category_id": category_id,
+                    "keypoints": [float(v) for name in types for v in points[name]],
+                    "bbox": [int(x) - 15, int(y[0]), 33, int(y[2] - y[0])],
+                    "area": 3000.0,
+                }
+            )
+        Image.fromarray(pixels).save(folder / file)
+    path = folder / "labels.json"
+    path.write_text(json.dumps(content))
+    return path, content
+
+
+def figures(model, annotations, **options):
+    options = {"sigmas": [0.1], "quiet": True, "device": "cpu", **options}
+    return evaluate(model, annotations, annotations.parent, **options)["metrics"]
+
+
+def test_a_right_network_scores_1(tmp_path):
+    labels, _ = make_set(tmp_path)
+    found = figures(DotNet(), labels)
+    assert found["AP@.1"] == pytest.approx(1)
+    assert found["AR@.1"] == pytest.approx(1)
+
+
+def test_each_sigma_is_a_set_of_figures(tmp_path):
+    labels, _ = make_set(tmp_path)
+    found = figures(DotNet(blind=[2]), labels, sigmas=[0.4, 0.1])
+    assert {"AP@.4", "AP50@.1", "ARL@.4"} <= set(found)
+    assert "AP" not in found
+    assert "AP" in figures(DotNet(), labels, sigmas=())
+
+
+def test_keypoint_types_are_found_by_name(tmp_path):
+    labels, _ = make_set(tmp_path, types=("bottom", "top"))
+    assert figures(DotNet(), labels)["AP@.1"] == pytest.approx(1)
+    labels, _ = make_set(tmp_path)
+    with pytest.raises(UserError, match="labels middle, which dots does not predict"):
+        figures(DotNet(types=("bottom", "top")), labels)
+
+
+def test_oracles_tell_the_halves_apart(tmp_path):
+    """Tags that never agree are mended by true grouping, a blind heatmap by true keypoints."""
+    labels, _ = make_set(tmp_path)
+    tagless, blind = DotNet(tags_tell=False), DotNet(blind=[0, 1])
+    assert figures(tagless, labels)["AP@.1"] < 0.7
+    assert figures(tagless, labels, oracle="grouping")["AP@.1"] == pytest.approx(1)
+    assert figures(tagless, labels, oracle="keypoints")["AP@.1"] < 0.7
+    assert figures(blind, labels)["AP@.1"] < 0.7
+    assert figures(blind, labels, oracle="grouping")["AP@.1"] < 0.7
+    assert figures(blind, labels, oracle="keypoints")["AP@.1"] == pytest.approx(1)
+
+
+def test_oracles_work_at_another_scale(tmp_path):
+    labels, _ = make_set(tmp_path)
+    for oracle in ("grouping", "keypoints"):
+        options = {"oracle": oracle, "size": 2 * WIDTH, "flip": True}
+        assert figures(DotNet(tags_tell=oracle != "grouping"), labels, **options)["AP@.1"] > 0.9
+
+
+def test_a_broken_image_is_named_and_counts_as_empty(tmp_path, capsys):
+    labels, content = make_set(tmp_path)
+    (tmp_path / "1.png").write_bytes(b"no image")
+    report = evaluate(DotNet(), labels, tmp_path, sigmas=[0.1], device="cpu")
+    lost = sum(a["image_id"] == content["images"][1]["id"] for a in content["annotations"])
+    recall = 1 - lost / len(content["annotations"])
+    assert report["metrics"]["AR@.1"] == pytest.approx(recall)
+    assert len(report["failed"]) == 1
+    assert "1.png" in report["failed"][0]
+    assert "1 images could not be read" in capsys.readouterr().out
+
+
+def test_a_resized_image_is_named(tmp_path):
+    labels, _ = make_set(tmp_path)
+    Image.new("RGB", (10, 20)).save(tmp_path / "0.png")
+    report = evaluate(DotNet(), labels, tmp_path, quiet=True, device="cpu")
+    assert "10×20 pixels, but the annotations say 192×128" in report["failed"][0]
+
+
+def test_labels_of_the_image_as_stored(tmp_path):
+    """Some sets label the pixels as they lie in the file, under an EXIF flag that turns them."""
+    labels, _ = make_set(tmp_path)
+    for file in tmp_path.glob("*.png"):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.open(file).save(file, exif=exif)
+    assert figures(DotNet(), labels)["AP@.1"] == pytest.approx(1)
+
+
+def test_no_image_at_all(tmp_path):
+    labels, _ = make_set(tmp_path)
+    with pytest.raises(UserError, match="no image of the set could be read"):
+        evaluate(DotNet(), labels, tmp_path / "elsewhere", quiet=True, device="cpu")
+
+
+def test_only_some_images(tmp_path):
+    labels, content = make_set(tmp_path, images=5)
+    options = {"first": 1, "every": 2, "limit": 1, "quiet": True, "device": "cpu"}
+    report = evaluate(DotNet(), labels, tmp_path, **options)
+    chosen = content["images"][1]["id"]
+    assert report["images"] == 1
+    assert report["instances"] == sum(a["image_id"] == chosen for a in content["annotations"])
+    assert report["metrics"]["AR"] == pytest.approx(1)
+    for wrong in ({"limit": 0}, {"every": 0}, {"first": -1}, {"first": 5}):
+        with pytest.raises(UserError, match="first"):
+            evaluate(DotNet(), labels, tmp_path, **{**options, **wrong})
+
+
+def test_files_hold_what_is_returned(tmp_path, capsys):
+    labels, _ = make_set(tmp_path)
+    out, coco = tmp_path / "new" / "metrics.json", tmp_path / "results.json"
+    report = evaluate(DotNet(), labels, tmp_path, out, coco=coco, device="cpu", sigmas=[0.25])
+    assert json.loads(out.read_text()) == json.loads(json.dumps(report))
+    assert report["settings"]["weights"] == "dots"
+    assert report["settings"]["sigmas"] == {"@.25": 0.25}
+    assert report["versions"]["torch"] == torch.__version__
+    assert {row["category_id"] for row in json.loads(coco.read_text())} == {4}
+    assert format_table(report) in capsys.readouterr().out
+
+
+def test_table_has_a_row_for_each_sigma_and_a_dash_for_no_figure():
+    settings = {"weights": "w", "annotations": "a.json", "oracle": None}
+    metrics = {"AP@.4": 0.5, "APM@.4": -1.0, "AP@.1": 0.25, "APM@.1": 0.125}
+    report = {"metrics": metrics, "settings": settings, "images": 3, "failed": []}
+    rows = [line.split() for line in format_table(report).splitlines()[1:]]
+    assert rows == [["AP", "APM"], ["@.4", "50.0", "–"], ["@.1", "25.0", "12.5"]]
+
+
+def test_unknown_oracle_names_the_nearest(tmp_path):
+    with pytest.raises(UserError, match="did you mean 'grouping'"):
+        evaluate(DotNet(), "x.json", tmp_path, oracle="group")

@@ -1,0 +1,127 @@
+"""Models as ONNX files: the same maps at any size, and the same answers by `Predictor`."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tagwise import Predictor, load_model
+from tagwise.commands.export import _compare, export
+from tagwise.errors import UserError
+from tagwise.models import create_model, save_model
+from tagwise.models.onnx import OnnxNetwork
+from tagwise.skeletons import COCO17
+from tagwise.tasks import CornerTask, PoseTask
+
+onnx = pytest.importorskip("onnx", reason="needs the extra 'export'")
+pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
+
+PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "messi5.jpg"
+
+
+@pytest.fixture
+def small(tmp_path):
+    """The file of a small untrained pose model."""
+    torch.manual_seed(0)
+    model = create_model("small", PoseTask(COCO17, tag_dim=2, position=8), input_size=(96, 64))
+    save_model(model, tmp_path / "small.safetensors", half=False)
+    return tmp_path / "small.safetensors"
+
+
+def maps(model, images):
+    with torch.inference_mode():
+        return model(images)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 32, 32), (3, 3, 64, 160)])
+def test_maps_of_any_size_are_those_of_the_network(small, shape):
+    path = export(small, out=small.with_name("m.onnx"))
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+    expected, found = maps(load_model(small), images), maps(load_model(path), images)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["people", "blood", "nuclei"])
+def test_a_shipped_model_gives_the_same_instances(name, tmp_path):
+    """Poses, boxes with corner pooling, masks in tiles; mirrored too."""
+    path = export(name, out=tmp_path / f"{name}.onnx")
+    for flip in (False, True):
+        ours = Predictor(name, precision="fp32", size=256, flip=flip, threshold=0.05)(PHOTO)
+        theirs = Predictor(path, size=256, flip=flip, threshold=0.05)(PHOTO)
+        assert len(theirs) == len(ours) > 0
+        assert theirs.model == name
+        np.testing.assert_allclose(theirs.scores, ours.scores, atol=1e-3)
+        np.testing.assert_allclose(theirs.boxes, ours.boxes, atol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("hourglass", {"stacks": 2, "channels": 8, "increase": 4}),
+        ("higherhrnet_w32", {"width": 16}),
+        ("cornernet_squeeze", {"width": 32}),
+    ],
+)
+def test_published_networks(name, options, tmp_path):
+    task = CornerTask(("a", "b")) if "corner" in name else PoseTask(COCO17)
+    torch.manual_seed(0)
+    save_model(create_model(name, task, **options), tmp_path / "m.safetensors")
+    path = export(tmp_path / "m.safetensors", out=tmp_path / "m.onnx")
+    assert isinstance(load_model(path), OnnxNetwork)
+
+
+def test_the_file_says_how_to_use_it(small):
+    path = export(small, out=small.with_name("m.onnx"))
+    model = onnx.load(path)
+    onnx.checker.check_model(model)
+    assert [entry.name for entry in model.graph.input] == ["images"]
+    assert [entry.name for entry in model.graph.output] == ["heatmaps", "tags"]
+    header = json.loads({entry.key: entry.value for entry in model.metadata_props}["tagwise"])
+    assert header["input_size"] == [96, 64]
+    assert (header["multiple"], header["stride"]) == (32, 4)
+
+
+def test_by_default_the_file_is_named_after_the_model(small, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert export(small) == Path("small.onnx")
+    assert (tmp_path / "elsewhere" / "small.onnx").exists()
+
+
+def test_a_graph_that_differs_is_told(small):
+    model = load_model(small)
+    path = export(small, out=small.with_name("m.onnx"))
+    with torch.no_grad():
+        next(model.heads["tags"].parameters()).mul_(1.1)
+    with pytest.raises(UserError, match="tags differ by"):
+        _compare(model, path.read_bytes())
+
+
+def test_bad_input(small, tmp_path):
+    with pytest.raises(UserError, match=r"m\.pt: name a file that ends in \.onnx"):
+        export(small, out=tmp_path / "m.pt")
+    path = export(small, out=tmp_path / "m.onnx")
+    with pytest.raises(UserError, match="is an ONNX file already"):
+        export(path)
+    with pytest.raises(UserError, match="runs in fp32 alone, not in bf16"):
+        Predictor(path, precision="bf16")
+    (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"cut\.onnx is no readable ONNX file"):
+        load_model(tmp_path / "cut.onnx")
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(UserError, match=r"other\.onnx was not written by `tagwise export`"):
+        load_model(tmp_path / "other.onnx")
+
+
+def test_without_the_extra_it_is_named(small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"pip install 'tagwise\[export\]'"):
+        export(small, out=small.with_name("m.onnx"))
+    assert not small.with_name("m.onnx").exists()

@@ -1,0 +1,57 @@
+"""The compiled search for missing keypoints against slow, obvious ones."""
+
+import numpy as np
+import pytest
+
+from tagwise.grouping.kernels import fill as _fill_kernels
+from tagwise.grouping.kernels.peaks import block_maxima
+
+
+@pytest.mark.parametrize("reach", [0.0, 0.5, 9.0])
+def test_surroundings_hold_the_group_and_its_margin(reach):
+    rng = np.random.default_rng(8)
+    keypoints = rng.uniform(0, 1, (9, 6, 3)).astype(np.float32)
+    keypoints[:, :, :2] *= rng.uniform(2, 60, (9, 1, 2))
+    keypoints[rng.random((9, 6)) < 0.4] = np.nan, np.nan, 0
+    keypoints[:, 0] = 30, 20, 1  # nobody is without keypoints
+    low, high = np.nanmin(keypoints, axis=1)[:, :2], np.nanmax(keypoints, axis=1)[:, :2]
+    side = (high - low).max(axis=1)
+    margin = reach * np.maximum(side, np.median(side))[:, None]
+    first = np.clip(np.floor(low - margin), 0, (69, 39))
+    last = np.clip(np.ceil(high + margin) + 1, first + 1, (70, 40))
+    got = _fill_kernels.surroundings(keypoints, reach, 70, 40)
+    assert got.tolist() == np.concatenate([first, last], axis=1).tolist()
+
+
+def _best_by_hand(heatmap, tags, mean, box, least):
+    """Argmax of heatmap - round(distance), over the whole box, first in reading order."""
+    distance = np.sqrt(np.square(tags - mean[:, None, None]).sum(axis=0, dtype=np.float64))
+    value = heatmap.astype(np.float64) - np.round(distance)
+    outside = np.ones(heatmap.shape, bool)
+    outside[box[1] : box[3], box[0] : box[2]] = False
+    value[outside | np.isnan(value)] = -np.inf
+    return int(value.argmax()) if value.max() > least else -1
+
+
+@pytest.mark.parametrize("least", [-np.inf, 0.03, 0.7])
+@pytest.mark.parametrize("spread", [0.3, 5.0])
+@pytest.mark.parametrize("nan", [False, True])
+def test_best_cells_are_those_of_a_full_search(least, spread, nan):
+    rng = np.random.default_rng(3)
+    heatmaps = rng.random((4, 40, 70), np.float32) ** 8
+    tags = rng.normal(0, spread, (4, 2, 40, 70)).astype(np.float32)
+    if nan:
+        tags[1, 0, ::3] = np.nan
+        tags[2] = np.nan
+    kinds = np.repeat(np.arange(4), 6)
+    means = rng.normal(0, spread, (24, 2))
+    first = rng.integers(0, 30, (24, 2))
+    boxes = np.concatenate([first, first + rng.integers(1, 10, (24, 2))], axis=1)
+    boxes[::2] = (0, 0, 70, 40)
+    maxima = block_maxima(heatmaps)
+    got = _fill_kernels.best_cells(heatmaps, tags, maxima, kinds, means, boxes, least)
+    expected = [
+        _best_by_hand(heatmaps[k], tags[k], mean, box, least)
+        for k, mean, box in zip(kinds, means, boxes)
+    ]
+    assert got.tolist() == expected

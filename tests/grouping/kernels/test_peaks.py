@@ -1,0 +1,120 @@
+"""The compiled loops over maps against slow, obvious ones."""
+
+import numpy as np
+import pytest
+
+from tagwise import runtime
+from tagwise.grouping.kernels import peaks as _kernels
+
+
+def _maps(seed, shape=(3, 37, 50), levels=None):
+    rng = np.random.default_rng(seed)
+    maps = rng.random(shape, np.float32)
+    return maps if levels is None else np.floor(maps * levels) / np.float32(levels)
+
+
+def _peaks_by_hand(heatmap, threshold, radius, plateaus=False):
+    """Cells above the threshold that are first in their window by value, then reading order.
+
+    plateaus: by value alone.
+    """
+    height, width = heatmap.shape
+    found = []
+    for y in range(height):
+        for x in range(width):
+            window = [
+                (-heatmap[v, u], v, u)
+                for v in range(max(y - radius, 0), min(y + radius + 1, height))
+                for u in range(max(x - radius, 0), min(x + radius + 1, width))
+            ]
+            least = min(window)
+            if plateaus:
+                least = least[0], y, x
+            if heatmap[y, x] > threshold and least == (-heatmap[y, x], y, x):
+                found.append((-heatmap[y, x], y * width + x))
+    return [cell for _, cell in sorted(found)]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 16, 16), (3, 37, 50), (1, 5, 100)])
+def test_block_maxima(shape):
+    maps = _maps(0, shape)
+    got = _kernels.block_maxima(maps)
+    assert got.shape == (shape[0], -(-shape[1] // 16), -(-shape[2] // 16))
+    for c, row, column in np.ndindex(got.shape):
+        block = maps[c, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
+        assert got[c, row, column] == block.max()
+
+
+@pytest.mark.parametrize("radius", [1, 2, 4])
+@pytest.mark.parametrize("threshold", [0.0, 0.6, 2.0])
+def test_scan_finds_the_peaks_of_each_map(radius, threshold):
+    maps = _maps(radius)
+    cells, counts = _kernels.scan_peaks(maps, _kernels.block_maxima(maps), threshold, radius, 1000)
+    for c, heatmap in enumerate(maps):
+        expected = _peaks_by_hand(heatmap, threshold, radius)
+        assert cells[c, : counts[c]].tolist() == expected
+
+
+def test_scan_keeps_the_best():
+    maps = _maps(5)
+    cells, counts = _kernels.scan_peaks(maps, _kernels.block_maxima(maps), 0.1, 1, 7)
+    for c, heatmap in enumerate(maps):
+        assert counts[c] == 7
+        assert cells[c].tolist() == _peaks_by_hand(heatmap, 0.1, 1)[:7]
+
+
+@pytest.mark.parametrize("plateaus", [False, True])
+def test_scan_gives_one_peak_a_plateau_or_all(plateaus):
+    maps = _maps(6, levels=4)
+    maxima = _kernels.block_maxima(maps)
+    cells, counts = _kernels.scan_peaks(maps, maxima, 0.3, 2, 2000, plateaus)
+    for c, heatmap in enumerate(maps):
+        expected = _peaks_by_hand(heatmap, 0.3, 2, plateaus)
+        assert sorted(cells[c, : counts[c]]) == sorted(expected)
+
+
+def test_scan_survives_nan():
+    maps = np.zeros((1, 40, 40), np.float32)
+    maps[0, 5, 5] = np.nan
+    maps[0, 30, 30] = 0.9
+    cells, counts = _kernels.scan_peaks(maps, _kernels.block_maxima(maps), 0.1, 2, 5)
+    assert cells[0, : counts[0]].tolist() == [30 * 40 + 30]
+
+
+@pytest.mark.parametrize("lowest", [4, 2])
+def test_neighbours_stop_at_the_edges(lowest):
+    shape = (2, 5, 7)
+    c, y, x = np.indices(shape).reshape(3, -1)
+    expected = [
+        (c, y, x),
+        (c, y, np.maximum(x - 1, 0)),
+        (c, np.maximum(y - 1, 0), x),
+        (c, y, np.minimum(x + 1, 6)),
+        (c, np.minimum(y + 1, lowest), x),
+    ]
+    got = _kernels.neighbours(np.arange(70), *shape[1:], lowest)
+    assert got.tolist() == [np.ravel_multi_index(cell, shape).tolist() for cell in expected]
+
+
+@pytest.mark.parametrize("levels", [None, 3])
+def test_shifts_within_a_cell(levels):
+    values = _maps(7, (5, 400), levels)
+    values[0] = values.max(axis=0)
+    logs = np.log(np.maximum(values.astype(np.float64), 1e-6))
+    curvature = 2 * logs[0] - logs[1:3] - logs[3:]
+    flat = curvature < 1e-5
+    vertex = (logs[3:] - logs[1:3]) / (2 * np.where(flat, 1, curvature))
+    expected = np.where(flat, 0, np.clip(vertex, -0.5, 0.5))
+    assert _kernels.parabola_shift(values) == pytest.approx(expected.T, abs=1e-4)
+    quarter = np.where(values[3:] > values[1:3], 0.25, -0.25)
+    assert _kernels.quarter_shift(values).tolist() == quarter.T.tolist()
+
+
+def test_compiled_without_a_place_for_the_cache(monkeypatch):
+    def refuse(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(runtime, "njit", refuse)
+    assert runtime.compiled()(abs)(-2) == 2

@@ -1,0 +1,322 @@
+"""Corner pairs: against the published decoder's boxes, on made scenes, and their properties."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagwise.grouping.corners import (
+    CornerPeaks,
+    CornerSettings,
+    decode_corners,
+    find_corners,
+    pair_by_truth,
+    pair_corners,
+)
+
+
+def _golden_maps(golden, scene):
+    maps = golden.corner_scene(scene)
+    top_k = maps.pop("K")
+    maps = {name: torch.as_tensor(values) for name, values in maps.items()}
+    return top_k, maps | {name: maps[name].sigmoid() for name in ("tl_heat", "br_heat")}
+
+
+def _rows(found):
+    """x1, y1, x2, y2, score, class of each box."""
+    columns = [found.boxes, found.scores[:, None], found.classes[:, None]]
+    return np.concatenate(columns, axis=1)
+
+
+def test_published_boxes(golden):
+    assert len(golden.corner_cases()) > 10
+    for name in golden.corner_cases():
+        top_k, maps = _golden_maps(golden, name)
+        chosen = CornerSettings.preset("cornernet", top_k=top_k)
+        golden.compare_boxes(name, "dets", _rows(decode_corners(**maps, settings=chosen)[0]))
+        wide = CornerSettings.preset("cornernet", top_k=top_k, tag_threshold=1.0)
+        golden.compare_boxes(name, "dets_thr1", _rows(decode_corners(**maps, settings=wide)[0]))
+        del maps["tl_off"], maps["br_off"]
+        (found,) = decode_corners(**maps, settings=chosen)
+        golden.compare_boxes(name, "dets_no_offset", _rows(found))
+
+
+# ---------------------------------------------------------------------- quality
+
+
+@pytest.fixture(scope="module")
+def scenes(shared):
+    sys.path.insert(0, str(shared / "bench"))
+    import corner_scenes
+
+    return corner_scenes
+
+
+def _decode(scene, chosen=None):
+    heat = [scene[name].sigmoid() for name in ("tl_heat", "br_heat")]
+    rest = [scene[name] for name in ("tl_tag", "br_tag", "tl_reg", "br_reg")]
+    return decode_corners(*heat, *rest, settings=chosen)[0]
+
+
+def _f1(scenes, made, chosen=None):
+    """Mean over the scenes, at score .5 and intersection over union .75."""
+    found = [_decode(scene, chosen) for scene in made]
+    return np.mean(
+        [
+            scenes.score(_rows(boxes)[:, :5], boxes.classes, scene["boxes"], scene["cls"])[2]
+            for boxes, scene in zip(found, made)
+        ]
+    )
+
+
+@pytest.mark.parametrize(("count", "floor"), [(50, 0.86), (100, 0.75)])
+def test_default_pairs_crowds_of_one_class_well(scenes, count, floor):
+    made = [scenes.scene(count, n, C=1, tags="crowded", classes="one") for n in range(10)]
+    assert _f1(scenes, made) >= floor
+    assert _f1(scenes, made, CornerSettings.preset("cornernet")) < 0.5
+
+
+@pytest.mark.parametrize("count", [1, 10, 100])
+def test_default_finds_nearly_all_where_tags_are_apart(scenes, count):
+    made = [scenes.scene(count, n, C=20) for n in range(3)]
+    assert _f1(scenes, made) >= 0.97
+
+
+@pytest.mark.parametrize(("dimension", "noise", "floor"), [(4, 0.1, 0.88), (2, 0.25, 0.8)])
+def test_tags_of_any_dimension_and_noise(scenes, dimension, noise, floor):
+    more = {"C": 1, "D": dimension, "tag_noise": noise}
+    made = [scenes.scene(50, n, tags="crowded", classes="one", **more) for n in range(4)]
+    assert _f1(scenes, made) >= floor
+
+
+# ---------------------------------------------------------------------- what decides
+
+
+def _peaks(boxes, tags, scores=None, classes=None):
+    """The corners of boxes (N, 4) whose tags are (N, D), or (N, 2, D) for each corner."""
+    boxes, tags = np.asarray(boxes, np.float32), np.asarray(tags, np.float32)
+    count = len(boxes)
+    if tags.ndim == 2:
+        tags = np.stack([tags, tags], axis=1)
+    xy = np.concatenate([boxes[:, :2], boxes[:, 2:]])
+    score = np.full(2 * count, 0.8) if scores is None else np.tile(scores, 2)
+    classes = np.zeros(count) if classes is None else np.asarray(classes)
+    return CornerPeaks(
+        xy,
+        xy.astype(np.int64),
+        score.astype(np.float32),
+        np.tile(classes, 2).astype(np.int64),
+        np.concatenate([tags[:, 0], tags[:, 1]]),
+        np.array([[0, count, 2 * count]]),
+    )
+
+
+def _pairs(found, count):
+    """Which corners are together, as (top-left, bottom-right) numbers from 0."""
+    return {(int(tl), int(br) - count) for tl, br in found.corner}
+
+
+# Two boxes whose corners could as well be the other's.
+_CROSSED = [[10, 10, 40, 30], [14, 14, 36, 50]]
+
+
+def test_tags_decide():
+    (found,) = pair_corners(_peaks(_CROSSED, [[0.0], [3.0]]))
+    assert _pairs(found, 2) == {(0, 0), (1, 1)}
+    (found,) = pair_corners(_peaks(_CROSSED, [[[0.0], [3.0]], [[3.0], [0.0]]]))
+    assert _pairs(found, 2) == {(0, 1), (1, 0)}
+
+
+def _centres(*places):
+    heat = torch.full((1, 1, 64, 64), 0.01)
+    for x, y in places:
+        heat[0, 0, y, x] = 0.9
+    return heat
+
+
+def test_centres_decide_where_tags_do_not():
+    peaks = _peaks(_CROSSED, [[0.0], [0.0]])
+    chosen = CornerSettings(centre_part=0.1)
+    (found,) = pair_corners(peaks, chosen, _centres((25, 20), (25, 32)))
+    assert _pairs(found, 2) == {(0, 0), (1, 1)}
+    (found,) = pair_corners(peaks, chosen, _centres((23, 30), (27, 22)))
+    assert _pairs(found, 2) == {(0, 1), (1, 0)}
+
+
+def test_a_box_without_a_centre_scores_less():
+    boxes = [[4, 4, 16, 16], [34, 34, 46, 46]]
+    for name in ("default", "cornernet"):
+        chosen = CornerSettings.preset(name)
+        (found,) = pair_corners(_peaks(boxes, [[0.0], [9.0]]), chosen, _centres((10, 10)))
+        assert found.boxes[0].tolist() == boxes[0]
+        assert found.scores[0] > found.scores[1] + 0.2
+    (plain,) = pair_corners(_peaks(boxes, [[0.0], [9.0]]))
+    sure = CornerSettings(centre_weight=0.0)
+    (same,) = pair_corners(_peaks(boxes, [[0.0], [9.0]]), sure, _centres((10, 10), (40, 40)))
+    assert same.scores == pytest.approx(plain.scores, abs=0.01)
+
+
+def test_classes_do_not_mix():
+    (found,) = pair_corners(_peaks(_CROSSED, [[0.0], [0.0]], classes=[1, 7]))
+    assert _pairs(found, 2) == {(0, 0), (1, 1)}
+    assert sorted(found.classes) == [1, 7]
+
+
+def test_the_size_of_the_others_decides_where_tags_do_not():
+    """Cells of one size; where two overlap in the last row, tags suggest to swap their corners."""
+    place = np.stack(np.meshgrid(np.arange(10), np.arange(3)), axis=-1).reshape(-1, 2)
+    low = np.stack([40 * (place[:, 0] // 2) + 8 * (place[:, 0] % 2), 20 * place[:, 1]], axis=1)
+    boxes = np.concatenate([low, low + 15], axis=1)
+    tags = np.stack([4.0 * np.arange(30)] * 2, axis=1)
+    tags[20:] = 4.0 * (np.arange(20, 30) // 2)[:, None] + [0.0, 0.1]
+    tags[21::2] = tags[21::2, ::-1]
+    peaks = _peaks(boxes, tags[:, :, None])
+    (found,) = pair_corners(peaks)
+    assert _pairs(found, 30) == {(n, n) for n in range(30)}
+    (blind,) = pair_corners(peaks, CornerSettings(size_weight=0.0))
+    assert _pairs(blind, 30) == {(n, n ^ (n >= 20)) for n in range(30)}
+
+
+def test_tags_that_start_from_the_place_may_differ_more_in_large_boxes():
+    peaks = _peaks([[5, 5, 105, 105], [60, 6, 64, 10]], [[[0.0], [3.0]], [[0.0], [3.0]]])
+    assert len(pair_corners(peaks)[0]) == 0
+    (found,) = pair_corners(peaks, CornerSettings(tag_growth=0.05))
+    assert _pairs(found, 2) == {(0, 0)}
+
+
+def test_near_tags_and_sure_corners_score_higher():
+    boxes = [[0, 0, 20, 20], [30, 0, 50, 20], [60, 0, 80, 20]]
+    tags = np.array([[[0.0], [0.0]], [[5.0], [5.75]], [[9.0], [9.0]]])
+    (found,) = pair_corners(_peaks(boxes, tags, scores=[0.8, 0.8, 0.6]))
+    assert found.boxes[:, 0].tolist() == [0, 30, 60]
+    assert found.scores[0] == pytest.approx(0.8, abs=0.01)
+    assert found.scores[1] < found.scores[0] - 0.005
+    assert found.scores[2] < 0.6
+
+
+def test_doubled_corners_give_one_box():
+    boxes = np.array([[10.3, 10.2, 30.1, 40.8], [50, 20, 90, 50]])
+    twice = np.concatenate([boxes, boxes + np.array([1, 0, 0, 1])])
+    tags = [[0.0], [5.0], [0.05], [5.05]]
+    peaks = _peaks(twice, tags, scores=[0.9, 0.8, 0.5, 0.6])
+    (found,) = pair_corners(peaks)
+    assert len(found) == 2
+    assert found.boxes == pytest.approx(boxes, abs=1.01)
+    assert len(pair_corners(peaks, CornerSettings(suppression="none"))[0]) == 4
+    (soft,) = pair_corners(peaks, CornerSettings(suppression="exp", box_threshold=0.0))
+    assert len(soft) == 4
+    assert (soft.scores[2:] < 0.3).all()
+
+
+def test_the_best_boxes_are_kept():
+    boxes = [[20 * n, 5, 20 * n + 9, 15] for n in range(6)]
+    scores = np.array([0.3, 0.9, 0.5, 0.7, 0.2, 0.6])
+    peaks = _peaks(boxes, 4.0 * np.arange(6)[:, None], scores)
+    (found,) = pair_corners(peaks, CornerSettings(max_boxes=3))
+    assert found.boxes[:, 0].tolist() == [20, 60, 100]
+    (found,) = pair_corners(peaks, CornerSettings(box_threshold=0.4))
+    assert len(found) == 4
+
+
+# ---------------------------------------------------------------------- properties
+
+
+@st.composite
+def _some_peaks(draw):
+    count = draw(st.integers(0, 25))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    low = rng.uniform(0, 80, (count, 2))
+    boxes = np.concatenate([low, low + rng.uniform(1, 40, (count, 2))], axis=1)
+    tags = rng.uniform(0, 4, (count, draw(st.integers(1, 3))))
+    tags = tags[:, None] + rng.normal(0, 0.1, (count, 2, tags.shape[1]))
+    classes = rng.integers(draw(st.integers(1, 3)), size=count)
+    return _peaks(boxes, tags, rng.uniform(0.1, 1, count), classes)
+
+
+def _alike(found, other):
+    """The same boxes with the same scores, whatever stands first where scores are equal."""
+    assert {tuple(pair) for pair in found.corner} == {tuple(pair) for pair in other.corner}
+    assert found.scores == pytest.approx(other.scores, abs=1e-3)
+
+
+@given(_some_peaks())
+@settings(deadline=None, max_examples=40)
+def test_every_box_is_possible_and_no_corner_serves_twice(peaks):
+    (found,) = pair_corners(peaks)
+    middle = peaks.starts[0, 1]
+    assert len(set(found.corner.ravel().tolist())) == 2 * len(found)
+    assert (found.corner[:, 0] < middle).all()
+    assert (found.corner[:, 1] >= middle).all()
+    assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
+    assert (peaks.classes[found.corner] == found.classes[:, None]).all()
+    assert found.boxes == pytest.approx(peaks.xy[found.corner].reshape(-1, 4))
+    assert (np.linalg.norm(found.tags[:, 0] - found.tags[:, 1], axis=1) <= 1.5).all()
+    assert ((found.scores >= 0) & (found.scores <= 1)).all()
+    assert (np.diff(found.scores) <= 0).all()
+
+
+@given(_some_peaks(), st.floats(-20, 20))
+@settings(deadline=None, max_examples=30)
+def test_where_the_image_and_the_tags_begin_does_not_matter(peaks, shift):
+    (found,) = pair_corners(peaks)
+    # Multiples of what the numbers are rounded to, so that no distance changes.
+    by = np.float32(round(shift) * 64)
+    (moved,) = pair_corners(replace(peaks, xy=peaks.xy.round(2) + by, tag=peaks.tag))
+    (back,) = pair_corners(replace(peaks, xy=peaks.xy.round(2)))
+    _alike(moved, back)
+    (other,) = pair_corners(replace(peaks, tag=-peaks.tag))
+    _alike(found, other)
+
+
+@given(_some_peaks())
+@settings(deadline=None, max_examples=30)
+def test_x_and_y_are_treated_alike(peaks):
+    (found,) = pair_corners(peaks)
+    (other,) = pair_corners(replace(peaks, xy=peaks.xy[:, ::-1].copy()))
+    _alike(found, other)
+
+
+def test_images_of_a_batch_do_not_meet(scenes):
+    made = [scenes.scene(30, n, C=3, tags="crowded") for n in range(3)]
+    names = ("tl_heat", "br_heat", "tl_tag", "br_tag", "tl_reg", "br_reg")
+    batch = {name: torch.cat([scene[name] for scene in made]) for name in names}
+    maps = [batch[name].sigmoid() for name in names[:2]] + [batch[name] for name in names[2:]]
+    for together, scene in zip(decode_corners(*maps), made, strict=True):
+        alone = _decode(scene)
+        assert len(alone) > 20
+        assert (_rows(together) == _rows(alone)).all()
+
+
+def test_a_box_as_large_as_the_map_and_no_boxes_at_all():
+    tl, br, tag = torch.zeros(3, 2, 1, 64, 64)
+    tl[0, 0, 0, 0] = br[0, 0, 63, 63] = 0.9
+    large, none = decode_corners(tl, br, tag, tag)
+    assert large.boxes.tolist() == [[0, 0, 63, 63]]
+    assert large.corner_scores == pytest.approx(0.9)
+    assert none.boxes.shape == (0, 4)
+    assert none.tags.shape == (0, 2, 1)
+    for preset in ("default", "cornernet"):
+        assert len(decode_corners(br, tl, tag, tag, settings=CornerSettings.preset(preset))[0]) == 0
+
+
+# ---------------------------------------------------------------------- pairing by truth
+
+
+def test_truth_pairs_what_tags_cannot():
+    boxes = np.array([*_CROSSED, [70, 70, 90, 95]])
+    peaks = _peaks(boxes + 0.4, np.zeros((3, 1)), scores=[0.5, 0.9, 0.7], classes=[0, 0, 2])
+    truth = np.array([*_CROSSED, [70, 70, 90, 95], [5, 60, 20, 90]])
+    (found,) = pair_by_truth(peaks, [truth], [np.array([0, 0, 2, 0])])
+    assert found.corner.tolist() == [[1, 4], [2, 5], [0, 3]]
+    (found,) = pair_by_truth(peaks, [truth], [np.array([0, 0, 1, 0])])
+    assert found.corner.tolist() == [[1, 4], [0, 3]]
+
+
+def test_truth_without_boxes_or_corners():
+    peaks = find_corners(*torch.zeros(4, 2, 1, 8, 8))
+    decoded = pair_by_truth(peaks, [np.zeros((0, 4)), np.ones((2, 4))], [np.zeros(0), np.zeros(2)])
+    assert [len(found) for found in decoded] == [0, 0]

@@ -1,0 +1,103 @@
+"""Filling missing keypoints: the same on both devices, only where there is reason to."""
+
+import numpy as np
+import pytest
+import torch
+
+from tagwise.grouping import GroupingSettings, KeypointGroups
+from tagwise.grouping.fill import _best_cells_on_device, fill_missing
+from tagwise.grouping.kernels.fill import best_cells
+from tagwise.grouping.kernels.peaks import block_maxima
+
+SIZE = (40, 60)
+
+
+def _one_group(kinds=3, x=30.0, y=20.0):
+    """A person of whom only type 0 was found, with tag 1, and whose extent is a point."""
+    keypoints = np.full((1, kinds, 3), (np.nan, np.nan, 0), np.float32)
+    keypoints[0, 0] = x, y, 0.9
+    tags = np.full((1, kinds, 1), np.nan, np.float32)
+    tags[0, 0] = 1
+    peak = np.full((1, kinds), -1)
+    peak[0, 0] = 0
+    return KeypointGroups(keypoints, np.array([0.3], np.float32), tags, peak)
+
+
+def _maps(kinds=3):
+    heatmaps, tags = torch.zeros(kinds, *SIZE), torch.zeros(kinds, *SIZE)
+    heatmaps[1, 5, 7], tags[1, 5, 7] = 0.4, 1.2  # alike
+    heatmaps[1, 9, 9], tags[1, 9, 9] = 0.8, 2.0  # brighter, but another's
+    heatmaps[2, 3, 3], tags[2, 3, 3] = 0.7, 9.0  # another's; nothing alike
+    return heatmaps, tags
+
+
+EVERYWHERE = GroupingSettings(fill_reach=None, subcell="none")
+
+
+def test_only_what_is_alike_is_filled():
+    groups = _one_group()
+    filled = fill_missing(groups, *_maps(), EVERYWHERE)
+    assert filled.keypoints[0, 1] == pytest.approx([7, 5, 0.4])
+    assert filled.keypoints[0, 0] == pytest.approx(groups.keypoints[0, 0])
+    assert np.isnan(filled.keypoints[0, 2, :2]).all()
+    assert filled.keypoints[0, 2, 2] == 0
+    assert filled.scores == groups.scores
+    assert np.isnan(groups.keypoints[0, 1, 0])  # the input is left as it was
+
+
+def test_without_threshold_anything_bright_is_taken():
+    settings = GroupingSettings(fill_reach=None, fill_threshold=None, subcell="none")
+    filled = fill_missing(_one_group(), *_maps(), settings)
+    assert filled.keypoints[0, 1] == pytest.approx([7, 5, 0.4])
+    # Type 2: nothing alike; -1 on dark cells beats .7 - 8, and a dark cell gives no keypoint.
+    assert filled.keypoints[0, 2, 2] == 0
+
+
+def test_only_near_the_group():
+    groups = _one_group()
+    groups.keypoints[0, 2] = 34, 20, 0.5  # 4 wide: with reach 2, as far as 8 cells around
+    near = GroupingSettings(fill_reach=2.0, subcell="none")
+    assert np.isnan(fill_missing(groups, *_maps(), near).keypoints[0, 1, 0])
+    far = GroupingSettings(fill_reach=10.0, subcell="none")
+    assert fill_missing(groups, *_maps(), far).keypoints[0, 1] == pytest.approx([7, 5, 0.4])
+
+
+def test_score_one_and_offsets():
+    offsets = torch.zeros(6, *SIZE)
+    offsets[2, 5, 7], offsets[3, 5, 7] = 0.3, -0.2
+    settings = GroupingSettings(fill_reach=None, fill_score="one")
+    filled = fill_missing(_one_group(), *_maps(), settings, offsets=offsets)
+    assert filled.keypoints[0, 1] == pytest.approx([7.3, 4.8, 1])
+
+
+def test_a_neighbour_below_no_lower_than_the_number_of_types():
+    heatmaps, tags = _maps()
+    heatmaps[1, 6, 7] = 0.3  # the cell below; above it is 0, in row 2 (3 types less one) -0.1
+    heatmaps[1, 2, 7] = -0.1
+    settings = GroupingSettings(fill_reach=None, subcell="quarter")
+    assert fill_missing(_one_group(), heatmaps, tags, settings).keypoints[0, 1, 1] == 5.25
+    published = GroupingSettings(fill_reach=None, subcell="quarter", fill_below="types")
+    assert fill_missing(_one_group(), heatmaps, tags, published).keypoints[0, 1, 1] == 4.75
+
+
+def test_nobody_and_nothing_missing():
+    nobody = _one_group().take(np.zeros(0, int))
+    assert fill_missing(nobody, *_maps(), EVERYWHERE) is nobody
+    whole = _one_group(kinds=1)
+    maps = torch.ones(1, *SIZE)
+    assert fill_missing(whole, maps, maps, EVERYWHERE) is whole
+
+
+@pytest.mark.parametrize("least", [-np.inf, 0.3])
+def test_the_search_by_tensors_agrees(least):
+    rng = np.random.default_rng(0)
+    heatmaps = rng.random((3, *SIZE), np.float32) ** 6
+    tags = rng.normal(0, 1, (3, 2, *SIZE)).astype(np.float32)
+    tags[0, 0, :5] = np.nan
+    kinds, means = np.array([0, 1, 2, 0]), rng.normal(0, 1, (4, 2)).astype(np.float32)
+    boxes = np.array([[0, 0, 60, 40], [10, 5, 40, 39], [0, 0, 1, 1], [30, 3, 60, 20]])
+    query = (kinds, means.astype(np.float64), boxes)
+    maxima = block_maxima(heatmaps)
+    expected = best_cells(heatmaps, tags, maxima, *query, least)
+    maps = torch.from_numpy(heatmaps), torch.from_numpy(tags)
+    assert _best_cells_on_device(*maps, *query, least).tolist() == expected.tolist()

@@ -1,0 +1,42 @@
+"""Boxes of several looks become one set."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagwise.grouping.fusion import fuse_boxes
+
+
+def test_a_box_seen_once_counts_in_part():
+    boxes = [[0, 0, 10, 10], [0, 0, 10, 11], [50, 50, 60, 60]]
+    groups, fused, scores = fuse_boxes(boxes, [0.8, 0.4, 0.6], [0, 0, 0], [0, 1, 0])
+    assert [group.tolist() for group in groups] == [[0, 1], [2]]
+    np.testing.assert_allclose(fused[0], [0, 0, 10, (0.8 * 10 + 0.4 * 11) / 1.2], rtol=1e-6)
+    np.testing.assert_allclose(scores, [0.6, 0.3])
+
+
+def test_neither_classes_nor_boxes_of_one_look_are_mixed():
+    boxes = [[0, 0, 10, 10]] * 3
+    assert len(fuse_boxes(boxes, [0.9, 0.8, 0.7], [0, 1, 0], [0, 1, 0])[0]) == 3
+
+
+def test_nothing_gives_nothing():
+    groups, fused, scores = fuse_boxes(np.zeros((0, 4)), np.zeros(0), np.zeros(0), np.zeros(0))
+    assert (groups, fused.shape, scores.shape) == ([], (0, 4), (0,))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 5), st.integers(0, 12), st.randoms(use_true_random=False))
+def test_the_same_looks_give_the_same_boxes_back(looks, count, random):
+    """Objects apart from each other, seen alike in every look, are found once each, as seen."""
+    rng = np.random.default_rng(random.randrange(2**32))
+    low = np.arange(count)[:, None] * 20 + rng.uniform(0, 5, (count, 2))
+    boxes = np.concatenate([low, low + rng.uniform(4, 12, (count, 2))], 1)
+    scores = rng.permutation(np.linspace(0.2, 0.9, count))
+    every = np.tile(boxes, (looks, 1))
+    look = np.repeat(np.arange(looks), count)
+    groups, fused, found = fuse_boxes(every, np.tile(scores, looks), np.zeros(len(every)), look)
+    order = np.argsort(-scores)
+    np.testing.assert_allclose(fused, boxes[order], rtol=1e-5)
+    np.testing.assert_allclose(found, scores[order], rtol=1e-5)
+    assert sorted(np.concatenate([*groups, []]).astype(int)) == list(range(len(every)))

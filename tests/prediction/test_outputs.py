@@ -1,0 +1,149 @@
+import errno
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spots import PIN
+from tagwise.errors import UserError
+from tagwise.files import whole_file
+from tagwise.prediction.outputs import CocoResults, Predictions, write_picture
+from tagwise.prediction.sources import Source, find_sources
+from tagwise.results import Poses
+
+
+def pin(file="a.jpg"):
+    return Poses([[[1, 2, 0.5], [3, 4, 0.5]]], [0.5], [[[0.0], [0.0]]], PIN, file, 20, 10)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (20, 10)).save(tmp_path / "photos" / "a.jpg")
+    return find_sources(tmp_path / "photos" / "a.jpg")[0]
+
+
+IMAGE = np.zeros((10, 20, 3), np.uint8)
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+
+    def fail_halfway():
+        with whole_file(path) as file:
+            file.write(b"half")
+            file.flush()
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        fail_halfway()
+    assert path.read_bytes() == b"before"
+    with whole_file(path) as file:
+        file.write(b"after")
+        assert path.read_bytes() == b"before"
+    assert path.read_bytes() == b"after"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_said_in_a_line(tmp_path):
+    with (
+        pytest.raises(UserError, match="No space left on device; free space"),
+        whole_file(tmp_path / "file"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_a_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot make the folder"):
+        Predictions(tmp_path / "file" / "out", {}, pictures=False, resume=False)
+
+
+def test_a_photo_is_done_once_its_files_are_there(tmp_path, photo):
+    run = Predictions(tmp_path / "out", {"x": 1}, pictures=True, resume=False)
+    assert not run.is_done(photo)
+    run.save(photo, pin(), IMAGE)
+    assert Image.open(tmp_path / "out" / "a.predictions.jpg").size == (20, 10)
+    again = Predictions(tmp_path / "out", {"x": 1}, pictures=True, resume=True)
+    assert again.is_done(photo)
+    np.testing.assert_allclose(again.load(photo).keypoints, pin().keypoints)
+
+
+def test_what_changed_is_done_again(tmp_path, photo):
+    def resumed():
+        return Predictions(tmp_path / "out", {"x": 1}, pictures=False, resume=True)
+
+    resumed().save(photo, pin(), IMAGE)
+    assert resumed().is_done(photo)
+    assert not Predictions(tmp_path / "out", {"x": 1}, False, resume=False).is_done(photo)
+    assert not resumed().is_done(photo)  # a run without resume began anew
+    resumed().save(photo, pin(), IMAGE)
+    photo.image.write_bytes(photo.image.read_bytes() + b"more")
+    assert not resumed().is_done(photo)
+    resumed().save(photo, pin(), IMAGE)
+    resumed().json_path(photo).unlink()
+    assert not resumed().is_done(photo)
+
+
+def test_other_settings_are_not_resumed(tmp_path):
+    Predictions(tmp_path, {"threshold": 0.3, "scales": (1,)}, pictures=False, resume=False)
+    Predictions(tmp_path, {"threshold": 0.3, "scales": (1,)}, pictures=False, resume=True)
+    with pytest.raises(UserError, match=r"threshold 0\.3 then, 0\.5 now"):
+        Predictions(tmp_path, {"threshold": 0.5, "scales": (1,)}, pictures=False, resume=True)
+
+
+def test_a_torn_journal_line_costs_only_its_photo(tmp_path, photo):
+    run = Predictions(tmp_path / "out", {}, pictures=False, resume=False)
+    run.save(photo, pin(), IMAGE)
+    with run.path.open("ab") as journal:
+        journal.write(b'{"name": "b", "sou')
+    again = Predictions(tmp_path / "out", {}, pictures=False, resume=True)
+    assert again.is_done(photo)
+    other = Source(photo.image.with_name("c.jpg"), "c")
+    other.image.write_bytes(photo.image.read_bytes())
+    again.save(other, pin(), IMAGE)
+    third = Predictions(tmp_path / "out", {}, pictures=False, resume=True)
+    assert third.is_done(photo)
+    assert third.is_done(other)
+
+
+def coco(tmp_path, *names):
+    images = [{"id": number, "file_name": name} for number, name in enumerate(names, start=1)]
+    content = {"images": images, "annotations": [], "categories": [PIN.to_coco(4)]}
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    return tmp_path / "set.json"
+
+
+def test_coco_rows_carry_the_set_s_ids(tmp_path):
+    file = io.BytesIO()
+    results = CocoResults(coco(tmp_path, "a.jpg", "b.jpg"), file)
+    for name in ("photos/b.jpg", "a.jpg", "strange.jpg"):
+        results.add(pin(name))
+    results.finish()
+    rows = json.loads(file.getvalue())
+    assert [(row["image_id"], row["category_id"]) for row in rows] == [(2, 4), (1, 4)]
+    assert results.unknown == ["strange.jpg"]
+
+
+def test_coco_without_rows_is_still_json(tmp_path):
+    file = io.BytesIO()
+    CocoResults(coco(tmp_path, "a.jpg"), file).finish()
+    assert json.loads(file.getvalue()) == []
+
+
+def test_folders_tell_images_of_one_name_apart(tmp_path):
+    results = CocoResults(coco(tmp_path, "x/a.jpg", "y/a.jpg"), io.BytesIO())
+    assert results.image_id("set/x/a.jpg") == 1
+    assert results.image_id("y/a.jpg") == 2
+    assert results.image_id("a.jpg") is None
+
+
+def test_a_picture_of_a_suffix_that_is_none_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"use \.png"):
+        write_picture(IMAGE, tmp_path / "a.nope")
+    assert not list(tmp_path.iterdir())
+    assert Image.open(write_picture(IMAGE, tmp_path / "a.jpg")).format == "JPEG"

@@ -1,0 +1,251 @@
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from spots import PIN, PINS, SIZE, SpotNetwork, by_place, draw_pins, pin_points
+from tagwise.errors import UserError
+from tagwise.models import create_model, save_model
+from tagwise.prediction.predictor import Predictor, find_device
+from tagwise.tasks import PoseTask
+
+
+@pytest.fixture
+def network():
+    return SpotNetwork()
+
+
+def predictor(network, **options):
+    """In full precision on every machine, unless a test asks for another."""
+    return Predictor(network, **{"device": "cpu", "precision": "fp32", **options})
+
+
+def write(path, image):
+    Image.fromarray(image).save(path)
+    return path
+
+
+def test_crossing_pins_are_found_where_they_were_drawn(network):
+    poses = predictor(network)(draw_pins(PINS))
+    np.testing.assert_allclose(by_place(poses.keypoints)[..., :2], pin_points(), atol=0.3)
+    assert poses.skeleton is PIN
+    assert (poses.width, poses.height, poses.model) == (SIZE, SIZE, "spots")
+
+
+@pytest.mark.parametrize("factor", [1 / 8, 0.75, 2.5, 9])
+def test_positions_are_in_the_photo_s_own_pixels_whatever_its_size(network, factor):
+    side = round(SIZE * factor)
+    scaled = [(*((np.array([top, foot]) + 0.5) * factor - 0.5), blue) for top, foot, blue in PINS]
+    poses = predictor(network)(draw_pins(scaled, (side, side), sigma=5 * factor))
+    expected = np.array([[top, foot] for top, foot, _ in scaled])
+    assert len(poses) == 2
+    np.testing.assert_allclose(
+        by_place(poses.keypoints)[..., :2], expected, atol=0.35 * max(factor, 0.5)
+    )
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 200), (400, 2), (1000, 128), (37, 501)])
+def test_odd_shapes_give_a_result(network, width, height):
+    poses = predictor(network)(np.zeros((height, width, 3), np.uint8))
+    assert len(poses) == 0
+    assert (poses.width, poses.height) == (width, height)
+    assert all(side % 32 == 0 for side in network.batches[-1][-2:])
+
+
+def test_a_portrait_photo_turns_the_input_box(network):
+    predictor(network, size=(128, 64))(np.zeros((200, 100, 3), np.uint8))
+    assert network.batches[-1] == (1, 3, 128, 64)
+
+
+def test_a_single_size_is_the_longest_side(network):
+    predictor(network, size=192)(np.zeros((100, 200, 3), np.uint8))
+    assert network.batches[-1] == (1, 3, 96, 192)
+
+
+def test_auto_precision_is_what_the_processor_is_fast_at(network, monkeypatch):
+    for able, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda able=able: able)
+        assert predictor(network, precision="auto").precision == expected
+
+
+@pytest.mark.parametrize(
+    "options", [{"flip": True}, {"scales": (1.0, 2.0)}, {"flip": True, "scales": (0.5, 1.0, 1.5)}]
+)
+@pytest.mark.parametrize("size", [(SIZE, SIZE), (150, 93)])
+def test_augmentation_finds_the_same_pins(network, options, size):
+    factor = np.array([size[0] / SIZE, size[1] / SIZE])
+    pins = [(np.array(t) * factor, np.array(f) * factor, blue) for t, f, blue in PINS]
+    image = draw_pins(pins, size)
+    plain, augmented = predictor(network)(image), predictor(network, **options)(image)
+    assert len(augmented) == 2
+    np.testing.assert_allclose(
+        by_place(augmented.keypoints)[..., :2], by_place(plain.keypoints)[..., :2], atol=0.6
+    )
+    passes = len(options.get("scales", (1,))) * (2 if options.get("flip") else 1)
+    assert augmented.tags.shape == (2, 2, passes)
+
+
+def test_a_grid_is_that_of_the_scale_nearest_to_one(network):
+    maps, affine = predictor(network, scales=(0.5, 1.0, 2.0)).maps(draw_pins(PINS))
+    assert maps["heatmaps"].shape == (1, 2, SIZE // 4, SIZE // 4)
+    np.testing.assert_allclose(affine.matrix, np.eye(2, 3))
+
+
+def test_a_batch_gives_what_single_photos_give_in_their_order(network):
+    rng = np.random.default_rng(0)
+    shapes = [(SIZE, SIZE), (SIZE, 64), (SIZE, SIZE), (64, SIZE), (SIZE, 64), (SIZE, SIZE)] * 2
+    photos = []
+    for width, height in shapes:
+        top, foot = rng.uniform(10, (width - 10, height - 10), (2, 2))
+        photos.append(draw_pins([(top, foot, 0.5)], (width, height)))
+    single = list(predictor(network).stream(photos))
+    batched = list(predictor(network, batch_size=2).stream(photos))
+    assert max(shape[0] for shape in network.batches) == 2
+    for one, two in zip(single, batched, strict=True):
+        np.testing.assert_allclose(one.keypoints, two.keypoints, atol=1e-4)
+        assert (one.width, one.height) == (two.width, two.height)
+
+
+def test_files_arrays_and_pillow_images_agree(network, tmp_path):
+    image = draw_pins(PINS)
+    path = write(tmp_path / "pins.png", image)
+    found = list(predictor(network).stream([path, str(path), image, Image.fromarray(image)]))
+    for poses in found:
+        np.testing.assert_array_equal(poses.keypoints, found[0].keypoints)
+    assert [poses.file for poses in found] == [str(path), str(path), None, None]
+    assert found[0].image is None
+    assert found[2].image is not None
+
+
+def test_exif_orientation_turns_the_result_too(network, tmp_path):
+    image = Image.fromarray(draw_pins([((30, 20), (50, 90), 0.5)], (80, 120)))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned by a quarter
+    image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    poses = predictor(network)(tmp_path / "turned.jpg")
+    assert (poses.width, poses.height) == (80, 120)
+    np.testing.assert_allclose(poses.keypoints[0, :, :2], [[30, 20], [50, 90]], atol=1)
+
+
+def test_threshold_leaves_out_weak_instances(network):
+    image = draw_pins(PINS)
+    image[:, :, :] = np.where((image[..., 2:] > 0), image // 3, image)  # the blue pin is faint
+    assert len(predictor(network)(image)) == 2
+    assert len(predictor(network, threshold=0.5)(image)) == 1
+
+
+def test_stream_is_lazy_and_forgets(network):
+    """Over any number of photos only a few are alive, and none is read long before its turn."""
+    alive, taken = [], 0
+
+    class Photo(np.ndarray):
+        """An array that can be watched."""
+
+    def photos():
+        nonlocal taken
+        while True:
+            taken += 1
+            photo = draw_pins(PINS[:1]).view(Photo)
+            alive.append(weakref.ref(photo))
+            yield photo
+            del photo
+
+    stream, most = predictor(network).stream(photos()), 0
+    for number in range(1, 40):
+        next(stream)
+        assert taken <= number + 3
+        if number % 13 == 0:  # to collect takes long where many tests ran before
+            gc.collect()
+            most = max(most, sum(photo() is not None for photo in alive))
+    assert 0 < most <= 6
+    stream.close()
+
+
+def test_an_unreadable_photo_stops_a_stream_but_not_outcomes(network, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    photos = [draw_pins(PINS), tmp_path / "broken.jpg", draw_pins(PINS)]
+    stream = predictor(network).stream(photos)
+    assert len(next(stream)) == 2
+    with pytest.raises(UserError, match=r"broken\.jpg"):
+        next(stream)
+    outcomes = list(predictor(network, batch_size=2).outcomes(photos))
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
+    assert len(outcomes[2].result) == 2
+
+
+def test_a_model_is_left_as_it_was_but_for_evaluation_mode(network):
+    network.train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    predictor(network)(draw_pins(PINS))
+    assert not network.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_a_model_file_gives_what_the_model_gives(tmp_path):
+    """Fused and stored in half precision, it is nearly the same network."""
+    torch.manual_seed(0)
+    model = create_model("efficientnet_lite0", PoseTask(PIN), input_size=(64, 64)).eval()
+    save_model(model, tmp_path / "model.safetensors", half=False)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    expected, _ = predictor(model).maps(image)
+    found, _ = predictor(tmp_path / "model.safetensors").maps(image)
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], atol=1e-4, rtol=1e-3)
+    assert predictor(tmp_path / "model.safetensors").name == "model"
+
+
+def test_half_precision_is_near(network):
+    exact, half = (predictor(network, precision=p)(draw_pins(PINS)) for p in ("fp32", "bf16"))
+    np.testing.assert_allclose(
+        by_place(half.keypoints)[..., :2], by_place(exact.keypoints)[..., :2], atol=0.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda:99"}, "--device cpu"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"scales": ()}, "scales"),
+        ({"scales": (1, 0)}, "scales"),
+        ({"batch_size": 0}, "batch size"),
+        ({"size": 0}, "input size"),
+        ({"precision": "fp8"}, "unknown precision"),
+    ],
+)
+def test_options_that_do_not_work_say_so(network, options, message):
+    with pytest.raises(UserError, match=message):
+        Predictor(network, **{"device": "cpu", **options})
+
+
+def test_auto_takes_what_is_there():
+    assert find_device("auto").type in ("cpu", "cuda", "mps")
+    assert find_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_closing_a_stream_waits_for_no_reader(network, monkeypatch):
+    """The garbage collector closes forgotten streams, inside any thread and under any lock."""
+    stuck, go_on = threading.Event(), threading.Event()
+    found = predictor(network)
+    prepare = found._prepare
+
+    def slow(image):
+        if image.sum() == 0:
+            stuck.set()
+            go_on.wait(60)
+        return prepare(image)
+
+    monkeypatch.setattr(found, "_prepare", slow)
+    stream = found.stream([draw_pins(PINS), np.zeros((SIZE, SIZE, 3), np.uint8)])
+    next(stream)
+    assert stuck.wait(60)
+    closing = threading.Thread(target=stream.close, daemon=True)
+    closing.start()
+    closing.join(30)
+    waited = closing.is_alive()
+    go_on.set()
+    assert not waited

@@ -1,0 +1,144 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tagwise.errors import UserError
+from tagwise.prediction.sources import as_rgb, find_sources
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    for name in ("a.jpg", "b.png", "sub/a.jpg", "sub/deep/c.JPEG", "sub/notes.txt", ".hidden.jpg"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "photos"
+
+
+def names(sources):
+    return [source.name for source in find_sources(sources)]
+
+
+def test_a_folder_keeps_its_shape(photos):
+    assert names("photos") == ["a", "b", "sub/a", "sub/deep/c"]
+    assert [source.image for source in find_sources("photos")][2] == Path("photos/sub/a.jpg")
+
+
+def test_files_are_called_by_their_stem(photos):
+    assert names(["photos/b.png", "photos/sub/a.jpg"]) == ["b", "a"]
+
+
+def test_patterns(photos):
+    assert names("photos/*.jpg") == ["a"]
+    assert sorted(source.image.name for source in find_sources("photos/**/*.[jJ]*")) == [
+        *("a.jpg", "a.jpg", "c.JPEG")
+    ]
+
+
+def test_pictures_of_an_earlier_run_are_no_photos(photos):
+    (photos / "a.predictions.jpg").write_bytes(b"x")
+    assert "a.predictions" not in names("photos") + names("photos/*.jpg")
+
+
+def test_suffixes_tell_files_of_one_stem_apart(photos):
+    (photos / "a.png").write_bytes(b"x")
+    assert names(["photos/a.jpg", "photos/a.png", "photos/b.png"]) == ["a.jpg", "a.png", "b"]
+
+
+def test_folders_tell_files_of_one_name_apart(photos):
+    assert names(["photos/a.jpg", "photos/sub/a.jpg"]) == ["a.jpg", "sub/a.jpg"]
+    assert names(["photos", "photos/sub/a.jpg"]) == names("photos")
+
+
+def test_names_never_collide(photos):
+    """Even where the longer name of one file is the shorter name of another."""
+    for name in ("a.png", "a.png.jpg", "sub/a.png", "sub/a.png.jpg"):
+        (photos / name).write_bytes(b"x")
+    files = sorted(path for path in photos.rglob("*.*") if path.suffix in (".jpg", ".png"))
+    found = names(files)
+    assert len(set(found)) == len(files)
+
+
+def test_a_file_given_twice_is_taken_once(photos):
+    assert names(["photos/a.jpg", str(photos / "a.jpg"), "photos/../photos/a.jpg"]) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("photos/a.jpgg", "did you mean photos/a.jpg"),
+        ("nowhere", "no such file or folder: nowhere"),
+        ("photos/*.gif", "no file fits the pattern"),
+        ([], "no image to predict from"),
+    ],
+)
+def test_what_is_not_there_is_named(photos, source, message):
+    with pytest.raises(UserError, match=message):
+        find_sources(source)
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no image in the folder .*; known are .*\.jpg"):
+        find_sources(tmp_path)
+
+
+def test_images_in_memory_are_numbered(photos):
+    image = np.zeros((4, 4, 3), np.uint8)
+    assert names(image) == ["image-000000"]
+    assert names([image, "photos/b.png", image]) == ["b", "image-000000", "image-000002"]
+
+
+def test_other_iterables_are_not_run_ahead(photos):
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(1)
+            yield "photos/a.jpg"
+
+    sources = find_sources(endless())
+    assert not taken
+    assert [next(sources).name for _ in range(3)] == ["a-000000", "a-000001", "a-000002"]
+    assert len(taken) == 3
+
+
+def test_state_tells_a_changed_file(photos):
+    (source,) = find_sources("photos/a.jpg")
+    before = source.state()
+    assert before == source.state()
+    (photos / "a.jpg").write_bytes(b"longer")
+    assert source.state() != before
+    (photos / "a.jpg").unlink()
+    assert source.state() is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1"])
+def test_pillow_images_of_every_mode_become_rgb(mode):
+    image = as_rgb(Image.new("RGB", (5, 3), "white").convert(mode))
+    assert image.shape == (3, 5, 3)
+    assert image.dtype == np.uint8
+    assert (image == 255).all()
+
+
+def test_grey_arrays_become_rgb():
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for image in (grey, grey[..., None]):
+        np.testing.assert_array_equal(as_rgb(image), np.stack([grey] * 3, axis=-1))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros(4, np.uint8),
+        42,
+    ],
+)
+def test_what_is_no_image_is_refused(image):
+    with pytest.raises(UserError, match="image"):
+        as_rgb(image)

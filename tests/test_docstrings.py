@@ -1,0 +1,20 @@
+"""Every example in a docstring runs and gives what it says."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import tagwise
+
+MODULES = sorted(
+    info.name
+    for info in pkgutil.walk_packages(tagwise.__path__, "tagwise.")
+    if not info.name.endswith("__main__")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0

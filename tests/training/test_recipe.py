@@ -1,0 +1,123 @@
+"""Recipes: read, checked, overridden, written."""
+
+from pathlib import Path
+
+import pytest
+
+from tagwise.errors import UserError
+from tagwise.training.recipe import Recipe, gather_overrides, load_recipe, save_recipe
+
+MINIMAL = """
+data:
+  train:
+    - {annotations: a.json, images: photos}
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_defaults_fill_what_a_recipe_leaves_out(recipe_file):
+    recipe = load_recipe(recipe_file(MINIMAL))
+    assert recipe.task == "pose"
+    assert recipe.data.train[0].annotations == "a.json"
+    assert recipe.data.train[0].weight == 1.0
+    assert recipe.data.val is None
+
+
+def test_a_written_recipe_reads_back_the_same(recipe_file, tmp_path):
+    recipe = load_recipe(recipe_file(MINIMAL), ["optim.lr=1e-3", "sigmas=[0.1, 0.2]"])
+    save_recipe(recipe, tmp_path / "resolved.yaml")
+    assert load_recipe(tmp_path / "resolved.yaml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("optim.lr=1e-3", 1e-3),  # YAML itself reads this as text
+        ("optim.lr=0.5", 0.5),
+        ("optim.lr=1", 1.0),
+    ],
+)
+def test_overrides_become_the_type_of_their_field(recipe_file, override, value):
+    assert load_recipe(recipe_file(MINIMAL), [override]).optim.lr == value
+
+
+def test_overrides_reach_into_lists_and_missing_sections(recipe_file):
+    overrides = ["data.train.0.weight=2", "data.augment.scale=[0.5, 2]", "model.pretrained=null"]
+    recipe = load_recipe(recipe_file(MINIMAL), overrides)
+    assert recipe.data.train[0].weight == 2.0
+    assert recipe.data.augment.scale == (0.5, 2.0)
+    assert recipe.model.pretrained is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimm: {}\n" + MINIMAL, "did you mean 'optim'"),
+        (MINIMAL + "  input_sise: [1, 2]\n", "did you mean 'input_size'"),
+        (MINIMAL + "  augment: {rotat: 3}\n", "did you mean 'rotate'"),
+        (MINIMAL + "optim: {steps: many}\n", "optim: steps: expected int, found 'many'"),
+        (MINIMAL + "optim: {steps: 1.5}\n", "expected int, found 1.5"),
+        (MINIMAL + "run: {tensorboard: 1}\n", "expected bool, found 1"),
+        (MINIMAL + "  input_size: [1]\n", "expected 2 values, found 1"),
+        ("task: pose\n", "the key 'data' is missing"),
+        ("- a\n- b\n", "is no recipe"),
+        ("a: [b\n", "is no valid YAML"),
+    ],
+)
+def test_faults_name_the_file_the_key_and_the_mend(recipe_file, text, message):
+    path = recipe_file(text)
+    with pytest.raises(UserError) as caught:
+        load_recipe(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.lr", "write key.sub=value"),
+        ("optim.lrr=1", "did you mean 'lr'"),
+        ("task.name=1", "holds a single value"),
+        ("data.train.7.weight=1", "no item '7' in a list of 1"),
+    ],
+)
+def test_bad_overrides_say_what_to_write(recipe_file, override, message):
+    with pytest.raises(UserError, match=message):
+        load_recipe(recipe_file("task: pose\n" + MINIMAL), [override])
+
+
+def test_a_missing_recipe_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.yaml"):
+        load_recipe(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("recipes/*.yaml")), ids=str)
+def test_every_recipe_that_ships_is_valid(path):
+    assert isinstance(load_recipe(path), Recipe)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "r.yaml"], ["train", "r.yaml"]),
+        (["train", "r.yaml", "--a.b", "-1"], ["train", "r.yaml", "--set", "a.b=-1"]),
+        (["train", "--a.b-c=d=e", "r.yaml"], ["train", "r.yaml", "--set", "a.b_c=d=e"]),
+        (
+            ["train", "r.yaml", "--a.b", "--resume"],
+            ["train", "r.yaml", "--resume", "--set", "a.b=true"],
+        ),
+        (["train", "./r.yaml", "--out", "a.b"], ["train", "./r.yaml", "--out", "a.b"]),
+    ],
+)
+def test_gather_overrides(arguments, expected):
+    assert gather_overrides(arguments) == expected
