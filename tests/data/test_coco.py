@@ -108,8 +108,8 @@ FAULTS = [
     ({"category_id": 5}, "unknown category", 0),
     ({"keypoints": [1, 2, 2]}, "wrong number of keypoints", 0),
     ({"keypoints": "many"}, "wrong number of keypoints", 0),
-    ({"keypoints": [None] * 9}, "no numbers|not finite", 0),
-    ({"keypoints": ["a"] * 9}, "no numbers", 0),
+    ({"keypoints": [None] * 9}, "not numbers|not finite", 0),
+    ({"keypoints": ["a"] * 9}, "not numbers", 0),
     ({"keypoints": [float("nan"), 10, 2, 30, 40, 2, 12, 40, 1]}, "not finite", 2),
     ({"keypoints": [20, 10, 2, 30, 480, 2, -12, 40, 1]}, "outside the image", 1),
     ({"bbox": [3, 4, 0, 5]}, "box has no size", 3),
@@ -144,10 +144,13 @@ def test_a_broken_crowd_region_gives_way_to_its_box(foxes):
 
 
 def test_ids_used_twice(foxes):
+    """Ids of annotations are not needed; only the same annotation twice is one too many."""
     data = CocoKeypoints(*foxes([annotation(1), annotation(1, image=2)]))
-    assert [problem.kind[:22] for problem in data.report] == ["annotation id is used "]
+    assert data.report == []
+    assert [len(data[n].keypoints) for n in (0, 1)] == [1, 1]
+    data = CocoKeypoints(*foxes([annotation(2), annotation(2)]))
+    assert [problem.kind for problem in data.report] == ["annotation is there twice, left out once"]
     assert len(data[0].keypoints) == 1
-    assert len(data[1].keypoints) == 0
     json_path, folder = foxes([annotation(1)])
     content = json.loads(json_path.read_text())
     content["images"].append(content["images"][0] | {"file_name": "2.png"})
@@ -187,7 +190,7 @@ def test_broken_images_are_found_by_a_check(foxes):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{not json", "no JSON: .* line 1"),
+        ("{not json", "not JSON: .* line 1"),
         ("[1, 2]", "holds a list"),
         ('{"images": []}', "annotations or categories"),
         ('{"images": [{}], "annotations": [], "categories": []}', 'no "id"'),
@@ -218,7 +221,9 @@ def test_category_by_name(foxes):
     assert data.skeleton.name == "hare"
     assert data.category_id == 2
     assert len(data[0].keypoints) == 1
-    assert data.report == []
+    assert [problem.kind[:40] for problem in data.report] == [
+        "annotations of category 'fox' left out, "
+    ]
     with pytest.raises(UserError, match="'cow'"):
         CocoKeypoints(*files, category="cow")
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from tagwise.data.keypoint_labels import read_keypoint_labels
 from tagwise.errors import UserError
-from tagwise.metrics.keypoint_ap import keypoint_metrics, load_ground_truth
+from tagwise.metrics.keypoint_ap import keypoint_metrics, keypoint_truth
 from tagwise.skeletons import COCO17
 
 NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
@@ -73,13 +74,13 @@ def scene(seed, K=5, images=6, tie=True, boxes=False):
     results = []
     for image_id in rng.permutation(images * 3)[:images].tolist():
         truth["images"].append(
-            {"id": image_id, "width": 400, "height": 300, "crowdIndex": float(rng.uniform())}
+            {"id": image_id, "width": 500, "height": 500, "crowdIndex": float(rng.uniform())}
         )
         for _ in range(rng.integers(0, 5)):
             size = rng.uniform(20, 200)
             xy = rng.uniform(0, 200, 2) + rng.uniform(0, size, (K, 2))
             seen = rng.choice([0, 1, 2], K, p=[0.2, 0.2, 0.6]) * (rng.uniform() > 0.1)
-            low, high = xy.min(0), xy.max(0)
+            low, high = xy.min(0) - 1, xy.max(0) + 1  # of one keypoint, too
             truth["annotations"].append(
                 {
                     "id": len(truth["annotations"]) + 1,
@@ -211,7 +212,7 @@ def test_a_missing_box_is_that_of_the_labelled_keypoints():
     }
     category = {"id": 1, "name": "it", "keypoints": ["a", "b", "c"]}
     truth = {"images": [{"id": 1}], "annotations": [annotation], "categories": [category]}
-    filled = load_ground_truth(truth)["annotations"][0]
+    filled = keypoint_truth(read_keypoint_labels(truth, need_files=False))["annotations"][0]
     assert filled["bbox"] == [3, 4, 2, 4]
     assert filled["area"] == 8
     assert filled["num_keypoints"] == 2
@@ -252,10 +253,8 @@ def broken(change):
     ("change", "says"),
     [
         (lambda t, r: t.pop("images"), "no list of images"),
-        (lambda t, r: t["annotations"][0].update(keypoints=[1, 2]), "annotation 1 .*2 keypoint"),
         (lambda t, r: [row.update(category_id=5) for row in r], "of category 1"),
         (lambda t, r: t["categories"][0].pop("keypoints"), '"keypoints"'),
-        (lambda t, r: t["annotations"][0].pop("image_id"), "image_id"),
         (lambda t, r: r[0].pop("score"), "result 0 .*score"),
         (lambda t, r: r[0].update(image_id=10**6), "image 1000000"),
         (lambda t, r: r[0].update(keypoints=[1, 2, 3]), "3 keypoint values, but 5"),
@@ -265,6 +264,87 @@ def test_bad_input_is_named(change, says):
     truth, results = broken(change)
     with pytest.raises(UserError, match=says):
         keypoint_metrics(results, truth, 0.1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"keypoints": [1, 2]},
+        {"keypoints": ["here"] * 15},
+        {"keypoints": {"nose": 3}},
+        {"image_id": None},
+        {"image_id": [7]},
+        {"category_id": 99},
+    ],
+)
+def test_a_bad_annotation_is_left_out_with_a_warning(change):
+    """The figures are those of the file without it."""
+    truth, results = scene(8)
+    without = {**truth, "annotations": truth["annotations"][1:]}
+    expected = keypoint_metrics(results, without, 0.1)
+    first = {**truth["annotations"][0], "bbox": None, "iscrowd": 0, **change}
+    with pytest.warns(UserWarning, match="1 problem in the data"):
+        found = keypoint_metrics(
+            results, {**truth, "annotations": [first, *without["annotations"]]}, 0.1
+        )
+    assert_same(found, expected)
+
+
+ODD_VALUES = {
+    "iscrowd is null": ({"iscrowd": 0}, {"iscrowd": None}),
+    "iscrowd is a text": ({"iscrowd": 0}, {"iscrowd": "0"}),
+    "area is 0": ({"area": None}, {"area": 0}),
+    "area is a text": ({"area": None}, {"area": "many"}),
+    "area is negative": ({"area": None}, {"area": -4.0}),
+    "area is a number as text": ({"area": 300.0}, {"area": "300"}),
+    "a field that nobody needs": ({}, {"id": "x", "num_keypoints": "all", "segmentation": 7}),
+}
+
+
+@pytest.mark.parametrize("case", ODD_VALUES)
+def test_odd_values_do_not_change_the_figures(case):
+    """The area of an annotation without a usable one is that of its box."""
+    plain, odd = ODD_VALUES[case]
+    truth, results = scene(8)
+    truth["annotations"] = [{**a, "iscrowd": 0} for a in truth["annotations"]]
+    for annotation in truth["annotations"]:
+        if plain.get("area", 1) is None:
+            annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
+    usual = {
+        **truth,
+        "annotations": [
+            a | {k: v for k, v in plain.items() if v is not None} for a in truth["annotations"]
+        ],
+    }
+    strange = {**truth, "annotations": [a | odd for a in truth["annotations"]]}
+    assert_same(keypoint_metrics(results, strange, 0.1), keypoint_metrics(results, usual, 0.1))
+
+
+IDS = {
+    "texts": lambda number: f"photo {number}",
+    "negative": lambda number: -1 - number,
+    "huge": lambda number: number + 10**15,
+    "uuid": lambda number: f"{number:032x}",
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_image_ids_may_be_of_any_kind(kind):
+    truth, results = scene(3)
+    expected = keypoint_metrics(results, truth, 0.1)
+    for entry in truth["images"]:
+        entry["id"] = IDS[kind](entry["id"])
+    for entry in (*truth["annotations"], *results):
+        entry["image_id"] = IDS[kind](entry["image_id"])
+    assert_same(keypoint_metrics(results, truth, 0.1), expected)
+
+
+def test_image_ids_as_texts_in_one_place_and_numbers_in_another():
+    truth, results = scene(3)
+    expected = keypoint_metrics(results, truth, 0.1)
+    for annotation in truth["annotations"]:
+        annotation["image_id"] = str(annotation["image_id"])
+    assert_same(keypoint_metrics(results, truth, 0.1), expected)
 
 
 def test_bad_arguments_are_named(tmp_path):
@@ -278,7 +358,7 @@ def test_bad_arguments_are_named(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         keypoint_metrics(results, tmp_path / "none.json", 0.1)
     (tmp_path / "no.json").write_text("{")
-    with pytest.raises(UserError, match="no JSON"):
+    with pytest.raises(UserError, match="not JSON"):
         keypoint_metrics(results, tmp_path / "no.json", 0.1)
     for image in truth["images"]:
         image.pop("crowdIndex")

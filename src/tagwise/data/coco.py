@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tagwise.data.coco_json import (
-    ImageLabels,
-    add_crowd,
-    area_of,
-    box_of,
-    collect_labels,
-    pick_category,
-    read_coco,
-)
 from tagwise.data.instances import keep_instances
+from tagwise.data.keypoint_labels import read_keypoint_labels
 from tagwise.data.photos import Photos
 from tagwise.data.regions import paint_region
-from tagwise.data.report import Problem
 from tagwise.data.sample import Sample
 from tagwise.data.seen import Seen
 from tagwise.data.transforms import reduced
@@ -36,17 +26,19 @@ class CocoKeypoints(Photos):
     annotations: the JSON file. images: the folder that its file names start from.
     skeleton: the keypoint types that samples shall have; None takes those of the file.
     mapping: {type of the skeleton: type of the file, or None for none}, for names that differ;
-        names that are equal but for case and joining need no entry. Types that the file has not,
-        or never labels, are False in Sample.labelled and give no loss.
-    category: its name where several have keypoints; None takes the first.
+        names that are equal except for case and joining need no entry. Types that the file does
+        not have, or never labels, are False in Sample.labelled and give no loss.
+    category: its name where several have keypoints; None takes the first that has annotations.
+    sigmas: OKS sigmas, one for all types or one each, in place of those of the file or of COCO.
     ignore_results: COCO results of another model for these images, in types of `skeleton`; what
         it saw beyond the labelled instances is somebody without labels, and ignored.
     fill_results: the least score at which those results also lend the labelled instances the
         types that the file never labels; None lends none.
+    keep_missing: keep images whose file is missing, instead of leaving them out.
 
     Crowd regions and instances without any labelled keypoint are True in Sample.ignore.
     `report` lists every fault that was found; what is faulty is left out, and only a file that
-    is no COCO keypoint JSON, or leaves no image, raises UserError.
+    is not COCO keypoint JSON, or leaves no image, raises UserError.
 
     >>> data = CocoKeypoints("robots/val.json", "robots/images")  # doctest: +SKIP
     >>> data[0].keypoints.shape  # doctest: +SKIP
@@ -61,28 +53,22 @@ class CocoKeypoints(Photos):
         mapping: Mapping[str, str | None] | None = None,
         *,
         category: str | None = None,
+        sigmas: float | tuple[float, ...] | None = None,
         ignore_results: str | Path | None = None,
         fill_results: float | None = None,
+        keep_missing: bool = False,
     ) -> None:
         self.annotations, self.images = Path(annotations), Path(images)
-        content = read_coco(self.annotations)
-        entry = pick_category(content, self.annotations, category)
-        self.source = Skeleton.from_coco(entry)
-        self.skeleton = skeleton or self.source
-        self.category_id = entry["id"]
+        self.labels = read_keypoint_labels(self.annotations, category)
+        self.source, self.category_id = self.labels.skeleton, self.labels.category["id"]
+        self.skeleton = _with_sigmas(skeleton or self.source, sigmas)
+        self.sigmas_given = sigmas is not None
         self.columns = match_types(self.skeleton, self.source, mapping or {}, self.annotations)
-        labels, self.report = collect_labels(content, partial(_add_annotation, category=entry))
-        self._labels = self._existing(labels)
-        self.labelled = self._labelled_types()
+        self.report = self.labels.problems
+        self._labels = self._existing(self.labels.images, keep_missing)
+        ever = self.labels.labelled_types()
+        self.labelled = np.array([column >= 0 and bool(ever[column]) for column in self.columns])
         self._seen = Seen(ignore_results, self.skeleton, fill_results) if ignore_results else None
-
-    def _labelled_types(self) -> np.ndarray:
-        """Which of the K types this set labels anywhere; bool (K,)."""
-        ever = np.zeros(len(self.source), bool)
-        for image in self._labels:
-            for keypoints in image.keypoints:
-                ever |= keypoints[:, 2] > 0
-        return np.array([column >= 0 and bool(ever[column]) for column in self.columns])
 
     @property
     def flip(self) -> tuple[int, ...]:
@@ -109,12 +95,7 @@ class CocoKeypoints(Photos):
         labels = self._labels[index]
         image = self._read(index, reduce)
         keypoints, boxes, areas = self.instances(index)
-        width, height = labels.width, labels.height
-        if width is None or height is None:
-            height, width = (side * reduce for side in image.shape[:2])
-        ignore = np.zeros((height, width), bool)
-        for region in labels.regions:
-            paint_region(ignore, region)
+        ignore = self._ignore_mask(labels, image, reduce)
         sample = Sample(
             image=image,
             keypoints=keypoints,
@@ -129,6 +110,13 @@ class CocoKeypoints(Photos):
         if self._seen is not None:
             sample = self._seen.apply(sample)
         return reduced(sample, reduce)
+
+
+def _with_sigmas(skeleton: Skeleton, sigmas: float | tuple[float, ...] | None) -> Skeleton:
+    if sigmas is None:
+        return skeleton
+    each = (sigmas,) * len(skeleton) if isinstance(sigmas, int | float) else tuple(sigmas)
+    return replace(skeleton, sigmas=each)
 
 
 def match_types(
@@ -159,67 +147,3 @@ def _without_unmapped(sample: Sample) -> Sample:
     for box in sample.boxes[empty]:
         paint_region(sample.ignore, tuple(box))
     return keep_instances(sample, ~empty)
-
-
-def _add_annotation(annotation: dict, labels: ImageLabels, category: dict) -> Iterator[Problem]:
-    """Add one annotation to its image: as an instance, or as a region to ignore."""
-    if annotation.get("category_id", category["id"]) != category["id"]:
-        return
-    if annotation.get("iscrowd"):
-        yield from add_crowd(annotation, labels)
-        return
-    where = (labels.file, labels.image_id, annotation["id"])
-    box = box_of(annotation)
-    keypoints, faults = _keypoints(annotation, len(category["keypoints"]), labels)
-    yield from (Problem(kind, *where, detail) for kind, detail in faults)
-    if keypoints is None or not keypoints[:, 2].any():
-        if box:  # something is there, but nobody said what: no place to learn background
-            labels.regions.append(box)
-        return
-    if not box:
-        if "bbox" in annotation:
-            detail = f"bbox {annotation['bbox']}"
-            yield Problem("box has no size, taken from the keypoints", *where, detail)
-        box = _box_around(keypoints)
-    labels.keypoints.append(keypoints)
-    labels.boxes.append(box)
-    labels.areas.append(area_of(annotation, box))
-    labels.ids.append(annotation["id"])
-
-
-def _keypoints(
-    annotation: dict, types: int, labels: ImageLabels
-) -> tuple[np.ndarray | None, list[tuple[str, str]]]:
-    """The keypoints (S, 3) of an annotation, None if it has none to use, and its faults."""
-    values = annotation.get("keypoints")
-    if values is None:
-        return None, []
-    if not isinstance(values, list) or len(values) != 3 * types:
-        count = len(values) if isinstance(values, list) else 0
-        fault = "annotation has a wrong number of keypoints, left out"
-        return None, [(fault, f"{count} numbers, not {3 * types}")]
-    try:
-        keypoints = np.array(values, np.float32).reshape(types, 3)
-    except (TypeError, ValueError):
-        return None, [("keypoints are no numbers, annotation left out", "")]
-    faults = []
-    broken = ~np.isfinite(keypoints).all(1)
-    if broken.any():
-        faults.append(("keypoint is not finite, left out", f"types {np.flatnonzero(broken)}"))
-        keypoints[broken] = 0
-    size = np.array([labels.width or math.inf, labels.height or math.inf])
-    # a label on the very edge counts from the pixel's corner and may say x = width
-    far = ((keypoints[:, :2] < -1) | (keypoints[:, :2] > size)).any(1) & (keypoints[:, 2] > 0)
-    if far.any():
-        detail = f"types {np.flatnonzero(far)} at {keypoints[far, :2].tolist()}"
-        faults.append(("keypoint outside the image, left out", detail))
-        keypoints[far] = 0
-    keypoints[keypoints[:, 2] <= 0] = 0
-    return keypoints, faults
-
-
-def _box_around(keypoints: np.ndarray) -> tuple[float, ...]:
-    """The box around labelled keypoints (S, 3), at least one pixel wide and high."""
-    xy = keypoints[keypoints[:, 2] > 0, :2]
-    low, high = xy.min(0), xy.max(0)
-    return (*map(float, low), *map(float, np.maximum(high - low, 1)))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from tagwise.data.images import read_image
-from tagwise.data.report import Problem
+from tagwise.data.regions import paint_region
+from tagwise.data.report import Problem, summary
 from tagwise.data.sample import Sample
 from tagwise.errors import UserError
 
@@ -96,18 +97,55 @@ class Photos:
         self.report += found
         return found
 
-    def _existing(self, labels: Sequence[AnyLabels]) -> list[AnyLabels]:
-        """The images whose files are there; raises UserError if none is."""
+    def keep(self, indices: Sequence[int]) -> None:
+        """Only these images count from now on, in this order."""
+        self._labels = [self._labels[index] for index in indices]
+
+    def count_instances(self) -> int:
+        """How many instances the labels of all images have."""
+        return sum(len(image.boxes) for image in self._labels)
+
+    def require_instances(self) -> None:
+        """Raises UserError, saying what was left out, if not one instance is labelled."""
+        if self.count_instances():
+            return
+        why = f"; what was left out: {summary(self.report, 1)}" if self.report else ""
+        raise UserError(
+            f"{self.annotations} labels no instance that can be used{' '.join(why.split(chr(10)))}"
+        )
+
+    def _ignore_mask(self, labels: Any, image: np.ndarray, reduce: int) -> np.ndarray:
+        """(H, W) bool at the annotations' size, True in the regions where nothing is learned."""
+        width, height = labels.width, labels.height
+        if width is None or height is None:
+            height, width = (side * reduce for side in image.shape[:2])
+        ignore = np.zeros((height, width), bool)
+        try:
+            for region in labels.regions:
+                paint_region(ignore, region)
+        except ValueError as error:  # only where the annotations do not say the image's size
+            raise UserError(f"{self.annotations}: image {labels.file}: {error}") from None
+        return ignore
+
+    def _existing(self, labels: Sequence[AnyLabels], keep_missing: bool = False) -> list[AnyLabels]:
+        """The images whose files are there; raises UserError if none is.
+
+        keep_missing: all images, as long as one is there.
+        """
         if not labels:
             raise UserError(f"{self.annotations} lists no image that can be used")
-        found = []
+        found, there = [], 0
         for image in labels:
-            if (self.images / image.file).is_file():
+            if not _is_file(self.images / image.file) and "\\" in image.file:
+                image.file = image.file.replace("\\", "/")  # as programs on Windows write it
+            exists = _is_file(self.images / image.file)
+            there += exists
+            if exists or keep_missing:
                 found.append(image)
             else:
                 kind = "image file is missing, image left out"
                 self.report.append(Problem(kind, image.file, image.image_id))
-        if not found:
+        if not there:
             raise UserError(
                 f"none of the {len(labels)} images of {self.annotations} is in {self.images}; "
                 "give the folder that their file names start from"
@@ -130,3 +168,11 @@ class Photos:
                 f"says {said[1]}×{said[0]}; were the images resized?"
             )
         return image
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

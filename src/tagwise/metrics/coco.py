@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tagwise.data.report import Problem, summary
 from tagwise.errors import optional
 
 # Places of IoU .5 and .75 among COCO's ten thresholds, and of the areas that figures tell apart.
@@ -27,6 +28,40 @@ def part_of(truth: dict[str, Any], image_ids: Iterable[Any]) -> dict[str, Any]:
         "annotations": [a for a in truth["annotations"] if a["image_id"] in ids],
         "categories": truth["categories"],
     }
+
+
+def with_plain_ids(
+    truth: dict[str, Any], results: Sequence[dict[str, Any]]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Truth and results of one category with ids of images that hotcoco takes: small numbers.
+
+    Where the ids are such numbers already, both stay as they are.
+    """
+    images, category = truth["images"], truth["categories"][0]
+    ids = [image["id"] for image in images]
+    if all(type(number) is int and 0 <= number < 2**31 for number in (*ids, category["id"])):
+        return truth, list(results)
+    numbers = {image_id: n for n, image_id in enumerate(ids)}
+    plain = {
+        "images": [{**image, "id": numbers[image["id"]]} for image in images],
+        "annotations": [
+            {**a, "image_id": numbers[a["image_id"]], "category_id": 1}
+            for a in truth["annotations"]
+        ],
+        "categories": [{**category, "id": 1}],
+    }
+    rows = [
+        {**row, "image_id": numbers[row["image_id"]], "category_id": 1}
+        for row in results
+        if row["category_id"] == category["id"]
+    ]
+    return plain, rows
+
+
+def warn_of(problems: Sequence[Problem]) -> None:
+    """A warning that sums up what is wrong with the labels, if anything is."""
+    if problems:
+        warnings.warn(summary(problems), stacklevel=3)
 
 
 def class_names(categories: Sequence[dict[str, Any]]) -> list[str]:

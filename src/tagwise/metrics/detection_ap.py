@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tagwise.data.coco_json import check_coco, read_json
+from tagwise.data.box_labels import BoxLabels, read_box_labels
+from tagwise.data.coco_json import name_of, read_coco
 from tagwise.errors import UserError
 from tagwise.metrics.coco import (
     class_names,
@@ -18,6 +19,7 @@ from tagwise.metrics.coco import (
     part_of,
     run,
     summarise,
+    warn_of,
 )
 
 _KEYS = ("image_id", "category_id", "score")
@@ -29,7 +31,7 @@ _SHAPES = {
 
 def box_metrics(
     results: Sequence[dict[str, Any]],
-    ground_truth: str | Path | dict[str, Any],
+    ground_truth: str | Path | dict[str, Any] | BoxLabels,
     max_dets: int = 500,
     image_ids: Iterable[Any] | None = None,
 ) -> dict[str, float]:
@@ -38,9 +40,10 @@ def box_metrics(
     results: COCO detection results, dicts of "image_id", "category_id", "bbox" (x, y, width,
         height in pixels) and "score". An image without any counts as nothing found; results of a
         category that the ground truth does not have are left out, as pycocotools does.
-    ground_truth: a COCO JSON with boxes or its content. Annotations with "iscrowd" are ignored
-        regions; "area" sorts boxes into small, medium and large, and is the box's where it is
-        left out.
+    ground_truth: a COCO JSON with boxes, its content, or labels that were read. Annotations with
+        "iscrowd" are ignored regions; "area" sorts boxes into small, medium and large, and is the
+        box's where it is left out. What is wrong with annotations is left out, with a warning that
+        names it.
     max_dets: best detections of a class in an image that count. (COCO's own figures are at 100,
         too few for dense scenes.)
     image_ids: the images of the ground truth that count; None is all.
@@ -59,7 +62,11 @@ def box_metrics(
     (1.0, 1.0, 0.8)
     """
     with no_collection():
-        truth = load_boxes(ground_truth)
+        labels = ground_truth
+        if not isinstance(labels, BoxLabels):
+            labels = read_box_labels(labels, need_files=False)
+            warn_of(labels.problems)
+        truth = box_truth(labels)
         if image_ids is not None:
             truth = part_of(truth, image_ids)
         rows = _rows(results, truth, "bbox", lambda box, _: finite(box, 4))
@@ -102,28 +109,39 @@ def mask_metrics(
     return summarise(tables, class_names(truth["categories"]))
 
 
-def load_boxes(source: str | Path | dict[str, Any]) -> dict[str, Any]:
-    """COCO box annotations with all that an evaluation reads; the source is not changed.
-
-    "iscrowd" and "area" are filled in where they are left out. Annotations of images or categories
-    that the file does not have count for nothing, as in pycocotools, and are left out.
-    """
-    return _load(source, _box_of)
+def box_truth(labels: BoxLabels) -> dict[str, Any]:
+    """Labels as annotations for an evaluation, under the file's own ids."""
+    annotations = []
+    for image in labels.images:
+        rows = [
+            (labels.category_ids[c], box, area, False)
+            for c, box, area in zip(image.classes, image.boxes, image.areas)
+        ]
+        rows += [(each.category, each.box, each.area, each.crowd) for each in image.ignored]
+        annotations += [
+            {
+                "image_id": image.image_id,
+                "category_id": category,
+                "bbox": box,
+                "area": area,
+                "iscrowd": int(crowd),
+            }
+            for category, box, area, crowd in rows
+        ]
+    categories = {category["id"]: category for category in labels.categories}
+    ordered = [categories[key] for key in _numbers(labels.categories)]
+    images = [{"id": image.image_id} for image in labels.images]
+    return {"images": images, "annotations": annotations, "categories": ordered}
 
 
 def load_masks(source: str | Path | dict[str, Any]) -> dict[str, Any]:
-    """The same of COCO segmentation annotations; polygons become run lengths."""
-    return _load(source, _mask_of)
+    """COCO segmentation annotations with all that an evaluation reads; polygons as run lengths.
 
-
-def _load(
-    source: str | Path | dict[str, Any],
-    shape_of: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]],
-) -> dict[str, Any]:
-    """Annotations with what `shape_of` takes from one and its image: their shape and its area."""
-    where = "the ground truth" if isinstance(source, dict) else source
-    content = source if isinstance(source, dict) else read_json(source)
-    check_coco(content, where)
+    The source is not changed. "iscrowd" and "area" are filled in where they are left out.
+    Annotations of images or categories that the file does not have are left out.
+    """
+    content = read_coco(source)
+    where = name_of(source)
     if not content["categories"]:
         raise UserError(f"{where}: there are no categories; list at least one")
     images = {image["id"]: image for image in content["images"]}
@@ -134,7 +152,7 @@ def _load(
         if image is None or annotation.get("category_id") not in categories:
             continue
         try:
-            shape = shape_of(annotation, image)
+            shape = _mask_of(annotation, image)
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"{where}: annotation {annotation['id']} {error}") from error
         if annotation.get("area") is not None:
@@ -143,13 +161,6 @@ def _load(
         annotations.append({**kept, **shape, "iscrowd": int(bool(annotation.get("iscrowd")))})
     ordered = [categories[key] for key in _numbers(content["categories"])]
     return {"images": content["images"], "annotations": annotations, "categories": ordered}
-
-
-def _box_of(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
-    box = annotation.get("bbox")
-    if not finite(box, 4):
-        raise ValueError('has no "bbox" of four numbers; give x, y, width, height')
-    return {"bbox": box, "area": box[2] * box[3]}
 
 
 def _mask_of(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tagwise.data.coco_json import check_coco, pick_category, read_json
+from tagwise.data.coco_labels import Box
+from tagwise.data.keypoint_labels import KeypointLabels, read_keypoint_labels
 from tagwise.errors import UserError, unknown_name
-from tagwise.metrics.coco import hotcoco, no_collection, part_of
+from tagwise.metrics.coco import hotcoco, no_collection, part_of, warn_of, with_plain_ids
 from tagwise.skeletons import Skeleton
 
 _COCO = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APm": "APM", "APl": "APL"} | {
@@ -27,7 +28,7 @@ _AREA_OF_BOX = 0.53
 
 def keypoint_metrics(
     results: Sequence[dict[str, Any]],
-    ground_truth: str | Path | dict[str, Any],
+    ground_truth: str | Path | dict[str, Any] | KeypointLabels,
     sigmas: float | Sequence[float] | None = None,
     style: Literal["coco", "crowdpose"] = "coco",
     max_dets: int = 20,
@@ -37,8 +38,9 @@ def keypoint_metrics(
 
     results: COCO keypoint results, dicts of "image_id", "category_id", "keypoints" (x, y, score of
         every type, in pixels, flat) and "score". An image without any counts as nothing found.
-    ground_truth: a COCO keypoint JSON or its content. Annotations with "iscrowd" or without a
-        labelled keypoint are ignored regions, as in pycocotools.
+    ground_truth: a COCO keypoint JSON, its content, or labels that were read. Annotations with
+        "iscrowd" or without a labelled keypoint are ignored regions, as in pycocotools. What is
+        wrong with annotations is left out, with a warning that names it.
     sigmas: OKS constants, one for every keypoint type or one for all; by default those of the
         JSON's category ("sigmas"), else the published ones, see `Skeleton.from_coco`.
     style: "coco" gives AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL with the annotated areas
@@ -63,43 +65,52 @@ def keypoint_metrics(
     if style not in ("coco", "crowdpose"):
         raise unknown_name("style of evaluation", style, ("coco", "crowdpose"))
     with no_collection():
-        truth = load_ground_truth(ground_truth)
+        labels = ground_truth
+        if not isinstance(labels, KeypointLabels):
+            labels = read_keypoint_labels(labels, need_files=False)
+            warn_of(labels.problems)
+        truth = keypoint_truth(labels)
         if image_ids is not None:
             truth = part_of(truth, image_ids)
-        constants = sigma_set(sigmas, truth["categories"][0])
+        constants = sigma_set(sigmas, labels.category)
         _check_results(results, truth, len(constants))
+        truth, results = with_plain_ids(truth, results)
         if style == "crowdpose":
             return _crowdpose(truth, results, constants, max_dets)
         found = _figures(truth, results, constants, max_dets)
     return {ours: found[theirs] for theirs, ours in _COCO.items()}
 
 
-def load_ground_truth(source: str | Path | dict[str, Any]) -> dict[str, Any]:
-    """COCO keypoint annotations with all that an evaluation reads.
-
-    What tools that write COCO often leave out is filled in: "iscrowd" 0, "num_keypoints" counted,
-    "bbox" round the labelled keypoints, "area" that of the box. The source is not changed.
-    """
-    where = "the ground truth" if isinstance(source, dict) else source
-    content = source if isinstance(source, dict) else read_json(source)
-    check_coco(content, where)
-    category = pick_category(content, where, None)
-    annotations = []
-    for annotation in content["annotations"]:
-        if annotation.get("category_id", category["id"]) != category["id"]:
-            continue
-        try:
-            kept = _completed(annotation, category)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{where}: annotation {annotation['id']} is no COCO keypoint annotation "
-                f"({type(error).__name__}: {error})"
-            ) from error
-        if kept is not None:
-            # Numbered anew: pycocotools and hotcoco take a match with number 0 for no match.
-            kept["id"] = len(annotations) + 1
-            annotations.append(kept)
-    return {"images": content["images"], "annotations": annotations, "categories": [category]}
+def keypoint_truth(labels: KeypointLabels) -> dict[str, Any]:
+    """Labels as the annotations that hotcoco reads, under the file's own ids of images."""
+    rows: list[tuple[Any, np.ndarray, Box, float, bool]] = []
+    nothing = np.zeros((len(labels.skeleton), 3))
+    for image in labels.images:
+        for keypoints, box, area in zip(image.keypoints, image.boxes, image.areas):
+            rows.append((image.image_id, keypoints, box, area, False))
+        for each in image.ignored:
+            keypoints = nothing if each.keypoints is None else each.keypoints
+            rows.append((image.image_id, keypoints, each.box, each.area, each.crowd))
+    every = np.array([row[1] for row in rows]).reshape(len(rows), nothing.size)
+    counts = (every[:, 2::3] > 0).sum(1).tolist()
+    category = labels.category["id"]
+    annotations = [
+        {
+            "id": number,  # from 1: pycocotools and hotcoco take a match with 0 for no match
+            "image_id": image,
+            "category_id": category,
+            "keypoints": values,
+            "num_keypoints": count,
+            "bbox": list(box),
+            "area": area,
+            "iscrowd": int(crowd),
+        }
+        for number, (image, _, box, area, crowd), values, count in zip(
+            range(1, len(rows) + 1), rows, every.tolist(), counts
+        )
+    ]
+    images = [{"id": each.image_id, "crowdIndex": each.crowd_index} for each in labels.images]
+    return {"images": images, "annotations": annotations, "categories": [labels.category]}
 
 
 def sigma_set(sigmas: float | Sequence[float] | None, category: dict[str, Any]) -> list[float]:
@@ -137,7 +148,7 @@ def _figures(
 def _crowdpose(
     truth: dict[str, Any], results: Sequence[dict[str, Any]], sigmas: list[float], max_dets: int
 ) -> dict[str, float]:
-    if any("crowdIndex" not in image for image in truth["images"]):
+    if any(image["crowdIndex"] is None for image in truth["images"]):
         raise UserError(
             'an image of the ground truth has no "crowdIndex", by which style "crowdpose" parts '
             'images; use style "coco"'
@@ -195,36 +206,3 @@ def _misfit(number: int, row: Any, known: set[Any], K: int) -> UserError:
         f"result {number} has {len(row['keypoints'])} keypoint values, but {K} keypoint types "
         f"need {3 * K}; is this a model of another skeleton?"
     )
-
-
-def _completed(annotation: dict[str, Any], category: dict[str, Any]) -> dict[str, Any] | None:
-    """The fields that an evaluation reads; None where there is neither a keypoint nor a box."""
-    values = 3 * len(category["keypoints"])
-    keypoints = annotation.get("keypoints") or [0] * values
-    if len(keypoints) != values:
-        raise ValueError(f"{len(keypoints)} keypoint values in place of {values}")
-    box = annotation.get("bbox") or _box_around(keypoints)
-    if box is None:
-        return None
-    count = annotation.get("num_keypoints")
-    if count is None:
-        count = sum(visible > 0 for visible in keypoints[2::3])
-    _, _, width, height = box
-    return {
-        "image_id": annotation["image_id"],
-        "category_id": category["id"],
-        "keypoints": keypoints,
-        "num_keypoints": count,
-        "bbox": box,
-        "area": annotation.get("area", width * height),
-        "iscrowd": annotation.get("iscrowd", 0),
-    }
-
-
-def _box_around(keypoints: list[float]) -> list[float] | None:
-    """x, y, width, height of the labelled keypoints, None without any."""
-    labelled = [i for i in range(0, len(keypoints), 3) if keypoints[i + 2] > 0]
-    if not labelled:
-        return None
-    x, y = [keypoints[i] for i in labelled], [keypoints[i + 1] for i in labelled]
-    return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
