@@ -116,6 +116,7 @@ def evaluate(
     images: Path,
     out: Path | None = None,
     coco: Path | None = None,
+    category: str | None = None,
     sigmas: tuple[float, ...] = (),
     style: Literal["coco", "crowdpose"] | None = None,
     max_dets: int | None = None,
@@ -145,6 +146,7 @@ def evaluate(
         images: Folder that the JSON's file names start from, or of the label maps' images.
         out: JSON file for the figures.
         coco: JSON file for the results themselves.
+        category: Category of the JSON whose keypoints count; by default the first with annotations.
         sigmas: OKS sigmas, each for all keypoint types; one row of figures for each. By default
             those of the JSON, else of the model.
         style: Of keypoint figures; crowdpose adds AP of easy, medium and hard photos.

@@ -14,12 +14,13 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from tagwise.data.images import read_image
+from tagwise.data.photos import Photos
 from tagwise.data.report import summary
 from tagwise.errors import UserError
-from tagwise.evaluation.scoring import Scorer, make_scorer
+from tagwise.evaluation.scoring import Scorer
 from tagwise.files import whole_file
-from tagwise.prediction.predictor import Outcome, Precision, Predictor
+from tagwise.prediction.labelled import predict_labelled, predict_with_truth
+from tagwise.prediction.predictor import Precision, Predictor
 from tagwise.results import Result
 from tagwise.runtime import keep_freed_memory
 
@@ -31,6 +32,7 @@ def evaluate(
     out: str | Path | None = None,
     *,
     coco: str | Path | None = None,
+    category: str | None = None,
     sigmas: Sequence[float] = (),
     style: Literal["coco", "crowdpose"] | None = None,
     max_dets: int | None = None,
@@ -54,6 +56,8 @@ def evaluate(
         segment, a folder of label maps and that of the images of the same names. Keypoint types
         and classes are found among the model's by name, in any order.
     out: JSON file for figures, settings and versions. coco: one for the results themselves.
+    category: of poses only, the category with keypoints that counts, where the JSON has several; by
+        default the first that has annotations.
     sigmas: of poses only; each evaluates once with that OKS sigma for all keypoint types, as
         figures "AP@.4" and so on. By default those of the JSON's category, else those that the
         model was trained with.
@@ -84,30 +88,29 @@ def evaluate(
     """
     options = {"size": size, "flip": flip, "scales": tuple(scales), "threshold": threshold}
     options |= {"batch_size": batch_size, "precision": precision}
+    scoring = {"sigmas": tuple(sigmas) or None, "style": style, "max_dets": max_dets}
+    scoring = {name: value for name, value in scoring.items() if value is not None}
     keep_freed_memory()
     predictor = Predictor(weights, device=device, **options)
-    scorer = make_scorer(
-        predictor,
-        annotations,
-        images,
-        oracle,
-        sigmas=tuple(sigmas) or None,
-        style=style,
-        max_dets=max_dets,
-    )
-    if scorer.problems and not quiet:
-        print(summary(scorer.problems), file=sys.stderr)
-    scorer.keep(_chosen(scorer.truth["images"], first, every, limit))
-    results = scorer.helped(oracle) if oracle else predicted(predictor, scorer)
+    predictor.task.check_evaluation(oracle, scoring)
+    dataset = _open(predictor, annotations, images, category, quiet)
+    dataset.keep(_chosen(len(dataset), first, every, limit))
+    scorer = predictor.task.scorer(dataset, **scoring)
+    if oracle:
+        results = predict_with_truth(predictor, dataset, oracle)
+    else:
+        results = predict_labelled(predictor, dataset)
     failed = _collect(results, scorer, quiet)
+    _write(coco, scorer.rows)  # before the figures, which may fail
     report = {
         "metrics": scorer.figures(),
-        "images": len(scorer.truth["images"]),
+        "images": len(dataset),
         "instances": len(scorer.rows),
         "failed": failed,
         "settings": {
             "weights": predictor.name,
             "annotations": str(annotations),
+            "category": category,
             **scorer.settings(),
             "oracle": oracle,
             "first": first,
@@ -120,20 +123,28 @@ def evaluate(
         "versions": _versions(),
     }
     _write(out, report, indent=1)
-    _write(coco, scorer.rows)
     if not quiet:
         print(format_table(report))
     return report
 
 
-def predicted(predictor: Predictor, scorer: Scorer) -> Iterator[Result | UserError]:
-    """What the predictor finds in each image of a scorer's truth, in its order."""
-    images = scorer.truth["images"]
-    for outcome, image in zip(predictor.outcomes(map(scorer.path, images)), images):
-        try:
-            yield _as_labelled(predictor, outcome, image)
-        except UserError as error:
-            yield error
+def _open(
+    predictor: Predictor,
+    annotations: str | Path,
+    images: str | Path,
+    category: str | None,
+    quiet: bool,
+) -> Photos:
+    """The labelled set, in the terms of the model. Raises UserError if nothing is labelled."""
+    given = {} if category is None else {"category": category}
+    task = predictor.task
+    dataset = task.open_dataset(
+        Path(annotations), Path(images), like=task, keep_missing=True, **given
+    )
+    if dataset.report and not quiet:
+        print(summary(dataset.report), file=sys.stderr)
+    dataset.require_instances()
+    return dataset
 
 
 def format_table(report: dict[str, Any]) -> str:
@@ -173,50 +184,32 @@ def _percent(figure: float) -> str:
     return "–" if figure < 0 else f"{100 * figure:.1f}"
 
 
-def _as_labelled(predictor: Predictor, outcome: Outcome, image: dict[str, Any]) -> Result:
-    """The result in the pixels that the annotations mean. Raises UserError if the photo differs."""
-    if outcome.error is not None:
-        raise outcome.error
-    said = (image.get("height"), image.get("width"))
-    shape = outcome.image.shape[:2]
-    if None in said or shape == said:
-        return outcome.result
-    if shape[::-1] == said:  # labelled as stored, not as its EXIF orientation shows it
-        return predictor(read_image(outcome.source, upright=False))
-    raise UserError(
-        f"image {outcome.source} is {shape[1]}×{shape[0]} pixels, but the annotations say "
-        f"{said[1]}×{said[0]}; was it resized?"
-    )
-
-
 def _collect(results: Iterator[Result | UserError], scorer: Scorer, quiet: bool) -> list[str]:
     """Show the scorer every result; returns the messages of images that failed."""
     failed: list[str] = []
-    images = scorer.truth["images"]
-    bar = tqdm(results, "images", len(images), disable=quiet or None, leave=False)
-    for found, image in zip(bar, images):
+    total = len(scorer.dataset)
+    bar = tqdm(results, "images", total, disable=quiet or None, leave=False)
+    for index, found in enumerate(bar):
         if isinstance(found, UserError):
             failed.append(str(found))
             tqdm.write(str(found)) if not quiet else None
         else:
-            scorer.add(found, image)
-    if len(failed) == len(images):
+            scorer.add(index, found)
+    if len(failed) == total:
         raise UserError(f"no image of the set could be read; the first: {failed[0]}")
     return failed
 
 
-def _chosen(
-    images: Sequence[dict[str, Any]], first: int, every: int, limit: int | None
-) -> list[Any]:
-    """The ids of the images number first, first + every, and so on, at most `limit` of them."""
+def _chosen(count: int, first: int, every: int, limit: int | None) -> range:
+    """The numbers of the images first, first + every, and so on, at most `limit` of them."""
     if first < 0 or every < 1 or (limit is not None and limit < 1):
         raise UserError(
             f"first {first}, every {every}, limit {limit} choose no images; use 0, 1, 1 or more"
         )
-    ids = [image["id"] for image in images][first::every][:limit]
-    if not ids:
-        raise UserError(f"no image is left: the set has {len(images)}, first is {first}")
-    return ids
+    chosen = range(count)[first::every][:limit]
+    if not chosen:
+        raise UserError(f"no image is left: the set has {count}, first is {first}")
+    return chosen
 
 
 def _write(path: str | Path | None, content: Any, indent: int | None = None) -> None:

@@ -62,7 +62,7 @@ class CocoKeypoints(Photos):
         self.labels = read_keypoint_labels(self.annotations, category)
         self.source, self.category_id = self.labels.skeleton, self.labels.category["id"]
         self.skeleton = _with_sigmas(skeleton or self.source, sigmas)
-        self.sigmas_given = sigmas is not None
+        self.sigmas_given, self.mapping = sigmas is not None, dict(mapping or {})
         self.columns = match_types(self.skeleton, self.source, mapping or {}, self.annotations)
         self.report = self.labels.problems
         self._labels = self._existing(self.labels.images, keep_missing)

@@ -62,6 +62,11 @@ class Photos:
         raise NotImplementedError
 
     @property
+    def image_labels(self) -> list:
+        """The labels of each image that counts."""
+        return self._labels
+
+    @property
     def ids(self) -> list[int]:
         """The image ids, in the order of the samples."""
         return [image.image_id for image in self._labels]

@@ -1,4 +1,5 @@
 """How good a model is and what limits it: scorers, and oracles that replace one part by the truth.
 
-Imports `metrics`, `results`, `data`, `grouping` and what lies below them.
+Each task names its scorer and its oracles. Imports `metrics`, `results`, `data`, `grouping` and
+what lies below them.
 """

@@ -9,84 +9,45 @@ not the tags' fault.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from tagwise.data.images import read_image
-from tagwise.errors import UserError
-from tagwise.grouping.corners import (
-    CornerPeaks,
-    CornerSettings,
-    find_corners,
-    pair_by_truth,
-    pair_corners,
-)
-from tagwise.results import Boxes
+from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
+from tagwise.grouping.corner_settings import CornerSettings
+from tagwise.grouping.corners import CornerBoxes, pair_by_truth, pair_corners
 
-if TYPE_CHECKING:
-    from tagwise.prediction.predictor import Predictor
-
-ORACLES = ("grouping", "corners", "offsets")
+CORNER_ORACLES = ("grouping", "corners", "offsets")
 
 # A found corner is that of an object if it is this near, in cells: offsets of a cell's neighbours
 # reach no farther.
 _NEAR = 1.5
 
 
-def oracle_boxes(
-    predictor: Predictor,
-    truth: dict[str, Any],
-    images: str | Path,
-    category_ids: Sequence[Any],
+def pair_with_truth(
     oracle: str,
-) -> Iterator[Boxes | UserError]:
-    """What the predictor would find in each image of a ground truth, had it an oracle's help.
+    outputs: dict[str, Tensor],
+    boxes: np.ndarray,
+    classes: np.ndarray,
+    settings: CornerSettings,
+) -> CornerBoxes:
+    """The boxes of one image, in cells, had the model an oracle's help.
 
-    truth: COCO box annotations. category_ids: for each of the model's classes the category that it
-    is. oracle: "grouping", "corners" or "offsets". Test-time augmentation is left out.
+    oracle: "grouping", "corners" or "offsets". outputs: raw maps by name, of a batch of one.
+    boxes: (N, 4), x1, y1, x2, y2 of the truth in cells. classes: (N,).
     """
-    classes = {category: c for c, category in enumerate(category_ids)}
-    labels: dict[Any, list[list[float]]] = {image["id"]: [] for image in truth["images"]}
-    for annotation in truth["annotations"]:
-        if not annotation["iscrowd"] and annotation["category_id"] in classes:
-            row = [*annotation["bbox"], classes[annotation["category_id"]]]
-            labels[annotation["image_id"]].append(row)
-    for image in truth["images"]:
-        try:
-            pixels = read_image(Path(images) / str(image.get("file_name")))
-            rows = np.array(labels[image["id"]], np.float64).reshape(-1, 5)
-            yield _helped(predictor, pixels, rows, oracle)
-        except UserError as error:
-            yield error
-
-
-def _helped(predictor: Predictor, pixels: np.ndarray, rows: np.ndarray, oracle: str) -> Boxes:
-    """Boxes of one image, in its pixels; rows (N, 5): x, y, width, height, class of the truth."""
-    task, stride = predictor.task, predictor.stride
-    outputs, affine = predictor.maps(pixels)
-    boxes = affine.boxes(rows[:, :4]).astype(np.float64) / stride
-    boxes[:, 2:] += boxes[:, :2]
-    classes = rows[:, 4].astype(np.int64)
     if oracle == "corners":
         peaks = true_corners(boxes, classes, outputs)
     else:
-        peaks = _found_corners(outputs, task.pairing)
+        peaks = _found_corners(outputs, settings)
     if oracle == "offsets":
         peaks = with_true_offsets(peaks, boxes, classes)
     if oracle == "grouping":
-        found = pair_by_truth(peaks, [boxes], [classes])[0]
-    else:
-        centres = outputs["centre_heat"].float().sigmoid() if task.centres else None
-        found = pair_corners(peaks, task.pairing, centres)[0]
-    height, width = pixels.shape[:2]
-    result = task.boxes(found, stride)
-    return result.transform(affine.inverse().matrix, width=width, height=height)
+        return pair_by_truth(peaks, [boxes], [classes])[0]
+    centres = outputs["centre_heat"].float().sigmoid() if "centre_heat" in outputs else None
+    return pair_corners(peaks, settings, centres)[0]
 
 
 def _found_corners(outputs: dict[str, Tensor], settings: CornerSettings) -> CornerPeaks:

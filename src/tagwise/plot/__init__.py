@@ -6,7 +6,7 @@ Imports `data`, `geometry` and `skeletons`.
 
 from tagwise.plot.boxes import draw_boxes
 from tagwise.plot.figures import plot_push, plot_tags
-from tagwise.plot.maps import draw_heatmaps, plot_corner_maps
+from tagwise.plot.maps import draw_heatmaps, plot_corner_maps, plot_pixel_maps
 from tagwise.plot.masks import draw_masks
 from tagwise.plot.poses import draw_poses
 from tagwise.plot.style import PALETTE, instance_colour
@@ -21,6 +21,7 @@ __all__ = [
     "draw_poses",
     "instance_colour",
     "plot_corner_maps",
+    "plot_pixel_maps",
     "plot_push",
     "plot_tags",
 ]

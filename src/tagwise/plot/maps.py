@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import cv2
@@ -11,6 +11,7 @@ import numpy as np
 from tagwise.plot.style import tidy
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from tagwise.data.transforms import Affine
@@ -72,14 +73,54 @@ def plot_corner_maps(
         axes[2, 0].imshow(draw_heatmaps(image, maps["centre_heat"], affine.matrix))
         axes[2, 0].set_title("centres", fontsize=10)
         axes[2, 1].set_visible(False)
-    for axis in axes.flat:
+    _without_frames(axes.flat)
+    figure.colorbar(drawn, ax=axes[:2, 1], shrink=0.6)
+    figure.suptitle(title or "what the network sees of corners", fontsize=11)
+    return figure
+
+
+def plot_pixel_maps(
+    image: np.ndarray, maps: Mapping[str, np.ndarray], affine: Affine, title: str | None = None
+) -> Figure:
+    """The foreground, the seeds and the components of the tags of every pixel, on the photo.
+
+    image: (H, W, 3) uint8 RGB.
+    maps: "foreground" (1, h, w) in [0, 1]; "tags" (D, h, w), shown where the foreground is above a
+        half, at most two components; "seeds" (1, h, w) in [0, 1] if the model has them.
+    affine: from cells of the maps to pixels of the image.
+    """
+    from matplotlib.figure import Figure
+
+    height, width = image.shape[:2]
+    tags = maps["tags"][:2]
+    heat = [name for name in ("foreground", "seeds") if name in maps]
+    figure = Figure(figsize=(11, 1 + 5 * 2 * height / width), layout="constrained")
+    axes = figure.subplots(2, 2)
+    grey = np.asarray(image).mean(-1)
+    inside = _warped(maps["foreground"][0], affine, (width, height)) > 0.5
+    for axis, name in zip(axes[0], heat):
+        axis.imshow(draw_heatmaps(image, maps[name], affine.matrix))
+        axis.set_title(name, fontsize=10)
+    for d, (axis, values) in enumerate(zip(axes[1], tags)):
+        values = np.ma.masked_where(~inside, _warped(values, affine, (width, height)))
+        axis.imshow(grey, cmap="gray", alpha=0.45)
+        drawn = axis.imshow(values, cmap="turbo")
+        axis.set_title(f"tags, component {d + 1} of {len(maps['tags'])}", fontsize=10)
+        figure.colorbar(drawn, ax=axis, shrink=0.6)
+    for axis in (*axes[0][len(heat) :], *axes[1][len(tags) :]):
+        axis.set_visible(False)
+    _without_frames(axes.flat)
+    figure.suptitle(title or "what the network sees of pixels", fontsize=11)
+    return figure
+
+
+def _without_frames(axes: Iterable[Axes]) -> None:
+    """Pictures instead of plots: no ticks, no grid, no frames."""
+    for axis in axes:
         tidy(axis)
         axis.grid(False)
         axis.set(xticks=[], yticks=[])
         axis.spines["bottom"].set_visible(False)
-    figure.colorbar(drawn, ax=axes[:2, 1], shrink=0.6)
-    figure.suptitle(title or "what the network sees of corners", fontsize=11)
-    return figure
 
 
 def _warped(values: np.ndarray, affine: Affine, size: tuple[int, int]) -> np.ndarray:

@@ -9,11 +9,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tagwise.data.coco_json import match_classes, pick_category, read_coco, read_json
+from tagwise.data.coco_json import read_json
 from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.prediction.sources import Source
-from tagwise.results import Boxes, Result, result_from_dict
+from tagwise.tasks import Task, read_result
+from tagwise.results import Result
 
 _JOURNAL = ".tagwise-predict.jsonl"
 
@@ -79,7 +80,7 @@ class Predictions:
 
     def load(self, source: Source) -> Result:
         """What an earlier run found in this photo."""
-        return result_from_dict(read_json(self.json_path(source)))
+        return read_result(read_json(self.json_path(source)))
 
     def save(self, source: Source, result: Result, image: np.ndarray) -> None:
         """Write the files of one photo. The journal comes last: it says that all is there."""
@@ -100,23 +101,25 @@ class Predictions:
 class CocoResults:
     """One COCO results file for a whole set, written row by row so that memory stays small.
 
-    annotations: the set's JSON; photos find their image id by file name.
+    task: of the model; it reads the labels and makes the rows. annotations: the set's JSON; photos
+        find their image id by file name.
     file: where the rows go, open for writing; `finish` ends it.
+    unknown: photos that are not among the images of the set. problems: what is wrong with it.
     """
 
-    def __init__(self, annotations: str | Path, file: BinaryIO) -> None:
-        content = read_coco(annotations)
-        self._where, self._content = annotations, content
-        self._categories: Any = None
-        self._ids: dict[str, list[tuple[str, int]]] = {}
-        for image in content["images"]:
-            name = str(image.get("file_name", ""))
-            self._ids.setdefault(Path(name).name, []).append((name, image["id"]))
-        self._file, self._rows = file, 0
+    def __init__(self, task: Task, annotations: str | Path, file: BinaryIO) -> None:
+        labels = task.read_labels(Path(annotations))
+        self._to_rows = task.rows(labels)
+        self._ids: dict[str, list[tuple[str, Any]]] = {}
+        for image in labels.images:
+            name = image.file.replace("\\", "/")
+            self._ids.setdefault(Path(name).name, []).append((name, image.image_id))
+        self._file, self._count = file, 0
         self.unknown: list[str] = []
+        self.problems = labels.problems
 
-    def image_id(self, file: str) -> int | None:
-        """The id of a photo; folders in the names decide between photos of one name."""
+    def image_id(self, file: str) -> Any:
+        """The id of a photo, or None; folders in the names decide between photos of one name."""
         same = self._ids.get(Path(file).name, [])
         if len(same) == 1:
             return same[0][1]
@@ -129,21 +132,13 @@ class CocoResults:
         if image_id is None:
             self.unknown.append(result.file or "an image without a name")
             return
-        if self._categories is None:
-            self._categories = self._matched(result)
-        for row in result.to_coco(image_id, self._categories):
-            self._file.write(b",\n" if self._rows else b"[")
+        for row in self._to_rows(result, image_id):
+            self._file.write(b",\n" if self._count else b"[")
             self._file.write(json.dumps(row, allow_nan=False).encode())
-            self._rows += 1
-
-    def _matched(self, result: Result) -> Any:
-        """The categories that `to_coco` of such results needs: their ids in the annotations."""
-        if not isinstance(result, Boxes):
-            return pick_category(self._content, self._where, None)["id"]
-        return match_classes(result.names, self._content["categories"], self._where)
+            self._count += 1
 
     def finish(self) -> None:
-        self._file.write(b"]\n" if self._rows else b"[]\n")
+        self._file.write(b"]\n" if self._count else b"[]\n")
 
 
 def encode_jpeg(picture: Any, quality: int = 92) -> bytes:
