@@ -98,7 +98,7 @@ def test_keypoint_types_are_found_by_name(tmp_path):
     labels, _ = make_set(tmp_path, types=("bottom", "top"))
     assert figures(DotNet(), labels)["AP@.1"] == pytest.approx(1)
     labels, _ = make_set(tmp_path)
-    with pytest.raises(UserError, match="labels middle, which dots does not predict"):
+    with pytest.raises(UserError, match="labels middle, which the model does not predict"):
         figures(DotNet(types=("bottom", "top")), labels)
 
 
@@ -152,7 +152,7 @@ def test_labels_of_the_image_as_stored(tmp_path):
 
 def test_no_image_at_all(tmp_path):
     labels, _ = make_set(tmp_path)
-    with pytest.raises(UserError, match="no image of the set could be read"):
+    with pytest.raises(UserError, match="none of the 3 images"):
         evaluate(DotNet(), labels, tmp_path / "elsewhere", quiet=True, device="cpu")
 
 

@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn.functional import avg_pool2d
 
 from tagwise.commands.evaluate import evaluate
+from tagwise.data.label_maps import LabelMaps
 from tagwise.errors import UserError
-from tagwise.evaluation.scoring import BoxScorer, MaskScorer
+from tagwise.evaluation.scoring import MaskScorer
 from tagwise.results import Masks
 from tagwise.tasks.corners import CornerTask
 
@@ -113,7 +114,7 @@ def test_each_oracle_mends_its_own_fault(tmp_path):
 
 def test_oracles_work_at_another_scale(tmp_path):
     labels, _ = make_set(tmp_path)
-    for oracle in BoxScorer.oracles:
+    for oracle in CornerTask.oracles:
         assert figures(CornerNet(), labels, oracle=oracle, size=2 * WIDTH)["AP50"] > 0.9
 
 
@@ -121,7 +122,7 @@ def test_classes_are_found_by_name(tmp_path):
     labels, _ = make_set(tmp_path, names=("Disc", "Ring"))
     found = figures(CornerNet(classes=("ring", "disc")), labels)
     assert found["AP/Disc"] == found["AP/Ring"] == pytest.approx(1)
-    with pytest.raises(UserError, match="labels Ring, which corner dots does not predict"):
+    with pytest.raises(UserError, match="labels Ring, which the model does not predict"):
         figures(CornerNet(classes=("disc",)), labels)
 
 
@@ -158,11 +159,13 @@ def test_files_and_settings(tmp_path, capsys):
 
 
 def test_options_and_oracles_of_other_tasks_are_refused(tmp_path):
-    with pytest.raises(UserError, match="corners model, whose evaluation has no use for sigmas"):
+    with pytest.raises(
+        UserError, match="no use for sigmas; it takes max_dets"
+    ):
         evaluate(CornerNet(), "x.json", tmp_path, sigmas=[0.1], device="cpu")
-    with pytest.raises(UserError, match="no use for style; it takes max_dets"):
+    with pytest.raises(UserError, match="no use for style"):
         evaluate(CornerNet(), "x.json", tmp_path, style="coco", device="cpu")
-    with pytest.raises(UserError, match="oracle for a corners model, 'keypoints'"):
+    with pytest.raises(UserError, match="oracle for the corners task, 'keypoints'"):
         evaluate(CornerNet(), "x.json", tmp_path, oracle="keypoints", device="cpu")
 
 
@@ -179,19 +182,20 @@ def label_maps(folder, names=("a", "b", "c")):
 
 
 def test_label_maps_are_scored_by_mask_and_as_a_whole(tmp_path):
-    scorer = MaskScorer(None, *label_maps(tmp_path))
-    assert [image["file_name"] for image in scorer.truth["images"]] == ["a.png", "b.png", "c.png"]
-    scorer.keep([1, 3])
-    first, last = scorer.truth["images"]
-    found = scorer.data.label_map(0)
+    labels, images = label_maps(tmp_path)
+    dataset = LabelMaps(images, labels)
+    assert [dataset.info(n).file for n in range(3)] == ["a.png", "b.png", "c.png"]
+    dataset.keep([0, 2])
+    scorer = MaskScorer(dataset)
+    found = dataset.label_map(0)
     found[:, 24:] = 0  # of instance 1, at the right, less than half is there
-    scorer.add(Masks(found, np.array([0.9, 0.8])), first)
+    scorer.add(0, Masks(found, np.array([0.9, 0.8])))
     figures = scorer.figures()
-    assert {row["image_id"] for row in scorer.rows} == {first["id"]}
+    assert {row["image_id"] for row in scorer.rows} == {1}
     # The right square of both images is missed (less than half was found), so is the left
     # one of the image that was never added.
     assert figures["F1@.5"] == pytest.approx(2 * 1 / (2 * 1 + 1 + 3))
     assert figures["pooledAP@.9"] == pytest.approx(1 / 5)
     assert figures["AR"] == pytest.approx(1 / 4)
     assert "AP/instance" not in figures
-    assert last["id"] == 3
+    assert dataset.ids == [1, 3]

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from tagwise.geometry import cell_to_pixel
 from torch.nn import functional as F
 
 from tagwise import grouping, losses
 from tagwise.data.coco import CocoKeypoints
 from tagwise.evaluation.coco_rows import PoseRows
 from tagwise.evaluation.scoring import PoseScorer
+from tagwise.grouping.peaks import cell_to_pixel
 from tagwise.results import Poses
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.base import Head, Task
@@ -21,7 +21,7 @@ class SpotTask(Task):
 
     skeleton: Skeleton
 
-    name, result, dataset = "spots", Poses, CocoKeypoints
+    name, result, dataset, scorer = "spots", Poses, CocoKeypoints, PoseScorer
 
     def heads(self):
         return {"heat": Head(len(self.skeleton), "heatmap"), "tag": Head(len(self.skeleton), "tag")}

@@ -95,7 +95,7 @@ def evaluate(
     predictor.task.check_evaluation(oracle, scoring)
     dataset = _open(predictor, annotations, images, category, quiet)
     dataset.keep(_chosen(len(dataset), first, every, limit))
-    scorer = predictor.task.scorer(dataset, **scoring)
+    scorer = predictor.task.make_scorer(dataset, **scoring)
     if oracle:
         results = predict_with_truth(predictor, dataset, oracle)
     else:

@@ -9,11 +9,11 @@ from tagwise.data.coco_json import read_json
 from tagwise.data.images import read_image
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError
-from tagwise.plot import draw_heatmaps, plot_corner_maps, plot_push, plot_tags
+from tagwise.plot import plot_push, plot_tags
 from tagwise.prediction.options import check_threshold
 from tagwise.prediction.outputs import write_picture
 from tagwise.prediction.predictor import Predictor
-from tagwise.results import Boxes, Result, result_from_dict
+from tagwise.tasks import read_result
 
 
 def plot(
@@ -28,8 +28,8 @@ def plot(
     """Write one picture that explains a prediction, and return its path.
 
     source: a `.predictions.json` file, or a photo to predict from; not needed for "push".
-    what: "tags" (see `plot_tags`), "instances" on the photo (poses, or boxes with their corners
-        joined and coloured by tag), "maps" (what the network sees before grouping; needs a
+    what: "tags" (see `plot_tags`), "instances" on the photo (poses, masks, or boxes with their
+        corners joined and coloured by tag), "maps" (what the network sees before grouping; needs a
         photo), or "push" (`plot_push`).
     weights, device: the model for a photo.
     threshold: instances with a lower score are left out. By default the model's own, see
@@ -46,31 +46,19 @@ def plot(
     if path.suffix.lower() == ".json":
         if what == "maps":
             raise UserError(f"{path} holds no maps; give the photo")
-        found = result_from_dict(read_json(path))
+        found = read_result(read_json(path))
         found = found if threshold is None else found.above(check_threshold(threshold))
     else:
         predictor = Predictor(weights, device=device, threshold=threshold)
         if what == "maps":
             return write_picture(_maps(predictor, path), out)
         found = predictor(path)
-    return write_picture(plot_tags(found) if what == "tags" else _instances(found), out)
+    return write_picture(plot_tags(found) if what == "tags" else found.explained(), out)
 
 
-def _instances(found: Result) -> Any:
-    if isinstance(found, Boxes):
-        return found.plot(colours="tag", corners=True, labels=False)
-    return found.plot()
-
-
-def _maps(predictor: Any, path: Path) -> Any:
-    """The maps of a photo as a picture, by the kind of the model."""
+def _maps(predictor: Predictor, path: Path) -> Any:
+    """What the network sees in a photo, as the model's task draws it."""
     image = read_image(path)
     outputs, affine = predictor.maps(image)
     to_image = affine.inverse() @ Affine.scaling(predictor.stride)
-    if predictor.task.name == "corners":
-        maps = {name: tensor[0].cpu() for name, tensor in outputs.items()}
-        maps |= {name: maps[name].sigmoid() for name in predictor.task.heatmaps}
-        maps = {name: tensor.numpy() for name, tensor in maps.items()}
-        return plot_corner_maps(image, maps, to_image, path.name)
-    values = predictor.task.heatmap_values(outputs["heatmaps"])[0].cpu().numpy()
-    return draw_heatmaps(image, values, to_image.matrix)
+    return predictor.task.draw_maps(image, outputs, to_image, path.name)

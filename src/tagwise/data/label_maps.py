@@ -74,6 +74,10 @@ class LabelMaps(Photos):
         """The options of a task that the labels settle: none."""
         return {}
 
+    def has_instances(self) -> bool:
+        """Whether some label map has an instance."""
+        return any(self.label_map(index).any() for index in range(len(self)))
+
     def label_map(self, index: int) -> np.ndarray:
         """The label map of an image, (H, W) int32, its N instances as 1 to N.
 

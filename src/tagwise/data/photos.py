@@ -106,13 +106,13 @@ class Photos:
         """Only these images count from now on, in this order."""
         self._labels = [self._labels[index] for index in indices]
 
-    def count_instances(self) -> int:
-        """How many instances the labels of all images have."""
-        return sum(len(image.boxes) for image in self._labels)
+    def has_instances(self) -> bool:
+        """Whether some image has a labelled instance."""
+        return any(len(image.boxes) > 0 for image in self._labels)
 
     def require_instances(self) -> None:
         """Raises UserError, saying what was left out, if not one instance is labelled."""
-        if self.count_instances():
+        if self.has_instances():
             return
         why = f"; what was left out: {summary(self.report, 1)}" if self.report else ""
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -62,7 +63,8 @@ def plot_tags(found: Tagged, title: str | None = None) -> Figure:
     axes[0].set_yticks(rows, [name.replace("_", " ") for name in names])
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     instances = "1 instance" if len(found) == 1 else f"{len(found)} instances"
-    figure.suptitle(title or f"{found.file or 'tags'}: {instances}", fontsize=11)
+    name = Path(found.file).name if found.file else "tags"
+    figure.suptitle(title or f"{name}: {instances}", fontsize=11)
     return figure
 
 

@@ -13,8 +13,8 @@ from tagwise.data.coco_json import read_json
 from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.prediction.sources import Source
-from tagwise.tasks import Task, read_result
 from tagwise.results import Result
+from tagwise.tasks import Task, read_result
 
 _JOURNAL = ".tagwise-predict.jsonl"
 

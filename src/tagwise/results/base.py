@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -24,8 +24,10 @@ class Result:
     file, width, height: the image they were found in, where known.
     image: (height, width, 3) uint8 RGB, kept so that `plot()` needs nothing else.
     model: name of the model that found them.
+    task: what their JSON says under "task".
     """
 
+    task: ClassVar[str]
     scores: np.ndarray
     boxes: np.ndarray
     file: str | None
@@ -46,7 +48,7 @@ class Result:
 
     def __repr__(self) -> str:
         where = f" in {self.file}" if self.file else ""
-        return f"{type(self).__name__}({len(self)} of {self._kind}{where})"
+        return f"{type(self).__name__}({len(self)} of {self._contents}{where})"
 
     def above(self, threshold: float) -> Self:
         """The instances whose score is at least the threshold."""
@@ -80,7 +82,7 @@ class Result:
         return Image.fromarray(self.draw(image, **style))
 
     @property
-    def _kind(self) -> str:
+    def _contents(self) -> str:
         """What the instances are, in a word or two."""
         raise NotImplementedError
 
@@ -103,20 +105,20 @@ class Result:
         """
         raise NotImplementedError
 
-    def _header(self, task: str) -> dict[str, Any]:
+    def _header(self) -> dict[str, Any]:
         """What the JSON of every task begins with."""
         image = {"file": self.file, "width": self.width, "height": self.height}
-        return {"image": image, "model": self.model, "task": task}
+        return {"image": image, "model": self.model, "task": self.task}
 
 
 @contextmanager
-def reading(kind: str) -> Iterator[None]:
-    """Turns what other JSON than predicted instances of this kind leads to into a UserError."""
+def reading(what: str) -> Iterator[None]:
+    """Turns what other JSON than predicted instances of this type leads to into a UserError."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"this is no JSON of predicted {kind} ({type(error).__name__}: {error}); "
+            f"this is not JSON of predicted {what} ({type(error).__name__}: {error}); "
             "give a file that `tagwise predict` wrote"
         ) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class Boxes(Result):
     image: np.ndarray | None = None
     model: str | None = None
 
+    task: ClassVar[str] = "corners"
+
     def __post_init__(self) -> None:
         scores = np.asarray(self.scores, np.float32).reshape(-1)
         N = len(scores)
@@ -76,7 +78,7 @@ class Boxes(Result):
         return replace(self, **{name: getattr(self, name)[which] for name in picked})
 
     @property
-    def _kind(self) -> str:
+    def _contents(self) -> str:
         return "/".join(self.names) if len(self.names) < 4 else f"{len(self.names)} classes"
 
     def transform(self, affine: np.ndarray, **changes: Any) -> Boxes:
@@ -111,7 +113,7 @@ class Boxes(Result):
             "tags": with_none(rounded(self.tags, 4)),
         }
         instances = [dict(zip(columns, row)) for row in zip(*columns.values())]
-        return {**self._header("corners"), "classes": list(self.names), "instances": instances}
+        return {**self._header(), "classes": list(self.names), "instances": instances}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Boxes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class Masks(Result):
     image: np.ndarray | None = None
     model: str | None = None
 
+    task: ClassVar[str] = "pixels"
+
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
         scores = np.asarray(self.scores, np.float32).reshape(-1)
@@ -67,7 +69,7 @@ class Masks(Result):
         )
 
     @property
-    def _kind(self) -> str:
+    def _contents(self) -> str:
         return "masks"
 
     @property
@@ -120,7 +122,7 @@ class Masks(Result):
             "tags": with_none(rounded(self.tags, 4)),
         }
         instances = [dict(zip(columns, row)) for row in zip(*columns.values())]
-        return {**self._header("pixels"), "instances": instances}
+        return {**self._header(), "instances": instances}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Masks:
@@ -167,9 +169,7 @@ class Masks(Result):
         return draw_masks(image, self, **style)
 
     def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
-        """The components of the mean tags as rows: an instance is a line across them."""
-        names = [f"component {d + 1}" for d in range(self.tags.shape[1])]
-        return names, np.repeat(self.scores[:, None], len(names), 1), self.tags[:, :, None]
+        return ("mean of the pixels",), self.scores[:, None], self.tags[:, None]
 
 
 def _outlines(labels: np.ndarray, label: int, box: np.ndarray) -> list[np.ndarray]:

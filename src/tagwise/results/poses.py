@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -43,6 +43,8 @@ class Poses(Result):
     image: np.ndarray | None = None
     model: str | None = None
 
+    task: ClassVar[str] = "pose"
+
     def __post_init__(self) -> None:
         K = len(self.skeleton.keypoints)
         keypoints = np.asarray(self.keypoints, np.float32)
@@ -69,7 +71,7 @@ class Poses(Result):
         )
 
     @property
-    def _kind(self) -> str:
+    def _contents(self) -> str:
         return self.skeleton.name
 
     @property
@@ -114,7 +116,7 @@ class Poses(Result):
             )
         ]
         return {
-            **self._header("pose"),
+            **self._header(),
             "keypoints": list(self.skeleton.keypoints),
             "skeleton": [list(edge) for edge in self.skeleton.edges],
             "instances": instances,

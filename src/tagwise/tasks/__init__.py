@@ -1,10 +1,15 @@
-"""Tasks by name. Adding a task adds one file and one line here."""
+"""Tasks by name. Adding a task adds one file and one line here.
+
+A task is all that the rest of the program needs to know about one problem; `base.py` is the
+contract. Imports `evaluation`, `results`, `plot`, `data`, `grouping`, `losses` and what lies below.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tagwise.errors import unknown_name
+from tagwise.errors import UserError, unknown_name
+from tagwise.results import Result
 from tagwise.tasks.base import Head, Task
 from tagwise.tasks.corners import CornerTask
 from tagwise.tasks.pixels import PixelTask
@@ -18,10 +23,11 @@ __all__ = [
     "PoseTask",
     "Task",
     "create_task",
+    "read_result",
     "task_named",
 ]
 
-TASKS: dict[str, type] = {"pose": PoseTask, "corners": CornerTask, "pixels": PixelTask}
+TASKS: dict[str, type[Task]] = {"pose": PoseTask, "corners": CornerTask, "pixels": PixelTask}
 
 
 def task_named(name: str) -> type[Task]:
@@ -37,3 +43,15 @@ def create_task(name: str, **options: Any) -> Task:
     Raises UserError for an unknown name.
     """
     return task_named(name).from_options(**options)
+
+
+def read_result(record: Any) -> Result:
+    """The result of any task from what its `to_dict` gave. Raises UserError for other JSON."""
+    results = {task.result.task: task.result for task in TASKS.values()}
+    name = record.get("task", "pose") if isinstance(record, dict) else None
+    if name not in results:
+        raise UserError(
+            f"this is not JSON of predictions (task {name!r}); give a file that `tagwise predict` "
+            "wrote"
+        )
+    return results[name].from_dict(record)

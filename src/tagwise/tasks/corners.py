@@ -6,22 +6,28 @@ Law and Deng: CornerNet, ECCV 2018 (arXiv:1808.01244), sections 3.1 to 3.4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor
 
 from tagwise import losses
+from tagwise.data.box_labels import BoxLabels
 from tagwise.data.boxes import CocoBoxes
+from tagwise.data.sample import Sample
+from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, unknown_name
+from tagwise.evaluation.coco_rows import BoxRows
+from tagwise.evaluation.corner_oracles import CORNER_ORACLES, pair_with_truth
+from tagwise.evaluation.scoring import BoxScorer
 from tagwise.grouping.corners import CornerBoxes, CornerSettings, decode_corners
 from tagwise.grouping.fusion import fuse_boxes
 from tagwise.grouping.suppression import soft_nms
+from tagwise.plot import plot_corner_maps
 from tagwise.results import Boxes
-from tagwise.tasks.base import Head, Task
+from tagwise.tasks.base import Head, Placement, Task
 from tagwise.tasks.targets import (
     cells_around,
     collate,
@@ -30,13 +36,14 @@ from tagwise.tasks.targets import (
     learned_cells,
 )
 
-if TYPE_CHECKING:
-    from tagwise.data.sample import Sample
-
 CORNERS = ("tl", "br")  # top-left, bottom-right
 
 # sigmoid(-2.19) = .1: the published first value of heatmaps that learn by the focal loss
 _PRIOR_LOGIT = -2.19
+
+
+# Of the loss terms, where a recipe says nothing.
+_WEIGHTS = {"heatmaps": 1.0, "pull": 0.1, "push": 0.1, "offsets": 1.0}
 
 
 @dataclass(frozen=True)
@@ -68,20 +75,21 @@ class CornerTask(Task):
     centres: bool = False
     push: Literal["exp", "hinge"] = "hinge"
     published: Literal["cornernet"] | None = None
-    weights: dict[str, float] = field(
-        default_factory=lambda: {"heatmaps": 1.0, "pull": 0.1, "push": 0.1, "offsets": 1.0}
-    )
+    weights: dict[str, float] = field(default_factory=lambda: dict(_WEIGHTS))
     pairing: CornerSettings = field(default_factory=CornerSettings)
 
     name: ClassVar[str] = "corners"
+    result: ClassVar[type[Boxes]] = Boxes
+    dataset: ClassVar[type[CocoBoxes]] = CocoBoxes
+    scorer: ClassVar[type[BoxScorer]] = BoxScorer
+    oracles: ClassVar[tuple[str, ...]] = CORNER_ORACLES
     merges: ClassVar[str] = "results"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
-        known = {"heatmaps", "pull", "push", "offsets"}
         for key in self.weights:
-            if key not in known:
-                raise unknown_name("loss term", key, known)
+            if key not in _WEIGHTS:
+                raise unknown_name("loss term", key, _WEIGHTS)
         if not self.classes:
             raise UserError("the corners task needs at least one class")
         if self.published not in (None, "cornernet"):
@@ -90,33 +98,20 @@ class CornerTask(Task):
             raise unknown_name("radius", self.radius, ("exact", "legacy"))
 
     @classmethod
-    def from_options(cls, **options: Any) -> CornerTask:
+    def from_options(cls, **options: Any) -> Self:
         """The inverse of `options`; keys that are left out keep their defaults."""
-        known = {f.name for f in fields(cls)}
-        for key in options:
-            if key not in known:
-                raise unknown_name("option of the corners task", key, known)
         values = dict(options)
         values["pairing"] = CornerSettings.from_dict(values.get("pairing", {}))
         if "weights" in values:
-            values["weights"] = {**cls(("any",)).weights, **values["weights"]}
-        return cls(**values)
+            values["weights"] = {**_WEIGHTS, **values["weights"]}
+        return super().from_options(**values)
 
-    def options(self) -> dict[str, Any]:
-        """Plain values, fit for JSON, that make this task again."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values["classes"] = list(self.classes)
-        values["pairing"] = asdict(self.pairing)
-        return values
+    def labels(self) -> dict[str, Any]:
+        """The classes, for a labelled set of them."""
+        return {"classes": self.classes}
 
-    @staticmethod
-    def open_dataset(
-        annotations: Path, images: Path, like: CocoBoxes | None = None, **options: Any
-    ) -> CocoBoxes:
-        """Any COCO box set; with the classes of another one if `like` is given."""
-        for name in options:
-            raise UserError(f"the corners task has no use for {name!r} in its data")
-        return CocoBoxes(annotations, images, classes=like.classes if like else None)
+    def rows(self, labels: BoxLabels) -> BoxRows:
+        return BoxRows(labels, self.classes)
 
     def heads(self) -> dict[str, Head]:
         """For each corner C heatmaps, D tag maps and 2 offset maps (x, y); C for the centres."""
@@ -260,14 +255,33 @@ class CornerTask(Task):
         scores *= max(1, len(np.unique(passes))) / len(results)
         return replace(best, boxes=boxes, scores=scores)
 
-    def metric(self, results: list[Boxes], dataset: CocoBoxes) -> dict[str, float]:
-        """COCO box AP and AR of one Boxes an image of the dataset, in image pixels."""
-        from tagwise.metrics import box_metrics
+    # ------------------------------------------------------------------ evaluation and pictures
 
-        rows = []
-        for image_id, boxes in zip(dataset.ids, results, strict=True):
-            rows += boxes.to_coco(image_id, dataset.category_ids)
-        return box_metrics(rows, dataset.annotations, image_ids=dataset.ids)
+    def make_scorer(self, dataset: CocoBoxes, **options: Any) -> BoxScorer:
+        return BoxScorer(dataset, self.classes, **options)
+
+    def decode_with_truth(
+        self,
+        oracle: str,
+        outputs: dict[str, Tensor],
+        stride: int,
+        placement: Placement,
+        sample: Sample,
+    ) -> Boxes:
+        """As `Task.decode_with_truth`; see `tagwise.evaluation.corner_oracles`."""
+        boxes = placement.affine.boxes(sample.boxes.astype(np.float64)) / stride
+        boxes[:, 2:] += boxes[:, :2]
+        pairs = pair_with_truth(oracle, outputs, boxes, sample.classes, self.pairing)
+        return placement.place(self.boxes(pairs, stride))
+
+    def draw_maps(
+        self, image: np.ndarray, outputs: dict[str, Tensor], to_image: Affine, title: str
+    ) -> Any:
+        """Heatmaps and tags of both corners on the image, see `plot_corner_maps`."""
+        maps = {name: tensor[0].float().cpu() for name, tensor in outputs.items()}
+        maps |= {name: maps[name].sigmoid() for name in self.heatmaps}
+        arrays = {name: tensor.numpy() for name, tensor in maps.items()}
+        return plot_corner_maps(image, arrays, to_image, title)
 
 
 def _joined(results: Sequence[Boxes]) -> Boxes:

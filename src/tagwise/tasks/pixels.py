@@ -8,9 +8,9 @@ arXiv:1906.11109), and so is a seed map that learns how near a tag is to its ins
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import cv2
 import numpy as np
@@ -19,16 +19,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tagwise import losses
+from tagwise.data.box_labels import BoxLabels
 from tagwise.data.label_maps import LabelMaps
+from tagwise.data.sample import Sample
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, unknown_name
+from tagwise.evaluation.coco_rows import MaskRows
+from tagwise.evaluation.pixel_oracles import PIXEL_ORACLES, maps_with_truth
+from tagwise.evaluation.scoring import MaskScorer
 from tagwise.grouping.pixels import Frame, PixelSettings, decode_pixels
+from tagwise.plot import plot_pixel_maps
 from tagwise.results import Masks
 from tagwise.tasks.base import Head, Placement, Task
 from tagwise.tasks.targets import collate, learned_cells
 
-if TYPE_CHECKING:
-    from tagwise.data.sample import Sample
+# Of the loss terms, where a recipe says nothing.
+_WEIGHTS = {"foreground": 1.0, "seeds": 1.0, "pull": 0.5, "push": 1.0}
 
 
 @dataclass(frozen=True)
@@ -55,48 +61,40 @@ class PixelTask(Task):
     push: Literal["exp", "hinge"] = "exp"
     gaps: float = 2.0
     zoom: float = 1.0
-    weights: dict[str, float] = field(
-        default_factory=lambda: {"foreground": 1.0, "seeds": 1.0, "pull": 0.5, "push": 1.0}
-    )
+    weights: dict[str, float] = field(default_factory=lambda: dict(_WEIGHTS))
     grouping: PixelSettings = field(default_factory=PixelSettings)
 
     name: ClassVar[str] = "pixels"
+    result: ClassVar[type[Masks]] = Masks
+    dataset: ClassVar[type[LabelMaps]] = LabelMaps
+    scorer: ClassVar[type[MaskScorer]] = MaskScorer
+    oracles: ClassVar[tuple[str, ...]] = PIXEL_ORACLES
 
     def __post_init__(self) -> None:
-        known = {"foreground", "seeds", "pull", "push"}
         for key in self.weights:
-            if key not in known:
-                raise unknown_name("loss term", key, known)
+            if key not in _WEIGHTS:
+                raise unknown_name("loss term", key, _WEIGHTS)
         if not self.zoom > 0:
             raise UserError(f"zoom is {self.zoom}; use a number above 0")
 
     @classmethod
-    def from_options(cls, **options: Any) -> PixelTask:
+    def from_options(cls, **options: Any) -> Self:
         """The inverse of `options`; keys that are left out keep their defaults."""
-        known = {f.name for f in fields(cls)}
-        for key in options:
-            if key not in known:
-                raise unknown_name("option of the pixels task", key, known)
         values = dict(options)
         values["grouping"] = PixelSettings.from_dict(values.get("grouping", {}))
         if "weights" in values:
-            values["weights"] = {**cls().weights, **values["weights"]}
-        return cls(**values)
+            values["weights"] = {**_WEIGHTS, **values["weights"]}
+        return super().from_options(**values)
 
-    def options(self) -> dict[str, Any]:
-        """Plain values, fit for JSON, that make this task again."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values["grouping"] = asdict(self.grouping)
-        return values
-
-    @staticmethod
+    @classmethod
     def open_dataset(
-        annotations: Path, images: Path, like: LabelMaps | None = None, **options: Any
+        cls, annotations: Path, images: Path, like: Task | None = None, **options: Any
     ) -> LabelMaps:
         """A folder of label maps (`annotations`) and one of the images that they are of."""
-        for name in options:
-            raise UserError(f"the pixels task has no use for {name!r} in its data")
-        return LabelMaps(images, annotations)
+        return super().open_dataset(images, annotations, like, **options)
+
+    def rows(self, labels: BoxLabels) -> MaskRows:
+        return MaskRows(labels)
 
     def heads(self) -> dict[str, Head]:
         """A foreground map, D tag maps and, if asked for, a map of seeds."""
@@ -182,14 +180,33 @@ class PixelTask(Task):
         )
         return [Masks(*label_map) for label_map in found]
 
-    def metric(self, results: list[Masks], dataset: LabelMaps) -> dict[str, float]:
-        """F1 and AP of the label maps of one Masks an image, at IoU .5 to .9; without scores."""
-        from tagwise.metrics import label_map_counts, pooled_figures
+    # ------------------------------------------------------------------ evaluation and pictures
 
-        counts = sum(
-            label_map_counts(masks.labels, dataset.label_map(i)) for i, masks in enumerate(results)
-        )
-        return pooled_figures(counts)
+    def make_scorer(self, dataset: LabelMaps, **options: Any) -> MaskScorer:
+        return MaskScorer(dataset, **options)
+
+    def decode_with_truth(
+        self,
+        oracle: str,
+        outputs: dict[str, Tensor],
+        stride: int,
+        placement: Placement,
+        sample: Sample,
+    ) -> Masks:
+        """As `Task.decode_with_truth`; see `tagwise.evaluation.pixel_oracles`."""
+        to_cells = Affine.scaling(1 / stride) @ placement.affine
+        maps = maps_with_truth(oracle, outputs, sample.labels, to_cells)
+        return self.decode(maps, stride, [placement])[0]
+
+    def draw_maps(
+        self, image: np.ndarray, outputs: dict[str, Tensor], to_image: Affine, title: str
+    ) -> Any:
+        """Foreground, seeds and tags on the image, see `plot_pixel_maps`."""
+        maps = {name: tensor[0].float().cpu() for name, tensor in outputs.items()}
+        for name in {"foreground", "seeds"} & set(maps):
+            maps[name] = maps[name].sigmoid()
+        arrays = {name: tensor.numpy() for name, tensor in maps.items()}
+        return plot_pixel_maps(image, arrays, to_image, title)
 
 
 def _gaps(labels: np.ndarray, reach: int = 2) -> np.ndarray:

@@ -5,30 +5,34 @@ Newell, Huang, Deng: Associative Embedding, NIPS 2017, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor
 
 from tagwise import losses
 from tagwise.data.coco import CocoKeypoints
+from tagwise.data.keypoint_labels import KeypointLabels
+from tagwise.data.sample import Sample
 from tagwise.errors import UserError, unknown_name
+from tagwise.evaluation.coco_rows import PoseRows
+from tagwise.evaluation.pose_oracles import POSE_ORACLES, group_with_truth
+from tagwise.evaluation.scoring import PoseScorer
 from tagwise.grouping import GroupingSettings, decode_keypoints
 from tagwise.grouping.peaks import cell_to_pixel, pixel_to_cell
 from tagwise.results import Poses
 from tagwise.skeletons import Skeleton
-from tagwise.tasks.base import Head, Task
+from tagwise.tasks.base import Head, Placement, Task
 from tagwise.tasks.targets import cells_around, collate, draw_gaussian, learned_cells
-
-if TYPE_CHECKING:
-    from tagwise.data.sample import Sample
 
 # A heatmap logit of -4 is a probability of .018: about the share of cells that hold a keypoint.
 _PRIOR_LOGIT = -4.0
 _PUBLISHED = ("higherhrnet", "newell2017")
+
+
+# Of the loss terms, where a recipe says nothing.
+_WEIGHTS = {"heatmaps": 1.0, "pull": 0.05, "push": 0.05, "offsets": 0.2}
 
 
 @dataclass(frozen=True)
@@ -62,18 +66,19 @@ class PoseTask(Task):
     reach: int = 1
     push: Literal["exp", "hinge"] = "exp"
     published: Literal["higherhrnet", "newell2017"] | None = None
-    weights: dict[str, float] = field(
-        default_factory=lambda: {"heatmaps": 1.0, "pull": 0.05, "push": 0.05, "offsets": 0.2}
-    )
+    weights: dict[str, float] = field(default_factory=lambda: dict(_WEIGHTS))
     grouping: GroupingSettings = field(default_factory=GroupingSettings)
 
     name: ClassVar[str] = "pose"
+    result: ClassVar[type[Poses]] = Poses
+    dataset: ClassVar[type[CocoKeypoints]] = CocoKeypoints
+    scorer: ClassVar[type[PoseScorer]] = PoseScorer
+    oracles: ClassVar[tuple[str, ...]] = POSE_ORACLES
 
     def __post_init__(self) -> None:
-        known = {"heatmaps", "pull", "push", "offsets"}
         for key in self.weights:
-            if key not in known:
-                raise unknown_name("loss term", key, known)
+            if key not in _WEIGHTS:
+                raise unknown_name("loss term", key, _WEIGHTS)
         if self.published not in (None, *_PUBLISHED):
             raise unknown_name("published loss of poses", str(self.published), _PUBLISHED)
         order = self.grouping.order
@@ -84,43 +89,16 @@ class PoseTask(Task):
             )
 
     @classmethod
-    def from_options(cls, **options: Any) -> PoseTask:
+    def from_options(cls, **options: Any) -> Self:
         """The inverse of `options`; keys that are left out keep their defaults."""
-        known = {f.name for f in fields(cls)}
-        for key in options:
-            if key not in known:
-                raise unknown_name("option of the pose task", key, known)
         values = dict(options)
-        values["skeleton"] = Skeleton.from_dict(values["skeleton"])
         values["grouping"] = GroupingSettings.from_dict(values.get("grouping", {}))
         if "weights" in values:
-            default = cls(skeleton=values["skeleton"]).weights
-            values["weights"] = {**default, **values["weights"]}
-        return cls(**values)
+            values["weights"] = {**_WEIGHTS, **values["weights"]}
+        return super().from_options(**values)
 
-    def options(self) -> dict[str, Any]:
-        """Plain values, fit for JSON, that make this task again."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values["skeleton"] = self.skeleton.to_dict()
-        values["grouping"] = self.grouping.to_dict()
-        return values
-
-    @staticmethod
-    def open_dataset(
-        annotations: Path,
-        images: Path,
-        like: CocoKeypoints | None = None,
-        sigmas: float | Sequence[float] | None = None,
-        **options: Any,
-    ) -> CocoKeypoints:
-        """A keypoint set; sigmas: of the OKS, in place of those that the file or COCO gives."""
-        skeleton = like.skeleton if like else None
-        dataset = CocoKeypoints(annotations, images, skeleton, **options)
-        if sigmas is not None:
-            count = len(dataset.skeleton)
-            each = (sigmas,) * count if isinstance(sigmas, float) else tuple(sigmas)
-            dataset.skeleton = replace(dataset.skeleton, sigmas=each)
-        return dataset
+    def rows(self, labels: KeypointLabels) -> PoseRows:
+        return PoseRows(labels, self.skeleton)
 
     @property
     def flip(self) -> tuple[int, ...]:
@@ -284,13 +262,29 @@ class PoseTask(Task):
         keypoints[..., 2] = keypoints[..., 2].clip(0, 1)
         return Poses(keypoints, groups.scores.clip(0, 1), groups.tags, self.skeleton)
 
-    def metric(self, results: list[Poses], dataset: CocoKeypoints) -> dict[str, float]:
-        """COCO keypoint AP and AR of one Poses an image of the dataset, in image pixels."""
-        from tagwise.metrics import keypoint_metrics
+    # ------------------------------------------------------------------ evaluation
 
-        rows = []
-        for image_id, poses in zip(dataset.ids, results, strict=True):
-            rows += poses.to_coco(image_id, dataset.category_id)
-        return keypoint_metrics(
-            rows, dataset.annotations, self.skeleton.sigmas, image_ids=dataset.ids
+    def make_scorer(self, dataset: CocoKeypoints, **options: Any) -> PoseScorer:
+        return PoseScorer(dataset, self.skeleton, **options)
+
+    def decode_with_truth(
+        self,
+        oracle: str,
+        outputs: dict[str, Tensor],
+        stride: int,
+        placement: Placement,
+        sample: Sample,
+    ) -> Poses:
+        """As `Task.decode_with_truth`; see `tagwise.evaluation.pose_oracles`."""
+        truth = sample.keypoints.astype(np.float64)
+        truth[..., :2] = pixel_to_cell(placement.affine.points(truth[..., :2]), stride)
+        groups = group_with_truth(
+            oracle,
+            self.heatmap_values(outputs["heatmaps"]),
+            outputs["tags"],
+            truth,
+            self.grouping,
+            self.skeleton.order,
+            outputs["offsets"].float() if self.offsets else None,
         )
+        return placement.place(self._poses(groups, stride))
