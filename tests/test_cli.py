@@ -16,10 +16,10 @@ from PIL import Image
 from spots import PIN
 from tagwise import cli
 from tagwise.cli import main
-from tagwise.commands.predict import PredictRun
 from tagwise.errors import UserError
 from tagwise.models import create_model, load_model, save_model
 from tagwise.models.hourglass import StackedHourglass
+from tagwise.prediction.run import PredictRun
 from tagwise.skeletons import COCO17
 from tagwise.tasks import PoseTask
 
