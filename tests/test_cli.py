@@ -254,8 +254,7 @@ def test_an_interrupted_run_says_how_to_go_on(photos, weights, monkeypatch, caps
 
 def test_train_passes_values_of_the_recipe_on(monkeypatch, capsys):
     seen = {}
-    module = importlib.import_module("tagwise.commands.train")
-    monkeypatch.setattr(module, "train", lambda **given: seen.update(given))
+    monkeypatch.setattr(cli.tagwise, "train", lambda **given: seen.update(given))
     main(["train", "r.yaml", "--optim.lr", "1e-3", "--resume", "--data.root=x y", "--out", "runs"])
     assert str(seen["recipe"]) == "r.yaml"
     assert str(seen["out"]) == "runs"

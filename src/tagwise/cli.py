@@ -1,6 +1,6 @@
 """The command line. Each verb is the Python function of its name; no logic lives here.
 
-Nothing heavy is imported before a verb runs, so that help appears at once.
+The package imports that function when a verb runs, so that help appears at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union
 import tyro
 from tyro.conf import Positional, arg
 
-from tagwise import __version__
+import tagwise
 from tagwise.errors import UserError
 
 _ABOUT = """Find people, animals and things in photos and videos: as poses, boxes or masks.
@@ -87,10 +87,7 @@ def predict(
         coco: Annotation JSON of the photos; writes one COCO results file for all of them.
         resume: Keep what an earlier run with the same settings finished.
     """
-    arguments = dict(locals())
-    from tagwise.commands.predict import predict
-
-    run = predict(**arguments, progress=True)
+    run = tagwise.predict(**locals(), progress=True)
     print(run.finish())
     return run.exit_code
 
@@ -115,10 +112,7 @@ def train(
         resume: Continue from the run's last checkpoint.
         overrides: Values of the recipe, as optim.steps=500; the same as --optim.steps 500.
     """
-    arguments = dict(locals())
-    from tagwise.commands.train import train
-
-    print(f"the model is in {train(**arguments)}")
+    print(f"the model is in {tagwise.train(**locals())}")
     return 0
 
 
@@ -167,10 +161,7 @@ def evaluate(
         every: Count every Nth photo from there.
         limit: Largest number of photos that count.
     """
-    arguments = dict(locals())
-    from tagwise.commands.evaluate import evaluate
-
-    return 1 if evaluate(**arguments)["failed"] else 0
+    return 1 if tagwise.evaluate(**locals())["failed"] else 0
 
 
 def track(
@@ -203,10 +194,7 @@ def track(
         fill: Longest gap in a track, in frames, whose rows are filled in.
         pictures: Write the annotated video too.
     """
-    arguments = dict(locals())
-    from tagwise.commands.track import track
-
-    run = track(**arguments, progress=True)
+    run = tagwise.track(**locals(), progress=True)
     print(run.finish())
     return run.exit_code
 
@@ -237,10 +225,7 @@ def convert(
         size: Width and height of the network's input in pixels; by default the published one.
         drop_head: Reinitialise the output layers, for another skeleton or other classes.
     """
-    arguments = dict(locals())
-    from tagwise.commands.convert import convert
-
-    print(f"the model is in {convert(**arguments)}")
+    print(f"the model is in {tagwise.convert(**locals())}")
     return 0
 
 
@@ -259,10 +244,7 @@ def export(
         weights: A model that comes with tagwise, a .safetensors file, or a published checkpoint.
         out: File to write; by default the model's name with .onnx, in this folder.
     """
-    arguments = dict(locals())
-    from tagwise.commands.export import export
-
-    print(f"the model is in {export(**arguments)}")
+    print(f"the model is in {tagwise.export(**locals())}")
     return 0
 
 
@@ -314,7 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in argv
     argv = [argument for argument in argv if argument != "--debug"]
     if argv == ["--version"]:
-        print(f"tagwise {__version__}")
+        print(f"tagwise {tagwise.__version__}")
         return 0
     if argv[:1] == ["train"]:
         from tagwise.training.recipe import gather_overrides
