@@ -16,9 +16,9 @@ import cv2
 import torch
 from _bench import arguments, report
 
-from tagwise.commands.predict import PredictRun
 from tagwise.prediction import outputs, predictor
 from tagwise.prediction.predictor import Predictor
+from tagwise.prediction.run import PredictRun
 from tagwise.prediction.sources import find_sources
 
 GOAL = 0.15

@@ -1,11 +1,20 @@
-"""Small data sets on disk, and what a training on them logs."""
+"""Small data sets on disk, a recipe for them, and what a training on them logs."""
 
 import json
 
 import cv2
 
+from tagwise.data.augment import Augment
 from tagwise.data.synthetic.poses import SyntheticPoses
 from tagwise.skeletons import Skeleton
+from tagwise.training.recipe import (
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+    Recipe,
+    RunConfig,
+    SetConfig,
+)
 
 FIGURE = Skeleton("figure", ("head", "trunk", "left_foot", "right_foot"), ((0, 1), (1, 2), (1, 3)))
 
@@ -22,6 +31,26 @@ def write_scenes(folder, name, length, seed):
         image["file_name"] = f"{index:04d}.png"
         cv2.imwrite(str(images / image["file_name"]), scenes[index].image[..., ::-1])
     (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def recipe_for(scenes, steps, **run):
+    """A recipe that trains a small pose network on scenes of `write_scenes`; run: of RunConfig."""
+    settings = {"validate_every": 0, "save_every": 2, "log_every": 1, "device": "cpu", **run}
+    return Recipe(
+        data=DataConfig(
+            train=(SetConfig("train.json", "train"),),
+            val=SetConfig("val.json", "val"),
+            root=str(scenes),
+            input_size=(96, 96),
+            augment=Augment.none(),
+            workers=0,
+        ),
+        task_options={"tag_dim": 2, "position": 16, "offsets": True},
+        sigmas=0.25,
+        model=ModelConfig("small", pretrained=None, options={"width": 16}),
+        optim=OptimConfig(steps=steps, batch=8, lr=4e-3, backbone_scale=1.0, ema=0.98),
+        run=RunConfig(**settings),
+    )
 
 
 def rows(folder):

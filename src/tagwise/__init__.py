@@ -1,25 +1,27 @@
 """Associative embedding for PyTorch: detect everything at once, then group it by tag.
 
-Poses from a photo, with a model that comes with the package:
+Find the people in photos, with a model that comes with the package:
 
-    >>> import tagwise
-    >>> for poses in tagwise.predict("photos", weights="people"):  # doctest: +SKIP
-    ...     print(poses.file, len(poses))
+    import tagwise
 
-A model that is kept for many images:
+    for poses in tagwise.predict("photos", weights="people"):
+        print(poses.file, len(poses), poses.scores)
 
-    >>> predictor = tagwise.Predictor("robots", flip=True)  # doctest: +SKIP
-    >>> predictor("photo.jpg").keypoints.shape  # doctest: +SKIP
-    (2, 6, 3)
+Keep a model for many images:
 
-The loss and the grouping inside a network of your own:
+    predictor = tagwise.Predictor("blood", threshold=0.5)
+    boxes = predictor("photo.jpg")
+    boxes.plot().save("boxes.png")
 
-    >>> from tagwise import grouping, losses
-    >>> losses.pull_push(tags, group, image)  # doctest: +SKIP
-    >>> grouping.decode_keypoints(heatmaps, tag_maps)  # doctest: +SKIP
+Use the loss and the grouping in a network of your own:
+
+    from tagwise import grouping, losses
+
+    pull, push = losses.pull_push(tags, group, image)
+    people = grouping.decode_keypoints(heatmaps, tag_maps)
 
 Public names are imported on first use, so that `import tagwise` takes milliseconds. The command
-line has the same verbs: `tagwise --help`.
+line has the same verbs: see `tagwise --help`.
 """
 
 from importlib import import_module
@@ -70,7 +72,7 @@ __all__ = [
     "train",
 ]
 
-# Where each public name lives: a module, and the name in it. Modules stand for themselves.
+# Where each public name lives. Names that are modules stand for themselves.
 _MODULES = {
     "grouping": "tagwise.grouping",
     "losses": "tagwise.losses",
@@ -98,16 +100,17 @@ _NAMES = {
     "train": "tagwise.commands.train",
 }
 
+if not TYPE_CHECKING:  # type checkers read the imports above, and refuse any other name
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        value: Any = import_module(_MODULES[name])
-    elif name in _NAMES:
-        value = getattr(import_module(_NAMES[name]), name)
-    else:
-        raise AttributeError(f"module 'tagwise' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            value = import_module(_MODULES[name])
+        elif name in _NAMES:
+            value = getattr(import_module(_NAMES[name]), name)
+        else:
+            raise AttributeError(f"module 'tagwise' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -1,207 +1,51 @@
-"""Training as a user meets it: it learns, it resumes exactly, and its errors say what to do."""
+"""The verb around the training loop: which recipe, and which folder."""
 
-import os
-import pickle
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import replace
-
-import numpy as np
 import pytest
-import torch
+import yaml
 
-from small_runs import FIGURE, losses, rows
-from tagwise.commands.train import learning_rate, train
-from tagwise.data.augment import Augment
-from tagwise.data.synthetic.shapes import SyntheticShapes
+from small_runs import recipe_for, rows, write_scenes
+from tagwise.commands.train import train
 from tagwise.errors import UserError
-from tagwise.models import load_model
-from tagwise.training.recipe import (
-    DataConfig,
-    ModelConfig,
-    OptimConfig,
-    Recipe,
-    RunConfig,
-    SetConfig,
-)
+from tagwise.training.recipe import save_recipe
 
 
-def recipe_for(scenes, steps, **run):
-    settings = {"validate_every": 0, "save_every": 2, "log_every": 1, "device": "cpu", **run}
-    return Recipe(
-        data=DataConfig(
-            train=(SetConfig("train.json", "train"),),
-            val=SetConfig("val.json", "val"),
-            root=str(scenes),
-            input_size=(96, 96),
-            augment=Augment.none(),
-            workers=0,
-        ),
-        task_options={"tag_dim": 2, "position": 16, "offsets": True},
-        sigmas=0.25,
-        model=ModelConfig("small", pretrained=None, options={"width": 16}),
-        optim=OptimConfig(steps=steps, batch=8, lr=4e-3, backbone_scale=1.0, ema=0.98),
-        run=RunConfig(**settings),
-    )
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """A recipe of two steps, as an object."""
+    folder = tmp_path_factory.mktemp("scenes")
+    write_scenes(folder, "train", 8, seed=0)
+    write_scenes(folder, "val", 4, seed=1)
+    return recipe_for(folder, 2)
 
 
-def test_a_small_network_learns_synthetic_scenes(scenes, tmp_path):
-    folder = train(recipe_for(scenes, 1200, log_every=50, save_every=0), out=tmp_path / "run")
-    last = rows(folder)[-1]
-    assert last["val_AP"] > 0.6
-    assert 0 <= rows(folder)[0]["share_waiting"] <= 1
-    model = load_model(folder / "best.safetensors")
-    assert model.task.skeleton.keypoints == FIGURE.keypoints
-    assert (folder / "recipe.yaml").exists()
+def test_the_run_is_named_after_the_recipe_and_overrides_are_kept(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_recipe(recipe, "figures.yaml")
+    folder = train("figures.yaml", overrides=["optim.steps=1", "optim.batch=2"])
+    assert folder.resolve() == tmp_path / "runs" / "figures"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "recipe.yaml",
+        "log.jsonl",
+        "last.pt",
+        "best.safetensors",
+        "last.safetensors",
+    }
+    kept = yaml.safe_load((folder / "recipe.yaml").read_text())
+    assert (kept["optim"]["steps"], kept["optim"]["batch"]) == (1, 2)
+    assert rows(folder)[-1]["step"] == 1
 
 
-def test_a_small_network_learns_to_pair_corners(tmp_path):
-    for name, length, seed in (("train", 600, 0), ("val", 40, 1)):
-        shapes = SyntheticShapes(
-            ("disc", "star"), length, seed, size=(96, 96), count=(1, 5), radius=(8, 20)
-        )
-        shapes.save(tmp_path / name)
-    recipe = Recipe(
-        task="corners",
-        data=DataConfig(
-            train=(SetConfig("train/annotations.json", "train/images"),),
-            val=SetConfig("val/annotations.json", "val/images"),
-            root=str(tmp_path),
-            input_size=(96, 96),
-            augment=Augment.none(),
-            workers=0,
-        ),
-        task_options={"tag_dim": 2, "position": 16, "reach": 1},
-        model=ModelConfig("small", pretrained=None, options={"width": 16}),
-        optim=OptimConfig(steps=400, batch=8, lr=4e-3, backbone_scale=1.0, ema=0.98),
-        run=RunConfig(validate_every=0, save_every=0, log_every=50, device="cpu"),
-    )
+def test_a_run_is_not_overwritten(recipe, tmp_path):
     folder = train(recipe, out=tmp_path / "run")
-    figures = rows(folder)[-1]
-    assert figures["val_AP50"] > 0.75
-    assert figures["val_AP50/disc"] > 0.6
-    assert figures["val_AP50/star"] > 0.6
-    assert load_model(folder / "last.safetensors").task.classes == ("disc", "star")
-
-
-def test_a_killed_run_resumes_with_the_losses_of_an_undisturbed_one(scenes, tmp_path):
-    recipe = recipe_for(scenes, 12)
-    undisturbed = losses(train(recipe, out=tmp_path / "whole"))
-    code = (
-        "import pickle, sys; from tagwise.commands.train import train; "
-        "train(pickle.load(open(sys.argv[1], 'rb')), out=sys.argv[2])"
-    )
-    (tmp_path / "recipe.pkl").write_bytes(pickle.dumps(recipe))
-    folder = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path / "recipe.pkl", folder],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
-    )
-    while not (folder / "last.pt").exists() and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (folder / "last.safetensors").exists(), "the run ended before it was killed"
-    with (folder / "log.jsonl").open("a") as log:
-        log.write('{"step": 1')  # as a kill in the middle of a line leaves it
-    resumed = losses(train(recipe, out=folder, resume=True))
-    assert resumed.keys() == undisturbed.keys()
-    for step, loss in undisturbed.items():
-        assert resumed[step] == pytest.approx(loss, rel=1e-6), f"step {step}"
-
-
-def test_a_run_is_not_overwritten(scenes, tmp_path):
-    recipe = recipe_for(scenes, 2)
-    train(recipe, out=tmp_path / "run")
+    before = (folder / "last.safetensors").read_bytes()
     with pytest.raises(UserError, match="add --resume"):
         train(recipe, out=tmp_path / "run")
+    assert (folder / "last.safetensors").read_bytes() == before
 
 
-def test_a_checkpoint_of_another_network_is_refused(scenes, tmp_path):
-    recipe = recipe_for(scenes, 2)
-    train(recipe, out=tmp_path / "run")
-    other = replace(recipe, model=replace(recipe.model, options={"width": 8}))
-    with pytest.raises(UserError, match="is broken or does not fit this recipe"):
-        train(other, out=tmp_path / "run", resume=True)
-
-
-def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(scenes, tmp_path, monkeypatch):
-    folder = train(recipe_for(scenes, 2), out=tmp_path / "run")
-    before = (folder / "last.pt").read_bytes()
-
-    def full(state, file):
-        file.write(b"half of it")
-        raise RuntimeError("unexpected pos 1 vs 2")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match=r"cannot write .*last\.pt .*free space"):
-        train(recipe_for(scenes, 4), out=folder, resume=True)
-    assert (folder / "last.pt").read_bytes() == before
-    assert not list(folder.glob("*.partial")) + list(folder.glob(".*.partial"))
-
-
-def test_a_checkpoint_of_rubbish_is_refused(scenes, tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "last.pt").write_bytes(b"rubbish")
-    with pytest.raises(UserError, match="is broken or does not fit this recipe"):
-        train(recipe_for(scenes, 2), out=folder, resume=True)
-
-
-def test_a_loss_that_is_not_finite_stops_with_advice(scenes, tmp_path, monkeypatch):
-    from tagwise.tasks import PoseTask
-
-    def broken(self, outputs, targets):
-        return {"total": outputs["heatmaps"].sum() * float("nan")}
-
-    monkeypatch.setattr(PoseTask, "loss", broken)
-    with pytest.raises(UserError, match=r"the loss is nan at step 0; lower optim\.lr"):
-        train(recipe_for(scenes, 2), out=tmp_path / "run")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
-def test_a_missing_gpu_is_named(scenes, tmp_path):
-    with pytest.raises(UserError, match="no usable GPU"):
-        train(recipe_for(scenes, 2, device="cuda"), out=tmp_path / "run")
-
-
-def test_an_unknown_precision_is_named(scenes, tmp_path):
-    with pytest.raises(UserError, match=r"unknown run\.precision 'fp17'.*bf16, no"):
-        train(recipe_for(scenes, 2, precision="fp17"), out=tmp_path / "run")
-
-
-def test_broken_photos_do_not_stop_an_epoch(scenes, tmp_path):
-    broken = tmp_path / "data"
-    shutil.copytree(scenes, broken)
-    for index in range(0, 1000, 4):
-        (broken / "train" / f"{index:04d}.png").write_bytes(b"not a picture")
-    with pytest.warns(UserWarning, match="png"):
-        folder = train(recipe_for(broken, 4), out=tmp_path / "run")
-    assert len(losses(folder)) == 4
-
-
-def test_a_broken_validation_photo_is_reported_and_left_out(scenes, tmp_path, capsys):
-    broken = tmp_path / "data"
-    shutil.copytree(scenes, broken)
-    (broken / "val" / "0003.png").write_bytes(b"not a picture")
-    folder = train(recipe_for(broken, 2), out=tmp_path / "run")
-    assert "val_AP" in rows(folder)[-1]
-    assert "0003.png" in capsys.readouterr().err
-
-
-def test_tensorboard_by_flag(scenes, tmp_path):
-    folder = train(recipe_for(scenes, 2, tensorboard=True), out=tmp_path / "run")
-    assert list((folder / "tensorboard").glob("events*"))
-
-
-def test_the_learning_rate_warms_up_and_falls():
-    optim = OptimConfig(steps=1000, lr=1.0, warmup=0.1, final_lr=0.01)
-    rates = np.array([learning_rate(optim, step) for step in range(1000)])
-    assert rates.argmax() in (99, 100)
-    assert np.all(np.diff(rates[:99]) > 0)
-    assert np.all(np.diff(rates[100:]) < 0)
-    assert rates[-1] == pytest.approx(0.01, abs=1e-3)
+def test_resuming_a_finished_run_adds_no_step(recipe, tmp_path):
+    folder = train(recipe, out=tmp_path / "run")
+    before = rows(folder)
+    assert train(recipe, out=tmp_path / "run", resume=True) == folder
+    assert rows(folder) == before

@@ -159,9 +159,7 @@ def test_files_and_settings(tmp_path, capsys):
 
 
 def test_options_and_oracles_of_other_tasks_are_refused(tmp_path):
-    with pytest.raises(
-        UserError, match="no use for sigmas; it takes max_dets"
-    ):
+    with pytest.raises(UserError, match="no use for sigmas; it takes max_dets"):
         evaluate(CornerNet(), "x.json", tmp_path, sigmas=[0.1], device="cpu")
     with pytest.raises(UserError, match="no use for style"):
         evaluate(CornerNet(), "x.json", tmp_path, style="coco", device="cpu")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from small_runs import losses, write_scenes
-from tagwise.commands.train import stage_loss, train
+from tagwise.commands.train import train
 from tagwise.data.augment import Augment
 from tagwise.data.synthetic.poses import SyntheticPoses
 from tagwise.data.synthetic.shapes import SyntheticShapes
@@ -19,6 +19,7 @@ from tagwise.prediction.published_fittings import FITTINGS
 from tagwise.published.class_names import COCO80
 from tagwise.skeletons import COCO17
 from tagwise.tasks import CornerTask, PoseTask, create_task
+from tagwise.training.loop import stage_loss
 from tagwise.training.recipe import (
     DataConfig,
     ModelConfig,

@@ -13,6 +13,7 @@ from tagwise.data.instances import clip_boxes, keep_instances
 from tagwise.data.photos import Photos
 from tagwise.data.sample import Sample
 from tagwise.data.transforms import reduced
+from tagwise.errors import UserError
 
 
 class CocoBoxes(Photos):
@@ -53,6 +54,15 @@ class CocoBoxes(Photos):
     def labels_of_task(self) -> dict[str, Any]:
         """The options of a task that the labels settle."""
         return {"classes": list(self.classes)}
+
+    def require_labels(self) -> None:
+        """Raises UserError if the file lacks a class, whose objects would pass for background."""
+        missing = [name for name, number in zip(self.classes, self.category_ids) if number is None]
+        if missing:
+            raise UserError(
+                f"{self.annotations} has no category {', '.join(missing)}; training would learn "
+                "such objects as background there"
+            )
 
     def load(self, index: int, reduce: int = 1) -> Sample:
         """Read a sample; see Photos.load."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -69,10 +68,6 @@ class LabelMaps(Photos):
                 f"no image of {self.images} has a label map of the same name in "
                 f"{self.annotations}{why}"
             )
-
-    def labels_of_task(self) -> dict[str, Any]:
-        """The options of a task that the labels settle: none."""
-        return {}
 
     def has_instances(self) -> bool:
         """Whether some label map has an instance."""

@@ -106,6 +106,13 @@ class Photos:
         """Only these images count from now on, in this order."""
         self._labels = [self._labels[index] for index in indices]
 
+    def labels_of_task(self) -> dict[str, Any]:
+        """The options of a task that the labels settle, such as its skeleton."""
+        return {}
+
+    def require_labels(self) -> None:
+        """Raises UserError if the set lacks something that training needs to be labelled."""
+
     def has_instances(self) -> bool:
         """Whether some image has a labelled instance."""
         return any(len(image.boxes) > 0 for image in self._labels)

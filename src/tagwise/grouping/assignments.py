@@ -20,6 +20,7 @@ from tagwise.grouping.points import (
     Gate,
     Groups,
     Points,
+    Values,
     as_array,
     as_ids,
     check_length,
@@ -34,12 +35,12 @@ from tagwise.grouping.points import (
 
 
 def group_by_reference(
-    tags,
-    references,
+    tags: Values,
+    references: Values,
     *,
     radius: float = np.inf,
-    image=None,
-    reference_image=None,
+    image: Values | None = None,
+    reference_image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
     """Each point joins the nearest reference tag of its image, within the radius, or none.
@@ -73,12 +74,12 @@ def group_by_reference(
 
 
 def group_pairs(
-    first,
-    second,
+    first: Values,
+    second: Values,
     *,
     radius: float = np.inf,
-    first_image=None,
-    second_image=None,
+    first_image: Values | None = None,
+    second_image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
     """Pairs of two sets, one-to-one, such as the two corners of an object.
@@ -161,13 +162,13 @@ def _near(tags, centres, limit, allowed):
 
 
 def group_by_type(
-    tags,
-    types,
-    scores=None,
+    tags: Values,
+    types: Values,
+    scores: Values | None = None,
     *,
     radius: float,
     sweeps: int = 3,
-    image=None,
+    image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
     """Groups with at most one point of each type, as a person has one nose and one left elbow.

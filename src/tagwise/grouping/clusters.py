@@ -13,6 +13,7 @@ from tagwise.grouping.points import (
     Allowed,
     Gate,
     Groups,
+    Values,
     as_array,
     check_length,
     check_points,
@@ -26,13 +27,13 @@ from tagwise.grouping.points import (
 
 
 def group_by_seed(
-    tags,
-    scores=None,
+    tags: Values,
+    scores: Values | None = None,
     *,
-    bandwidth,
+    bandwidth: float | Values,
     seed_threshold: float = 0.0,
     shifts: int = 2,
-    image=None,
+    image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
     """Clusters round seeds: the best point that no seed covers yet is the next seed.
@@ -138,7 +139,12 @@ def _means(tags, scores, index, centres) -> np.ndarray:
 
 
 def group_connected(
-    tags, scores=None, *, radius: float, image=None, gate: Gate | None = None
+    tags: Values,
+    scores: Values | None = None,
+    *,
+    radius: float,
+    image: Values | None = None,
+    gate: Gate | None = None,
 ) -> Groups:
     """Clusters of points that a chain of steps connects, no step longer than the radius.
 

@@ -48,7 +48,7 @@ class CornerBoxes:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, index) -> CornerBoxes:
+    def take(self, index: np.ndarray) -> CornerBoxes:
         """The boxes of an index array or mask, in its order."""
         return CornerBoxes(
             self.boxes[index],

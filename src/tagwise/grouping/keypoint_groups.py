@@ -25,7 +25,7 @@ class KeypointGroups:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, index) -> KeypointGroups:
+    def take(self, index: np.ndarray) -> KeypointGroups:
         """The instances of an index array or mask, in its order."""
         return KeypointGroups(
             self.keypoints[index], self.scores[index], self.tags[index], self.peak[index]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from tagwise.grouping.kernels import peaks as _kernels
 from tagwise.grouping.settings import GroupingSettings
 
 
-def cell_to_pixel(xy, stride: float):
+def cell_to_pixel(xy: Any, stride: float) -> Any:
     """Image pixels of map cells: (cell + .5) stride - .5, for any numbers, arrays or tensors.
 
     (0, 0) is the centre of the top-left pixel and of the top-left cell; sub-cell positions are
@@ -25,7 +26,7 @@ def cell_to_pixel(xy, stride: float):
     return (xy + 0.5) * stride - 0.5
 
 
-def pixel_to_cell(xy, stride: float):
+def pixel_to_cell(xy: Any, stride: float) -> Any:
     """Map cells of image pixels, the inverse of `cell_to_pixel`.
 
     >>> pixel_to_cell(1.5, 4)
@@ -161,7 +162,7 @@ def locate(
     how: str,
     offsets: Tensor | None = None,
     lowest: int | None = None,
-):
+) -> tuple[np.ndarray, np.ndarray]:
     """Sub-cell positions of cells of heatmaps, and the values there.
 
     heatmaps: (..., K, H, W); index: (P,) int64 into them, flat; how: as settings.subcell;

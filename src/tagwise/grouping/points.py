@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.spatial import cKDTree
 
 from tagwise.grouping.kernels import clusters as kernels
+
+# Numbers of points, as a list, an array or a tensor on any device.
+Values = ArrayLike | torch.Tensor
 
 # Which pairs (i, j) may be of one group: a function of two index arrays, or a matrix.
 Gate = Callable[[np.ndarray, np.ndarray], np.ndarray] | np.ndarray | torch.Tensor | sparse.sparray

@@ -14,12 +14,12 @@ class _Loss(nn.Module):
 
     function: Any
 
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any) -> None:
         super().__init__()
         inspect.signature(self.function).bind_partial(**settings)  # TypeError names an unknown one
         self.settings = settings
 
-    def forward(self, *inputs: Tensor, **more):
+    def forward(self, *inputs: Tensor, **more: Any) -> Any:
         return self.function(*inputs, **more, **self.settings)
 
     def extra_repr(self) -> str:
@@ -37,7 +37,7 @@ class AELoss(_Loss):
 
     function = staticmethod(pull_push)
 
-    def __init__(self, preset: str | None = None, **settings):
+    def __init__(self, preset: str | None = None, **settings: Any) -> None:
         if preset is not None and preset not in PRESETS:
             raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
         super().__init__(**{**PRESETS.get(preset, {}), **settings})

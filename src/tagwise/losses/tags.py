@@ -178,7 +178,7 @@ def pull_push_dense(
     weight: Tensor | None = None,
     background: int | None = None,
     near: float | None = None,
-    **settings,
+    **settings: Any,
 ) -> TagLoss:
     """`pull_push` where every pixel of a label map is a point; memory grows with the pixels.
 

@@ -13,6 +13,7 @@ from tagwise.plot.boxes import draw_boxes
 from tagwise.results.base import Result, reading, rounded, with_none
 
 if TYPE_CHECKING:
+    import supervision
     from PIL.Image import Image
 
 
@@ -145,7 +146,7 @@ class Boxes(Result):
             )
         ]
 
-    def to_supervision(self):
+    def to_supervision(self) -> supervision.Detections:
         """`supervision.Detections` with tags in `data`; needs tagwise[viz]."""
         supervision = optional("supervision", "viz", "to_supervision() needs supervision")
         corners = np.concatenate([self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]], 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from tagwise.errors import optional
 from tagwise.label_maps import decode_labels, encode_labels, label_map_instances
 from tagwise.plot.masks import draw_masks
 from tagwise.results.base import Result, reading, rounded, with_none
+
+if TYPE_CHECKING:
+    import supervision
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -154,7 +157,7 @@ class Masks(Result):
             for mask, box, score in zip(masks, self.boxes.tolist(), scores.tolist())
         ]
 
-    def to_supervision(self):
+    def to_supervision(self) -> supervision.Detections:
         """`supervision.Detections` with masks, and tags in `data`; needs tagwise[viz]."""
         supervision = optional("supervision", "viz", "to_supervision() needs supervision")
         boxes = self.boxes

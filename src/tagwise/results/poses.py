@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from tagwise.errors import optional
 from tagwise.plot.poses import draw_poses
 from tagwise.results.base import Result, reading, rounded, with_none
 from tagwise.skeletons import Skeleton
+
+if TYPE_CHECKING:
+    import supervision
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,7 +66,7 @@ class Poses(Result):
         object.__setattr__(self, "scores", scores)
         object.__setattr__(self, "tags", tags.astype(np.float32, copy=False))
 
-    def __getitem__(self, which) -> Poses:
+    def __getitem__(self, which: Any) -> Poses:
         """The poses that an index, slice, list or boolean mask selects, as Poses."""
         which = np.atleast_1d(np.arange(len(self))[which])
         return replace(
@@ -159,7 +162,7 @@ class Poses(Result):
             )
         ]
 
-    def to_supervision(self):
+    def to_supervision(self) -> supervision.KeyPoints:
         """`supervision.KeyPoints` with tags and instance scores in `data`; needs tagwise[viz]."""
         supervision = optional("supervision", "viz", "to_supervision() needs supervision")
         xy = np.nan_to_num(self.keypoints[..., :2])

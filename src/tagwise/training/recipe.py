@@ -32,6 +32,7 @@ class SetConfig:
     """One set of labelled images; paths are relative to `data.root`.
 
     weight: share of the training samples, relative to the other sets.
+    category: the category with keypoints that is meant, where the set has several.
     mapping: name of a keypoint of the skeleton -> its name in this set, where they differ.
     ignore_results, fill_results: see `tagwise.data.coco.CocoKeypoints`; results of another model
         that say where people without labels are.
@@ -40,6 +41,7 @@ class SetConfig:
     annotations: str
     images: str
     weight: float = 1.0
+    category: str | None = None
     mapping: dict[str, str | None] = field(default_factory=dict)
     ignore_results: str | None = None
     fill_results: float | None = None

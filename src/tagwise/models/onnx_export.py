@@ -1,0 +1,78 @@
+"""Networks as ONNX files, and the check that such a file gives the network's maps."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import torch
+
+from tagwise.errors import UserError
+from tagwise.models.model_file import HEADER, header_of
+from tagwise.models.network import Network
+from tagwise.models.onnx import INPUT, OnnxNetwork, need_onnx, open_session
+
+OPSET = 18
+# Largest difference that rounding explains (sums of float32 in another order), as a share of the
+# largest value of a map.
+TOLERANCE = 1e-4
+
+
+def onnx_file(network: Network) -> bytes:
+    """The content of an ONNX file that `read_onnx` reads: the graph, and the spec as metadata.
+
+    Raises UserError where the package onnx is missing.
+    """
+    onnx = need_onnx("onnx")
+    model = onnx.load_from_string(_graph(network))
+    header = header_of(network.spec, multiple=network.multiple, stride=network.stride)
+    onnx.helper.set_model_props(model, {HEADER: header})
+    return model.SerializeToString()
+
+
+@torch.inference_mode()
+def check_graph(network: Network, graph: bytes) -> None:
+    """Raises UserError if the maps of an ONNX file are not the network's, at one of two sizes.
+
+    graph: content of the file, as `onnx_file` gives it.
+    """
+    session = open_session(graph)
+    exported = OnnxNetwork(session, network.spec, network.multiple, network.stride)
+    side = _side(network)
+    for shape in ((1, 3, 2 * side, side), (2, 3, side, side + network.multiple)):
+        images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        expected, found = network(images), exported(images)
+        for name, maps in expected.items():
+            same = found[name].shape == maps.shape
+            away = (found[name] - maps).abs().max() if same else torch.inf
+            if not away <= TOLERANCE * maps.abs().max():
+                raise UserError(
+                    f"the exported graph's {name} differ by {away:.2g} on images of {shape}, more "
+                    "than by rounding: this network cannot be exported"
+                )
+
+
+def _graph(network: Network) -> bytes:
+    """The network as ONNX, for any number and size of images.
+
+    By tracing: the exporter that reasons about sizes takes minutes for the padding of some trunks.
+    """
+    names = [INPUT, *network.outputs]
+    file = io.BytesIO()
+    # Tracing warns about values that it makes constant; `check_graph` sees whether they are.
+    with warnings.catch_warnings(action="ignore"):
+        torch.onnx.export(
+            network,
+            (torch.rand(2, 3, _side(network), 2 * _side(network)),),
+            file,
+            dynamo=False,
+            input_names=names[:1],
+            output_names=names[1:],
+            opset_version=OPSET,
+            dynamic_axes={name: {0: "batch", 2: "rows", 3: "columns"} for name in names},
+        )
+    return file.getvalue()
+
+
+def _side(network: Network) -> int:
+    return network.multiple * max(1, 128 // network.multiple)

@@ -1,0 +1,172 @@
+"""A prediction run: results one by one, and files from which an interrupted run continues."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Generator, Iterable, Iterator
+from itertools import tee
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from tqdm import tqdm
+
+from tagwise.data.report import summary
+from tagwise.errors import UserError
+from tagwise.files import whole_file
+from tagwise.grouping.kernels.peaks import scan_peaks
+from tagwise.models.model_file import find_weights
+from tagwise.prediction.outputs import CocoResults, Predictions
+from tagwise.prediction.predictor import Predictor
+from tagwise.prediction.sources import Source
+from tagwise.results import Result
+from tagwise.runtime import is_compiled
+
+
+class PredictRun(Iterator[Result]):
+    """The results of many photos, one by one, and their files if there are any.
+
+    failed: errors so far, one per photo that could not be read.
+    written: number of photos predicted so far. resumed: number of those taken from an earlier run.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        sources: Iterable[Source],
+        files: Predictions | None,
+        coco: str | Path | None,
+        progress: bool,
+    ) -> None:
+        self.failed: list[UserError] = []
+        self.written = self.resumed = 0
+        self._predictor, self._sources, self._files = predictor, sources, files
+        self._progress = progress
+        self._results = self._run() if coco is None else self._with_coco(coco)
+
+    def __next__(self) -> Result:
+        return next(self._results)
+
+    def close(self) -> None:
+        """Stop here. The files of finished photos stay, and `resume` continues from them."""
+        self._results.close()
+
+    def finish(self) -> str:
+        """Predict all photos that are left, and return one line that says what was done."""
+        instances = sum(len(result) for result in self)
+        text = f"{_count(self.written + self.resumed, 'photo')}, {_count(instances, 'instance')}"
+        if self.resumed:
+            text += f", {self.resumed} of the photos from an earlier run"
+        if self.failed:
+            text += f", {_count(len(self.failed), 'photo')} could not be read"
+        return f"{text}; results are in {self._files.folder}" if self._files else text
+
+    @property
+    def exit_code(self) -> int:
+        """For a command line: 0 if no photo failed so far, 1 if some did, 2 if all."""
+        if not self.failed:
+            return 0
+        return 1 if self.written or self.resumed else 2
+
+    def _run(self) -> Generator[Result, None, None]:
+        files = self._files
+        ahead, inline = tee((s, bool(files and files.is_done(s))) for s in self._sources)
+        outcomes = self._predictor.outcomes(source.image for source, done in ahead if not done)
+        total = len(self._sources) if isinstance(self._sources, list) else None
+        bar = tqdm(inline, total=total, unit="photo", disable=None if self._progress else True)
+        for source, done in bar:
+            if done:
+                self.resumed += 1
+                yield files.load(source)
+                continue
+            outcome = next(outcomes)
+            if outcome.error is not None:
+                self.failed.append(outcome.error)
+                _say(str(outcome.error))
+                continue
+            if files:
+                files.save(source, outcome.result, outcome.image)
+            self.written += 1
+            yield outcome.result
+
+    def _with_coco(self, annotations: str | Path) -> Generator[Result, None, None]:
+        """The same results, which are also written to one COCO file; it appears at the end."""
+        path = self._files.folder / f"{Path(annotations).stem}.results.json"
+        with whole_file(path) as file:
+            results = CocoResults(self._predictor.task, annotations, file)
+            if results.problems:
+                _say(summary(results.problems))
+            self._check_known(results, annotations)
+            for result in self._run():
+                results.add(result)
+                yield result
+            results.finish()
+        if results.unknown:
+            count = len(results.unknown)
+            _say(
+                f"{count} photos are not among the images of {annotations} and have no rows in "
+                f"{path}, {results.unknown[0]} first"
+            )
+
+    def _check_known(self, results: CocoResults, annotations: str | Path) -> None:
+        """Raises UserError, before the work begins, if no photo would have a row."""
+        if isinstance(self._sources, list) and not any(
+            isinstance(source.image, Path) and results.image_id(str(source.image)) is not None
+            for source in self._sources
+        ):
+            raise UserError(
+                f"none of these photos is among the images of {annotations}; give the photos that "
+                "its file names name"
+            )
+
+
+def open_predictor(weights: str | Path | nn.Module, *, announce: bool, **options: Any) -> Predictor:
+    """A predictor; a published checkpoint, which may be large and slow, is announced on stderr.
+
+    options: of `Predictor`.
+    """
+    if not announce or not _is_published(weights):
+        return Predictor(weights, **options)
+    _say(f"reading the published checkpoint {weights}")
+    predictor = Predictor(weights, **options)
+    family = predictor.model.spec.info["family"]
+    wait = f"photos run on {predictor.device} in {predictor.precision}, seconds each on a CPU"
+    if not is_compiled(scan_peaks):
+        wait += "; the first also compiles, half a minute once"
+    _say(f"this is {family}; {wait}")
+    return predictor
+
+
+def open_files(
+    folder: str | Path,
+    predictor: Predictor,
+    weights: str | Path | nn.Module,
+    pictures: bool,
+    resume: bool,
+) -> Predictions:
+    """The files of a run. `resume` is refused if the predictor or the weights have changed."""
+    settings = {**predictor.settings(), "weights": _fingerprint(weights), "pictures": pictures}
+    return Predictions(folder, settings, pictures, resume)
+
+
+def _is_published(weights: str | Path | nn.Module) -> bool:
+    """Whether another program wrote the weights."""
+    if isinstance(weights, nn.Module):
+        return False
+    return find_weights(weights).suffix not in (".safetensors", ".onnx")
+
+
+def _fingerprint(weights: str | Path | nn.Module) -> str:
+    """Tells one model file from the next one under the same name."""
+    if isinstance(weights, nn.Module):
+        return weights.spec.name
+    return f"{weights} {zlib.crc32(find_weights(weights).read_bytes()):08x}"
+
+
+def _say(text: str) -> None:
+    tqdm.write(f"tagwise: {text}", file=sys.stderr)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,122 @@
+"""What a tracking run gives: tracked frames, and files of rows, JSON lines and a video."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from tagwise.files import whole_file
+from tagwise.plot import TrackPainter
+from tagwise.prediction.outputs import make_folder
+from tagwise.prediction.video import PhotoVideo, Video, video_writer
+from tagwise.results import Result
+
+
+@dataclass(frozen=True, eq=False)
+class Tracked:
+    """One frame of a video, with the instances in it.
+
+    index: number of the frame, from 0. time: in seconds.
+    ids: (N,) ids of the instances' tracks, from 1 on; -1 for an instance that belongs to none.
+    """
+
+    index: int
+    time: float
+    result: Result
+    ids: np.ndarray
+
+
+class TrackFiles:
+    """The files of a run: `NAME.tracks.txt`, `.jsonl` and, with `pictures`, `.mp4`.
+
+    video: NAME and the speed of the new video come from it.
+    folder: where the files go; it is made if it does not exist.
+    fill: longest gap in a track, in frames, whose rows are filled in, see `fill_gaps`.
+    """
+
+    def __init__(
+        self, video: Video | PhotoVideo, folder: str | Path, pictures: bool, fill: int
+    ) -> None:
+        self.folder, self._pictures, self._fill = make_folder(folder), pictures, fill
+        self._name, self._fps = video.path.resolve().stem, video.fps
+
+    @contextmanager
+    def opened(self) -> Iterator[Callable[[Tracked, np.ndarray], None]]:
+        """A function that adds one frame, given its (H, W, 3) uint8 RGB image.
+
+        The files appear when the block ends, and not at all after an error in it.
+        """
+        rows = [np.zeros((0, 7))]
+        painter = TrackPainter(max(2, round(self._fps)))
+        with ExitStack() as stack:
+            lines = stack.enter_context(whole_file(self._path("jsonl")))
+            show = None
+            if self._pictures:
+                show = stack.enter_context(video_writer(self._path("mp4"), self._fps))
+
+            def write(tracked: Tracked, image: np.ndarray) -> None:
+                rows.append(mot_rows(tracked))
+                lines.write(_json_line(tracked))
+                if show is not None:
+                    show(painter.draw(image, tracked.result, tracked.ids))
+
+            yield write
+            _write_mot(self._path("txt"), fill_gaps(np.concatenate(rows), self._fill))
+
+    def _path(self, suffix: str) -> Path:
+        return self.folder / f"{self._name}.tracks.{suffix}"
+
+
+def mot_rows(tracked: Tracked) -> np.ndarray:
+    """(M, 7) frame, id, x, y, width, height, score of the instances that have an id.
+
+    Frames, x and y count from 1, as the MOT challenge has it (Milan et al. 2016, arXiv:1603.00831).
+    """
+    shown = tracked.ids >= 0
+    boxes = tracked.result.boxes[shown].astype(np.float64) + np.array([1, 1, 0, 0])
+    frame = np.full(len(boxes), tracked.index + 1.0)
+    return np.column_stack([frame, tracked.ids[shown], boxes, tracked.result.scores[shown]])
+
+
+def fill_gaps(rows: np.ndarray, longest: int) -> np.ndarray:
+    """Rows with the gaps in their tracks filled in by linear interpolation, with score 0.
+
+    rows: (M, 7) as `mot_rows` gives them. longest: longest gap that is filled in, in frames.
+    Returns rows ordered by frame, then id.
+
+    >>> fill_gaps(np.array([[1, 7, 0, 0, 4, 4, 0.9], [3, 7, 2, 0, 4, 4, 0.8]]), 1)[1].tolist()
+    [2.0, 7.0, 1.0, 0.0, 4.0, 4.0, 0.0]
+    """
+    order = np.lexsort((rows[:, 0], rows[:, 1]))
+    rows = rows[order]
+    made = [rows]
+    for before, after in pairwise(rows):
+        gap = int(after[0] - before[0])
+        if before[1] == after[1] and 1 < gap <= longest + 1:
+            share = np.arange(1, gap)[:, None] / gap
+            between = before + share * (after - before)
+            between[:, 6] = 0
+            made.append(between)
+    rows = np.concatenate(made)
+    return rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+
+
+def _write_mot(path: Path, rows: np.ndarray) -> None:
+    with whole_file(path) as file:
+        for frame, track_id, *box, score in rows.tolist():
+            cells = [str(int(frame)), str(int(track_id)), *(f"{value:.2f}" for value in box)]
+            file.write(",".join([*cells, f"{score:.4f}", "-1,-1,-1\n"]).encode())
+
+
+def _json_line(tracked: Tracked) -> bytes:
+    record = tracked.result.to_dict()
+    for instance, number in zip(record["instances"], tracked.ids.tolist()):
+        instance["id"] = number if number >= 0 else None
+    record = {"frame": tracked.index, "time": round(tracked.time, 4), **record}
+    return (json.dumps(record) + "\n").encode()

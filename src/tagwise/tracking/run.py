@@ -1,0 +1,77 @@
+"""A tracking run: the frames of a video one by one, with ids that stay from frame to frame."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import tee
+
+from tqdm import tqdm
+
+from tagwise.prediction.predictor import Predictor
+from tagwise.prediction.video import PhotoVideo, Video
+from tagwise.tracking.outputs import Tracked, TrackFiles
+from tagwise.tracking.tracker import Tracker
+
+
+class TrackRun(Iterator[Tracked]):
+    """The tracked frames of a video, one by one, and their files if there are any.
+
+    frames, tracks: number of frames and of tracks so far.
+    """
+
+    def __init__(
+        self,
+        video: Video | PhotoVideo,
+        predictor: Predictor,
+        tracker: Tracker,
+        files: TrackFiles | None,
+        progress: bool,
+    ) -> None:
+        self.tracks = self.frames = 0
+        self._video, self._predictor, self._tracker = video, predictor, tracker
+        self._files, self._progress = files, progress
+        self._results = self._run()
+
+    def __next__(self) -> Tracked:
+        return next(self._results)
+
+    def close(self) -> None:
+        """Stop here; nothing is written."""
+        self._results.close()
+
+    def finish(self) -> str:
+        """Track all frames that are left, and return one line that says what was done."""
+        for _ in self:
+            pass
+        text = f"{self.frames} frames, {self.tracks} tracks"
+        if self._video.broken:
+            text += f", {self._video.broken} parts of the video could not be decoded"
+        return f"{text}; results are in {self._files.folder}" if self._files else text
+
+    @property
+    def exit_code(self) -> int:
+        """For a command line: 0, or 1 if parts of the video could not be decoded."""
+        return 1 if self._video.broken else 0
+
+    def _run(self) -> Generator[Tracked, None, None]:
+        ahead, inline = tee(self._video)
+        results = self._predictor.stream(frame.image for frame in ahead)
+        bar = tqdm(
+            inline,
+            total=self._video.frames,
+            unit="frame",
+            disable=None if self._progress else True,
+            file=sys.stderr,
+        )
+        with self._files.opened() if self._files else nullcontext() as write:
+            for frame in bar:
+                result = replace(next(results), file=str(self._video.path))
+                ids = self._tracker.update(result)
+                self.frames, self.tracks = self.frames + 1, max(self.tracks, *ids.tolist(), 0)
+                tracked = Tracked(frame.index, frame.time, result, ids)
+                if write is not None:
+                    write(tracked, frame.image)
+                yield tracked

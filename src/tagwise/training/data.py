@@ -1,0 +1,106 @@
+"""The labelled sets of a recipe, and batches of samples with their targets."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from tagwise.data.photos import Photos
+from tagwise.data.report import summary
+from tagwise.data.training_set import TrainingSet
+from tagwise.tasks import Task, create_task, task_named
+from tagwise.training.recipe import Recipe, SetConfig
+
+
+def open_datasets(recipe: Recipe) -> tuple[list[Photos], Photos | None, Task]:
+    """The training sets and the validation set, if any, in the terms of one task, and that task.
+
+    The keypoint types or classes are those of the first training set. Raises UserError for a set
+    without a labelled instance.
+    """
+    data = recipe.data
+    first = _open(recipe, data.train[0])
+    task = create_task(recipe.task, **{**first.labels_of_task(), **recipe.task_options})
+    sets = [first, *(_open(recipe, config, task) for config in data.train[1:])]
+    val = _open(recipe, data.val, task) if data.val else None
+    for dataset in sets:
+        dataset.require_labels()
+    if val is not None:
+        val.check_images()  # training replaces a broken photo; validation could only stop at it
+    for dataset in (*sets, *([val] if val is not None else [])):
+        if dataset.report:
+            print(summary(dataset.report), file=sys.stderr)
+        dataset.require_instances()
+    return sets, val, task
+
+
+def _open(recipe: Recipe, config: SetConfig, like: Task | None = None) -> Photos:
+    root = Path(recipe.data.root).expanduser()
+    options = {"sigmas": recipe.sigmas, "fill_results": config.fill_results}
+    options |= {"category": config.category, "mapping": config.mapping or None}
+    options["ignore_results"] = config.ignore_results and root / config.ignore_results
+    given = {name: value for name, value in options.items() if value is not None}
+    task = task_named(recipe.task)
+    return task.open_dataset(root / config.annotations, root / config.images, like, **given)
+
+
+class EncodedSamples(Dataset):
+    """Samples with their targets at every stride, made in the loader's workers."""
+
+    def __init__(self, samples: TrainingSet, task: Task, strides: Iterable[int]) -> None:
+        self.samples, self.task, self.strides = samples, task, sorted(set(strides))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, dict[int, dict[str, np.ndarray]]]:
+        sample = self.samples[number]
+        return sample.image, {stride: self.task.encode(sample, stride) for stride in self.strides}
+
+    def collate(self, items: list[tuple]) -> tuple[Tensor, dict[int, dict[str, Tensor]]]:
+        """Items as one batch: images (B, H, W, 3) uint8, and targets by stride and name."""
+        images, targets = zip(*items, strict=True)
+        batch = {s: self.task.collate([each[s] for each in targets]) for s in self.strides}
+        return torch.from_numpy(np.stack(images)), batch
+
+
+def make_loader(
+    recipe: Recipe, datasets: list[Photos], model: nn.Module, processes: int, start: int
+) -> DataLoader:
+    """Batches of encoded samples, from sample number start · batch on.
+
+    processes: how many processes train together; each takes every P-th batch.
+    start: the step at which the run starts or continues.
+    """
+    batch, total = recipe.optim.batch, recipe.optim.steps * processes
+    samples = TrainingSet(
+        datasets,
+        weights=[config.weight for config in recipe.data.train],
+        augment=recipe.data.augment,
+        input_size=recipe.data.input_size,
+        seed=recipe.run.seed,
+        length=total * batch,
+        cache_bytes=int(recipe.data.cache_gib * 2**30),
+    )
+    encoded = EncodedSamples(samples, model.task, model.strides)
+    numbers = [list(range(b * batch, (b + 1) * batch)) for b in range(start * processes, total)]
+    return DataLoader(
+        encoded,
+        batch_sampler=numbers,
+        collate_fn=encoded.collate,
+        num_workers=recipe.data.workers,
+        worker_init_fn=_use_one_thread,
+        persistent_workers=False,
+    )
+
+
+def _use_one_thread(_: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

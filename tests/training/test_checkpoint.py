@@ -1,0 +1,73 @@
+"""Checkpoints: they restore everything, and a damaged or foreign one is refused by name."""
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from tagwise.errors import UserError
+from tagwise.training.checkpoint import Checkpoint
+
+
+def checkpoint(folder, outputs=2, seed=0):
+    """A small model with its optimizer, after one step."""
+    torch.manual_seed(seed)
+    model = nn.Linear(3, outputs)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    average = AveragedModel(model)
+    model(torch.randn(4, 3)).square().mean().backward()
+    optimizer.step()
+    average.update_parameters(model)
+    return Checkpoint(folder, model, average, optimizer)
+
+
+def test_everything_that_changes_comes_back(tmp_path):
+    saved = checkpoint(tmp_path)
+    assert saved.is_best(0.4)
+    saved.save(7)
+    expected_noise = torch.rand(3)
+    loaded = checkpoint(tmp_path, seed=1)
+    assert loaded.load() == 7
+    assert torch.equal(torch.rand(3), expected_noise)
+    assert not loaded.is_best(0.3)
+    assert loaded.is_best(0.5)
+    for part in ("model", "average"):
+        before, after = (getattr(each, part).state_dict() for each in (saved, loaded))
+        assert all(torch.equal(after[name], values) for name, values in before.items())
+    moments = [each.optimizer.state_dict()["state"][0]["exp_avg"] for each in (saved, loaded)]
+    assert torch.equal(*moments)
+
+
+def test_without_a_file_a_run_starts_at_step_0(tmp_path):
+    assert checkpoint(tmp_path).load() == 0
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    checkpoint(tmp_path).save(1)
+    with pytest.raises(UserError, match=r"last\.pt is broken or does not fit this recipe"):
+        checkpoint(tmp_path, outputs=5).load()
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"rubbish", lambda data: data[:500]])
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+    checkpoint(tmp_path).save(1)
+    path = tmp_path / "last.pt"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=r"last\.pt is broken or does not fit this recipe"):
+        checkpoint(tmp_path).load()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    saved = checkpoint(tmp_path)
+    saved.save(1)
+    before = (tmp_path / "last.pt").read_bytes()
+
+    def full(state, file):
+        file.write(b"half of it")
+        raise RuntimeError("unexpected pos 1 vs 2")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"cannot write .*last\.pt .*free space"):
+        saved.save(2)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]

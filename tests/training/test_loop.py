@@ -1,0 +1,148 @@
+"""The training loop: it learns, it resumes exactly, and its errors say what to do."""
+
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from small_runs import FIGURE, losses, recipe_for, rows
+from tagwise.data.augment import Augment
+from tagwise.data.synthetic.shapes import SyntheticShapes
+from tagwise.errors import UserError
+from tagwise.models import load_model
+from tagwise.training.loop import run_training
+from tagwise.training.recipe import (
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+    Recipe,
+    RunConfig,
+    SetConfig,
+)
+
+
+def trained(recipe, folder, resume=False):
+    """The folder of a run, made if need be."""
+    folder.mkdir(exist_ok=True)
+    run_training(recipe, folder, resume)
+    return folder
+
+
+def test_a_small_network_learns_synthetic_scenes(scenes, tmp_path):
+    folder = trained(recipe_for(scenes, 1200, log_every=50, save_every=0), tmp_path / "run")
+    last = rows(folder)[-1]
+    assert last["val_AP"] > 0.6
+    assert 0 <= rows(folder)[0]["share_waiting"] <= 1
+    model = load_model(folder / "best.safetensors")
+    assert model.task.skeleton.keypoints == FIGURE.keypoints
+    assert (folder / "recipe.yaml").exists()
+
+
+def test_a_small_network_learns_to_pair_corners(tmp_path):
+    for name, length, seed in (("train", 600, 0), ("val", 40, 1)):
+        shapes = SyntheticShapes(
+            ("disc", "star"), length, seed, size=(96, 96), count=(1, 5), radius=(8, 20)
+        )
+        shapes.save(tmp_path / name)
+    recipe = Recipe(
+        task="corners",
+        data=DataConfig(
+            train=(SetConfig("train/annotations.json", "train/images"),),
+            val=SetConfig("val/annotations.json", "val/images"),
+            root=str(tmp_path),
+            input_size=(96, 96),
+            augment=Augment.none(),
+            workers=0,
+        ),
+        task_options={"tag_dim": 2, "position": 16, "reach": 1},
+        model=ModelConfig("small", pretrained=None, options={"width": 16}),
+        optim=OptimConfig(steps=400, batch=8, lr=4e-3, backbone_scale=1.0, ema=0.98),
+        run=RunConfig(validate_every=0, save_every=0, log_every=50, device="cpu"),
+    )
+    folder = trained(recipe, tmp_path / "run")
+    figures = rows(folder)[-1]
+    assert figures["val_AP50"] > 0.75
+    assert figures["val_AP50/disc"] > 0.6
+    assert figures["val_AP50/star"] > 0.6
+    assert load_model(folder / "last.safetensors").task.classes == ("disc", "star")
+
+
+def test_a_killed_run_resumes_with_the_losses_of_an_undisturbed_one(scenes, tmp_path):
+    recipe = recipe_for(scenes, 12)
+    undisturbed = losses(trained(recipe, tmp_path / "whole"))
+    code = (
+        "import pickle, sys; from pathlib import Path\n"
+        "from tagwise.training.loop import run_training\n"
+        "run_training(pickle.load(open(sys.argv[1], 'rb')), Path(sys.argv[2]))"
+    )
+    (tmp_path / "recipe.pkl").write_bytes(pickle.dumps(recipe))
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "recipe.pkl", folder],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
+    while not (folder / "last.pt").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "last.safetensors").exists(), "the run ended before it was killed"
+    with (folder / "log.jsonl").open("a") as log:
+        log.write('{"step": 1')  # as a kill in the middle of a line leaves it
+    resumed = losses(trained(recipe, folder, resume=True))
+    assert resumed.keys() == undisturbed.keys()
+    for step, loss in undisturbed.items():
+        assert resumed[step] == pytest.approx(loss, rel=1e-6), f"step {step}"
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(scenes, tmp_path, monkeypatch):
+    from tagwise.tasks import PoseTask
+
+    def broken(self, outputs, targets):
+        return {"total": outputs["heatmaps"].sum() * float("nan")}
+
+    monkeypatch.setattr(PoseTask, "loss", broken)
+    with pytest.raises(UserError, match=r"the loss is nan at step 0; lower optim\.lr"):
+        trained(recipe_for(scenes, 2), tmp_path / "run")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
+def test_a_missing_gpu_is_named(scenes, tmp_path):
+    with pytest.raises(UserError, match="no usable GPU"):
+        trained(recipe_for(scenes, 2, device="cuda"), tmp_path / "run")
+
+
+def test_an_unknown_precision_is_named(scenes, tmp_path):
+    with pytest.raises(UserError, match=r"unknown run\.precision 'fp17'.*bf16, no"):
+        trained(recipe_for(scenes, 2, precision="fp17"), tmp_path / "run")
+
+
+def test_broken_photos_do_not_stop_an_epoch(scenes, tmp_path):
+    broken = tmp_path / "data"
+    shutil.copytree(scenes, broken)
+    for index in range(0, 1000, 4):
+        (broken / "train" / f"{index:04d}.png").write_bytes(b"not a picture")
+    with pytest.warns(UserWarning, match="png"):
+        folder = trained(recipe_for(broken, 4), tmp_path / "run")
+    assert len(losses(folder)) == 4
+
+
+def test_a_broken_validation_photo_is_reported_and_left_out(scenes, tmp_path, capsys):
+    broken = tmp_path / "data"
+    shutil.copytree(scenes, broken)
+    (broken / "val" / "0003.png").write_bytes(b"not a picture")
+    folder = trained(recipe_for(broken, 2), tmp_path / "run")
+    assert "val_AP" in rows(folder)[-1]
+    assert "0003.png" in capsys.readouterr().err
+
+
+def test_tensorboard_by_flag(scenes, tmp_path):
+    folder = trained(recipe_for(scenes, 2, tensorboard=True), tmp_path / "run")
+    assert list((folder / "tensorboard").glob("events*"))

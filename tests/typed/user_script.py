@@ -1,0 +1,125 @@
+"""What a user writes: each public name once as it is meant, and once wrongly.
+
+It is not run. `test_public.py` asks type checkers, which must report each line that ends in such
+a comment, and no other.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import tagwise
+from tagwise import (
+    Boxes,
+    Masks,
+    Poses,
+    Predictor,
+    Result,
+    Skeleton,
+    Tracker,
+    TrackSettings,
+    UserError,
+    convert,
+    create_model,
+    evaluate,
+    export,
+    grouping,
+    load_model,
+    losses,
+    peaks,
+    plot,
+    predict,
+    save_model,
+    track,
+    train,
+)
+from tagwise.tasks import create_task
+
+version: str = tagwise.__version__
+image = np.zeros((48, 64, 3), np.uint8)
+
+predictor = Predictor("people", device="cpu", size=(512, 384), flip=True, scales=(0.5, 1.0))
+found: Result = predictor("photo.jpg")
+Predictor(devise="cpu")  # wrong
+Predictor("people", precision="fp8")  # wrong
+predictor(3)  # wrong
+for result in predictor.stream(["photo.jpg", Path("photo.jpg"), image]):
+    names: list[str] = [type(each).__name__ for each in result.above(0.5)]
+    result.plot().save("picture.png")
+    result.plot("photo.jpg")  # wrong
+    _ = result.keypoints  # wrong
+
+pin = Skeleton("pin", ("top", "foot"), edges=((0, 1),))
+Skeleton("pin", ("top", "foot"), 3)  # wrong
+poses = Poses(np.zeros((1, 2, 3)), np.ones(1), None, pin)
+row: dict[str, object] = poses.to_coco(7, category_id=1)[0]
+if isinstance(found, Poses):
+    points: np.ndarray = found.keypoints
+Poses()  # wrong
+poses.to_coco("photo.jpg")  # wrong
+boxes = Boxes(np.zeros((1, 4)), np.ones(1), np.zeros(1, int), ("disc",))
+classes: tuple[str, ...] = boxes.names
+Boxes(np.zeros((1, 4)), np.ones(1))  # wrong
+masks = Masks(np.zeros((48, 64), int), np.zeros(0))
+outlines: list[list[np.ndarray]] = masks.polygons()
+Masks(scores=np.zeros(0))  # wrong
+masks.mask("first")  # wrong
+Result.from_dict({})  # wrong
+
+run = predict("photos", "people", out="out", pictures=False, threshold=0.5)
+summary: str = run.finish()
+exit_code: int = run.exit_code
+predict(1.5j)  # wrong
+predict("photos", tresh=0.5)  # wrong
+for frame in track("clip.mp4", settings=TrackSettings(memory=10), fill=3):
+    ids: np.ndarray = frame.ids
+    _ = frame.track_ids  # wrong
+track("clip.mp4", fill="all")  # wrong
+tracker = Tracker(TrackSettings(confirm=1))
+ids = tracker.update(boxes)
+TrackSettings(memory="long")  # wrong
+Tracker(memory=10)  # wrong
+tracker.update(image)  # wrong
+
+folder: Path = train("recipe.yaml", out="run", overrides=["optim.steps=10"])
+train()  # wrong
+report = evaluate("robots", "val.json", "photos", limit=10)
+figure: float = report["metrics"]["AP"]
+evaluate("robots", "val.json")  # wrong
+path: Path = convert("checkpoint.pth", skeleton="coco")
+convert("checkpoint.pth", "model.safetensors")  # wrong
+path = export("people", out="people.onnx")
+export("people", format="onnx")  # wrong
+
+task = create_task("pose", skeleton=pin.to_dict())
+network = create_model("small", task, input_size=(64, 64), width=8)
+create_model("small")  # wrong
+save_model(network, "model.safetensors", half=False)
+save_model("model.safetensors", network)  # wrong
+trained = load_model("model.safetensors", device="cpu")
+maps: dict[str, torch.Tensor] = trained(torch.zeros(1, 3, 64, 64))
+load_model(trained)  # wrong
+
+tags, group = torch.zeros(4, 2), torch.tensor([0, 0, 1, 1])
+pull, push = losses.pull_push(tags, group, torch.zeros_like(group), push="hinge")
+total: torch.Tensor = pull + push
+losses.pull_push("x")  # wrong
+heatmaps = torch.zeros(1, 2, 16, 16)
+people = grouping.decode_keypoints(heatmaps, heatmaps, grouping.GroupingSettings(max_instances=5))
+scores: np.ndarray = people[0].scores
+grouping.decode_keypoints(heatmaps)  # wrong
+grouping.GroupingSettings(top_k="all")  # wrong
+at: peaks.Peaks = peaks.find_peaks(heatmaps, heatmaps, grouping.GroupingSettings())
+peaks.find_peaks(heatmaps, threshold=0.1)  # wrong
+picture: np.ndarray = plot.draw_boxes(image, boxes)
+plot.draw_boxes("photo.jpg", boxes)  # wrong
+plot.plot_tags()  # wrong
+
+try:
+    predict("nowhere.jpg")
+except UserError as error:
+    text: str = str(error)
+UserError(hint="none")  # wrong
+tagwise.predcit("photos")  # wrong
+from tagwise import Predicter  # noqa: E402, F401  # wrong
