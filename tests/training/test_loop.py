@@ -1,5 +1,6 @@
 """The training loop: it learns, it resumes exactly, and its errors say what to do."""
 
+import json
 import os
 import pickle
 import shutil
@@ -7,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +19,8 @@ from tagwise.data.augment import Augment
 from tagwise.data.synthetic.shapes import SyntheticShapes
 from tagwise.errors import UserError
 from tagwise.models import load_model
-from tagwise.training.loop import run_training
+from tagwise.training.data import open_datasets
+from tagwise.training.loop import run_training, validate
 from tagwise.training.recipe import (
     DataConfig,
     ModelConfig,
@@ -34,14 +38,20 @@ def trained(recipe, folder, resume=False):
     return folder
 
 
-def test_a_small_network_learns_synthetic_scenes(scenes, tmp_path):
-    folder = trained(recipe_for(scenes, 1200, log_every=50, save_every=0), tmp_path / "run")
-    last = rows(folder)[-1]
+@pytest.fixture(scope="module")
+def learned(scenes, tmp_path_factory):
+    """The folder of a run in which a small network learns the scenes."""
+    folder = tmp_path_factory.mktemp("learned") / "run"
+    return trained(recipe_for(scenes, 1200, log_every=50, save_every=0), folder)
+
+
+def test_a_small_network_learns_synthetic_scenes(learned):
+    last = rows(learned)[-1]
     assert last["val_AP"] > 0.6
-    assert 0 <= rows(folder)[0]["share_waiting"] <= 1
-    model = load_model(folder / "best.safetensors")
+    assert 0 <= rows(learned)[0]["share_waiting"] <= 1
+    model = load_model(learned / "best.safetensors")
     assert model.task.skeleton.keypoints == FIGURE.keypoints
-    assert (folder / "recipe.yaml").exists()
+    assert (learned / "recipe.yaml").exists()
 
 
 def test_a_small_network_learns_to_pair_corners(tmp_path):
@@ -146,3 +156,54 @@ def test_a_broken_validation_photo_is_reported_and_left_out(scenes, tmp_path, ca
 def test_tensorboard_by_flag(scenes, tmp_path):
     folder = trained(recipe_for(scenes, 2, tensorboard=True), tmp_path / "run")
     assert list((folder / "tensorboard").glob("events*"))
+
+
+def test_validation_finds_keypoint_types_by_name(scenes, learned):
+    """A validation set that lists them in another order gives the same figures."""
+    content = json.loads((scenes / "val.json").read_text())
+    order = [2, 0, 3, 1]
+    category = content["categories"][0]
+    category["keypoints"] = [category["keypoints"][k] for k in order]
+    category["skeleton"] = []
+    category.pop("sigmas", None)
+    for annotation in content["annotations"]:
+        keypoints = np.reshape(annotation["keypoints"], (-1, 3))
+        annotation["keypoints"] = keypoints[order].ravel().tolist()
+    (scenes / "permuted.json").write_text(json.dumps(content))
+    recipe = recipe_for(scenes, 1)
+    model = load_model(learned / "last.safetensors")
+    figures = []
+    for name in ("val.json", "permuted.json"):
+        val = replace(recipe.data.val, annotations=name)
+        _, dataset, _ = open_datasets(replace(recipe, data=replace(recipe.data, val=val)))
+        figures.append(validate(model, dataset, recipe))
+    assert figures[0] == figures[1]
+    assert figures[0]["AP"] > 0.6
+
+
+def test_a_validation_set_with_a_type_of_another_name_is_refused(scenes, tmp_path):
+    content = json.loads((scenes / "val.json").read_text())
+    content["categories"][0]["keypoints"][0] = "haed"
+    (scenes / "misspelt.json").write_text(json.dumps(content))
+    recipe = recipe_for(scenes, 2)
+    data = replace(recipe.data, val=replace(recipe.data.val, annotations="misspelt.json"))
+    with pytest.raises(UserError, match="labels haed, which the model does not predict"):
+        run_training(replace(recipe, data=data), tmp_path)
+
+
+def test_a_figure_that_validation_does_not_give_is_refused_at_the_start(scenes, tmp_path):
+    with pytest.raises(UserError, match="did you mean 'AP50'"):
+        run_training(recipe_for(scenes, 2, best="AP5O"), tmp_path)
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_a_set_without_an_instance_is_refused_at_the_start(scenes, tmp_path):
+    content = json.loads((scenes / "train.json").read_text())
+    for annotation in content["annotations"]:
+        annotation["image_id"] += 10**6
+    (scenes / "lost.json").write_text(json.dumps(content))
+    recipe = recipe_for(scenes, 2)
+    train = (replace(recipe.data.train[0], annotations="lost.json"),)
+    recipe = replace(recipe, data=replace(recipe.data, train=train))
+    with pytest.raises(UserError, match="labels no instance that can be used"):
+        run_training(recipe, tmp_path)
