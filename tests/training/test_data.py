@@ -19,7 +19,7 @@ def recipe(scenes):
 
 
 def batches(recipe, processes=1, start=0):
-    datasets, _ = open_datasets(recipe)
+    datasets, _, _ = open_datasets(recipe)
     model = create_model("small", PoseTask(FIGURE), width=8)
     return list(make_loader(recipe, datasets, model, processes, start))
 

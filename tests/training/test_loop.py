@@ -192,7 +192,7 @@ def test_a_validation_set_with_a_type_of_another_name_is_refused(scenes, tmp_pat
 
 
 def test_a_figure_that_validation_does_not_give_is_refused_at_the_start(scenes, tmp_path):
-    with pytest.raises(UserError, match="did you mean 'AP50'"):
+    with pytest.raises(UserError, match="Known: AP, AP50, AP75"):
         run_training(recipe_for(scenes, 2, best="AP5O"), tmp_path)
     assert not (tmp_path / "log.jsonl").exists()
 
