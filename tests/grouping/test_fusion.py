@@ -1,4 +1,4 @@
-"""Boxes of several looks become one set."""
+"""Boxes of several passes become one set."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tagwise.grouping.fusion import fuse_boxes
 
 
-def test_a_box_seen_once_counts_in_part():
+def test_a_box_of_one_pass_counts_in_part():
     boxes = [[0, 0, 10, 10], [0, 0, 10, 11], [50, 50, 60, 60]]
     groups, fused, scores = fuse_boxes(boxes, [0.8, 0.4, 0.6], [0, 0, 0], [0, 1, 0])
     assert [group.tolist() for group in groups] == [[0, 1], [2]]
@@ -15,7 +15,7 @@ def test_a_box_seen_once_counts_in_part():
     np.testing.assert_allclose(scores, [0.6, 0.3])
 
 
-def test_neither_classes_nor_boxes_of_one_look_are_mixed():
+def test_neither_classes_nor_boxes_of_one_pass_are_mixed():
     boxes = [[0, 0, 10, 10]] * 3
     assert len(fuse_boxes(boxes, [0.9, 0.8, 0.7], [0, 1, 0], [0, 1, 0])[0]) == 3
 
@@ -27,15 +27,15 @@ def test_nothing_gives_nothing():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 5), st.integers(0, 12), st.randoms(use_true_random=False))
-def test_the_same_looks_give_the_same_boxes_back(looks, count, random):
-    """Objects apart from each other, seen alike in every look, are found once each, as seen."""
+def test_the_same_passes_give_the_same_boxes_back(passes, count, random):
+    """Objects apart from each other that all passes find alike come out once each, unchanged."""
     rng = np.random.default_rng(random.randrange(2**32))
     low = np.arange(count)[:, None] * 20 + rng.uniform(0, 5, (count, 2))
     boxes = np.concatenate([low, low + rng.uniform(4, 12, (count, 2))], 1)
     scores = rng.permutation(np.linspace(0.2, 0.9, count))
-    every = np.tile(boxes, (looks, 1))
-    look = np.repeat(np.arange(looks), count)
-    groups, fused, found = fuse_boxes(every, np.tile(scores, looks), np.zeros(len(every)), look)
+    every = np.tile(boxes, (passes, 1))
+    number = np.repeat(np.arange(passes), count)
+    groups, fused, found = fuse_boxes(every, np.tile(scores, passes), np.zeros(len(every)), number)
     order = np.argsort(-scores)
     np.testing.assert_allclose(fused, boxes[order], rtol=1e-5)
     np.testing.assert_allclose(found, scores[order], rtol=1e-5)

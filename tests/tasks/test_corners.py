@@ -200,19 +200,19 @@ def boxes_of(rows, scores):
     return Boxes(np.array(rows, float).reshape(-1, 4), scores, np.zeros(len(scores), int), ("a",))
 
 
-def test_looks_at_one_image_are_fused():
-    looks = [
+def test_boxes_of_several_passes_are_fused():
+    passes = [
         boxes_of([[0, 0, 10, 10], [40, 40, 8, 8]], [0.8, 0.3]),
         boxes_of([[0, 0, 10, 12]], [0.8]),
         boxes_of([], []),
     ]
-    merged = CornerTask(("a",)).merge_results(looks)
+    merged = CornerTask(("a",)).merge_results(passes)
     np.testing.assert_allclose(merged.boxes[0], [0, 0, 10, 11], atol=1e-5)
     np.testing.assert_allclose(merged.scores, [1.6 / 3, 0.1], atol=1e-6)
 
 
-def test_with_the_published_pairing_looks_are_softly_suppressed():
+def test_with_the_published_pairing_passes_are_softly_suppressed():
     task = CornerTask(("a",), pairing=CornerSettings.preset("cornernet"))
-    looks = [boxes_of([[0, 0, 10, 10]], [0.8]), boxes_of([[0, 0, 10, 10]], [0.6])]
-    merged = task.merge_results(looks)
+    passes = [boxes_of([[0, 0, 10, 10]], [0.8]), boxes_of([[0, 0, 10, 10]], [0.6])]
+    merged = task.merge_results(passes)
     np.testing.assert_allclose(merged.scores, [0.8, 0.6 * np.exp(-1 / 0.5)], atol=1e-6)

@@ -52,6 +52,14 @@ class Result:
         """The instances whose score is at least the threshold."""
         return self if (self.scores >= threshold).all() else self[self.scores >= threshold]
 
+    def transform(self, affine: np.ndarray, **changes: Any) -> Self:
+        """The same instances in other pixels.
+
+        affine: (2, 3) matrix that takes x, y of these instances to the new ones.
+        changes: fields to replace on the way, such as width and height.
+        """
+        raise NotImplementedError
+
     def plot(self, image: np.ndarray | None = None, **style: Any) -> Image:
         """A picture of the image with every instance in its own colour.
 

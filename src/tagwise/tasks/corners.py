@@ -21,7 +21,7 @@ from tagwise.grouping.corners import CornerBoxes, CornerSettings, decode_corners
 from tagwise.grouping.fusion import fuse_boxes
 from tagwise.grouping.suppression import soft_nms
 from tagwise.results import Boxes
-from tagwise.tasks.base import Head
+from tagwise.tasks.base import Head, Task
 from tagwise.tasks.targets import (
     cells_around,
     collate,
@@ -40,7 +40,7 @@ _PRIOR_LOGIT = -2.19
 
 
 @dataclass(frozen=True)
-class CornerTask:
+class CornerTask(Task):
     """Objects of any number of classes as top-left and bottom-right corners, paired by tag.
 
     classes: their names.
@@ -75,7 +75,6 @@ class CornerTask:
 
     name: ClassVar[str] = "corners"
     merges: ClassVar[str] = "results"
-    zoom: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -216,7 +215,7 @@ class CornerTask:
 
     # ------------------------------------------------------------------ results
 
-    def decode(self, outputs: dict[str, Tensor], stride: int) -> list[Boxes]:
+    def decode_input(self, outputs: dict[str, Tensor], stride: int) -> list[Boxes]:
         """Boxes of each image of a batch, best first, in pixels of the network's input."""
         found = decode_corners(
             outputs["tl_heat"].float().sigmoid(),
@@ -242,23 +241,23 @@ class CornerTask:
             pairs.tags,
         )
 
-    def merge_results(self, looks: Sequence[Boxes]) -> Boxes:
-        """Boxes of one image seen several times, in the same pixels, as one set.
+    def merge_results(self, results: Sequence[Boxes]) -> Boxes:
+        """Boxes that several passes found in one image, all in its pixels, as one set.
 
         With the published pairing, all of them under soft suppression, as CornerNet tests; else
         fused, see `tagwise.grouping.fusion.fuse_boxes`.
         """
-        every = _joined(looks)
+        every = _joined(results)
         corners = np.concatenate([every.boxes[:, :2], every.boxes[:, :2] + every.boxes[:, 2:]], 1)
         if self.pairing.pairing == "all":
             index, scores = soft_nms(corners, every.scores, every.classes, inclusive=True)
             return replace(every[index], scores=scores)
-        look = np.repeat(np.arange(len(looks)), [len(boxes) for boxes in looks])
-        groups, fused, scores = fuse_boxes(corners, every.scores, every.classes, look)
+        passes = np.repeat(np.arange(len(results)), [len(boxes) for boxes in results])
+        groups, fused, scores = fuse_boxes(corners, every.scores, every.classes, passes)
         best = every[[group[0] for group in groups]]
         boxes = np.concatenate([fused[:, :2], fused[:, 2:] - fused[:, :2]], 1)
-        # A look that found nothing is still a look.
-        scores *= max(1, len(np.unique(look))) / len(looks)
+        # A pass that found nothing counts too.
+        scores *= max(1, len(np.unique(passes))) / len(results)
         return replace(best, boxes=boxes, scores=scores)
 
     def metric(self, results: list[Boxes], dataset: CocoBoxes) -> dict[str, float]:
@@ -271,12 +270,11 @@ class CornerTask:
         return box_metrics(rows, dataset.annotations, image_ids=dataset.ids)
 
 
-def _joined(looks: Sequence[Boxes]) -> Boxes:
+def _joined(results: Sequence[Boxes]) -> Boxes:
     """All boxes of several results of the same image in one."""
     fields = ("boxes", "scores", "classes", "corner_scores", "tags")
-    return replace(
-        looks[0], **{name: np.concatenate([getattr(r, name) for r in looks]) for name in fields}
-    )
+    values = {name: np.concatenate([getattr(r, name) for r in results]) for name in fields}
+    return replace(results[0], **values)
 
 
 def _gather(outputs: dict[str, Tensor], what: str, targets: dict[str, Tensor]) -> Tensor:

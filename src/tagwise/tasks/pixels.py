@@ -20,12 +20,11 @@ from torch.nn import functional as F
 
 from tagwise import losses
 from tagwise.data.label_maps import LabelMaps
-from tagwise.data.regions import Size
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, unknown_name
 from tagwise.grouping.pixels import Frame, PixelSettings, decode_pixels
 from tagwise.results import Masks
-from tagwise.tasks.base import Head
+from tagwise.tasks.base import Head, Placement, Task
 from tagwise.tasks.targets import collate, learned_cells
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PixelTask:
+class PixelTask(Task):
     """Every pixel of any number of instances, told apart by tag.
 
     tag_dim: D, components of a tag.
@@ -62,9 +61,6 @@ class PixelTask:
     grouping: PixelSettings = field(default_factory=PixelSettings)
 
     name: ClassVar[str] = "pixels"
-    merges: ClassVar[str] = "maps"
-    flip: ClassVar[tuple[int, ...]] = (0,)
-    tag_norm: ClassVar[str] = "l2"
 
     def __post_init__(self) -> None:
         known = {"foreground", "seeds", "pull", "push"}
@@ -161,35 +157,28 @@ class PixelTask:
 
     # ------------------------------------------------------------------ results
 
-    def heatmap_values(self, raw: Tensor) -> Tensor:
-        """What the network says of foreground and seeds, as scores in [0, 1], float32."""
-        return raw.float().sigmoid()
-
-    def heatmap_raw(self, values: Tensor) -> Tensor:
-        """The inverse of `heatmap_values`."""
-        return torch.logit(values, eps=1e-6)
-
     def decode(
         self,
         outputs: dict[str, Tensor],
         stride: int,
-        views: Sequence[tuple[Affine, Size]] | None = None,
+        placements: Sequence[Placement] | None = None,
     ) -> list[Masks]:
         """Masks of each image of a batch, best first.
 
-        views: for each image the map from its pixels to the network's input, without turn or
-            mirror, and its width and height; masks are then in its own pixels. By default they
-            are in pixels of the network's input.
+        placements: one per image, without turn or mirror; masks are painted in the pixels of that
+            image, not of the network's input, which may be coarser. By default they are in pixels
+            of the network's input.
         """
         height, width = (side * stride for side in outputs["tags"].shape[-2:])
-        views = views or [(Affine.identity(), (width, height))] * len(outputs["tags"])
+        whole_input = Placement(Affine.identity(), (width, height))
+        placements = placements or [whole_input] * len(outputs["tags"])
         to_cells = Affine.scaling(1 / stride)
         found = decode_pixels(
             self.heatmap_values(outputs["foreground"])[:, 0],
             outputs["tags"],
             self.heatmap_values(outputs["seeds"])[:, 0] if self.seeds else None,
             self.grouping,
-            [Frame((to_cells @ affine).matrix, size) for affine, size in views],
+            [Frame((to_cells @ affine).matrix, size) for affine, size in placements],
         )
         return [Masks(*label_map) for label_map in found]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from tagwise import losses
@@ -21,7 +20,7 @@ from tagwise.grouping import GroupingSettings, decode_keypoints
 from tagwise.grouping.peaks import cell_to_pixel, pixel_to_cell
 from tagwise.results import Poses
 from tagwise.skeletons import Skeleton
-from tagwise.tasks.base import Head
+from tagwise.tasks.base import Head, Task
 from tagwise.tasks.targets import cells_around, collate, draw_gaussian, learned_cells
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ _PUBLISHED = ("higherhrnet", "newell2017")
 
 
 @dataclass(frozen=True)
-class PoseTask:
+class PoseTask(Task):
     """Keypoints of all instances, split into instances by tag.
 
     skeleton: keypoint types, their edges, mirror pairs and OKS sigmas.
@@ -48,7 +47,7 @@ class PoseTask:
     push: form of the push loss.
     published: targets and loss of published code, in place of what foreground, reach and push say:
         Gaussians round whole cells, plain MSE, and that preset of `tagwise.losses.PRESETS`. Goes
-        with the preprocessing of the same name, see `tagwise.prediction.fitting`.
+        with the preprocessing of the same name, see `tagwise.prediction.published_fittings`.
     weights: of the loss terms.
     grouping: how peaks become groups.
     """
@@ -69,8 +68,6 @@ class PoseTask:
     grouping: GroupingSettings = field(default_factory=GroupingSettings)
 
     name: ClassVar[str] = "pose"
-    merges: ClassVar[str] = "maps"
-    zoom: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         known = {"heatmaps", "pull", "push", "offsets"}
@@ -162,18 +159,18 @@ class PoseTask:
         height, width = (side // stride for side in sample.image.shape[:2])
         count = len(self.skeleton.keypoints)
         cells = pixel_to_cell(sample.keypoints[..., :2], stride)
-        instance, kind = np.nonzero(sample.keypoints[..., 2] > 0)
-        centres = cells[instance, kind]
+        instance, types = np.nonzero(sample.keypoints[..., 2] > 0)
+        centres = cells[instance, types]
         heatmaps = np.zeros((count, height, width), np.float32)
         # The focal loss counts cells of exactly 1 as hits, so there the centre is a whole cell.
         drawn = np.rint(centres) if self.heatmap_loss == "focal" else centres
-        for k, (x, y) in zip(kind, drawn, strict=True):
+        for k, (x, y) in zip(types, drawn, strict=True):
             draw_gaussian(heatmaps[k], x, y, self.sigma)
         mask = learned_cells(sample, stride)[None] & sample.labelled[:, None, None]
         mask |= heatmaps > 0.1  # a labelled keypoint counts even where a crowd overlaps it
         nearest = np.rint(centres).astype(np.int64)
         around = cells_around(centres, nearest, self.reach, (height, width))
-        points = np.column_stack([kind[around.which], around.xy[:, ::-1]])
+        points = np.column_stack([types[around.which], around.xy[:, ::-1]])
         return {
             "heatmaps": heatmaps,
             "mask": mask,
@@ -193,17 +190,19 @@ class PoseTask:
         heatmaps = np.zeros((len(self.skeleton.keypoints), height, width), np.float32)
         cells = np.trunc(sample.keypoints[..., :2] / stride).astype(np.int64)
         inside = ((cells >= 0) & (cells < (width, height))).all(-1)
-        instance, kind = np.nonzero((sample.keypoints[..., 2] > 0) & inside)
-        for k, (x, y) in zip(kind, cells[instance, kind], strict=True):
+        instance, types = np.nonzero((sample.keypoints[..., 2] > 0) & inside)
+        for k, (x, y) in zip(types, cells[instance, types], strict=True):
             draw_gaussian(heatmaps[k], x, y, self.sigma, beyond=1)
-        x, y = cells[instance, kind].T
+        x, y = cells[instance, types].T
         return {
             "heatmaps": heatmaps,
             "mask": learned_cells(sample, stride)[None] & sample.labelled[:, None, None],
-            "points": np.stack([kind, y, x], -1),
+            "points": np.stack([types, y, x], -1),
             "group": instance.astype(np.int64),
-            "weight": np.ones(len(kind), np.float32),
-            "offset": (sample.keypoints[instance, kind, :2] / stride - cells[instance, kind] - 0.5),
+            "weight": np.ones(len(types), np.float32),
+            "offset": (
+                sample.keypoints[instance, types, :2] / stride - cells[instance, types] - 0.5
+            ),
         }
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
@@ -251,20 +250,22 @@ class PoseTask:
         """(B, K·D, h, w) maps at the batch's points -> (P, D) float32."""
         batch, _, height, width = maps.shape
         per_type = maps.float().view(batch, len(self.skeleton.keypoints), -1, height, width)
-        kind, y, x = targets["points"].unbind(1)
-        return per_type[targets["image"], kind, :, y, x]
+        types, y, x = targets["points"].unbind(1)
+        return per_type[targets["image"], types, :, y, x]
 
     # ------------------------------------------------------------------ results
 
     def heatmap_values(self, raw: Tensor) -> Tensor:
-        """What the network says of the heatmaps, as scores in [0, 1], float32."""
-        return raw.float().clamp(0, 1) if self.heatmap_loss == "mse" else raw.float().sigmoid()
+        """Raw heatmaps of the network as scores in [0, 1], float32."""
+        return (
+            raw.float().clamp(0, 1) if self.heatmap_loss == "mse" else super().heatmap_values(raw)
+        )
 
     def heatmap_raw(self, values: Tensor) -> Tensor:
         """The inverse of `heatmap_values`: what a network would have given for these scores."""
-        return values if self.heatmap_loss == "mse" else torch.logit(values, eps=1e-6)
+        return values if self.heatmap_loss == "mse" else super().heatmap_raw(values)
 
-    def decode(self, outputs: dict[str, Tensor], stride: int) -> list[Poses]:
+    def decode_input(self, outputs: dict[str, Tensor], stride: int) -> list[Poses]:
         """Poses of each image of a batch, best first, in pixels of the network's input."""
         raw = outputs["heatmaps"]
         found = decode_keypoints(
