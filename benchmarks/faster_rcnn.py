@@ -49,7 +49,7 @@ from tagwise.models.efficientnet import MEAN, SCALES, STD, EfficientNetLite, loa
 from tagwise.models.network import Network
 from tagwise.prediction.predictor import Predictor
 from tagwise.results import Boxes
-from tagwise.tasks import TASKS, CornerTask, Head
+from tagwise.tasks import TASKS, CornerTask, Head, Task
 from tagwise.training.recipe import Recipe, load_recipe
 
 STRIDES = (4, 8, 16, 32)
@@ -161,14 +161,13 @@ def faster_rcnn(
 
 
 @dataclass(frozen=True)
-class FasterRCNNTask:
+class FasterRCNNTask(Task):
     """Boxes by proposals, in tagwise's contract of a task. Regions to ignore are background."""
 
     classes: tuple[str, ...]
 
     name: ClassVar[str] = "faster_rcnn"
     merges: ClassVar[str] = "results"
-    zoom: ClassVar[float | None] = None
     # The same data and the same figures as for paired corners.
     open_dataset = staticmethod(CornerTask.open_dataset)
     metric = CornerTask.metric
@@ -204,7 +203,7 @@ class FasterRCNNTask:
         return {**terms, "total": sum(terms.values())}
 
     @torch.inference_mode()
-    def decode(self, outputs: dict[str, Any], stride: int) -> list[Boxes]:
+    def decode_input(self, outputs: dict[str, Any], stride: int) -> list[Boxes]:
         """Boxes of each image, best first, in pixels of the network's input."""
         results = []
         for found in outputs["network"].detect(outputs)[0]:
@@ -275,7 +274,7 @@ def measured(
     flip: bool = False,
 ) -> dict[str, Any]:
     """A row of the table: figures on a set (annotations, images), the median time of its photos."""
-    predictor = Predictor(weights, device="cpu", size=size, flip=flip)
+    predictor = Predictor(weights, device="cpu", size=size, flip=flip, threshold=0.0)
     if predictor.task.name not in ("corners", "faster_rcnn"):
         raise UserError(f"{weights} is a {predictor.task.name} model, none of boxes")
     if proposals:

@@ -46,7 +46,7 @@ def main() -> None:
     train, val = (
         by_kind(options.data / part, step) for part, step in (("train", EVERY), ("val", 1))
     )
-    predictor = Predictor(options.weights)
+    predictor = Predictor(options.weights, threshold=0.0)
     predictor(val["fluorescence"][0][0])  # compiles and warms up
     rows, totals = [], {}
     for kind, images in val.items():

@@ -63,15 +63,15 @@ def predict(
         sources: Photos, folders (with all below them) or patterns such as "photos/**/*.jpg".
         weights: A model that ships with tagwise, or a .safetensors file.
         out: Folder for the results; made if need be.
-        threshold: Leave out instances with a lower score, 0 to 1. By default what the model says;
-            with --coco, 0.
+        threshold: Leave out instances with a lower score, 0 to 1. By default the model's own; with
+            --coco, 0.
         pictures: Draw the skeletons on each photo, or write JSON alone.
         coco: Annotation JSON of the photos; writes one COCO results file for all of them.
         resume: Keep what an earlier run with the same settings finished.
         device: Where the network runs; auto takes a GPU where there is one.
         size: Longest side of the network's input in pixels. Larger finds smaller instances, slower.
-        flip: Look at each photo mirrored too: better, at twice the time.
-        scales: Look at each photo in several sizes, such as 0.5 1 1.5.
+        flip: Run each photo mirrored too: better, at twice the time.
+        scales: Run each photo in several sizes, such as 0.5 1 1.5.
         batch_size: Photos of one forward pass; by default 1 on a CPU and 16 on a GPU.
         precision: bf16 is faster on a recent CPU or a GPU; auto takes it where the CPU has it.
     """
@@ -154,9 +154,9 @@ def evaluate(
             ones its tags; "offsets" moves its corners to the true ones.
         device: Where the network runs; auto takes a GPU where there is one.
         size: Longest side of the network's input in pixels.
-        flip: Look at each photo mirrored too.
-        scales: Look at each photo in several sizes, such as 0.5 1 1.5.
-        threshold: Leave out instances with a lower score.
+        flip: Run each photo mirrored too.
+        scales: Run each photo in several sizes, such as 0.5 1 1.5.
+        threshold: Leave out instances with a lower score; the figures need all of them.
         batch_size: Photos of one forward pass; by default 1 on a CPU and 16 on a GPU.
         precision: Of the network's arithmetic.
         first: Number of the first photo, from 0, that counts.
@@ -196,12 +196,12 @@ def track(
         weights: A model that ships with tagwise, or a .safetensors file.
         out: Folder for the results; made if need be.
         threshold: Score from which an instance may start a track; half of it is enough to go on
-            with one. By default what the model says.
+            with one. By default the model's own.
         fill: Fill in the rows of tracks that were unseen for up to so many frames.
         pictures: Write the annotated video too.
         device: Where the network runs; auto takes a GPU where there is one.
         size: Longest side of the network's input in pixels. Larger finds smaller instances, slower.
-        flip: Look at each frame mirrored too: better, at twice the time.
+        flip: Run each frame mirrored too: better, at twice the time.
         batch_size: Frames of one forward pass; by default 1 on a CPU and 16 on a GPU.
         precision: bf16 is faster on a recent CPU or a GPU; auto takes it where the CPU has it.
     """
@@ -270,7 +270,7 @@ def plot(
     what: Literal["tags", "instances", "maps", "push"] = "tags",
     weights: Weights = "people",
     out: Path | None = None,
-    threshold: float = 0.25,
+    threshold: float | None = None,
     device: Device = "auto",
 ) -> int:
     """Draw a picture that explains a prediction.
@@ -286,7 +286,7 @@ def plot(
             photo, or the push loss.
         weights: A model that ships with tagwise, or a .safetensors file.
         out: Picture file (.png, .jpg, .pdf, .svg); by default named after the source.
-        threshold: Leave out instances with a lower score.
+        threshold: Leave out instances with a lower score. By default the model's own; of a file, 0.
         device: Where the network runs; auto takes a GPU where there is one.
     """
     arguments = dict(locals())

@@ -8,15 +8,20 @@ from tagwise.data.transforms import Affine
 from tagwise.grouping.corner_settings import CornerSettings
 from tagwise.models import create_model
 from tagwise.prediction import tta
-from tagwise.prediction.fitting import CornerNetFitting, HigherHRNetFitting, Look, PoseAEFitting
 from tagwise.prediction.predictor import Predictor
+from tagwise.prediction.published_fittings import (
+    CornerNetFitting,
+    HigherHRNetFitting,
+    PoseAEFitting,
+)
+from tagwise.prediction.tta import Pass
 from tagwise.results import Boxes, Poses
 from tagwise.skeletons import COCO17
 from tagwise.tasks import CornerTask, PoseTask
 
 PHOTOS = ["480x640", "640x480", "427x640", "333x500", "500x333", "512x512", "240x1200", "97x61"]
 PHOTOS += ["1x3", "375x501"]
-HEADS = PoseTask(COCO17).heads()
+TASK = PoseTask(COCO17)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +33,8 @@ def test_sizes_and_matrices_of_higherhrnet(poses, close):
     assert len(poses["size_table"]) == 60
     for row in poses["size_table"]:
         height, width, input_size, scale, least = row[:5]
-        fitting = HigherHRNetFitting((int(input_size),) * 2)
-        affine, size = fitting.geometry((int(width), int(height)), scale, least)
+        fitting = HigherHRNetFitting((int(input_size),) * 2, (scale, least))
+        affine, size = fitting.geometry((int(width), int(height)), scale)
         assert size == (row[5], row[6])
         close("HigherHRNet: photo to input, matrix", affine.matrix.ravel(), row[11:17], atol=1e-4)
         back = affine.inverse().matrix.ravel()
@@ -58,13 +63,13 @@ def decoded(cells, stride):
 def test_points_come_back_to_the_photo(poses, close, photo):
     height, width = map(int, photo.split("x"))
     image = np.zeros((height, width, 3), np.uint8)
-    _, to_input = HigherHRNetFitting((512, 512)).fit(image, 1.0, (1.0,))
+    _, to_input = HigherHRNetFitting((512, 512)).fit(image, 1.0)
     for stride in (1, 2, 4):
         given = poses[f"final_{photo}_div{stride}_in"]
         back = decoded(given, stride).transform(to_input.inverse().matrix).keypoints[..., :2]
         wanted = poses[f"final_{photo}_div{stride}_out"][..., :2]
         close("HigherHRNet: points in the photo, pixels", back, wanted, atol=5e-4)
-    _, to_input = PoseAEFitting((512, 512)).fit(image, 1.0, (1.0,))
+    _, to_input = PoseAEFitting((512, 512)).fit(image, 1.0)
     given = poses[f"poseae_final_{photo}_in"]
     back = decoded(given, 4).transform(to_input.inverse().matrix).keypoints[..., :2]
     wanted = poses[f"poseae_final_{photo}_out"]
@@ -77,7 +82,7 @@ def test_photos_are_warped_alike(golden, poses, close, case):
     height, width = map(int, sides.split("x"))
     image = golden.golden_inputs.test_image_u8(height, width, 1)
     fitting = HigherHRNetFitting((int(input_size),) * 2)
-    found, _ = fitting.fit(image, 1.0, (1.0,))
+    found, _ = fitting.fit(image, 1.0)
     out_height, out_width, step, mean = poses[f"warp_{case}_meta"]
     assert found.shape == (out_height, out_width, 3)
     step = int(step)
@@ -106,7 +111,7 @@ def answer(*stages):
 
 
 def unmirrored(maps):
-    return tta.unmirror(maps, HEADS, COCO17.flip)
+    return tta.unmirror(maps, TASK.heads(), COCO17.flip)
 
 
 def per_type(tags):
@@ -115,15 +120,15 @@ def per_type(tags):
 
 
 @pytest.mark.parametrize("flip", [0, 1])
-def test_looks_are_joined(poses, close, flip):
-    looks = [Look(answer(poses["tta_out0"], poses["tta_out1"]), 1.0)]
+def test_passes_are_joined(poses, close, flip):
+    passes = [Pass(answer(poses["tta_out0"], poses["tta_out1"]), 1.0)]
     if flip:
         mirrored = answer(poses["tta_flip_out0"], poses["tta_flip_out1"])
-        looks.append(Look(unmirrored(mirrored), 1.0))
+        passes.append(Pass(unmirrored(mirrored), 1.0))
     # The stored network has an input of 96 x 64; project0 stays at its maps' own size.
     fitting = HigherHRNetFitting((64, 64))
     for project, size, step in ((0, (48, 32), 1), (1, (96, 64), 3)):
-        joined = fitting.join(looks, HEADS, size)
+        joined = fitting.join(passes, TASK, size)
         for name, key in (("heatmaps", "heat"), ("tags", "tags")):
             found = joined[name] if name == "heatmaps" else per_type(joined[name])
             wanted = poses[f"tta_flip{flip}_project{project}_{key}"]
@@ -131,13 +136,13 @@ def test_looks_are_joined(poses, close, flip):
 
 
 def test_scales_are_joined(poses, close):
-    looks = []
+    passes = []
     for scale in ("2", "1", "0.5"):
         for flip in (0, 1):
             stages = (poses[f"ms_scale{scale}_stage{n}_flip{flip}"] for n in (0, 1))
             maps = answer(*stages)
-            looks.append(Look(unmirrored(maps) if flip else maps, float(scale)))
-    joined = HigherHRNetFitting((64, 64)).join(looks, HEADS, (96, 64))
+            passes.append(Pass(unmirrored(maps) if flip else maps, float(scale)))
+    joined = HigherHRNetFitting((64, 64)).join(passes, TASK, (96, 64))
     # project0 keeps the finest maps' own size, which is the input's size here too.
     for project in (0, 1):
         found, wanted = joined["heatmaps"][:, :, ::3, ::3], poses[f"ms_project{project}_heat"]
@@ -160,7 +165,7 @@ def test_corner_inputs(golden, corners, close):
     for row in corners["size_table"]:
         height, width, scale = int(row[0]), int(row[1]), row[2]
         image = golden.golden_inputs.test_image_u8(height, width, 2)
-        found, _ = CornerNetFitting().fit(image, scale, (scale,))
+        found, _ = CornerNetFitting().fit(image, scale)
         assert found.shape[:2] == (row[3], row[4])
         # Channels are in the order of the stored image, whose first is fed as blue.
         normal = ((found / np.float32(255) - mean) / std).transpose(2, 0, 1)
@@ -177,17 +182,17 @@ def test_corner_boxes_come_back_to_the_photo(corners, close):
         height, width, scale = int(row[0]), int(row[1]), row[2]
         case = f"{height}x{width}_s{scale:g}"
         photo = np.zeros((height, width, 3), np.uint8)
-        canvas, to_input = CornerNetFitting().fit(photo, scale, (scale,))
+        canvas, to_input = CornerNetFitting().fit(photo, scale)
         outer = canvas.shape[1] + 1
-        looks = []
+        passes = []
         for mirrored, stored in enumerate(corners[f"{case}_dets"]):
             found = stored[stored[:, 4] > -1]
             low, high = found[:, :2] * 4, found[:, 2:4] * 4
             boxes = Boxes(np.c_[low, high - low], found[:, 4], found[:, 7].astype(int), names)
             back = to_input.inverse()
             back = back @ Affine.mirror(outer) if mirrored else back
-            looks.append(boxes.transform(back.matrix, width=width, height=height))
-        rows = np.concatenate([np.c_[b.boxes, b.scores, b.classes] for b in looks])
+            passes.append(boxes.transform(back.matrix, width=width, height=height))
+        rows = np.concatenate([np.c_[b.boxes, b.scores, b.classes] for b in passes])
         rows[:, 2:4] += rows[:, :2]
         stored = corners[f"{case}_boxes"]
         # The public code cuts boxes where the resized photo ends, up to 1 / scale pixels earlier.
@@ -197,7 +202,7 @@ def test_corner_boxes_come_back_to_the_photo(corners, close):
         close("CornerNet: boxes in the photo, pixels", rows[order[0]], stored[order[1]], atol=5e-4)
 
 
-def test_corner_boxes_of_all_looks_are_suppressed_together(corners, close):
+def test_corner_boxes_of_all_passes_are_suppressed_together(corners, close):
     names = tuple(map(str, range(80)))
     task = CornerTask(names, pairing=CornerSettings.preset("cornernet"))
     for key in (name for name in corners if name.endswith("_boxes")):

@@ -7,16 +7,16 @@ import torch
 from slow import fitting as slow
 from tagwise.data.transforms import Affine
 from tagwise.grouping.peaks import cell_to_pixel
-from tagwise.prediction.fitting import (
+from tagwise.prediction.published_fittings import (
     CornerNetFitting,
     HigherHRNetFitting,
-    Look,
     MMPose1Fitting,
     PoseAEFitting,
 )
+from tagwise.prediction.tta import Pass
 from tagwise.results import Boxes, Poses
-from tagwise.skeletons import COCO17
-from tagwise.tasks import Head
+from tagwise.skeletons import COCO17, Skeleton
+from tagwise.tasks import PoseTask
 
 PHOTOS = [(640, 480), (480, 640), (512, 512), (97, 61), (3, 1), (1, 3), (333, 500), (1200, 240)]
 SCALES = [(1, 1), (0.5, 0.5), (1, 0.5), (2, 0.5)]
@@ -33,12 +33,12 @@ def smooth(height, width):
 def test_sizes_and_matrices(agree, photo):
     for side in (200, 512):
         for scale, least in SCALES:
-            affine, size = HigherHRNetFitting((side, side)).geometry(photo, scale, least)
+            affine, size = HigherHRNetFitting((side, side), (scale, least)).geometry(photo, scale)
             wanted = slow.higherhrnet_size(photo, side, scale, least)
             agree("fitting: HigherHRNet, input size", size, wanted)
             matrix = slow.higherhrnet_matrix(photo, wanted)
             agree("fitting: HigherHRNet, matrix", affine.matrix, matrix, atol=1e-9, rtol=1e-9)
-            affine, size = MMPose1Fitting((side, side)).geometry(photo, scale, least)
+            affine, size = MMPose1Fitting((side, side), (scale, least)).geometry(photo, scale)
             covered, wanted = slow.mmpose1_size(photo, side, scale)
             agree("fitting: mmpose 1.x, input size", size, wanted)
             matrix = slow.mmpose1_matrix(photo, covered, wanted)
@@ -60,7 +60,7 @@ def test_warped_photos(agree, size):
     }
     fittings = {name: family((64, 64)) for name, family in families.items()}
     for name, fitting in fittings.items():
-        found, _ = fitting.fit(image, 1.0, (1.0,))
+        found, _ = fitting.fit(image, 1.0)
         sides = found.shape[1::-1]
         matrix = slow.higherhrnet_matrix(size[::-1], sides)
         if name == "mmpose 1.x":
@@ -90,12 +90,12 @@ def test_points_in_the_photo(agree, photo):
         points = rng.uniform(-1, 1, (17, 2)) + rng.uniform(0, 1, (17, 2)) * maps
         back = np.linalg.inv(np.vstack([slow.higherhrnet_matrix(photo, maps), [0, 0, 1]]))
         wanted = (back @ np.c_[points, np.ones(17)].T).T[:, :2]
-        _, to_input = fitting.fit(image, 1.0, (1.0,))
+        _, to_input = fitting.fit(image, 1.0)
         found = back_in_photo(points, stride, to_input)
         agree("fitting: HigherHRNet, points, pixels", found, wanted, atol=5e-4)
     covered, size = slow.mmpose1_size(photo, 512, 1)
     points = rng.uniform(0, 1, (17, 2)) * size
-    _, to_input = MMPose1Fitting((512, 512)).fit(image, 1.0, (1.0,))
+    _, to_input = MMPose1Fitting((512, 512)).fit(image, 1.0)
     wanted = slow.mmpose1_points(points, photo, covered, size)
     found = back_in_photo(points, 1, to_input)
     agree("fitting: mmpose 1.x, points, pixels", found, wanted, atol=5e-4)
@@ -103,38 +103,38 @@ def test_points_in_the_photo(agree, photo):
     points = rng.uniform(0, side / 4, (17, 2))
     back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
     wanted = (back @ np.c_[4 * points, np.ones(17)].T).T[:, :2]
-    _, to_input = PoseAEFitting((512, 512)).fit(image, 1.0, (1.0,))
+    _, to_input = PoseAEFitting((512, 512)).fit(image, 1.0)
     found = back_in_photo(points, 4, to_input)
     agree("fitting: pose-ae, points, pixels", found, wanted, atol=5e-4)
 
 
-def looks_of(sizes, scales):
+def random_passes(sizes, scales):
     draw = torch.Generator().manual_seed(0)
-    looks = []
+    passes = []
     for (height, width), scale in zip(sizes, scales):
         shape = (1, 2, height, width)
         maps = {name: torch.rand(shape, generator=draw) * 1.5 for name in ("heatmaps", "tags")}
-        looks.append(Look(maps, scale))
-    return looks
+        passes.append(Pass(maps, scale))
+    return passes
 
 
 @pytest.mark.parametrize("family", ["HigherHRNet", "mmpose 1.x", "pose-ae"])
-def test_looks_are_joined(agree, family):
+def test_passes_are_joined(agree, family):
     sizes, scales = [(6, 8), (6, 8), (3, 4), (12, 16)], [1.0, 1.0, 0.5, 2.0]
-    looks = looks_of(sizes, scales)
-    heads = {"heatmaps": Head(2, "heatmap")}
+    passes = random_passes(sizes, scales)
+    task = PoseTask(Skeleton("pin", ("top", "foot")))
     if family == "pose-ae":
-        found, size = PoseAEFitting((64, 64)).join(looks, heads, (40, 36)), (9, 10)
+        found, size = PoseAEFitting((64, 64)).join(passes, task, (40, 36)), (9, 10)
     else:
-        kind = HigherHRNetFitting if family == "HigherHRNet" else MMPose1Fitting
-        found, size = kind((64, 64)).join(looks, heads, (10, 9)), (9, 10)
+        fitting = HigherHRNetFitting if family == "HigherHRNet" else MMPose1Fitting
+        found, size = fitting((64, 64)).join(passes, task, (10, 9)), (9, 10)
     # Tags are those of scale 1, and of pose-ae's half scale, which is not quite near enough.
     for k in (0, 1):
-        large = [slow.resized(look.maps["heatmaps"][0, k].numpy(), size) for look in looks]
+        large = [slow.resized(one.maps["heatmaps"][0, k].numpy(), size) for one in passes]
         wanted = sum(large) / len(large)
         wanted = np.minimum(wanted, 1) if family == "pose-ae" else wanted
         agree(f"fitting: {family}, heatmaps joined", found["heatmaps"][0, k], wanted, atol=1e-6)
-        tags = [slow.resized(look.maps["tags"][0, k].numpy(), size) for look in looks[:2]]
+        tags = [slow.resized(one.maps["tags"][0, k].numpy(), size) for one in passes[:2]]
         agree(
             f"fitting: {family}, tags joined", found["tags"][0, 2 * k : 2 * k + 2], tags, atol=1e-6
         )
@@ -149,7 +149,7 @@ def test_photos_of_corners(agree, size, scale):
     if min(size) * scale < 1:
         return  # the public code has no photo then
     image = smooth(*size)
-    found, _ = CornerNetFitting().fit(image, scale, (scale,))
+    found, _ = CornerNetFitting().fit(image, scale)
     wanted = slow.cornernet_input(image[..., 1], scale)
     agree("fitting: CornerNet, input, levels of 255", found[..., 1], wanted, atol=1.5)
 
@@ -160,7 +160,7 @@ def test_photos_of_corners(agree, size, scale):
 def test_boxes_in_the_photo(agree, size, scale, mirrored):
     rng, (height, width) = np.random.default_rng(size[0]), size
     image = np.zeros((*size, 3), np.uint8)
-    canvas, to_input = CornerNetFitting().fit(image, scale, (scale,))
+    canvas, to_input = CornerNetFitting().fit(image, scale)
     cells = [(side + 1) // 4 for side in canvas.shape[1::-1]]
     # Some reach beyond the photo, and are cut.
     ends = np.sort(rng.uniform(0, 1, (12, 2, 2)) * cells, axis=1).reshape(-1, 4).astype(np.float32)

@@ -1,16 +1,21 @@
 import gc
+import json
 import threading
 import weakref
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from spots import PIN, PINS, SIZE, SpotNetwork, by_place, draw_pins, pin_points
+from tagwise.cli import main
+from tagwise.commands.predict import predict
 from tagwise.errors import UserError
 from tagwise.models import create_model, save_model
-from tagwise.prediction.predictor import Predictor, find_device
+from tagwise.prediction.predictor import DEFAULT_THRESHOLD, Predictor
+from tagwise.runtime import find_device
 from tagwise.tasks import PoseTask
 
 
@@ -133,9 +138,52 @@ def test_exif_orientation_turns_the_result_too(network, tmp_path):
 
 def test_threshold_leaves_out_weak_instances(network):
     image = draw_pins(PINS)
-    image[:, :, :] = np.where((image[..., 2:] > 0), image // 3, image)  # the blue pin is faint
+    image[:, :, :] = np.where((image[..., 2:] > 0), image * 0.23, image)  # the blue pin is faint
+    (clear, faint) = predictor(network, threshold=0)(image).scores
+    assert faint < DEFAULT_THRESHOLD < 0.5 < clear
+    assert len(predictor(network, threshold=0.5)(image)) == 1
+    assert len(predictor(network)(image)) == 1
+    network.spec.decoder["threshold"] = float(faint) - 0.01
     assert len(predictor(network)(image)) == 2
     assert len(predictor(network, threshold=0.5)(image)) == 1
+
+
+def draw_smear(path):
+    """Twelve round cells with a pale middle, as in a blood smear."""
+    image = np.full((240, 320, 3), (230, 215, 200), np.uint8)
+    for n in range(12):
+        middle = 40 + 80 * (n % 4), 40 + 80 * (n // 4)
+        cv2.circle(image, middle, 22 + n % 3, (190, 120, 130), -1, cv2.LINE_AA)
+        cv2.circle(image, middle, 8, (215, 160, 165), -1, cv2.LINE_AA)
+    return write(path, cv2.GaussianBlur(image, (0, 0), 2))
+
+
+def test_python_and_the_command_line_have_the_same_default_threshold(tmp_path):
+    """A model's own: of blood, .22."""
+    photo, out = draw_smear(tmp_path / "smear.png"), tmp_path / "out"
+    options = {"device": "cpu", "precision": "fp32"}
+    whole = Predictor("blood", threshold=0, **options)(photo)
+    found = Predictor("blood", **options)(photo).to_dict()
+    assert 0 < len(found["instances"]) < len(whole)
+    assert next(predict(photo, "blood", **options)).to_dict() == found
+    arguments = ["predict", photo, "--weights", "blood", "--out", out, "--no-pictures"]
+    assert main([*map(str, arguments), "--device", "cpu", "--precision", "fp32"]) == 0
+    assert json.loads((out / "smear.predictions.json").read_text()) == found
+
+
+def test_predictions_for_coco_hold_every_instance(tmp_path):
+    photo = draw_smear(tmp_path / "smear.png")
+    names = ("RBC", "WBC", "Platelets")
+    content = {
+        "images": [{"id": 1, "file_name": "smear.png", "width": 320, "height": 240}],
+        "annotations": [],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(names)],
+    }
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    options = {"device": "cpu", "precision": "fp32"}
+    whole = Predictor("blood", threshold=0, **options)(photo)
+    run = predict(photo, "blood", out=tmp_path, coco=tmp_path / "set.json", **options)
+    assert next(run).to_dict()["instances"] == whole.to_dict()["instances"]
 
 
 def test_stream_is_lazy_and_forgets(network):
@@ -210,16 +258,46 @@ def test_half_precision_is_near(network):
     [
         ({"device": "cuda:99"}, "--device cpu"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
-        ({"scales": ()}, "scales"),
-        ({"scales": (1, 0)}, "scales"),
-        ({"batch_size": 0}, "batch size"),
-        ({"size": 0}, "input size"),
         ({"precision": "fp8"}, "unknown precision"),
+        *(({"flip": wrong}, "flip is") for wrong in ("yes", 1, None)),
+        *(
+            ({"scales": wrong}, "scales are")
+            for wrong in ((), (1, 0), (1, -2.0), (np.inf,), (np.nan,), 1.0, "1", ("1",), (True,))
+        ),
+        *(({"batch_size": wrong}, "batch size is") for wrong in (0, -1, 1.5, "2", True)),
+        *(({"threshold": wrong}, "threshold is") for wrong in (-0.1, 1.1, 50, np.nan, "0.5", True)),
+        *(
+            ({"size": wrong}, "input size is")
+            for wrong in (0, -32, 64.0, "64", True, (64,), (64, 0), (64, 64, 3), (64, 32.5), ())
+        ),
     ],
 )
 def test_options_that_do_not_work_say_so(network, options, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as caught:
         Predictor(network, **{"device": "cpu", **options})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [-1, "high", None])
+def test_a_threshold_of_a_model_file_is_checked_too(network, wrong):
+    network.spec.decoder["threshold"] = wrong
+    with pytest.raises(UserError, match="threshold is"):
+        predictor(network)
+    assert predictor(network, threshold=0.1).threshold == 0.1
+
+
+def test_options_of_numpy_are_as_good_as_python_s(network):
+    found = predictor(
+        network,
+        size=np.array([128, 64]),
+        flip=np.True_,
+        scales=np.array([0.5, 1], np.float32),
+        threshold=np.float32(0.5),
+        batch_size=np.int64(2),
+    )
+    settings = found.settings()
+    assert json.loads(json.dumps(settings)) == settings
+    assert (settings["size"], settings["flip"], settings["scales"]) == ([128, 64], True, [0.5, 1.0])
 
 
 def test_auto_takes_what_is_there():

@@ -42,10 +42,10 @@ def tiled(images, tile, overlap, forward=local):
 @settings(deadline=None, max_examples=60)
 def test_tiles_equal_the_whole_image(rows, columns, across, down, overlap):
     images = torch.randint(0, 256, (2, 3, rows * MULTIPLE, columns * MULTIPLE)).byte()
-    seen = []
+    sizes = []
 
     def forward(part):
-        seen.append(part.shape[-2:])
+        sizes.append(part.shape[-2:])
         return local(part)
 
     found = tiled(images, (across * MULTIPLE, down * MULTIPLE), overlap, forward)
@@ -57,7 +57,7 @@ def test_tiles_equal_the_whole_image(rows, columns, across, down, overlap):
         assert found[name].shape == maps.shape
         assert error.mean() < 0.1 * scale
     limit = (max(down, 1) * MULTIPLE, max(across, 1) * MULTIPLE)
-    assert all(height <= limit[0] and width <= limit[1] for height, width in seen)
+    assert all(height <= limit[0] and width <= limit[1] for height, width in sizes)
 
 
 def test_tags_and_heatmaps_are_exact_where_tiles_see_enough():
@@ -89,7 +89,7 @@ def test_no_seam_where_tiles_disagree():
     assert (found.diff() >= -1e-6).all()
 
 
-def test_an_image_that_fits_is_seen_once_and_whole():
+def test_an_image_that_fits_is_one_tile():
     images = torch.rand(1, 3, 32, 40)
     calls = []
 

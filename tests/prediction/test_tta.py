@@ -80,7 +80,7 @@ def test_resample_to_the_same_grid_is_no_copy():
     assert tta.resample(maps, (4, 4), (1.0, 1.0)) is maps
 
 
-def test_merge_averages_scores_and_lays_tags_beside():
+def test_merge_averages_scores_and_stacks_tags():
     passes = [random_maps(seed) for seed in range(3)]
     merged = tta.merge(passes, HEADS, tag_norm="rms")
     scores = sum(p["heatmaps"].sigmoid() for p in passes) / 3
@@ -114,8 +114,8 @@ def test_one_pass_is_left_alone():
 def test_passes_that_agree_decode_to_the_same_poses(loss):
     task = PoseTask(Skeleton("pin", ("top", "foot")), tag_dim=2, heatmap_loss=loss)
     values = torch.full((1, 2, 16, 16), 0.02)
-    for kind, (x, y) in enumerate([(3, 4), (9, 12)]):
-        values[0, kind, y, x] = 0.9
+    for k, (x, y) in enumerate([(3, 4), (9, 12)]):
+        values[0, k, y, x] = 0.9
     outputs = {"heatmaps": task.heatmap_raw(values), "tags": torch.zeros(1, 4, 16, 16)}
     merged = tta.merge(
         [outputs] * 3, task.heads(), to_values=task.heatmap_values, to_raw=task.heatmap_raw
@@ -128,14 +128,14 @@ def test_passes_that_agree_decode_to_the_same_poses(loss):
 
 
 def test_a_mirrored_network_pass_finds_left_where_left_is():
-    """End to end on maps: what sees the mirrored image and is unmirrored agrees with the image."""
+    """End to end on maps: those of the mirrored image, mirrored back, are those of the image."""
     K = len(COCO17.keypoints)
     heads = {"heatmaps": Head(K, "heatmap")}
     image = torch.rand(1, K, 6, 8)  # channel k stands for what makes type k light up
 
-    def network(seen, mirrored):
+    def network(images, mirrored):
         # A real network calls the left hand of a mirrored person a right hand.
-        return {"heatmaps": seen[:, list(COCO17.flip)] if mirrored else seen}
+        return {"heatmaps": images[:, list(COCO17.flip)] if mirrored else images}
 
     mirrored = network(tta.mirror(image), mirrored=True)
     found = tta.unmirror(mirrored, heads, COCO17.flip)

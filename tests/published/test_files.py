@@ -68,7 +68,7 @@ def as_higherhrnet_sees(image, short):
 
 
 def higherhrnet_maps(network, inputs, mirrored, flip):
-    """Heatmaps and tags of one look, at the size of the input, as aggregate_results reads them."""
+    """Heatmaps and tags of one pass, at the size of the input, as aggregate_results reads them."""
     with torch.no_grad():
         stages = network(inputs.flip(3) if mirrored else inputs)
     size, types = stages[-1].shape[2:], len(flip)
@@ -79,12 +79,12 @@ def higherhrnet_maps(network, inputs, mirrored, flip):
     return [m.flip(3)[:, list(flip)] for m in full] if mirrored else full
 
 
-def looks_joined(network, inputs, flip, mirror):
+def joined_passes(network, inputs, flip, mirror):
     """Heatmaps and tags of a photo, or of it and its mirror image."""
     ways = (False, True) if mirror else (False,)
-    looks = [higherhrnet_maps(network, inputs, way, flip) for way in ways]
-    heatmaps = torch.stack([heatmaps for heatmaps, _ in looks]).mean(0)
-    return heatmaps, torch.stack([tags for _, tags in looks], 2).flatten(1, 2)
+    passes = [higherhrnet_maps(network, inputs, way, flip) for way in ways]
+    heatmaps = torch.stack([heatmaps for heatmaps, _ in passes]).mean(0)
+    return heatmaps, torch.stack([tags for _, tags in passes], 2).flatten(1, 2)
 
 
 @pytest.mark.parametrize("mirror", [False, True])
@@ -92,7 +92,7 @@ def test_higherhrnet(photo, mirror):
     network = HigherHRNet(16, 17)
     network = published(network, "1.", network.final_layers)
     inputs, to_photo = as_higherhrnet_sees(photo, 64)
-    heatmaps, tags = looks_joined(network, inputs, COCO17.flip, mirror)
+    heatmaps, tags = joined_passes(network, inputs, COCO17.flip, mirror)
     assert heatmaps.max() > 1  # so that cutting them would show
     settings = GroupingSettings.preset("higherhrnet")
     (groups,) = decode_keypoints(heatmaps, tags, settings, COCO17.order)
@@ -126,31 +126,31 @@ def crowd(rng):
     return [torch.from_numpy(stage).float()[None] for stage in stages]
 
 
-def teller(looks):
-    """Stands for a network: gives these stages of maps, one look after the other."""
-    answers = iter(looks)
+def replay(passes):
+    """Stands for a network: gives these stages of maps, one pass after the other."""
+    answers = iter(passes)
     return lambda *_: next(answers)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("mirror", [False, True])
-def test_higherhrnet_that_sees_people(photo, monkeypatch, mirror, seed):
+def test_higherhrnet_with_people(photo, monkeypatch, mirror, seed):
     """Where no costs are equal, the answer is that of the decoder in plain loops."""
     rng, flip = np.random.default_rng(seed), list(COCO17.flip)
-    looks = [crowd(rng)]
+    passes = [crowd(rng)]
     if mirror:
-        noisy = [s * (1 + 0.02 * torch.from_numpy(rng.normal(size=s.shape))) for s in looks[0]]
+        noisy = [s * (1 + 0.02 * torch.from_numpy(rng.normal(size=s.shape))) for s in passes[0]]
         swaps = flip + [17 + k for k in flip], flip
-        looks.append([s.float().flip(3)[:, swap] for s, swap in zip(noisy, swaps)])
+        passes.append([s.float().flip(3)[:, swap] for s, swap in zip(noisy, swaps)])
     inputs, to_photo = as_higherhrnet_sees(photo, 64)
-    heatmaps, tags = looks_joined(teller(looks), inputs, flip, mirror)
+    heatmaps, tags = joined_passes(replay(passes), inputs, flip, mirror)
     maps = heatmaps[0].numpy(), tags.reshape(17, -1, *heatmaps.shape[2:]).numpy()
     keypoints, scores = slow_poses.decode(*maps, COCO17.order, slow_poses.HIGHERHRNET)
     keypoints[..., :2] -= 0.5
     keypoints[keypoints[..., 2] == 0, :2] = np.nan
     best = np.argsort(-scores)
     published(HigherHRNet(16, 17), "1.", [])
-    monkeypatch.setattr(HigherHRNet, "forward", teller(looks))
+    monkeypatch.setattr(HigherHRNet, "forward", replay(passes))
     record = predicted("--size", "64", "--threshold", "0", *["--flip"] * mirror)
     assert len(record["instances"]) == 4
     groups = KeypointGroups(keypoints[best], scores[best], None, None)
@@ -162,7 +162,7 @@ def test_hrnet_of_crowdpose_as_a_user_runs_it(photo, tmp_path, mirror):
     network = HRNetAE(16, 14)
     network = published(network, "module.", [network.final_layer])
     inputs, to_photo = as_higherhrnet_sees(photo, 64)
-    heatmaps, tags = looks_joined(network, inputs, CROWDPOSE14.flip, mirror)
+    heatmaps, tags = joined_passes(network, inputs, CROWDPOSE14.flip, mirror)
     order = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13)
     settings = GroupingSettings.preset("higherhrnet")
     (groups,) = decode_keypoints(heatmaps, tags, settings, order)

@@ -48,15 +48,15 @@ def in_one_line(cost, distance, threshold):
     return list(zip(*linear_sum_assignment(cost + 1e-7 * np.sqrt(near))))
 
 
-def both_looks(network, inputs, size, mirrored):
-    """Heatmaps (17, H, W) and tags (17, D, H, W) at a size (height, width), of one look or two."""
+def both_passes(network, inputs, size, mirrored):
+    """Heatmaps (17, H, W) and tags (17, D, H, W) at a size (height, width), of one pass or two."""
     with torch.no_grad():
-        looks = [network(inputs)[-1]]
+        passes = [network(inputs)[-1]]
         if mirrored:
-            looks.append(network(inputs.flip(3))[-1].flip(3))
+            passes.append(network(inputs.flip(3))[-1].flip(3))
     larger = []
     for part in (slice(17), slice(17, None)):
-        maps = [look[:, part] for look in looks]
+        maps = [one[:, part] for one in passes]
         maps = maps[:1] + [m[:, list(COCO17.flip)] for m in maps[1:]]
         large = [interpolate(m, size=size, mode="bilinear") for m in maps]
         larger.append(torch.stack(large, 2)[0].numpy())
@@ -74,9 +74,9 @@ def test_hrnet(network, size, mirrored):
     covered, sides = fitting.mmpose1_size(size, 64, 1)
     warped = cv2.warpAffine(image, fitting.mmpose1_matrix(size, covered, sides), sides) / 255
     inputs = torch.from_numpy(((warped - MEAN) / STD).astype(np.float32)).permute(2, 0, 1)[None]
-    seen, _ = Predictor("weights.pth", size=64, flip=mirrored).maps(image)
-    expected = both_looks(network, inputs, sides[::-1], mirrored)
-    maps = seen["heatmaps"][0].numpy(), seen["tags"][0].numpy().reshape(expected[1].shape)
+    outputs, _ = Predictor("weights.pth", size=64, flip=mirrored).maps(image)
+    expected = both_passes(network, inputs, sides[::-1], mirrored)
+    maps = outputs["heatmaps"][0].numpy(), outputs["tags"][0].numpy().reshape(expected[1].shape)
     for found, wanted in zip(maps, expected):
         assert found == pytest.approx(wanted, abs=1e-5)
     people, scores = mmpose1.decode(*maps, COCO17.order, matching=in_one_line, digits=np.float64)
@@ -99,7 +99,7 @@ def test_hrnet(network, size, mirrored):
 def test_converted_it_says_the_same(network):
     photo(121, 90)
     direct = predicted("--size", "64", "--threshold", "0", "--flip")
-    predictor = Predictor(convert("weights.pth"), size=64, flip=True)
+    predictor = Predictor(convert("weights.pth"), size=64, flip=True, threshold=0)
     assert predictor.task.grouping == GroupingSettings.preset("mmpose1", order=COCO17.order)
     found = predictor("photo.png").to_dict()["instances"]
     assert [each["keypoints"] for each in found] == [

@@ -10,6 +10,7 @@ from tagwise.data.images import read_image
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError
 from tagwise.plot import draw_heatmaps, plot_corner_maps, plot_push, plot_tags
+from tagwise.prediction.options import check_threshold
 from tagwise.prediction.outputs import write_picture
 from tagwise.prediction.predictor import Predictor
 from tagwise.results import Boxes, Result, result_from_dict
@@ -21,7 +22,7 @@ def plot(
     *,
     weights: str | Path = "people",
     out: str | Path | None = None,
-    threshold: float = 0.25,
+    threshold: float | None = None,
     device: str = "auto",
 ) -> Path:
     """Write one picture that explains a prediction, and return its path.
@@ -30,7 +31,9 @@ def plot(
     what: "tags" (see `plot_tags`), "instances" on the photo (poses, or boxes with their corners
         joined and coloured by tag), "maps" (what the network sees before grouping; needs a
         photo), or "push" (`plot_push`).
-    weights, device: the model for a photo. threshold: instances with a lower score are left out.
+    weights, device: the model for a photo.
+    threshold: instances with a lower score are left out. By default the model's own, see
+        `Predictor`; of a file, all that it holds are drawn.
     out: picture file; by default `STEM.WHAT.png` in the working folder.
     Raises UserError.
     """
@@ -43,7 +46,8 @@ def plot(
     if path.suffix.lower() == ".json":
         if what == "maps":
             raise UserError(f"{path} holds no maps; give the photo")
-        found = result_from_dict(read_json(path)).above(threshold)
+        found = result_from_dict(read_json(path))
+        found = found if threshold is None else found.above(check_threshold(threshold))
     else:
         predictor = Predictor(weights, device=device, threshold=threshold)
         if what == "maps":

@@ -24,9 +24,6 @@ from tagwise.runtime import is_compiled, keep_freed_memory
 
 __all__ = ["Outcome", "PredictRun", "Predictor", "find_device", "predict"]
 
-# Score from which an instance is shown, where a model does not say.
-SHOWN = 0.25
-
 
 def predict(
     sources: Image | Iterable[Image],
@@ -51,8 +48,8 @@ def predict(
     weights, device, size, flip, scales, batch_size, precision: see `Predictor`.
     out: folder for `NAME.predictions.json` and, with `pictures`, `NAME.predictions.jpg`. None
         writes nothing.
-    threshold: instances with a lower score are left out. By default what the model says a picture
-        should show, or 0 with `coco`, since average precision wants every instance.
+    threshold: see `Predictor`; with `coco` 0 by default, since average precision needs every
+        instance.
     coco: annotation JSON of the photos; writes `out/STEM.results.json`, COCO keypoint results.
     resume: photos that a run with the same settings finished in `out` are read from there.
     progress: show a bar.
@@ -76,15 +73,12 @@ def predict(
         size=size,
         flip=flip,
         scales=scales,
-        threshold=0.0,
+        threshold=0.0 if threshold is None and coco is not None else threshold,
         batch_size=batch_size,
         precision=precision,
     )
     if published:
         _say(f"this is {predictor.model.spec.info['family']}; {_what_comes(predictor)}")
-    if threshold is None:
-        threshold = 0.0 if coco else predictor.model.spec.decoder.get("threshold", SHOWN)
-    predictor.threshold = threshold
     files = None
     if out is not None:
         settings = {**predictor.settings(), "weights": _fingerprint(weights), "pictures": pictures}

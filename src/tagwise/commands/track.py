@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from tagwise.commands.predict import SHOWN
 from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.plot import TrackPainter
@@ -67,7 +66,7 @@ def track(
         `NAME.tracks.jsonl` (a frame a line, as `predict` writes photos, with ids) and, with
         `pictures`, `NAME.tracks.mp4`. They appear when all is done. None writes nothing.
     threshold: score from which an instance may start a track; half of it is enough to go on with
-        one. By default what the model says a picture should show.
+        one. By default the model's own, see `Predictor`.
     settings: how to track, in place of the defaults; its scores count only without `threshold`.
     fill: rows of a track that was unseen for up to so many frames are filled in by straight lines.
     progress: show a bar.
@@ -86,14 +85,13 @@ def track(
         device=device,
         size=size,
         flip=flip,
+        threshold=threshold,
         batch_size=batch_size,
         precision=precision,
     )
-    if threshold is None and settings is None:
-        threshold = predictor.model.spec.decoder.get("threshold", SHOWN)
-    settings = settings or TrackSettings()
-    if threshold is not None:
-        settings = replace(settings, high=threshold, low=threshold / 2)
+    if settings is None or threshold is not None:
+        high = predictor.threshold
+        settings = replace(settings or TrackSettings(), high=high, low=high / 2)
     predictor.threshold = settings.low
     files = None if out is None else _Files(video, make_folder(out), pictures, fill)
     return TrackRun(video, predictor, Tracker(settings), files, progress)

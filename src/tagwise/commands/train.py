@@ -145,7 +145,7 @@ def validate(model: nn.Module, dataset: Any, recipe: Recipe) -> dict[str, float]
     model.eval()
     device = next(model.parameters()).device
     size = recipe.data.val_size or recipe.data.input_size
-    predictor = Predictor(model, device=device, size=size)
+    predictor = Predictor(model, device=device, size=size, threshold=0.0)
     files = [dataset.path(i) for i in range(len(dataset))]
     results = list(predictor.stream(tqdm(files, desc="validating", leave=False, disable=None)))
     model.train(training)

@@ -1,4 +1,4 @@
-"""A trained model made ready for photos: read, fit, run, decode, in the pixels of each photo."""
+"""A trained model made ready for images: read, fit, run, decode, in the pixels of each image."""
 
 from __future__ import annotations
 
@@ -9,43 +9,52 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tagwise.data.images import read_image
-from tagwise.data.transforms import Affine, fit_affine
+from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, unknown_name
 from tagwise.models.load import load_model
-from tagwise.prediction import tta
-from tagwise.prediction.fitting import Look, fitting_of
+from tagwise.models.network import Network
+from tagwise.prediction import options, tta
+from tagwise.prediction.fitting import FitInside, Fitting, Tiled
+from tagwise.prediction.options import Precision
+from tagwise.prediction.published_fittings import FITTINGS
 from tagwise.prediction.sources import Image, as_rgb
-from tagwise.prediction.tiles import in_tiles
+from tagwise.prediction.tta import Maps, Pass
 from tagwise.results import Result
 from tagwise.runtime import fastest_precision, find_device
+from tagwise.tasks.base import Placement
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+DEFAULT_THRESHOLD = 0.25
+"""Least score of an instance where a model file does not say."""
+
 _PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Predictor:
-    """A trained model, ready for photos.
+    """A trained model, ready for images.
 
-    weights: name of a model that ships with tagwise, a .safetensors or .onnx file, or a model
-        itself (used as it is, in evaluation mode).
+    weights: name of a model that ships with tagwise, a .safetensors or .onnx file, a published
+        checkpoint, or a model itself (used as it is, in evaluation mode).
     device: "cpu", "cuda", "cuda:1", "mps"; "auto" takes a GPU where there is one.
-    size: pixels of the network's input, as the longest side or as (width, height); photos are
-        fitted in, shape kept. The model's own by default. Models that see photos at their own
+    size: pixels of the network's input, as the longest side or as (width, height); images are
+        fitted in, shape kept. The model's own by default. Models that see images at their own
         size, in tiles, take it for the tiles.
     flip, scales: test-time augmentation, see `tta.py`; scales are relative to `size`, or to
-        the photo's own where the model takes that.
-    threshold: instances with a lower score are left out.
-    batch_size: photos of one forward pass; by default 1 on a CPU, else 16. Photos of different
+        the image's own where the model takes that.
+    threshold: instances with a lower score are left out. By default the model's own, so that what
+        is left is worth showing; 0 keeps every instance, as average precision needs it.
+    batch_size: images of one forward pass; by default 1 on a CPU, else 16. Images of different
         shapes are not padded to one another, so batches pay where shapes are alike.
     precision: "fp32", or "bf16" or "fp16" to run the network in half precision; "auto" takes bf16
         on a CPU that computes in it, nearly twice as fast and as accurate, and else fp32.
+
+    Raises UserError for values that do not work.
 
     >>> poses = Predictor("people")("photo.jpg")  # doctest: +SKIP
     >>> poses.plot().save("poses.png")  # doctest: +SKIP
@@ -59,16 +68,18 @@ class Predictor:
         size: int | tuple[int, int] | None = None,
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
-        threshold: float = 0.0,
+        threshold: float | None = None,
         batch_size: int | None = None,
         precision: Precision = "auto",
     ) -> None:
-        if precision not in get_args(Precision):
-            raise unknown_name("precision", str(precision), get_args(Precision))
-        if not scales or min(scales) <= 0:
-            raise UserError(f"scales are {tuple(scales)}; use one or more numbers above 0")
-        if batch_size is not None and batch_size < 1:
-            raise UserError(f"batch size is {batch_size}; use 1 or more")
+        options.check(
+            size=size,
+            flip=flip,
+            scales=scales,
+            threshold=threshold,
+            batch_size=batch_size,
+            precision=precision,
+        )
         self.device = find_device(device)
         if isinstance(weights, nn.Module):
             self.model, self.name = weights.to(self.device), weights.spec.name
@@ -76,25 +87,28 @@ class Predictor:
             self.model = load_model(weights, device=self.device, fuse=True)
             self.name = Path(weights).stem
         self.model.eval()
-        self.task = self.model.task
-        self.size = _input_size(size, self.model.spec.input_size)
-        self.fitting = fitting_of(
-            self.model.spec.decoder.get("fitting"),
-            self.model.spec.input_size,
-            self.size if size is not None else None,
-        )
-        self.flip, self.scales, self.threshold = flip, tuple(scales), threshold
+        self.task, spec = self.model.task, self.model.spec
+        given = options.input_size(size, spec.input_size)
+        self.size = given or spec.input_size
+        self.flip, self.scales = bool(flip), tuple(map(float, scales))
+        self.fitting = choose_fitting(self.model, given, self.scales)
+        self._base = self.fitting.base
+        own = spec.decoder.get("threshold", DEFAULT_THRESHOLD)
+        self.threshold = options.check_threshold(own if threshold is None else threshold)
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 16)
-        # The numbers of a published test are those of float32.
+        self.precision = self._chosen_precision(precision)
+
+    def _chosen_precision(self, precision: Precision) -> str:
         fp32_only = getattr(self.model, "fp32_only", False)
-        exact = self.fitting or fp32_only
-        best = "fp32" if exact else fastest_precision(self.device)
-        self.precision = best if precision == "auto" else precision
-        if fp32_only and self.precision != "fp32":
-            raise UserError(f"{weights} runs in fp32 alone, not in {precision}")
+        if precision == "auto":
+            exact = fp32_only or self.fitting.needs_fp32
+            return "fp32" if exact else fastest_precision(self.device)
+        if fp32_only and precision != "fp32":
+            raise UserError(f"{self.name} runs in fp32 alone, not in {precision}")
+        return precision
 
     def settings(self) -> dict[str, Any]:
-        """Plain values of all that results depend on, but for the weights."""
+        """Plain values of all that results depend on, except the weights."""
         return {
             "model": self.name,
             "size": list(self.size),
@@ -103,6 +117,11 @@ class Predictor:
             "threshold": self.threshold,
             "precision": self.precision,
         }
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the network's input per cell of `maps`."""
+        return self.fitting.stride
 
     def __call__(self, image: Image) -> Result:
         """The instances of one image, best first, in its pixels, as the task gives them.
@@ -122,9 +141,9 @@ class Predictor:
             yield outcome.result
 
     def outcomes(self, images: Iterable[Image]) -> Iterator[Outcome]:
-        """Like `stream`, with the image of each result, and errors in place of exceptions."""
-        prepared = self._prepared(images)
-        # Photos of like shape share a batch, so a window of several batches is sorted by shape.
+        """As `stream`, with the image of each result, and errors in place of exceptions."""
+        prepared = self._read_ahead(images)
+        # Images of like shape share a batch, so a window of several batches is sorted by shape.
         window = 4 * self.batch_size if self.batch_size > 1 else 1
         while outcomes := list(islice(prepared, window)):
             ready = [outcome for outcome in outcomes if outcome.error is None]
@@ -134,19 +153,22 @@ class Predictor:
                     self._predict(batch)
             yield from outcomes
 
-    def maps(self, image: Image) -> tuple[dict[str, Tensor], Affine]:
-        """The network's raw maps of one image, and the way from its pixels to the network's input.
+    def maps(self, image: Image) -> tuple[Maps, Affine]:
+        """The network's raw maps of one image, and the map from its pixels to the network's input.
 
-        Each map is (1, C, h, w) float32; test-time augmentation is already merged in. Raises
-        UserError if the image cannot be read.
+        Each map is (1, C, h, w) float32. Test-time augmentation is merged in where the task merges
+        maps; elsewhere these are the maps of the pass that is not mirrored, at the scale nearest
+        to 1. Raises UserError if the image cannot be read.
         """
         outcome = self._prepare(image)
         if outcome.error is not None:
             raise outcome.error
-        maps = self._maps([array[None] for array in outcome.inputs])
+        base = self.scales[self._base]
+        passes = self._merged([array[None] for array in outcome.inputs])
+        maps = next(one.maps for one in passes if one.scale == base and not one.mirrored)
         return maps, outcome.affines[self._base]
 
-    def _prepared(self, images: Iterable[Image]) -> Iterator[Outcome]:
+    def _read_ahead(self, images: Iterable[Image]) -> Iterator[Outcome]:
         """Images read and fitted by threads, a few ahead of the network."""
         images = iter(images)
         ahead = self.batch_size + 1
@@ -161,178 +183,124 @@ class Predictor:
             # even one that holds the very lock that waiting needs.
             pool.shutdown(wait=False, cancel_futures=True)
 
+    # ---------------------------------------------- prepare, passes, merge, decode, outcome
+
     def _prepare(self, source: Image) -> Outcome:
         """Read one image and fit it to the network's input at every scale."""
         outcome = Outcome(source)
         try:
-            is_file = isinstance(source, (str, Path))
-            outcome.image = read_image(source) if is_file else as_rgb(source)
+            outcome.image = read_image(source) if outcome.is_file else as_rgb(source)
         except UserError as error:
             outcome.error = error
             return outcome
-        height, width = outcome.image.shape[:2]
-        portrait = (height > width) != (self.size[1] > self.size[0])
-        box = self.size[::-1] if portrait else self.size
-        if self.task.zoom is not None:
-            box = (width * self.task.zoom, height * self.task.zoom)
         for scale in self.scales:
-            if self.fitting is not None:
-                array, affine = self.fitting.fit(outcome.image, scale, self.scales)
-                outcome.affines.append(affine)
-                outcome.inputs.append(array)
-                continue
-            scaled = (box[0] * scale, box[1] * scale)
-            affine, size = fit_affine((width, height), scaled, self.model.multiple)
+            array, affine = self.fitting.fit(outcome.image, scale)
+            outcome.inputs.append(array)
             outcome.affines.append(affine)
-            outcome.inputs.append(affine.image(outcome.image, size))
         return outcome
 
     def _predict(self, batch: list[Outcome]) -> None:
         """Fill in the results of images whose inputs have the same shapes."""
-        inputs = [
-            np.stack([outcome.inputs[s] for outcome in batch]) for s in range(len(self.scales))
+        inputs = [np.stack(arrays) for arrays in zip(*(outcome.inputs for outcome in batch))]
+        found = [
+            self.task.decode(one.maps, self.stride, self._placements(batch, one))
+            for one in self._merged(inputs)
         ]
-        if self.task.zoom is not None:
-            self._predict_at_own_size(batch, inputs)
-            return
-        if self.task.merges == "maps":
-            found = self.task.decode(self._maps(inputs), self.stride)
-            seen = [[(result, self._base, False)] for result in found]
-        else:
-            seen = [[] for _ in batch]
-            for s, mirrored, outputs in self._passes(inputs):
-                for n, result in enumerate(self.task.decode(outputs, self.model.stride)):
-                    seen[n].append((result, s, mirrored))
-        for outcome, results in zip(batch, seen, strict=True):
-            placed = [self._in_photo(outcome, *result) for result in results]
-            alone = len(placed) == 1 and not (self.fitting and self.fitting.fuses_one_look)
-            merged = placed[0] if alone else self.task.merge_results(placed)
-            outcome.result = merged.above(self.threshold)
-            outcome.inputs.clear()
-
-    def _predict_at_own_size(self, batch: list[Outcome], inputs: list[np.ndarray]) -> None:
-        """Fill in the results of a task that decodes straight into a photo's pixels."""
-        views = [(outcome.affines[self._base], outcome.image.shape[1::-1]) for outcome in batch]
-        found = self.task.decode(self._maps(inputs), self.model.stride, views)
-        for outcome, result in zip(batch, found, strict=True):
-            outcome.result = replace(result, **self._origin(outcome)).above(self.threshold)
-            outcome.inputs.clear()
-
-    def _in_photo(self, outcome: Outcome, result: Result, s: int, mirrored: bool) -> Result:
-        """A result in the pixels of its photo; s: number of the scale that it was seen at."""
-        to_photo = outcome.affines[s].inverse()
-        if mirrored:
-            width = outcome.inputs[s].shape[1]  # maps end at a multiple, where the input may not
-            to_photo = to_photo @ Affine.mirror(width + -width % self.model.multiple)
-        return result.transform(to_photo.matrix, **self._origin(outcome))
-
-    def _origin(self, outcome: Outcome) -> dict[str, Any]:
-        """What a result says of the photo and the model that it comes from."""
-        height, width = outcome.image.shape[:2]
-        is_file = isinstance(outcome.source, (str, Path))
-        return {
-            "width": width,
-            "height": height,
-            "model": self.name,
-            "file": str(outcome.source) if is_file else None,
-            # A file can be read again; a result that held its photo would fill the memory.
-            "image": None if is_file else outcome.image,
-        }
-
-    @property
-    def _base(self) -> int:
-        """The scale whose grid all passes are brought to: the one nearest to the model's own."""
-        if self.fitting is not None:
-            return self.fitting.base(self.scales)
-        return min(range(len(self.scales)), key=lambda s: abs(np.log(self.scales[s])))
-
-    @property
-    def stride(self) -> int:
-        """Pixels of the input that a cell of `maps` is wide."""
-        return (self.fitting and self.fitting.stride) or self.model.stride
+        for outcome, results in zip(batch, zip(*found), strict=True):
+            self._finish(outcome, results)
 
     @torch.inference_mode()
-    def _passes(self, inputs: list[np.ndarray]) -> Iterator[tuple[int, bool, dict[str, Tensor]]]:
-        """Number of the scale, whether mirrored, and the network's maps, of every look at a batch.
-
-        inputs: one (B, H, W, 3) uint8 array a scale.
-        """
-        for s, array in enumerate(inputs):
-            # (B, H, W, 3) seen as (B, 3, H, W) is what channels_last means: no copy.
+    def _passes(self, inputs: list[np.ndarray]) -> Iterator[Pass]:
+        """Every pass over a batch; inputs: (B, H, W, 3) uint8 of each scale."""
+        for scale, array in zip(self.scales, inputs, strict=True):
+            # (B, H, W, 3) read as (B, 3, H, W) is what channels_last means: no copy.
             images = torch.from_numpy(array).to(self.device).permute(0, 3, 1, 2)
-            yield s, False, self._forward(images)
+            yield Pass(self.fitting.run(self._forward, images), scale)
             if self.flip:
-                yield s, True, self._forward(tta.mirror(images))
+                mirrored = self.fitting.run(self._forward, tta.mirror(images))
+                yield Pass(mirrored, scale, mirrored=True)
 
     @torch.inference_mode()
-    def _maps(self, inputs: list[np.ndarray]) -> dict[str, Tensor]:
-        """The network's raw maps of a batch, all passes merged, on the grid of the base scale."""
-        if self.task.merges != "maps":  # of other tasks, only the plain look has maps of its own
-            return next(self._passes([inputs[self._base]]))[2]
-        heads, passes, looks, grid = self.task.heads(), [], [], None
-        for s, mirrored, outputs in self._passes(inputs):
-            if len(inputs) == 1 and not self.flip and self.fitting is None:
-                return outputs
-            outputs = tta.unmirror(outputs, heads, self.task.flip) if mirrored else outputs
-            looks.append(Look(outputs, self.scales[s]))
-            passes.append((self.scales[s] / self.scales[self._base], outputs))
-            if s == self._base:
-                grid = next(iter(outputs.values())).shape[-2:]
-        if self.fitting is not None:
-            return self.fitting.join(looks, heads, inputs[self._base].shape[2:0:-1])
-        aligned = [
-            {name: tta.resample(maps, grid, (scale, scale)) for name, maps in outputs.items()}
-            for scale, outputs in passes
-        ]
-        return tta.merge(
-            aligned,
-            heads,
-            to_values=self.task.heatmap_values,
-            to_raw=self.task.heatmap_raw,
-            tag_norm=self.task.tag_norm,
-        )
+    def _merged(self, inputs: list[np.ndarray]) -> Iterator[Pass]:
+        """The passes that are decoded: all of them, or the one that they are joined into."""
+        passes = self._passes(inputs)
+        if self.task.merges == "results":
+            yield from passes
+            return
+        heads, (height, width) = self.task.heads(), inputs[self._base].shape[1:3]
+        upright = [one.upright(heads, self.task.flip) for one in passes]
+        joined = self.fitting.join(upright, self.task, (width, height))
+        yield Pass(joined, self.scales[self._base])
 
-    def _forward(self, images: Tensor) -> dict[str, Tensor]:
+    def _forward(self, images: Tensor) -> Maps:
         """The network's maps of images (B, 3, H, W) uint8."""
-        if self.task.zoom is None:
-            return self._look(images)
-        return in_tiles(
-            self._look,
-            images,
-            self.task.heads(),
-            tile=self.size,
-            overlap=min(self.size) // 4,
-            multiple=self.model.multiple,
-            stride=self.model.stride,
-        )
-
-    def _look(self, images: Tensor) -> dict[str, Tensor]:
         half = _PRECISIONS[self.precision]
         with torch.autocast(self.device.type, dtype=half) if half else nullcontext():
             return self.model(images.float().div_(255))
 
+    def _placements(self, batch: list[Outcome], one: Pass) -> list[Placement]:
+        """How each image of a batch lies in the input of a pass."""
+        number = self.scales.index(one.scale)
+        placements = []
+        for outcome in batch:
+            affine, (height, width) = outcome.affines[number], outcome.image.shape[:2]
+            if one.mirrored:
+                side = outcome.inputs[number].shape[1]
+                # Maps end at a multiple, where the input may not.
+                affine = Affine.mirror(side + -side % self.model.multiple) @ affine
+            placements.append(Placement(affine, (width, height)))
+        return placements
+
+    def _finish(self, outcome: Outcome, results: Sequence[Result]) -> None:
+        """Fill in the result of an image from those of its passes."""
+        alone = len(results) == 1 and not self.fitting.fuses_one_pass
+        result = results[0] if alone else self.task.merge_results(results)
+        outcome.result = replace(
+            result.above(self.threshold),
+            model=self.name,
+            file=str(outcome.source) if outcome.is_file else None,
+            # A file can be read again; a result that held its image would fill the memory.
+            image=None if outcome.is_file else outcome.image,
+        )
+        outcome.inputs.clear()
+
 
 @dataclass
 class Outcome:
-    """What became of one image: its result, or the error that reading it gave."""
+    """What became of one image: its result, or the error that reading it gave.
+
+    inputs, affines: of each scale, see `Fitting.fit`.
+    """
 
     source: Image
     image: np.ndarray | None = None
     result: Result | None = None
     error: UserError | None = None
-    affines: list[Affine] = field(default_factory=list)
     inputs: list[np.ndarray] = field(default_factory=list)
+    affines: list[Affine] = field(default_factory=list)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the image was read from a file."""
+        return isinstance(self.source, (str, Path))
 
 
-def _input_size(size: int | tuple[int, int] | None, own: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of the network's input; a single number is the longest side."""
-    if size is None:
-        return own
-    if isinstance(size, int):
-        size = tuple(round(side * size / max(own)) for side in own)
-    if min(size) < 1:
-        raise UserError(f"input size is {size}; use pixels, such as {max(own)}")
-    return size
+def choose_fitting(
+    model: Network, size: tuple[int, int] | None, scales: tuple[float, ...]
+) -> Fitting:
+    """The fitting that a model file names, or else the one that suits its task.
+
+    size: (width, height) asked for, None for the model's own. Raises UserError for a name that is
+    unknown.
+    """
+    name = model.spec.decoder.get("fitting")
+    if name is None:
+        fitting = FitInside if model.task.zoom is None else Tiled
+    elif name in FITTINGS:
+        fitting = FITTINGS[name]
+    else:
+        raise unknown_name("fitting", str(name), FITTINGS)
+    return fitting.for_model(model, size, scales)
 
 
 def _shape(outcome: Outcome) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""A network over images larger than its input, tile by tile, as if it had seen them whole."""
+"""A network over images that are larger than its input, tile by tile."""
 
 from __future__ import annotations
 

@@ -1,13 +1,15 @@
-"""Test-time augmentation: one image seen mirrored and at several sizes, its maps made one.
+"""Test-time augmentation: several passes over an image, mirrored and at several scales.
 
-Heatmaps are averaged and tags are laid side by side as more components (Newell et al. 2017,
-section 4.1), so that tags are only ever compared with tags of the same pass.
+Where their maps are merged, heatmaps are averaged and the tags of all passes are stacked as more
+components (Newell et al. 2017, section 4.1), so that tags are only ever compared with tags of the
+same pass.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +18,24 @@ from torch import Tensor
 from tagwise.tasks.base import Head
 
 Maps = dict[str, Tensor]
-Forward = Callable[[Tensor], Maps]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward run over a batch of images.
+
+    maps: name -> (B, C, h, w), as the network gave them.
+    scale: of the input, relative to the size that the predictor uses.
+    mirrored: whether the input, and so the maps, have left and right exchanged.
+    """
+
+    maps: Maps
+    scale: float
+    mirrored: bool = False
+
+    def upright(self, heads: Mapping[str, Head], flip: Sequence[int]) -> Pass:
+        """The same pass with maps of the image itself; heads, flip: see `unmirror`."""
+        return Pass(unmirror(self.maps, heads, flip), self.scale) if self.mirrored else self
 
 
 def mirror(images: Tensor) -> Tensor:
@@ -32,7 +51,7 @@ def unmirror(outputs: Maps, heads: Mapping[str, Head], flip: Sequence[int]) -> M
         their values.
     flip: K indices, the type that each becomes in a mirror.
     """
-    merged = {}
+    unmirrored = {}
     for name, maps in outputs.items():
         batch, channels, height, width = maps.shape
         if channels % len(flip):
@@ -40,8 +59,8 @@ def unmirror(outputs: Maps, heads: Mapping[str, Head], flip: Sequence[int]) -> M
         typed = mirror(maps).reshape(batch, len(flip), -1, height, width)[:, list(flip)]
         if heads[name].kind == "offset":
             typed = typed * typed.new_tensor([-1.0, 1.0]).view(1, 1, 2, 1, 1)
-        merged[name] = typed.reshape(batch, channels, height, width)
-    return merged
+        unmirrored[name] = typed.reshape(batch, channels, height, width)
+    return unmirrored
 
 
 def resample(maps: Tensor, size: tuple[int, int], scale: tuple[float, float]) -> Tensor:
@@ -90,7 +109,7 @@ def merge(
         elif head.kind == "offset":
             merged[name] = torch.stack(maps).mean(0)
         else:
-            merged[name] = beside(maps, _types(heads))
+            merged[name] = stack_tags(maps, _types(heads))
             if tag_norm == "l2":
                 merged[name] = merged[name] / math.sqrt(len(passes))
     return merged
@@ -100,7 +119,7 @@ def _types(heads: Mapping[str, Head]) -> int:
     return next(head.channels for head in heads.values() if head.kind == "heatmap")
 
 
-def beside(maps: list[Tensor], types: int) -> Tensor:
+def stack_tags(maps: list[Tensor], types: int) -> Tensor:
     """Tags (B, K·D, h, w) of P passes as (B, K·P·D, h, w), still keypoint-major; K: types."""
     batch, channels, height, width = maps[0].shape
     typed = [m.reshape(batch, types, channels // types, height, width) for m in maps]

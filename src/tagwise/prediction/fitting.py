@@ -1,0 +1,157 @@
+"""How images are fitted into a network's input, and how its maps of several passes are joined.
+
+`FitInside` and `Tiled` are here; those of published tests, which a model file names, are in
+`tagwise.prediction.published_fittings`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from torch import Tensor
+
+from tagwise.data.regions import Size
+from tagwise.data.transforms import Affine, fit_affine
+from tagwise.models.network import Network
+from tagwise.prediction import tta
+from tagwise.prediction.tiles import in_tiles
+from tagwise.prediction.tta import Maps, Pass
+from tagwise.tasks.base import Head, Task
+
+
+class Fitting(ABC):
+    """One way to bring images into a network's input, and its maps back.
+
+    size: (width, height) of the input in pixels, as a fitting understands it.
+    scales: of the passes over an image, relative to `size`.
+    stride: pixels of the input per cell of the maps that are decoded.
+    needs_fp32: whether its results are only right in float32.
+    fuses_one_pass: whether the result of one pass alone goes through the task's `merge_results`
+        too, which other fittings leave out.
+    """
+
+    size: Size | None
+    scales: tuple[float, ...]
+    stride: int
+    needs_fp32: ClassVar[bool] = False
+    fuses_one_pass: ClassVar[bool] = False
+
+    @classmethod
+    @abstractmethod
+    def for_model(cls, model: Network, size: Size | None, scales: tuple[float, ...]) -> Self:
+        """The fitting for a model; size: (width, height) asked for, None for the model's own."""
+
+    @abstractmethod
+    def fit(self, image: np.ndarray, scale: float) -> tuple[np.ndarray, Affine]:
+        """The input of an image (H, W, 3) uint8 at a scale.
+
+        Returns the input (h, w, 3) uint8, and the map from pixels of the image to those in which
+        the task decodes.
+        """
+
+    @property
+    def base(self) -> int:
+        """Index of the scale on whose grid the maps are decoded: the one nearest to 1.
+
+        Raises UserError for scales that the fitting cannot join.
+        """
+        return int(np.argmin(np.abs(np.log(self.scales))))
+
+    def run(self, network: Callable[[Tensor], Maps], images: Tensor) -> Maps:
+        """The network's maps of a batch of inputs (B, 3, h, w) uint8."""
+        return network(images)
+
+    def join(self, passes: Sequence[Pass], task: Task, size: Size) -> Maps:
+        """The maps of several passes as one set, for tasks that merge maps.
+
+        passes: none mirrored, see `Pass.upright`.
+        size: (width, height) of the input of the base scale, whose grid the maps are brought to.
+        """
+        base = self.scales[self.base]
+        grid = (size[1] // self.stride, size[0] // self.stride)
+        aligned = [
+            {
+                name: tta.resample(maps, grid, (one.scale / base, one.scale / base))
+                for name, maps in one.maps.items()
+            }
+            for one in passes
+        ]
+        return tta.merge(
+            aligned,
+            task.heads(),
+            to_values=task.heatmap_values,
+            to_raw=task.heatmap_raw,
+            tag_norm=task.tag_norm,
+        )
+
+
+@dataclass(frozen=True)
+class FitInside(Fitting):
+    """The image keeps its shape and fills the input, which turns with a portrait image.
+
+    Each side is padded no further than the next multiple of `multiple`.
+    """
+
+    size: Size
+    scales: tuple[float, ...]
+    stride: int
+    multiple: int
+
+    @classmethod
+    def for_model(cls, model: Network, size: Size | None, scales: tuple[float, ...]) -> Self:
+        return cls(size or model.spec.input_size, scales, model.stride, model.multiple)
+
+    def fit(self, image: np.ndarray, scale: float) -> tuple[np.ndarray, Affine]:
+        height, width = image.shape[:2]
+        portrait = (height > width) != (self.size[1] > self.size[0])
+        box = self.size[::-1] if portrait else self.size
+        return _letterbox(image, (box[0] * scale, box[1] * scale), self.multiple)
+
+
+@dataclass(frozen=True)
+class Tiled(Fitting):
+    """The image at `zoom` times its own size, which the network sees in tiles.
+
+    size: (width, height) of a tile at most, in pixels.
+    heads: of the task, see `tagwise.prediction.tiles.in_tiles`.
+    """
+
+    size: Size
+    scales: tuple[float, ...]
+    stride: int
+    multiple: int
+    zoom: float
+    heads: dict[str, Head]
+
+    @classmethod
+    def for_model(cls, model: Network, size: Size | None, scales: tuple[float, ...]) -> Self:
+        tile, task = size or model.spec.input_size, model.task
+        return cls(tile, scales, model.stride, model.multiple, task.zoom, task.heads())
+
+    def fit(self, image: np.ndarray, scale: float) -> tuple[np.ndarray, Affine]:
+        height, width = image.shape[:2]
+        box = (width * self.zoom * scale, height * self.zoom * scale)
+        return _letterbox(image, box, self.multiple)
+
+    def run(self, network: Callable[[Tensor], Maps], images: Tensor) -> Maps:
+        return in_tiles(
+            network,
+            images,
+            self.heads,
+            tile=self.size,
+            overlap=min(self.size) // 4,
+            multiple=self.multiple,
+            stride=self.stride,
+        )
+
+
+def _letterbox(
+    image: np.ndarray, box: tuple[float, float], multiple: int
+) -> tuple[np.ndarray, Affine]:
+    """An image scaled to fit a box (width, height), in the middle of grey, and the map to there."""
+    affine, size = fit_affine(image.shape[1::-1], box, multiple)
+    return affine.image(image, size), affine
