@@ -96,12 +96,16 @@ class Predictor:
         own = spec.decoder.get("threshold", DEFAULT_THRESHOLD)
         self.threshold = options.check_threshold(own if threshold is None else threshold)
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 16)
+        self.precision = self._chosen_precision(precision)
+
+    def _chosen_precision(self, precision: Precision) -> str:
         fp32_only = getattr(self.model, "fp32_only", False)
-        exact = self.fitting.needs_fp32 or fp32_only
-        best = "fp32" if exact else fastest_precision(self.device)
-        self.precision = best if precision == "auto" else precision
-        if fp32_only and self.precision != "fp32":
-            raise UserError(f"{weights} runs in fp32 alone, not in {precision}")
+        if precision == "auto":
+            exact = fp32_only or self.fitting.needs_fp32
+            return "fp32" if exact else fastest_precision(self.device)
+        if fp32_only and precision != "fp32":
+            raise UserError(f"{self.name} runs in fp32 alone, not in {precision}")
+        return precision
 
     def settings(self) -> dict[str, Any]:
         """Plain values of all that results depend on, except the weights."""
@@ -137,7 +141,7 @@ class Predictor:
             yield outcome.result
 
     def outcomes(self, images: Iterable[Image]) -> Iterator[Outcome]:
-        """Like `stream`, with the image of each result, and errors in place of exceptions."""
+        """As `stream`, with the image of each result, and errors in place of exceptions."""
         prepared = self._read_ahead(images)
         # Images of like shape share a batch, so a window of several batches is sorted by shape.
         window = 4 * self.batch_size if self.batch_size > 1 else 1
@@ -218,7 +222,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _merged(self, inputs: list[np.ndarray]) -> Iterator[Pass]:
-        """What is decoded of a batch: one pass that all are joined to, or else each for itself."""
+        """The passes that are decoded: all of them, or the one that they are joined into."""
         passes = self._passes(inputs)
         if self.task.merges == "results":
             yield from passes

@@ -51,7 +51,7 @@ class PoseTask(Task):
     push: form of the push loss.
     published: targets and loss of published code, in place of what foreground, reach and push say:
         Gaussians round whole cells, plain MSE, and that preset of `tagwise.losses.PRESETS`. Goes
-        with the preprocessing of the same name, see `tagwise.prediction.fitting`.
+        with the preprocessing of the same name, see `tagwise.prediction`.
     weights: of the loss terms.
     grouping: how peaks become groups.
     """
