@@ -16,8 +16,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
-from tagwise.grouping.corner_settings import CornerSettings
 from tagwise.grouping.corners import CornerBoxes, pair_by_truth, pair_corners
+from tagwise.grouping.settings import CornerSettings
 
 CORNER_ORACLES = ("grouping", "corners", "offsets")
 
@@ -97,7 +97,7 @@ def with_true_offsets(peaks: CornerPeaks, boxes: np.ndarray, classes: np.ndarray
         (np.arange(middle), boxes[:, :2]),
         (np.arange(middle, len(peaks)), boxes[:, 2:]),
     ):
-        centre = peaks.cell[part] + 0.5
+        centre = peaks.cells[part] + 0.5
         distance = np.linalg.norm(centre[:, None] - true[None], axis=2)
         near = (distance <= _NEAR) & (peaks.classes[part][:, None] == classes[None])
         peak, corner = linear_sum_assignment(np.where(near, distance, 1e6))

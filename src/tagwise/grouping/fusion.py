@@ -1,4 +1,4 @@
-"""Boxes that several passes found in one image, fused into one set."""
+"""Boxes of several passes over one image, merged into one set."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def fuse_boxes(
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Weighted boxes fusion (Solovyev, Wang, Gabruseva 2021, arXiv:1910.13302, section 3).
 
-    From the best box on, each joins the group of its class whose mean overlaps it most, if that
-    is more than `overlap` and no other box of its pass is in there, or starts a group. A group's
-    box is the mean of its own, weighted by score; its score is their sum over the number of
-    passes, so that what one of three passes found counts a third.
+    From the best box on, each joins the group of its class whose mean overlaps it most, if the
+    overlap is more than `overlap` and the group has no other box of its pass; otherwise it starts a
+    group. The box of a group is the mean of its members, weighted by score. Its score is their sum
+    divided by the number of passes, so that an object found in one of three passes counts a third.
 
-    boxes: (N, 4) x1, y1, x2, y2. scores: (N,). classes: (N,). passes: (N,) int, the pass that
-    found each box; their number is how many different ones there are.
+    boxes: (N, 4) x1, y1, x2, y2. scores: (N,). classes: (N,). passes: (N,) int, the pass over the
+    image that each box is from.
 
     Returns, best first, the members of each group (indices of boxes), and the groups' boxes (M, 4)
     and scores (M,), float32.

@@ -22,8 +22,9 @@ from tagwise.errors import UserError, unknown_name
 from tagwise.evaluation.coco_rows import BoxRows
 from tagwise.evaluation.corner_oracles import CORNER_ORACLES, pair_with_truth
 from tagwise.evaluation.scoring import BoxScorer
-from tagwise.grouping.corners import CornerBoxes, CornerSettings, decode_corners
+from tagwise.grouping.corners import CornerBoxes, decode_corners
 from tagwise.grouping.fusion import fuse_boxes
+from tagwise.grouping.settings import CornerSettings
 from tagwise.grouping.suppression import soft_nms
 from tagwise.plot import plot_corner_maps
 from tagwise.results import Boxes

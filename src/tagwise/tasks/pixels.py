@@ -27,7 +27,8 @@ from tagwise.errors import UserError, unknown_name
 from tagwise.evaluation.coco_rows import MaskRows
 from tagwise.evaluation.pixel_oracles import PIXEL_ORACLES, maps_with_truth
 from tagwise.evaluation.scoring import MaskScorer
-from tagwise.grouping.pixels import Frame, PixelSettings, decode_pixels
+from tagwise.grouping.pixels import PixelGrid, decode_pixels
+from tagwise.grouping.settings import PixelSettings
 from tagwise.plot import plot_pixel_maps
 from tagwise.results import Masks
 from tagwise.tasks.base import Head, Placement, Task
@@ -176,7 +177,7 @@ class PixelTask(Task):
             outputs["tags"],
             self.heatmap_values(outputs["seeds"])[:, 0] if self.seeds else None,
             self.grouping,
-            [Frame((to_cells @ affine).matrix, size) for affine, size in placements],
+            [PixelGrid((to_cells @ affine).matrix, size) for affine, size in placements],
         )
         return [Masks(*label_map) for label_map in found]
 

@@ -1,11 +1,41 @@
-"""The compiled loops that look for missing keypoints: where each group is, the best cell there."""
+"""The compiled loops that find missing keypoints: where each group is, and its best cell there."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from tagwise.grouping.kernels.peaks import BLOCK
 from tagwise.runtime import compiled
+
+
+class SearchMaps(NamedTuple):
+    """The maps of one image: heatmaps (K, H, W), tags (K, D, H, W), maxima as `block_maxima`."""
+
+    heatmaps: np.ndarray
+    tags: np.ndarray
+    maxima: np.ndarray
+
+
+class Queries(NamedTuple):
+    """Q searches: types (Q,) int64, mean tags (Q, D) float64, boxes (Q, 4) int64.
+
+    A box has x and y where the search begins, then x and y where it ends, exclusive.
+    """
+
+    types: np.ndarray
+    means: np.ndarray
+    boxes: np.ndarray
+
+
+class _Search(NamedTuple):
+    """One search: a heatmap (H, W), its tag map (D, H, W), a mean tag (D,), a box (4,)."""
+
+    heatmap: np.ndarray
+    tags: np.ndarray
+    mean: np.ndarray
+    box: np.ndarray
 
 
 @compiled()
@@ -38,7 +68,7 @@ def surroundings(keypoints, reach, width, height):
 
 @compiled()
 def _range(values):
-    """Smallest and largest, passing over NaN."""
+    """Smallest and largest, ignoring NaN."""
     low, high = np.inf, -np.inf
     for y in range(values.shape[0]):
         for x in range(values.shape[1]):
@@ -50,33 +80,33 @@ def _range(values):
 
 
 @compiled()
-def _tag_distance_bound(tags, mean, row, column, bounds):
-    """No tag of a block is nearer the mean than this; bounds (D, 2) keeps the block's range."""
+def _tag_distance_bound(tags, mean, row, column, ranges):
+    """No tag of a block is nearer the mean than this; ranges (D, 2) keeps the block's range."""
     total = 0.0
     for d in range(len(mean)):
-        if np.isnan(bounds[d, 0]):
+        if np.isnan(ranges[d, 0]):
             lines = tags[d, row * BLOCK : (row + 1) * BLOCK]
-            bounds[d] = _range(lines[:, column * BLOCK : (column + 1) * BLOCK])
-        gap = max(bounds[d, 0] - mean[d], mean[d] - bounds[d, 1], 0.0)
+            ranges[d] = _range(lines[:, column * BLOCK : (column + 1) * BLOCK])
+        gap = max(ranges[d, 0] - mean[d], mean[d] - ranges[d, 1], 0.0)
         total += gap * gap
     return np.sqrt(total)
 
 
 @compiled()
-def _may_hold(heatmap, tags, y, first, last, mean, best, squares):
+def _may_hold(search, y, first, last, best, squares):
     """Whether a row of a block may hold a cell that is no worse than the best so far.
 
-    It may where the distance is at most floor(heatmap - best) + 1/2; squared, so that vector
-    instructions without roots pass over most cells. squares: room for BLOCK numbers.
+    It may where the distance is at most floor(heatmap - best) + 1/2. Squares are compared, so that
+    vector instructions without roots pass over most cells. squares: room for BLOCK numbers.
     """
-    heat, far = heatmap[y, first:last], np.abs(best)
+    heat, far = search.heatmap[y, first:last], np.abs(best)
     squares[:] = 0
-    for d in range(len(mean)):
-        middle, tag = np.float32(mean[d]), tags[d, y, first:last]
-        far = max(far, np.abs(mean[d]))
+    for d in range(len(search.mean)):
+        middle, tag = np.float32(search.mean[d]), search.tags[d, y, first:last]
+        far = max(far, np.abs(search.mean[d]))
         for i in range(len(tag)):
             squares[i] += (tag[i] - middle) * (tag[i] - middle)
-    # A little more is let through than must be, for the rounding of float32.
+    # A little more passes than must, for the rounding of float32.
     little = 1e-4 + 1e-6 * far
     least, half = np.float32(best - little), np.float32(0.5 + little)
     count = 0
@@ -87,19 +117,23 @@ def _may_hold(heatmap, tags, y, first, last, mean, best, squares):
 
 
 @compiled()
-def _best_in_block(heatmap, tags, mean, box, row, column, best, best_cell, squares):
-    width = heatmap.shape[1]
+def _best_in_block(search, row, column, best, best_cell, squares):
+    """The best value and its cell after one more block; of equal values the first in reading order.
+
+    squares: room for BLOCK numbers.
+    """
+    width, box = search.heatmap.shape[1], search.box
     first, last = max(column * BLOCK, box[0]), min((column + 1) * BLOCK, box[2])
     for y in range(max(row * BLOCK, box[1]), min((row + 1) * BLOCK, box[3])):
-        if not _may_hold(heatmap, tags, y, first, last, mean, best, squares):
+        if not _may_hold(search, y, first, last, best, squares):
             continue
         for x in range(first, last):
-            value = np.float64(heatmap[y, x])
+            value = np.float64(search.heatmap[y, x])
             if not value >= best:
                 continue
             total = 0.0
-            for d in range(len(mean)):
-                total += (tags[d, y, x] - mean[d]) ** 2
+            for d in range(len(search.mean)):
+                total += (search.tags[d, y, x] - search.mean[d]) ** 2
             value -= np.round(np.sqrt(total))
             cell = y * width + x
             if value > best or (value == best and cell < best_cell):
@@ -118,7 +152,7 @@ def _brightest_first(maxima, out):
 def _brighter_first(maxima, box, out):
     """Row and column of each block that a box touches, the brighter ones first; returns how many.
 
-    For few blocks this is cheaper than the falling order of them all.
+    For few blocks this is cheaper than sorting them all.
     """
     top, bottom = box[1] // BLOCK, (box[3] + BLOCK - 1) // BLOCK
     left, right = box[0] // BLOCK, (box[2] + BLOCK - 1) // BLOCK
@@ -133,24 +167,24 @@ def _brighter_first(maxima, box, out):
 
 
 @compiled()
-def best_cells(heatmaps, tags, maxima, kinds, means, boxes, least):
+def best_cells(maps, queries, least):
     """For each query the cell where heatmap - round(distance of tag from mean) is largest.
 
-    heatmaps (K, H, W), tags (K, D, H, W), maxima as `block_maxima`; kinds (Q,), means (Q, D) and
-    boxes (Q, 4) int64: x and y where the search begins and ends. Returns (Q,) int64, cells as
-    y * W + x, -1 where nothing exceeds `least`. Equal values: the first in reading order.
+    maps: SearchMaps. queries: Queries. Returns (Q,) int64, cells as y * W + x, -1 where nothing
+    exceeds `least`. Equal values: the first in reading order.
 
     The largest value and the range of tags bound what a block can hold, so most are never read:
-    bright blocks come first. The ranges are found when first asked for.
+    bright blocks come first. The ranges are computed when they are first needed.
     """
-    out, (height, width) = np.full(len(kinds), -1, np.int64), heatmaps.shape[1:]
-    bounds = np.full((*maxima.shape, tags.shape[1], 2), np.nan, np.float32)
+    out, (height, width) = np.full(len(queries.types), -1, np.int64), maps.heatmaps.shape[1:]
+    maxima = maps.maxima
+    ranges = np.full((*maxima.shape, maps.tags.shape[1], 2), np.nan, np.float32)
     falling = np.full((len(maxima), maxima.shape[1] * maxima.shape[2], 2), -1, np.int64)
     near = np.empty(falling.shape[1:], np.int64)
     squares = np.empty(BLOCK, np.float32)
-    for q in range(len(kinds)):
-        k, box = kinds[q], boxes[q]
-        heatmap, tag_map, mean, ranges = heatmaps[k], tags[k], means[q], bounds[k]
+    for q in range(len(queries.types)):
+        k, box = queries.types[q], queries.boxes[q]
+        search = _Search(maps.heatmaps[k], maps.tags[k], queries.means[q], box)
         everywhere = box[0] <= 0 and box[1] <= 0 and box[2] >= width and box[3] >= height
         if everywhere and falling[k, 0, 0] < 0:
             _brightest_first(maxima[k], falling[k])
@@ -162,11 +196,10 @@ def best_cells(heatmaps, tags, maxima, kinds, means, boxes, least):
                 if everywhere:
                     break
                 continue
-            bound = _tag_distance_bound(tag_map, mean, row, column, ranges[row, column])
+            block_ranges = ranges[k, row, column]
+            bound = _tag_distance_bound(search.tags, search.mean, row, column, block_ranges)
             if largest - np.round(bound) >= best:
-                best, best_cell = _best_in_block(
-                    heatmap, tag_map, mean, box, row, column, best, best_cell, squares
-                )
+                best, best_cell = _best_in_block(search, row, column, best, best_cell, squares)
         if best > least:
             out[q] = best_cell
     return out
