@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from tagwise.geometry import keypoint_boxes
 from tagwise.grouping.fill import fill_missing
 from tagwise.grouping.kernels import matching as _matching
 from tagwise.grouping.kernels import sweeps as _sweeps
@@ -183,9 +184,7 @@ def group_by_truth(
 def _nearest(xy, people, kind, reach, least):
     """One-to-one pairs (instances, peaks) of one keypoint type, nearest in sum, within reach."""
     there = people[:, :, 2] > 0
-    low = np.where(there[:, :, None], people[:, :, :2], np.inf).min(axis=1, initial=np.inf)
-    high = np.where(there[:, :, None], people[:, :, :2], -np.inf).max(axis=1, initial=-np.inf)
-    size = np.sqrt(np.prod(np.maximum(high - low, 0), axis=1))
+    size = np.sqrt(keypoint_boxes(people)[:, 2:].prod(axis=1))
     limit = np.maximum(reach * size, least)[:, None]
     distance = np.linalg.norm(people[:, None, kind, :2] - xy[None], axis=2)
     allowed = there[:, kind, None] & (distance <= limit)

@@ -9,29 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from tagwise.geometry import cell_to_pixel, pixel_to_cell
 from tagwise.grouping.kernels import peaks as _kernels
 from tagwise.grouping.settings import GroupingSettings
 
-
-def cell_to_pixel(xy, stride: float):
-    """Image pixels of map cells: (cell + .5) stride - .5, for any numbers, arrays or tensors.
-
-    (0, 0) is the centre of the top-left pixel and of the top-left cell; sub-cell positions are
-    fractions. Every other part of the program maps through here.
-
-    >>> cell_to_pixel(0, 4)
-    1.5
-    """
-    return (xy + 0.5) * stride - 0.5
-
-
-def pixel_to_cell(xy, stride: float):
-    """Map cells of image pixels, the inverse of `cell_to_pixel`.
-
-    >>> pixel_to_cell(1.5, 4)
-    0.0
-    """
-    return (xy + 0.5) / stride - 0.5
+__all__ = ["Peaks", "cell_to_pixel", "find_peaks", "locate", "pixel_to_cell"]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tagwise.geometry import boxes_around, count_common, pair_oks
 from tagwise.runtime import compiled
 
 
@@ -229,48 +230,16 @@ def doubles(keypoints, sigma, limit):
     counting 0, with one sigma for all types and the larger bounding box for area. Returns (N,)
     bool.
     """
-    count = len(keypoints)
-    area, found = np.ones(count), np.zeros(count)
+    count, kinds = keypoints.shape[:2]
+    boxes, sigmas = boxes_around(keypoints, 1.0), np.full(kinds, sigma)
+    area = boxes[:, 2] * boxes[:, 3]
     double = np.zeros(count, np.bool_)
     for n in range(count):
-        area[n], found[n] = _area(keypoints[n])
+        own, found = keypoints[n], count_common(keypoints[n], keypoints[n])
         for better in range(n):
             if not double[better]:
-                scale = 8 * sigma**2 * max(area[n], area[better])
-                allowed = found[n] * (1.0 - limit)
-                if _alike(keypoints[n], keypoints[better], scale, allowed):
+                larger = max(area[n], area[better])
+                if pair_oks(keypoints[better], own, larger, sigmas, found, limit) > limit:
                     double[n] = True
                     break
     return double
-
-
-@compiled()
-def _area(keypoints):
-    """The area around the keypoints (K, 3) that are there, at least 1, and how many there are."""
-    found = 0
-    left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
-    for k in range(len(keypoints)):
-        x, y, score = keypoints[k]
-        if score > 0:
-            found += 1
-            left, right = min(left, x), max(right, x)
-            top, bottom = min(top, y), max(bottom, y)
-    return (max(right - left, 1.0) * max(bottom - top, 1.0) if found else 1.0), found
-
-
-@compiled()
-def _alike(keypoints, others, scale, allowed):
-    """Whether keypoints (K, 3) lack less likeness to the others than is allowed.
-
-    Two people are told apart after few keypoints, most without an exponential.
-    """
-    lacking = 0.0
-    for k in range(len(keypoints)):
-        if keypoints[k, 2] > 0:
-            x, y = keypoints[k, 0] - others[k, 0], keypoints[k, 1] - others[k, 1]
-            away = (x * x + y * y) / scale
-            near = others[k, 2] > 0 and away < 20.0
-            lacking += 1.0 - np.exp(-away) if near else 1.0
-            if lacking >= allowed:
-                break
-    return lacking < allowed
