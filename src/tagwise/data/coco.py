@@ -27,6 +27,7 @@ from tagwise.data.sample import Sample
 from tagwise.data.seen import Seen
 from tagwise.data.transforms import reduced
 from tagwise.errors import UserError, unknown_name
+from tagwise.geometry import keypoint_boxes
 from tagwise.skeletons import Skeleton, name_words
 
 
@@ -220,6 +221,4 @@ def _keypoints(
 
 def _box_around(keypoints: np.ndarray) -> tuple[float, ...]:
     """The box around labelled keypoints (S, 3), at least one pixel wide and high."""
-    xy = keypoints[keypoints[:, 2] > 0, :2]
-    low, high = xy.min(0), xy.max(0)
-    return (*map(float, low), *map(float, np.maximum(high - low, 1)))
+    return tuple(keypoint_boxes(keypoints[None], least=1.0)[0].tolist())

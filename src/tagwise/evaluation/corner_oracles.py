@@ -20,6 +20,7 @@ from torch import Tensor
 
 from tagwise.data.images import read_image
 from tagwise.errors import UserError
+from tagwise.geometry import edges_to_cells, to_xyxy
 from tagwise.grouping.corners import (
     CornerPeaks,
     CornerSettings,
@@ -70,8 +71,7 @@ def _helped(predictor: Predictor, pixels: np.ndarray, rows: np.ndarray, oracle: 
     """Boxes of one image, in its pixels; rows (N, 5): x, y, width, height, class of the truth."""
     task, stride = predictor.task, predictor.stride
     outputs, affine = predictor.maps(pixels)
-    boxes = affine.boxes(rows[:, :4]).astype(np.float64) / stride
-    boxes[:, 2:] += boxes[:, :2]
+    boxes = edges_to_cells(to_xyxy(affine.boxes(rows[:, :4])), stride)
     classes = rows[:, 4].astype(np.int64)
     if oracle == "corners":
         peaks = true_corners(boxes, classes, outputs)

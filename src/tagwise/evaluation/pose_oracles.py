@@ -16,8 +16,9 @@ from torch import Tensor
 
 from tagwise.data.images import read_image
 from tagwise.errors import UserError
+from tagwise.geometry import cell_to_pixel, pixel_to_cell
 from tagwise.grouping import GroupingSettings, KeypointGroups, group_by_truth, group_keypoints
-from tagwise.grouping.peaks import Peaks, cell_to_pixel, find_peaks, pixel_to_cell
+from tagwise.grouping.peaks import Peaks, find_peaks
 from tagwise.results import Poses
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tagwise.data.coco_json import check_coco, pick_category, read_json
 from tagwise.errors import UserError, unknown_name
+from tagwise.geometry import keypoint_boxes, present_keypoints
 from tagwise.metrics.coco import hotcoco, no_collection, part_of
 from tagwise.skeletons import Skeleton
 
@@ -223,8 +224,5 @@ def _completed(annotation: dict[str, Any], category: dict[str, Any]) -> dict[str
 
 def _box_around(keypoints: list[float]) -> list[float] | None:
     """x, y, width, height of the labelled keypoints, None without any."""
-    labelled = [i for i in range(0, len(keypoints), 3) if keypoints[i + 2] > 0]
-    if not labelled:
-        return None
-    x, y = [keypoints[i] for i in labelled], [keypoints[i + 1] for i in labelled]
-    return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
+    points = np.reshape(keypoints, (1, -1, 3))
+    return keypoint_boxes(points)[0].tolist() if present_keypoints(points).any() else None

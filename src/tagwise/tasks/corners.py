@@ -17,6 +17,7 @@ from torch import Tensor
 from tagwise import losses
 from tagwise.data.boxes import CocoBoxes
 from tagwise.errors import UserError, unknown_name
+from tagwise.geometry import edges_to_cells, edges_to_pixels, to_xywh, to_xyxy
 from tagwise.grouping.corners import CornerBoxes, CornerSettings, decode_corners
 from tagwise.grouping.fusion import fuse_boxes
 from tagwise.grouping.suppression import soft_nms
@@ -149,11 +150,11 @@ class CornerTask:
         """
         size = tuple(side // stride for side in sample.image.shape[:2])
         count = len(sample.boxes)
-        boxes = sample.boxes / stride
-        low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+        low, high = np.split(edges_to_cells(to_xyxy(sample.boxes), stride), 2, axis=1)
         places = np.stack([low, high, (low + high) / 2])  # (corner or centre, objects, x y)
         cells = np.clip(np.floor(places), 0, np.array(size[::-1]) - 1).astype(np.int64)
-        draw = partial(self.draw_points, classes=sample.classes, sizes=boxes[:, 2:], shape=size)
+        sides = sample.boxes[:, 2:] / stride
+        draw = partial(self.draw_points, classes=sample.classes, sizes=sides, shape=size)
         heats = {name: draw(xy) for name, xy in zip(self.heatmaps, cells)}
         around = cells_around(
             places[:2].reshape(-1, 2), cells[:2].reshape(-1, 2), self.reach, size, middle=0.5
@@ -232,9 +233,8 @@ class CornerTask:
 
     def boxes(self, pairs: CornerBoxes, stride: int) -> Boxes:
         """Paired corners, in cells, as boxes in pixels of the network's input."""
-        low, high = pairs.boxes[:, :2] * stride, pairs.boxes[:, 2:] * stride
         return Boxes(
-            np.concatenate([low, high - low], 1),
+            to_xywh(edges_to_pixels(pairs.boxes, stride)),
             pairs.scores,
             pairs.classes,
             self.classes,
@@ -249,17 +249,16 @@ class CornerTask:
         fused, see `tagwise.grouping.fusion.fuse_boxes`.
         """
         every = _joined(looks)
-        corners = np.concatenate([every.boxes[:, :2], every.boxes[:, :2] + every.boxes[:, 2:]], 1)
+        corners = to_xyxy(every.boxes)
         if self.pairing.pairing == "all":
             index, scores = soft_nms(corners, every.scores, every.classes, inclusive=True)
             return replace(every[index], scores=scores)
         look = np.repeat(np.arange(len(looks)), [len(boxes) for boxes in looks])
         groups, fused, scores = fuse_boxes(corners, every.scores, every.classes, look)
         best = every[[group[0] for group in groups]]
-        boxes = np.concatenate([fused[:, :2], fused[:, 2:] - fused[:, :2]], 1)
         # A look that found nothing is still a look.
         scores *= max(1, len(np.unique(look))) / len(looks)
-        return replace(best, boxes=boxes, scores=scores)
+        return replace(best, boxes=to_xywh(fused), scores=scores)
 
     def metric(self, results: list[Boxes], dataset: CocoBoxes) -> dict[str, float]:
         """COCO box AP and AR of one Boxes an image of the dataset, in image pixels."""
