@@ -44,6 +44,7 @@ from tqdm import tqdm
 from tagwise.commands.train import train
 from tagwise.data import CocoBoxes, Sample, read_image
 from tagwise.errors import UserError
+from tagwise.geometry import to_xywh, to_xyxy
 from tagwise.models import MODELS, load_model
 from tagwise.models.efficientnet import MEAN, SCALES, STD, EfficientNetLite, load_imagenet
 from tagwise.models.network import Network
@@ -185,8 +186,7 @@ class FasterRCNNTask(Task):
     def encode(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
         """Boxes (N, 4) x1, y1, x2, y2 and labels (N,) from 1, of all that is a pixel large."""
         large = (sample.boxes[:, 2:] >= 1).all(1)
-        x, y, w, h = sample.boxes[large].T
-        boxes = np.stack([x, y, x + w, y + h], 1).astype(np.float32)
+        boxes = to_xyxy(sample.boxes[large])
         return {"boxes": boxes, "labels": sample.classes[large].astype(np.int64) + 1}
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, list[Tensor]]:
@@ -207,8 +207,7 @@ class FasterRCNNTask(Task):
         """Boxes of each image, best first, in pixels of the network's input."""
         results = []
         for found in outputs["network"].detect(outputs)[0]:
-            low, high = found["boxes"].numpy(force=True).reshape(-1, 2, 2).swapaxes(0, 1)
-            boxes = np.concatenate([low, high - low], 1)
+            boxes = to_xywh(found["boxes"].numpy(force=True))
             scores, labels = found["scores"].numpy(force=True), found["labels"].numpy(force=True)
             results.append(Boxes(boxes, scores, labels - 1, self.classes))
         return results

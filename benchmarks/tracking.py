@@ -17,6 +17,7 @@ import numpy as np
 from _bench import arguments, report
 from scipy.optimize import linear_sum_assignment
 
+from tagwise.geometry import iou, to_xywh, to_xyxy
 from tagwise.results import Boxes
 from tagwise.tracking.tracker import Tracker
 
@@ -51,7 +52,7 @@ class PlainTracker:
 
     def update(self, found: Boxes) -> np.ndarray:
         ids = np.full(len(found), -1)
-        overlap = iou(self.boxes, found.boxes)
+        overlap = iou(to_xyxy(self.boxes), to_xyxy(found.boxes))
         overlap[(overlap < self.least_iou) | (found.scores < self.least_score)] = 0
         i, j = linear_sum_assignment(overlap, maximize=True)
         matched = {int(b): int(a) for a, b in zip(i, j) if overlap[a, b] > 0}
@@ -97,14 +98,15 @@ def detections(truth, missed: float, spread: float, false: float, seed: int) -> 
     """What a detector might find in every frame."""
     rng = np.random.default_rng(seed)
     sizes = np.concatenate([boxes[:, 2:] for _, boxes in truth])
-    extent = max((boxes[:, :2] + boxes[:, 2:]).max() for _, boxes in truth)
+    extent = max(to_xyxy(boxes).max() for _, boxes in truth)
     frames = []
     for _, boxes in truth:
         hidden = covered(boxes)
         seen = rng.random(len(boxes)) > missed + (1 - missed) * np.clip(2 * hidden - 0.6, 0, 1)
-        edges = corners(boxes) + rng.normal(0, spread, (len(boxes), 4)) * np.tile(boxes[:, 2:], 2)
+        edges = to_xyxy(boxes) + rng.normal(0, spread, (len(boxes), 4)) * np.tile(boxes[:, 2:], 2)
         score = rng.beta(6, 2, len(boxes)) * (1 - 0.5 * hidden)
-        boxes = np.concatenate([edges[:, :2], np.maximum(edges[:, 2:] - edges[:, :2], 1)], 1)
+        boxes = to_xywh(edges)
+        boxes[:, 2:] = np.maximum(boxes[:, 2:], 1)
         extra = rng.poisson(false)
         stray = np.concatenate([rng.random((extra, 2)) * extent, rng.choice(sizes, extra)], 1)
         boxes = np.concatenate([boxes[seen], stray])
@@ -116,10 +118,11 @@ def detections(truth, missed: float, spread: float, false: float, seed: int) -> 
 
 def covered(boxes: np.ndarray) -> np.ndarray:
     """The share of each box (N,) that the one which covers most of it, standing lower, covers."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(corners(boxes)[:, None, 2:], corners(boxes)[None, :, 2:])
+    corners = to_xyxy(boxes)
+    low = np.maximum(corners[:, None, :2], corners[None, :, :2])
+    high = np.minimum(corners[:, None, 2:], corners[None, :, 2:])
     shared = np.maximum(high - low, 0).prod(-1)
-    before = corners(boxes)[:, None, 3] < corners(boxes)[None, :, 3]
+    before = corners[:, None, 3] < corners[None, :, 3]
     return (shared * before).max(1, initial=0) / boxes[:, 2:].prod(1)
 
 
@@ -134,7 +137,7 @@ def scored(clips, tracker) -> dict:
             own = one.update(found)
             shown = own >= 0
             # Given here, as motmetrics 1.4 computes it by a function that numpy 2 has no more.
-            distance = 1 - iou(boxes, found.boxes[shown])
+            distance = 1 - iou(to_xyxy(boxes), to_xyxy(found.boxes[shown]))
             distance[distance > 0.5] = np.nan
             accumulator.update(ids, own[shown], distance)
         names = {"idf1": "IDF1", "mota": "MOTA", "num_switches": "switches"}
@@ -148,19 +151,6 @@ def scored(clips, tracker) -> dict:
         "MOTA": 100 * mean["MOTA"],
         "switches": mean["switches"],
     }
-
-
-def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(N, M) of boxes (N, 4) and (M, 4)."""
-    a, b = corners(one)[:, None], corners(other)[None]
-    shared = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.maximum(shared, 0).prod(-1)
-    total = one[:, None, 2:].prod(-1) + other[None, :, 2:].prod(-1) - shared
-    return shared / np.maximum(total, 1e-9)
-
-
-def corners(boxes: np.ndarray) -> np.ndarray:
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tagwise.geometry import to_xywh
 from tagwise.runtime import compiled
 
 
@@ -29,13 +30,12 @@ def label_map_instances(
     if count is None:
         count = max(int(labels.max(initial=0)), 0)
     extents, areas = _extents(labels, count)
-    low, high = extents[:, :2], extents[:, 2:]
-    return np.concatenate([low, high - low], 1).astype(np.float32), areas.astype(np.float32)
+    return to_xywh(extents).astype(np.float32), areas.astype(np.float32)
 
 
 @compiled()
 def _extents(labels, count):
-    """Left, top, right and bottom edges (N, 4), and numbers of pixels (N,), int64."""
+    """Boxes (N, 4) x1, y1, x2, y2, and numbers of pixels (N,), int64."""
     height, width = labels.shape
     extents, areas = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
     for y in range(height):

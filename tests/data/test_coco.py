@@ -134,6 +134,14 @@ def test_faults_are_named_and_left_out(foxes, fields, words, left):
     assert (data[0].boxes[:, 2:] > 0).all()
 
 
+def test_a_box_left_out_is_around_the_keypoints_and_at_least_a_pixel_large(foxes):
+    line = annotation(1, keypoints=[20, 10, 2, 30, 10, 2, 0, 0, 0], bbox=[])
+    point = annotation(2, image=2, keypoints=[20, 10, 2, 0, 0, 0, 0, 0, 0], bbox=[])
+    data = CocoKeypoints(*foxes([line, point]))
+    assert data[0].boxes.tolist() == [[20, 9.5, 10, 1]]
+    assert data[1].boxes.tolist() == [[19.5, 9.5, 1, 1]]
+
+
 def test_a_broken_crowd_region_gives_way_to_its_box(foxes):
     broken = {"size": [48, 64], "counts": "~"}
     crowd = annotation(1, keypoints=[0] * 9, iscrowd=1, segmentation=broken, bbox=[0, 0, 9, 7])

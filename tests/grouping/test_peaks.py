@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import max_pool2d
 
 from tagwise import peaks as peaks_module
-from tagwise.grouping.peaks import cell_to_pixel, find_peaks, pixel_to_cell
+from tagwise.grouping.peaks import find_peaks
 from tagwise.grouping.settings import GroupingSettings, PublishedRules
 
 
@@ -23,15 +23,6 @@ def _random_maps(seed=0, batch=2, kinds=3, dimension=2, size=(20, 33)):
     generator = torch.Generator().manual_seed(seed)
     heatmaps = torch.rand(batch, kinds, *size, generator=generator)
     return heatmaps, torch.randn(batch, kinds * dimension, *size, generator=generator)
-
-
-@pytest.mark.parametrize("stride", [1, 2, 4, 32])
-def test_cells_and_pixels(stride):
-    # A cell's centre lies in the middle of its pixels: those of cell 0 are 0 to stride - 1.
-    assert cell_to_pixel(0, stride) == (stride - 1) / 2
-    cells = np.array([[0.0, 2.5], [-0.5, 31.25]])
-    assert np.allclose(pixel_to_cell(cell_to_pixel(cells, stride), stride), cells)
-    assert torch.equal(cell_to_pixel(torch.tensor([1.0]), 4), torch.tensor([5.5]))
 
 
 def test_peaks_are_those_of_max_pooling():

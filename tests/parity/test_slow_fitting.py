@@ -6,7 +6,7 @@ import torch
 
 from slow import fitting as slow
 from tagwise.data.transforms import Affine
-from tagwise.grouping.peaks import cell_to_pixel
+from tagwise.geometry import cell_to_pixel
 from tagwise.prediction.published_fittings import (
     CornerNetFitting,
     HigherHRNetFitting,

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagwise.grouping.peaks import cell_to_pixel
+from tagwise.geometry import cell_to_pixel
 from tagwise.prediction import tta
 from tagwise.skeletons import COCO17, Skeleton
 from tagwise.tasks import Head, PoseTask

@@ -209,3 +209,12 @@ def test_shapes_that_do_not_fit_are_refused():
         Poses(np.zeros((1, 3, 3)), [1], None, PIN)
     with pytest.raises(ValueError, match="scores"):
         Poses(np.zeros((1, 2, 3)), [1, 2], None, PIN)
+
+
+def test_keypoints_at_no_place_are_missing():
+    """Whatever their score is: JSON cannot hold NaN, and boxes are around the others."""
+    keypoints = np.array([[[1, 2, 0.9], [NAN, 5, 0.8]], [[np.inf, 2, 0.9], [4, NAN, 0.8]]])
+    poses = Poses(keypoints, np.array([0.8, 0.25]), None, PIN)
+    assert poses.present.tolist() == [[True, False], [False, False]]
+    assert poses.boxes.tolist() == [[1, 2, 0, 0], [0, 0, 0, 0]]
+    json.dumps(poses.to_dict(), allow_nan=False)

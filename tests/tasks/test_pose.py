@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tagwise.data.sample import Sample
 from tagwise.errors import UserError
-from tagwise.grouping.peaks import pixel_to_cell
+from tagwise.geometry import pixel_to_cell
 from tagwise.skeletons import Skeleton
 from tagwise.tasks import PoseTask, create_task
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tagwise.data.regions import Size, paint_region
 from tagwise.data.sample import Sample
+from tagwise.geometry import to_xywh, to_xyxy
 from tagwise.label_maps import label_map_instances
 
 LEAST_SEEN = 0.3  # share of a box; with less in view nobody could say what is there
@@ -66,9 +67,8 @@ def hide_keypoints(keypoints: np.ndarray, gone: np.ndarray) -> None:
 
 def clip_boxes(boxes: np.ndarray, size: Size) -> np.ndarray:
     """Cut boxes (N, 4) x, y, width, height to a canvas of `size` (width, height)."""
-    low = np.clip(boxes[..., :2], 0, size)
-    high = np.clip(boxes[..., :2] + boxes[..., 2:], 0, size)
-    return np.concatenate([low, high - low], -1).astype(boxes.dtype, copy=False)
+    corners = np.clip(to_xyxy(boxes), 0, (*size, *size))
+    return to_xywh(corners).astype(boxes.dtype, copy=False)
 
 
 def uncovered_boxes(boxes: np.ndarray, patch: tuple[int, int, int, int]) -> np.ndarray:
@@ -76,8 +76,9 @@ def uncovered_boxes(boxes: np.ndarray, patch: tuple[int, int, int, int]) -> np.n
 
     A box shrinks where the patch covers it from side to side, and has no size if it covers all.
     """
-    low, high = boxes[:, :2].copy(), boxes[:, :2] + boxes[:, 2:]
-    start, end = np.array(patch[:2]), np.add(patch[:2], patch[2:])
+    corners = to_xyxy(boxes)
+    low, high = corners[:, :2], corners[:, 2:]
+    start, end = np.split(to_xyxy(patch), 2)
     spans = (start <= low) & (end >= high)
     for axis in (0, 1):
         cut = spans[:, 1 - axis]
@@ -85,4 +86,4 @@ def uncovered_boxes(boxes: np.ndarray, patch: tuple[int, int, int, int]) -> np.n
         right = cut & (end[axis] >= high[:, axis])
         low[left, axis] = np.clip(end[axis], low[left, axis], high[left, axis])
         high[right, axis] = np.clip(start[axis], low[right, axis], high[right, axis])
-    return np.concatenate([low, high - low], 1).astype(boxes.dtype, copy=False)
+    return to_xywh(corners)

@@ -23,6 +23,7 @@ from tagwise.data.coco_labels import (
 )
 from tagwise.data.plausibility import check_corner_form, check_pixels
 from tagwise.data.report import Problem
+from tagwise.geometry import keypoint_boxes
 from tagwise.skeletons import Skeleton
 
 
@@ -194,9 +195,7 @@ def _one(values: Any, types: int) -> tuple[np.ndarray | None, tuple[str, str] | 
 
 def _box_around(keypoints: np.ndarray) -> Box:
     """The box around labelled keypoints (S, 3), at least one pixel wide and high."""
-    xy = keypoints[keypoints[:, 2] > 0, :2]
-    low, high = xy.min(0), xy.max(0)
-    return (*map(float, low), *map(float, np.maximum(high - low, 1)))
+    return tuple(keypoint_boxes(keypoints[None], least=1.0)[0].tolist())
 
 
 def _check_units(labels: KeypointLabels) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tagwise.geometry import to_xyxy
 from tagwise.label_maps import rle_mask
 
 Size = tuple[int, int]  # width, height
@@ -45,9 +46,10 @@ def paint_region(mask: np.ndarray, region: Any) -> None:
             raise ValueError(f"mask of {painted.shape[::-1]} on an image of {mask.shape[::-1]}")
         mask |= painted
     elif isinstance(region, tuple):
-        x0, y0 = (max(0, int(np.floor(v))) for v in region[:2])
-        x1, y1 = (int(np.ceil(region[axis] + region[axis + 2])) for axis in (0, 1))
-        mask[y0 : max(y1, 0), x0 : max(x1, 0)] = True
+        low, high = np.split(to_xyxy(region), 2)
+        x0, y0 = (max(0, int(v)) for v in np.floor(low))
+        x1, y1 = (max(0, int(v)) for v in np.ceil(high))
+        mask[y0:y1, x0:x1] = True
     else:
         for polygon in region:  # one by one: together, OpenCV would cut out where they overlap
             corners = np.rint(np.reshape(polygon, (-1, 2))).astype(np.int32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tagwise.data.coco_json import read_json
 from tagwise.data.regions import paint_region
 from tagwise.data.sample import Sample
 from tagwise.errors import UserError
+from tagwise.geometry import iou, keypoint_boxes, oks, to_xyxy
 from tagwise.skeletons import Skeleton
 
 _SAME_OKS = 0.3  # a result this like a labelled instance is that instance
@@ -58,11 +58,13 @@ class Seen:
         results = self._by_image.get(sample.image_id)
         if results is None:
             return sample
-        likeness = _likeness(results, sample, self.sigmas)
+        likeness = oks(results, sample.keypoints, np.maximum(sample.areas, 1), self.sigmas)
         same = (likeness >= _SAME_OKS).any(1)
         for result, known in zip(results, same):
             box = _box(result)
-            if not known and box is not None and _overlap(box, sample.boxes) < _SAME_IOU:
+            if known or box is None:
+                continue
+            if iou(to_xyxy(box), to_xyxy(sample.boxes)).max(initial=0) < _SAME_IOU:
                 _ignore(sample, box)
         return self._filled(sample, results, likeness) if self.fill is not None else sample
 
@@ -91,34 +93,14 @@ def _are_numbers(values) -> bool:
     return isinstance(values, list) and all(isinstance(v, int | float) for v in values)
 
 
-def _likeness(results: np.ndarray, sample: Sample, sigmas: np.ndarray) -> np.ndarray:
-    """OKS of each result (R, K, 3) with each instance over the labelled types; (R, N)."""
-    apart = results[:, None, :, :2] - sample.keypoints[None, :, :, :2]
-    spread = 2 * (2 * sigmas) ** 2 * np.maximum(sample.areas, 1)[:, None]
-    near = np.exp(-(apart**2).sum(-1) / spread)
-    labelled = sample.keypoints[None, :, :, 2] > 0
-    return (near * labelled).sum(-1) / np.maximum(labelled.sum(-1), 1)
-
-
 def _box(result: np.ndarray) -> tuple[float, ...] | None:
     """The box (x, y, width, height) of a result (K, 3), somewhat grown; None if it is a guess."""
-    xy = result[result[:, 2] >= _SURE, :2]
-    if len(xy) < 2:
+    sure = result[result[:, 2] >= _SURE]
+    if len(sure) < 2:
         return None
-    low, high = xy.min(0), xy.max(0)
-    margin = _GROW * (high - low).max()
-    low, size = low - margin, high - low + 2 * margin
-    return (*map(float, low), *map(float, size))
-
-
-def _overlap(box: Sequence[float], boxes: np.ndarray) -> float:
-    """The greatest IoU of a box with any of boxes (N, 4)."""
-    if not len(boxes):
-        return 0.0
-    low = np.maximum(box[:2], boxes[:, :2])
-    high = np.minimum(np.add(box[:2], box[2:]), boxes[:, :2] + boxes[:, 2:])
-    common = np.clip(high - low, 0, None).prod(1)
-    return float((common / (np.prod(box[2:]) + boxes[:, 2:].prod(1) - common)).max())
+    x, y, width, height = keypoint_boxes(sure[None])[0].tolist()
+    margin = _GROW * max(width, height)
+    return x - margin, y - margin, width + 2 * margin, height + 2 * margin
 
 
 def _ignore(sample: Sample, box: tuple[float, ...]) -> None:

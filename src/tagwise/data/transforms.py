@@ -16,6 +16,7 @@ import numpy as np
 from tagwise.data.instances import clip_boxes, hide_keypoints, inside, keep_seen
 from tagwise.data.regions import Size
 from tagwise.data.sample import Sample
+from tagwise.geometry import cell_to_pixel, to_xywh, to_xyxy
 
 FILL = 127  # grey outside the image, in training and prediction alike
 
@@ -43,9 +44,12 @@ class Affine:
 
     @classmethod
     def scaling(cls, x: float, y: float | None = None) -> Affine:
-        """Enlarge by x (and y, else the same) about the image's top-left edge."""
+        """Enlarge by x (and y, else the same) about the image's top-left edge.
+
+        With the stride of a map it is `cell_to_pixel`, and its inverse with 1 / stride.
+        """
         y = x if y is None else y
-        return cls(np.array([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2]]))
+        return cls(np.array([[x, 0.0, cell_to_pixel(0, x)], [0.0, y, cell_to_pixel(0, y)]]))
 
     @classmethod
     def mirror(cls, width: float) -> Affine:
@@ -94,11 +98,12 @@ class Affine:
             sides = np.sqrt((axes**2).sum(-1))
             moved = np.concatenate([middle - sides / 2, sides], -1)
             return moved.astype(boxes.dtype, copy=False)
-        x, y, w, h = np.moveaxis(boxes, -1, 0)
-        corners = np.stack([x, y, x + w, y, x, y + h, x + w, y + h], -1).reshape(*x.shape, 4, 2)
+        left, top, right, bottom = np.moveaxis(to_xyxy(boxes), -1, 0)
+        corners = np.stack([[left, top], [right, top], [left, bottom], [right, bottom]])
+        corners = np.moveaxis(corners, 1, -1)  # (4, N, 2)
         corners = self.points(corners - 0.5) + 0.5  # a box ends at pixels' edges, not centres
-        low, high = corners.min(-2), corners.max(-2)
-        return np.concatenate([low, high - low], -1).astype(boxes.dtype, copy=False)
+        moved = to_xywh(np.concatenate([corners.min(0), corners.max(0)], -1))
+        return moved.astype(boxes.dtype, copy=False)
 
     def image(self, image: np.ndarray, size: Size, fill: int = FILL) -> np.ndarray:
         """Warp an image (H, W, 3) uint8 to `size` (width, height), bilinear, anti-aliased.

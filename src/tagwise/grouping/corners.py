@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from tagwise.geometry import to_xywh
 from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
 from tagwise.grouping.kernels import corners as kernels
 from tagwise.grouping.settings import CornerSettings
@@ -217,7 +218,7 @@ def pair_by_truth(
         found = peaks.image(image)
         middle = found.starts[0, 1]
         truth = np.asarray(truth, np.float64).reshape(-1, 4)
-        size = np.sqrt(np.prod(np.maximum(truth[:, 2:] - truth[:, :2], 0), axis=1))
+        size = np.sqrt(np.prod(np.maximum(to_xywh(truth)[:, 2:], 0), axis=1))
         limit = np.maximum(reach * size, least)
         pairs = np.full((len(truth), 2), -1)
         for corner, part in enumerate((slice(0, middle), slice(middle, len(found)))):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tagwise.geometry import iou
+
 
 def fuse_boxes(
     boxes: np.ndarray,
@@ -38,7 +40,7 @@ def fuse_boxes(
         fits = np.array(
             [classes[g[0]] == classes[n] and passes[n] not in passes[g] for g in members]
         )
-        shared = np.where(fits, _overlaps(boxes[n], means), 0) if members else np.zeros(1)
+        shared = np.where(fits, iou(boxes[n], means)[0], 0) if members else np.zeros(1)
         best = int(shared.argmax())
         if shared[best] > overlap:
             members[best].append(n)
@@ -51,11 +53,3 @@ def fuse_boxes(
     order = np.argsort(-fused, kind="stable")
     groups = [np.array(members[g]) for g in order]
     return groups, means[order].astype(np.float32), fused[order].astype(np.float32)
-
-
-def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of one box with others (M, 4)."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    shared = np.clip(sides, 0, None).prod(1)
-    areas = (others[:, 2:] - others[:, :2]).prod(1) + (box[2:] - box[:2]).prod()
-    return shared / np.maximum(areas - shared, 1e-12)

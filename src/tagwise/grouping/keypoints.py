@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from tagwise.geometry import keypoint_boxes
 from tagwise.grouping import published
 from tagwise.grouping.fill import fill_missing
 from tagwise.grouping.kernels import groups as kernels
@@ -165,9 +166,7 @@ def group_by_truth(
 def _nearest(xy, people, k, reach, least):
     """One-to-one pairs (instances, peaks) of keypoint type k, within reach, nearest in sum."""
     labelled = people[:, :, 2] > 0
-    low = np.where(labelled[:, :, None], people[:, :, :2], np.inf).min(axis=1, initial=np.inf)
-    high = np.where(labelled[:, :, None], people[:, :, :2], -np.inf).max(axis=1, initial=-np.inf)
-    size = np.sqrt(np.prod(np.maximum(high - low, 0), axis=1))
+    size = np.sqrt(keypoint_boxes(people)[:, 2:].prod(axis=1))
     limit = np.maximum(reach * size, least)[:, None]
     distance = np.linalg.norm(people[:, None, k, :2] - xy[None], axis=2)
     allowed = labelled[:, k, None] & (distance <= limit)

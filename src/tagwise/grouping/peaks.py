@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from tagwise.geometry import cell_to_pixel, pixel_to_cell
 from tagwise.grouping import published, subcell
 from tagwise.grouping.kernels import peaks as kernels
 from tagwise.grouping.kernels import published as published_kernels
 from tagwise.grouping.settings import GroupingSettings
 
-
-def cell_to_pixel(xy: Any, stride: float) -> Any:
-    """Image pixels of map cells: (cell + .5) stride - .5, for any numbers, arrays or tensors.
-
-    (0, 0) is the centre of the top-left pixel and of the top-left cell; sub-cell positions are
-    fractions. Every other part of the program maps through here.
-
-    >>> cell_to_pixel(0, 4)
-    1.5
-    """
-    return (xy + 0.5) * stride - 0.5
-
-
-def pixel_to_cell(xy: Any, stride: float) -> Any:
-    """Map cells of image pixels, the inverse of `cell_to_pixel`.
-
-    >>> pixel_to_cell(1.5, 4)
-    0.0
-    """
-    return (xy + 0.5) / stride - 0.5
+__all__ = ["Peaks", "cell_to_pixel", "find_peaks", "pixel_to_cell"]
 
 
 @dataclass(frozen=True)

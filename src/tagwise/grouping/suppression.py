@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tagwise.geometry import pair_iou
 from tagwise.runtime import compiled
 
 METHODS = ("hard", "linear", "exp")
@@ -67,22 +68,11 @@ def _soften(boxes, scores, classes, method, overlap, sigma, least, extra):
         waiting[best], taken[number] = False, best
         for n in range(count):
             if waiting[n] and classes[n] == classes[best]:
-                shared = _intersection_over_union(boxes[best], boxes[n], extra)
+                shared = pair_iou(boxes[best], boxes[n], extra)
                 if shared > 0:
                     scores[n] *= _weight(shared, method, overlap, sigma)
                     waiting[n] = scores[n] >= least
     return taken
-
-
-@compiled()
-def _intersection_over_union(a, b, extra):
-    width = min(a[2], b[2]) - max(a[0], b[0]) + extra
-    height = min(a[3], b[3]) - max(a[1], b[1]) + extra
-    if not (width > 0 and height > 0):
-        return 0.0
-    first = (a[2] - a[0] + extra) * (a[3] - a[1] + extra)
-    second = (b[2] - b[0] + extra) * (b[3] - b[1] + extra)
-    return width * height / (first + second - width * height)
 
 
 @compiled()

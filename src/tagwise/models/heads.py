@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tagwise.errors import UserError, unknown_name
+from tagwise.geometry import cell_to_pixel
 from tagwise.models.layers import ConvNorm, conv3x3, upsample
 from tagwise.tasks.base import Head
 
@@ -123,15 +124,15 @@ def add_position(prediction: Tensor, unit: float, scale: float, stride: int) -> 
 
     prediction: (B, C, H, W) float, C even; even channels take x and odd channels y.
     unit: input pixels that make a tag distance of 1.
-    stride: input pixels a map cell; cell j lies at pixel (j + .5) stride - .5.
+    stride: input pixels per map cell, see `tagwise.geometry.cell_to_pixel`.
     Returns (B, C, H, W) float32 whatever the input's type, since half precision cannot tell
     neighbouring pixels of a large image apart.
     """
     if prediction.shape[1] % 2:
         raise ValueError(f"position needs an even number of tag maps, not {prediction.shape[1]}")
     height, width = prediction.shape[-2:]
-    x = ((torch.arange(width, device=prediction.device) + 0.5) * stride - 0.5) / unit
-    y = ((torch.arange(height, device=prediction.device) + 0.5) * stride - 0.5) / unit
+    x = cell_to_pixel(torch.arange(width, device=prediction.device), stride) / unit
+    y = cell_to_pixel(torch.arange(height, device=prediction.device), stride) / unit
     place = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
     pairs = prediction.float().unflatten(1, (-1, 2))
     return (place + scale * pairs).flatten(1, 2)

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import cv2
 import numpy as np
 
+from tagwise.geometry import to_xyxy
 from tagwise.plot.style import RIM, SUBPIXEL, instance_colour, line_widths
 
 Colours = Literal["class", "instance", "tag"]
@@ -52,12 +53,11 @@ def draw_boxes(
     extent = boxes.boxes[:, 2:].max(axis=1, initial=0)
     sizes = line_widths(canvas.shape, extent) if width is None else [float(width)] * len(boxes)
     shades = _shades(boxes, colours)
+    ends = _ends(boxes.boxes)
     for n in reversed(range(len(boxes))):
-        x, y, w, h = boxes.boxes[n] - (0.5, 0.5, 0, 0)  # from edges to centres of pixels
-        ends = fixed_point(np.array([[x, y], [x + w, y + h]]))
-        draw_outline(canvas, ends, tuple(shades[n].mean(0).round().tolist()), sizes[n])
+        draw_outline(canvas, ends[n], tuple(shades[n].mean(0).round().tolist()), sizes[n])
         if corners:
-            _join(canvas, ends, shades[n], sizes[n])
+            _join(canvas, ends[n], shades[n], sizes[n])
     if labels:
         for n in reversed(range(len(boxes))):
             text = f"{boxes.names[boxes.classes[n]]} {boxes.scores[n]:.2f}"
@@ -73,10 +73,15 @@ def draw_outlines(image: np.ndarray, boxes: np.ndarray, numbers: Sequence[int]) 
     """
     canvas = np.array(image, np.uint8, order="C")
     widths = line_widths(canvas.shape, boxes[:, 2:].max(axis=1, initial=0))
-    for (x, y, w, h), number, width in zip(boxes - (0.5, 0.5, 0, 0), numbers, widths):
-        ends = fixed_point(np.array([[x, y], [x + w, y + h]]))
+    for ends, number, width in zip(_ends(boxes), numbers, widths):
         draw_outline(canvas, ends, instance_colour(number), width)
     return canvas
+
+
+def _ends(boxes: np.ndarray) -> np.ndarray:
+    """The corners (N, 2, 2) of boxes (N, 4) as `fixed_point` has them."""
+    corners = to_xyxy(np.asarray(boxes, np.float64)) - 0.5  # from edges to centres of pixels
+    return fixed_point(corners).reshape(-1, 2, 2)
 
 
 def tag_colours(tags: np.ndarray) -> np.ndarray:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tagwise.data.instances import clip_boxes
+from tagwise.data.transforms import Affine
 from tagwise.errors import optional
+from tagwise.geometry import to_xyxy
 from tagwise.plot.boxes import draw_boxes
 from tagwise.results.base import Result, reading, rounded, with_none
 
@@ -88,16 +91,10 @@ class Boxes(Result):
         affine: (2, 3) matrix that takes pixels (0 is the centre of the first) to the new ones.
         changes: fields to replace on the way; with width and height, boxes are cut to them.
         """
-        affine = np.asarray(affine, np.float64)
-        x, y, w, h = self.boxes.astype(np.float64).T
-        corners = np.stack([[x, y], [x + w, y], [x, y + h], [x + w, y + h]])  # (4, 2, N)
-        moved = affine[:2, :2] @ (corners - 0.5) + affine[:2, 2:] + 0.5
-        low, high = moved.min(0).T, moved.max(0).T
+        moved = Affine(np.asarray(affine, np.float64)[:2]).boxes(self.boxes.astype(np.float64))
         if changes.get("width") and changes.get("height"):
-            size = (changes["width"], changes["height"])
-            low, high = np.clip(low, 0, size), np.clip(high, 0, size)
-        boxes = np.concatenate([low, high - low], 1).astype(np.float32)
-        return replace(self, boxes=boxes, **changes)
+            moved = clip_boxes(moved, (changes["width"], changes["height"]))
+        return replace(self, boxes=moved, **changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: the layout of a `.predictions.json` file.
@@ -149,10 +146,9 @@ class Boxes(Result):
     def to_supervision(self) -> supervision.Detections:
         """`supervision.Detections` with tags in `data`; needs tagwise[viz]."""
         supervision = optional("supervision", "viz", "to_supervision() needs supervision")
-        corners = np.concatenate([self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]], 1)
         names = np.array([self.names[c] for c in self.classes], dtype=object)
         return supervision.Detections(
-            xyxy=corners,
+            xyxy=to_xyxy(self.boxes),
             confidence=self.scores,
             class_id=self.classes,
             data={"class_name": names, "tags": self.tags},

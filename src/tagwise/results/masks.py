@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tagwise.errors import optional
+from tagwise.geometry import to_xyxy
 from tagwise.label_maps import decode_labels, encode_labels, label_map_instances
 from tagwise.plot.masks import draw_masks
 from tagwise.results.base import Result, reading, rounded, with_none
@@ -160,9 +161,8 @@ class Masks(Result):
     def to_supervision(self) -> supervision.Detections:
         """`supervision.Detections` with masks, and tags in `data`; needs tagwise[viz]."""
         supervision = optional("supervision", "viz", "to_supervision() needs supervision")
-        boxes = self.boxes
         return supervision.Detections(
-            xyxy=np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1),
+            xyxy=to_xyxy(self.boxes),
             mask=self.labels == np.arange(1, len(self) + 1)[:, None, None],
             confidence=self.scores,
             data={"tags": self.tags},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tagwise.errors import optional
+from tagwise.geometry import keypoint_boxes, present_keypoints
 from tagwise.plot.poses import draw_poses
 from tagwise.results.base import Result, reading, rounded, with_none
 from tagwise.skeletons import Skeleton
@@ -80,17 +81,12 @@ class Poses(Result):
     @property
     def present(self) -> np.ndarray:
         """(N, K) bool, True where a keypoint was found."""
-        return self.keypoints[..., 2] > 0
+        return present_keypoints(self.keypoints)
 
     @property
     def boxes(self) -> np.ndarray:
         """(N, 4) float32 x, y, width, height around the found keypoints; zeros where none was."""
-        found = self.present[..., None]
-        xy = self.keypoints[..., :2]
-        low = np.where(found, xy, np.inf).min(axis=1, initial=np.inf)
-        high = np.where(found, xy, -np.inf).max(axis=1, initial=-np.inf)
-        boxes = np.concatenate([low, high - low], axis=1)
-        return np.where(np.isfinite(boxes).all(axis=1, keepdims=True), boxes, 0).astype(np.float32)
+        return keypoint_boxes(self.keypoints).astype(np.float32)
 
     def transform(self, affine: np.ndarray, **changes: Any) -> Poses:
         """The same poses in other pixels.

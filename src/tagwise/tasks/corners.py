@@ -22,6 +22,7 @@ from tagwise.errors import UserError, unknown_name
 from tagwise.evaluation.coco_rows import BoxRows
 from tagwise.evaluation.corner_oracles import CORNER_ORACLES, pair_with_truth
 from tagwise.evaluation.scoring import BoxScorer
+from tagwise.geometry import edges_to_cells, edges_to_pixels, to_xywh, to_xyxy
 from tagwise.grouping.corners import CornerBoxes, decode_corners
 from tagwise.grouping.fusion import fuse_boxes
 from tagwise.grouping.settings import CornerSettings
@@ -144,11 +145,11 @@ class CornerTask(Task):
         """
         size = tuple(side // stride for side in sample.image.shape[:2])
         count = len(sample.boxes)
-        boxes = sample.boxes / stride
-        low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+        low, high = np.split(edges_to_cells(to_xyxy(sample.boxes), stride), 2, axis=1)
         places = np.stack([low, high, (low + high) / 2])  # (corner or centre, objects, x y)
         cells = np.clip(np.floor(places), 0, np.array(size[::-1]) - 1).astype(np.int64)
-        draw = partial(self.draw_points, classes=sample.classes, sizes=boxes[:, 2:], shape=size)
+        sides = sample.boxes[:, 2:] / stride
+        draw = partial(self.draw_points, classes=sample.classes, sizes=sides, shape=size)
         heats = {name: draw(xy) for name, xy in zip(self.heatmaps, cells)}
         around = cells_around(
             places[:2].reshape(-1, 2), cells[:2].reshape(-1, 2), self.reach, size, middle=0.5
@@ -227,9 +228,8 @@ class CornerTask(Task):
 
     def boxes(self, pairs: CornerBoxes, stride: int) -> Boxes:
         """Paired corners, in cells, as boxes in pixels of the network's input."""
-        low, high = pairs.boxes[:, :2] * stride, pairs.boxes[:, 2:] * stride
         return Boxes(
-            np.concatenate([low, high - low], 1),
+            to_xywh(edges_to_pixels(pairs.boxes, stride)),
             pairs.scores,
             pairs.classes,
             self.classes,
@@ -244,17 +244,16 @@ class CornerTask(Task):
         fused, see `tagwise.grouping.fusion.fuse_boxes`.
         """
         every = _joined(results)
-        corners = np.concatenate([every.boxes[:, :2], every.boxes[:, :2] + every.boxes[:, 2:]], 1)
+        corners = to_xyxy(every.boxes)
         if self.pairing.pairing == "all":
             index, scores = soft_nms(corners, every.scores, every.classes, inclusive=True)
             return replace(every[index], scores=scores)
         passes = np.repeat(np.arange(len(results)), [len(boxes) for boxes in results])
         groups, fused, scores = fuse_boxes(corners, every.scores, every.classes, passes)
         best = every[[group[0] for group in groups]]
-        boxes = np.concatenate([fused[:, :2], fused[:, 2:] - fused[:, :2]], 1)
         # A pass that found nothing counts too.
         scores *= max(1, len(np.unique(passes))) / len(results)
-        return replace(best, boxes=boxes, scores=scores)
+        return replace(best, boxes=to_xywh(fused), scores=scores)
 
     # ------------------------------------------------------------------ evaluation and pictures
 
@@ -270,8 +269,8 @@ class CornerTask(Task):
         sample: Sample,
     ) -> Boxes:
         """As `Task.decode_with_truth`; see `tagwise.evaluation.corner_oracles`."""
-        boxes = placement.affine.boxes(sample.boxes.astype(np.float64)) / stride
-        boxes[:, 2:] += boxes[:, :2]
+        inside = placement.affine.boxes(sample.boxes.astype(np.float64))
+        boxes = edges_to_cells(to_xyxy(inside), stride)
         pairs = pair_with_truth(oracle, outputs, boxes, sample.classes, self.pairing)
         return placement.place(self.boxes(pairs, stride))
 

@@ -19,8 +19,8 @@ from tagwise.errors import UserError, unknown_name
 from tagwise.evaluation.coco_rows import PoseRows
 from tagwise.evaluation.pose_oracles import POSE_ORACLES, group_with_truth
 from tagwise.evaluation.scoring import PoseScorer
+from tagwise.geometry import cell_to_pixel, edges_to_cells, pixel_to_cell
 from tagwise.grouping import GroupingSettings, decode_keypoints
-from tagwise.grouping.peaks import cell_to_pixel, pixel_to_cell
 from tagwise.results import Poses
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.base import Head, Placement, Task
@@ -161,12 +161,13 @@ class PoseTask(Task):
     def _encode_as_published(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
         """The same as HigherHRNet and pose-ae make them.
 
-        A keypoint is in the cell int(x / stride), where its Gaussian is 1: both take the pixel
-        (0, 0) to begin, not to lie, at (0, 0).
+        A keypoint is in the cell int(x / stride), where its Gaussian is 1: both take coordinates to
+        count from the edge of the first pixel, not from its centre.
         """
         height, width = (side // stride for side in sample.image.shape[:2])
         heatmaps = np.zeros((len(self.skeleton.keypoints), height, width), np.float32)
-        cells = np.trunc(sample.keypoints[..., :2] / stride).astype(np.int64)
+        places = edges_to_cells(sample.keypoints[..., :2], stride)
+        cells = np.trunc(places).astype(np.int64)
         inside = ((cells >= 0) & (cells < (width, height))).all(-1)
         instance, types = np.nonzero((sample.keypoints[..., 2] > 0) & inside)
         for k, (x, y) in zip(types, cells[instance, types], strict=True):
@@ -178,9 +179,7 @@ class PoseTask(Task):
             "points": np.stack([types, y, x], -1),
             "group": instance.astype(np.int64),
             "weight": np.ones(len(types), np.float32),
-            "offset": (
-                sample.keypoints[instance, types, :2] / stride - cells[instance, types] - 0.5
-            ),
+            "offset": places[instance, types] - cells[instance, types] - 0.5,
         }
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from tagwise.geometry import oks, present_keypoints
 from tagwise.results import Poses, Result
 from tagwise.tracking.motion import Motion
 from tagwise.tracking.tag_memory import TagMemory
@@ -145,16 +146,12 @@ class Tracker:
         """Nats by which poses speak for each track, (T, N): OKS, fading while a track is unseen."""
         if self.pose is None or seen.keypoints is None:
             return 0.0
-        gap = self._absolute(self.pose)[:, None] - seen.keypoints[None]
-        scale = 2 * (2 * seen.sigmas) ** 2 * self.motion.size[:, None, None] ** 2
-        fit = np.exp(-(gap**2).sum(-1) / scale)  # (T, N, K)
-        common = (~np.isnan(fit)).sum(-1)
-        oks = np.nansum(fit, -1) / np.maximum(common, 1)
-        evidence = np.log(np.maximum(oks, _LEAST_OKS) / _EVEN_OKS)
-        return np.where(common >= 2, evidence, 0) / self.unseen[:, None]
-
-    def _absolute(self, pose: np.ndarray) -> np.ndarray:
-        return pose + self.motion.state[:, None, :2]
+        poses = _shifted(self.pose, self.motion.state[:, :2])
+        areas = self.motion.size**2
+        fit = oks(seen.keypoints, poses, areas, seen.sigmas, common=True).T  # (T, N)
+        evidence = np.log(np.maximum(fit, _LEAST_OKS) / _EVEN_OKS)
+        both = present_keypoints(poses).astype(int) @ present_keypoints(seen.keypoints).T
+        return np.where(both >= 2, evidence, 0) / self.unseen[:, None]
 
     def _correct(self, track: np.ndarray, seen: _Detections) -> None:
         self.motion.correct(track, seen.boxes)
@@ -190,8 +187,7 @@ class _Detections:
     """A frame's instances as the tracker takes them; (N, ...) each.
 
     boxes x, y, width, height; scores; cls; tags (N, D), one an instance, NaN where not known;
-    usable: whether the box is one. keypoints (N, K, 2), NaN where missing, and sigmas (K,), of
-    poses.
+    usable: whether the box is one. keypoints (N, K, 3) and sigmas (K,), of poses.
     """
 
     boxes: np.ndarray
@@ -209,7 +205,7 @@ class _Detections:
         usable &= np.isfinite(result.scores)
         keypoints = sigmas = None
         if isinstance(result, Poses):
-            keypoints = np.where(result.present[..., None], result.keypoints[..., :2], np.nan)
+            keypoints = result.keypoints.astype(np.float64)
             sigmas = np.array(result.skeleton.sigmas)
         return cls(
             np.where(usable[:, None], boxes, 0),
@@ -234,7 +230,14 @@ class _Detections:
     @property
     def relative(self) -> np.ndarray:
         """Keypoints from the centres of their boxes."""
-        return self.keypoints - (self.boxes[:, None, :2] + self.boxes[:, None, 2:] / 2)
+        return _shifted(self.keypoints, -(self.boxes[:, :2] + self.boxes[:, 2:] / 2))
+
+
+def _shifted(keypoints: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Keypoints (N, K, 3) of each instance moved by its x, y (N, 2)."""
+    moved = keypoints.copy()
+    moved[..., :2] += by[:, None]
+    return moved
 
 
 def _instance_tags(tags: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from tagwise.data.regions import Size
 from tagwise.data.sample import Sample
 from tagwise.data.synthetic.pose_prior import MadeUpPoses, RealPoses
 from tagwise.data.synthetic.scenes import Scenes, background, random_ink, textured
+from tagwise.geometry import keypoint_boxes
 from tagwise.skeletons import COCO17, Skeleton, name_words
 
 _FACE = {"nose", "eye", "ear", "head", "top"}
@@ -89,9 +90,9 @@ class SyntheticPoses(Scenes):
         """A random pose of this length at a random place; its keypoints (K, 3) in pixels."""
         keypoints = self.poses.draw(rng)
         has = keypoints[:, 2] > 0
-        xy = keypoints[has, :2]
-        low, high = xy.min(0), xy.max(0)
-        keypoints[has, :2] = (xy - (low + high) / 2) * (length / max((high - low).max(), 1e-6))
+        corner, sides = np.split(keypoint_boxes(keypoints[None], least=1e-6)[0], 2)
+        keypoints[has, :2] -= corner + sides / 2
+        keypoints[has, :2] *= length / sides.max()
         angle = np.radians(rng.normal(0, 12))
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         place = rng.uniform(0.1, 0.9, 2) * self._size
@@ -158,7 +159,7 @@ class _Look:
     def paint(self, rng: np.random.Generator, image: np.ndarray, keypoints: np.ndarray):
         """Draw a figure (K, 3) into the image (H, W, 3) in place; returns its mask (H, W) bool."""
         has = keypoints[:, 2] > 0
-        span = np.ptp(keypoints[has, :2], axis=0).max()
+        span = keypoint_boxes(keypoints[None])[0, 2:].max()
         thick = max(2, round(span * rng.uniform(0.05, 0.09)))
         layer, mask = np.zeros_like(image), np.zeros(image.shape[:2], np.uint8)
         at = [(int(x), int(y)) for x, y in np.rint(np.clip(keypoints[:, :2], -1e4, 1e4))]

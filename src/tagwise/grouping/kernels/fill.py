@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tagwise.geometry import boxes_around
 from tagwise.grouping.kernels.peaks import BLOCK
 from tagwise.runtime import compiled
 
@@ -45,22 +46,15 @@ def surroundings(keypoints, reach, width, height):
     keypoints: (N, K, 3), x, y and score, 0 for missing, at least one of each group there. Groups
     smaller than the image's median group, as fragments are, grow as that one would.
     """
-    edges, sides = np.empty((len(keypoints), 4)), np.empty(len(keypoints))
-    for n in range(len(keypoints)):
-        left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
-        for k in range(keypoints.shape[1]):
-            x, y, score = keypoints[n, k]
-            if score > 0:
-                left, right = min(left, x), max(right, x)
-                top, bottom = min(top, y), max(bottom, y)
-        edges[n, 0], edges[n, 1], edges[n, 2], edges[n, 3] = left, top, right, bottom
-        sides[n] = max(right - left, bottom - top)
-    boxes, least = np.empty((len(keypoints), 4), np.int64), np.median(sides)
+    around, boxes = boxes_around(keypoints), np.empty((len(keypoints), 4), np.int64)
+    sides = np.maximum(around[:, 2], around[:, 3])
+    least = np.median(sides)
     for n in range(len(keypoints)):
         margin = reach * max(sides[n], least)
         for axis, size in ((0, width), (1, height)):
-            first = np.int64(np.floor(edges[n, axis] - margin))
-            last = np.int64(np.ceil(edges[n, 2 + axis] + margin)) + 1
+            start = around[n, axis]
+            first = np.int64(np.floor(start - margin))
+            last = np.int64(np.ceil(start + around[n, 2 + axis] + margin)) + 1
             boxes[n, axis] = min(max(first, 0), size - 1)
             boxes[n, 2 + axis] = max(min(last, size), boxes[n, axis] + 1)
     return boxes

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tagwise.geometry import boxes_around, count_common, pair_oks
 from tagwise.runtime import compiled
 
 
@@ -53,48 +54,16 @@ def duplicates(keypoints, sigma, limit):
     keypoint similarity of the poorer group's keypoints to the better group's. Missing ones count 0,
     all types have one sigma, and the area is that of the larger bounding box.
     """
-    count = len(keypoints)
-    area, found = np.ones(count), np.zeros(count)
+    count, types = keypoints.shape[:2]
+    boxes, sigmas = boxes_around(keypoints, 1.0), np.full(types, sigma)
+    area = boxes[:, 2] * boxes[:, 3]
     duplicate = np.zeros(count, np.bool_)
     for n in range(count):
-        area[n], found[n] = _area(keypoints[n])
+        own, found = keypoints[n], count_common(keypoints[n], keypoints[n])
         for better in range(n):
             if not duplicate[better]:
-                scale = 8 * sigma**2 * max(area[n], area[better])
-                allowed = found[n] * (1.0 - limit)
-                if _similar(keypoints[n], keypoints[better], scale, allowed):
+                larger = max(area[n], area[better])
+                if pair_oks(keypoints[better], own, larger, sigmas, found, limit) > limit:
                     duplicate[n] = True
                     break
     return duplicate
-
-
-@compiled()
-def _area(keypoints):
-    """The area around the present keypoints of (K, 3), at least 1, and how many are present."""
-    found = 0
-    left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
-    for k in range(len(keypoints)):
-        x, y, score = keypoints[k]
-        if score > 0:
-            found += 1
-            left, right = min(left, x), max(right, x)
-            top, bottom = min(top, y), max(bottom, y)
-    return (max(right - left, 1.0) * max(bottom - top, 1.0) if found else 1.0), found
-
-
-@compiled()
-def _similar(keypoints, others, scale, allowed):
-    """Whether keypoints (K, 3) lack less similarity to the others than is allowed.
-
-    Two people are told apart after a few keypoints, mostly without an exponential.
-    """
-    lacking = 0.0
-    for k in range(len(keypoints)):
-        if keypoints[k, 2] > 0:
-            x, y = keypoints[k, 0] - others[k, 0], keypoints[k, 1] - others[k, 1]
-            away = (x * x + y * y) / scale
-            near = others[k, 2] > 0 and away < 20.0
-            lacking += 1.0 - np.exp(-away) if near else 1.0
-            if lacking >= allowed:
-                break
-    return lacking < allowed

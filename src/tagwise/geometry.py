@@ -1,0 +1,311 @@
+"""Boxes, their overlap, the similarity of poses, and where cells of a map lie in the image.
+
+Coordinates are x, then y. A box has one of two forms:
+
+    xywh    x, y, width, height: results, samples, COCO JSON
+    xyxy    x1, y1, x2, y2, two opposite corners: pairs of corners, overlap, supervision
+
+Positions on an image count from one of two places, half a pixel apart:
+
+    centre  (0, 0) is the centre of the top-left pixel: keypoints, affine maps
+    edge    (0, 0) is the outer corner of the top-left pixel: boxes, and the corners of objects
+
+Functions named `pair_...` and `boxes_around` are compiled, for other compiled loops to call. The
+functions for arrays call them too, so that each formula is written once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tagwise.runtime import compiled
+
+# Beyond this many nats a keypoint adds less than the last digit of a float64 sum of others.
+_FARTHEST = 37.0
+# pycocotools adds it to areas, so that an area of 0 divides nothing by 0.
+_SPACING = float(np.spacing(1.0))
+
+
+# ---------------------------------------------------------------------- forms of boxes
+
+
+def to_xyxy(boxes: np.ndarray) -> np.ndarray:
+    """Boxes (..., 4) x, y, width, height as x1, y1, x2, y2, of the same dtype.
+
+    >>> to_xyxy(np.array([[10, 20, 30, 40]])).tolist()
+    [[10, 20, 40, 60]]
+    """
+    boxes = np.asarray(boxes)
+    return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
+
+
+def to_xywh(boxes: np.ndarray) -> np.ndarray:
+    """Boxes (..., 4) x1, y1, x2, y2 as x, y, width, height, of the same dtype.
+
+    >>> to_xywh(np.array([[10, 20, 40, 60]])).tolist()
+    [[10, 20, 30, 40]]
+    """
+    boxes = np.asarray(boxes)
+    return np.concatenate([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], axis=-1)
+
+
+# ---------------------------------------------------------------------- overlap of boxes
+
+
+def iou(a: np.ndarray, b: np.ndarray, *, inclusive: bool = False) -> np.ndarray:
+    """Intersection over union of every box of `a` with every box of `b`.
+
+    a: (N, 4), b: (M, 4); x1, y1, x2, y2 in any one unit, any real dtype.
+    inclusive: x2 and y2 name the last pixel, so that a side is x2 - x1 + 1, as in the published
+        code of CornerNet (and of Fast R-CNN, where it comes from).
+
+    Returns (N, M) float64 in [0, 1]; 0 where a box has no area or a coordinate is not finite.
+
+    >>> iou(np.array([[0, 0, 4, 4]]), np.array([[0, 0, 4, 2], [2, 0, 6, 4], [8, 8, 9, 9]])).round(3)
+    array([[0.5  , 0.333, 0.   ]])
+    """
+    a, b = (np.ascontiguousarray(boxes, np.float64).reshape(-1, 4) for boxes in (a, b))
+    return _iou_table(a, b, float(inclusive))
+
+
+@compiled()
+def _iou_table(a, b, extra):
+    table = np.empty((len(a), len(b)))
+    for n in range(len(a)):
+        for m in range(len(b)):
+            table[n, m] = pair_iou(a[n], b[m], extra)
+    return table
+
+
+@compiled()
+def pair_iou(a, b, extra=0.0):
+    """Intersection over union of two boxes (4,) x1, y1, x2, y2; compiled, see `iou`.
+
+    extra: what is added to every side: 1 where x2 and y2 name the last pixel.
+
+    >>> pair_iou(np.array([0.0, 0.0, 3.0, 3.0]), np.array([0.0, 0.0, 3.0, 1.0]), 1.0)
+    0.5
+    """
+    width = min(a[2], b[2]) - max(a[0], b[0]) + extra
+    height = min(a[3], b[3]) - max(a[1], b[1]) + extra
+    if not (width > 0 and height > 0):
+        return 0.0
+    first = (a[2] - a[0] + extra) * (a[3] - a[1] + extra)
+    second = (b[2] - b[0] + extra) * (b[3] - b[1] + extra)
+    union = first + second - width * height
+    return width * height / union if union > 0 else 0.0
+
+
+# ---------------------------------------------------------------------- keypoints
+
+
+def present_keypoints(keypoints: np.ndarray) -> np.ndarray:
+    """Which keypoints (..., 3) are there; bool (...).
+
+    A keypoint is x, y, and a score or a visibility. It is missing if the third value is not above
+    0, as in (0, 0, 0) and (NaN, NaN, 0), or if x or y is not finite.
+
+    >>> present_keypoints(np.array([[5, 5, 0.1], [5, 5, 0], [np.nan, 5, 1]])).tolist()
+    [True, False, False]
+    """
+    return (keypoints[..., 2] > 0) & np.isfinite(keypoints[..., :2]).all(axis=-1)
+
+
+@compiled()
+def _is_present(keypoints, k):
+    """`present_keypoints` of one of keypoints (K, 3)."""
+    x, y, score = keypoints[k, 0], keypoints[k, 1], keypoints[k, 2]
+    return score > 0 and np.isfinite(x) and np.isfinite(y)
+
+
+def keypoint_boxes(keypoints: np.ndarray, least: float = 0.0) -> np.ndarray:
+    """The box around the keypoints of each instance that are present.
+
+    keypoints: (N, K, 3), any real dtype; x, y, and score or visibility, see `present_keypoints`.
+    least: a side that is shorter than this grows to it, about its middle, so that one keypoint, or
+        several on a line, have a box with an area. In the unit of x and y.
+
+    Returns (N, 4) float64 x, y, width, height in the unit of x and y; zeros for an instance
+    without any keypoint, whatever `least` is.
+
+    >>> keypoint_boxes(np.array([[[2, 3, 1], [6, 3, 1], [90, 90, 0]]])).tolist()
+    [[2.0, 3.0, 4.0, 0.0]]
+    >>> keypoint_boxes(np.array([[[2, 3, 1]]]), least=2).tolist()
+    [[1.0, 2.0, 2.0, 2.0]]
+    """
+    keypoints = np.ascontiguousarray(keypoints, np.float64)
+    if keypoints.ndim != 3 or keypoints.shape[2] != 3:
+        raise ValueError(f"keypoints must be (N, K, 3), not {keypoints.shape}")
+    return boxes_around(keypoints, float(least))
+
+
+@compiled()
+def boxes_around(keypoints, least=0.0):
+    """The box around each instance's keypoints (N, K, 3); compiled, see `keypoint_boxes`.
+
+    >>> boxes_around(np.array([[[2.0, 3.0, 1.0], [6.0, 5.0, 1.0]]])).tolist()
+    [[2.0, 3.0, 4.0, 2.0]]
+    """
+    boxes = np.zeros((len(keypoints), 4))
+    for n in range(len(keypoints)):
+        left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
+        for k in range(keypoints.shape[1]):
+            if _is_present(keypoints[n], k):
+                x, y = keypoints[n, k, 0], keypoints[n, k, 1]
+                left, right = min(left, x), max(right, x)
+                top, bottom = min(top, y), max(bottom, y)
+        if left <= right:
+            width, height = max(right - left, least), max(bottom - top, least)
+            boxes[n, 0] = left - (width - (right - left)) / 2
+            boxes[n, 1] = top - (height - (bottom - top)) / 2
+            boxes[n, 2], boxes[n, 3] = width, height
+    return boxes
+
+
+# ---------------------------------------------------------------------- similarity of poses
+
+
+def oks(
+    found: np.ndarray,
+    reference: np.ndarray,
+    areas: np.ndarray,
+    sigmas: np.ndarray,
+    *,
+    common: bool = False,
+) -> np.ndarray:
+    """Object keypoint similarity of every found pose with every reference pose.
+
+    With d_i the distance of the two keypoints of type i, and s^2 the reference's area,
+
+        OKS = sum_i exp(-d_i^2 / (2 s^2 (2 sigma_i)^2)) / number of i
+
+    over the types i that the reference has (https://cocodataset.org/#keypoints-eval, and
+    `computeOks` of pycocotools). A type that `found` lacks counts 0; COCO takes it to be at (0, 0).
+
+    found: (N, K, 3), reference: (M, K, 3); x, y, and score or visibility, of which only whether
+        it is above 0 counts, see `present_keypoints`.
+    areas: s^2, at least 0, in squared units of x and y; (M,), or (N, M) for one for each pair.
+    sigmas: (K,) or one number, above 0: the spread of annotations, as a share of s.
+    common: take the mean over the types that both have.
+
+    Returns (N, M) float64 in [0, 1]; 0 where no type counts.
+
+    >>> truth = np.array([[[10, 10, 2], [20, 10, 2], [0, 0, 0]]])
+    >>> found = np.array([[[10, 10, 0.9], [20, 14, 0.8], [55, 55, 0.7]]])
+    >>> oks(found, truth, areas=[100], sigmas=[0.1, 0.1, 0.1]).round(3)
+    array([[0.568]])
+    """
+    found, reference = (np.ascontiguousarray(each, np.float64) for each in (found, reference))
+    if found.ndim != 3 or reference.ndim != 3 or found.shape[1:] != reference.shape[1:]:
+        raise ValueError(
+            f"poses must be (N, K, 3) and (M, K, 3), not {found.shape} and {reference.shape}"
+        )
+    K, table = reference.shape[1], (len(found), len(reference))
+    areas, sigmas = np.asarray(areas, np.float64), np.asarray(sigmas, np.float64)
+    if not ((areas >= 0).all() and (sigmas > 0).all()):
+        raise ValueError("areas must be at least 0, and sigmas above 0")
+    areas, sigmas = np.array(np.broadcast_to(areas, table)), np.array(np.broadcast_to(sigmas, K))
+    return _oks_table(found, reference, areas, sigmas, common)
+
+
+@compiled()
+def _oks_table(found, reference, areas, sigmas, common):
+    table = np.empty(areas.shape)
+    for m in range(len(reference)):
+        count = count_common(reference[m], reference[m])
+        for n in range(len(found)):
+            if common:
+                count = count_common(found[n], reference[m])
+            table[n, m] = pair_oks(found[n], reference[m], areas[n, m], sigmas, count)
+    return table
+
+
+@compiled()
+def pair_oks(found, reference, area, sigmas, count, least=-np.inf):
+    """Object keypoint similarity of two poses (K, 3); compiled, see `oks`.
+
+    area: of the reference. sigmas: (K,). count: how many types it is the mean over, those of the
+        reference or those that both have, see `count_common`.
+    least: 0 is returned as soon as the similarity of all types of the reference cannot reach this.
+        Two different instances are told apart after few keypoints, most without an exponential.
+
+    >>> pose = np.array([[10.0, 10.0, 1.0], [20.0, 10.0, 1.0]])
+    >>> pair_oks(pose, pose, 100.0, np.array([0.1, 0.1]), 2)
+    1.0
+    """
+    total, left = 0.0, count
+    for k in range(len(reference)):
+        if _is_present(reference, k):
+            left -= 1
+            if _is_present(found, k):
+                x, y = found[k, 0] - reference[k, 0], found[k, 1] - reference[k, 1]
+                away = (x * x + y * y) / (8 * sigmas[k] ** 2 * (area + _SPACING))
+                if away < _FARTHEST:
+                    total += np.exp(-away)
+            if total + left < least * count:
+                return 0.0
+    return total / count if count else 0.0
+
+
+@compiled()
+def count_common(a, b):
+    """How many keypoint types two poses (K, 3) both have; compiled.
+
+    >>> count_common(np.array([[5, 5, 1], [0, 0, 0]]), np.array([[8, 9, 1], [6, 6, 1]]))
+    1
+    """
+    count = 0
+    for k in range(len(a)):
+        count += _is_present(a, k) and _is_present(b, k)
+    return count
+
+
+# ---------------------------------------------------------------------- cells and pixels
+
+
+def cell_to_pixel(xy, stride: float):
+    """Image points of map cells, both counted from centres: (cell + .5) stride - .5.
+
+    xy: numbers, arrays or tensors, in cells; (0, 0) is the centre of the top-left cell, and
+    fractions lie between cells. stride: pixels per cell. Returns pixels, where (0, 0) is the centre
+    of the top-left pixel. Keypoints, peaks and affine maps of whole maps go through here.
+
+    >>> cell_to_pixel(0, 4)
+    1.5
+    """
+    return (xy + 0.5) * stride - 0.5
+
+
+def pixel_to_cell(xy, stride: float):
+    """Map cells of image points, both counted from centres; the inverse of `cell_to_pixel`.
+
+    >>> pixel_to_cell(1.5, 4)
+    0.0
+    """
+    return (xy + 0.5) / stride - 0.5
+
+
+def edges_to_pixels(xy, stride: float):
+    """Image positions of positions on a map, both counted from edges: cell · stride.
+
+    xy: numbers, arrays or tensors, in cells; whole numbers are edges of cells, and the centre of
+    the top-left cell is (.5, .5). stride: pixels per cell. Returns pixels, whose whole numbers are
+    edges likewise. It is the same map of the plane as `cell_to_pixel`, which counts from centres:
+    edges_to_pixels(cell + .5, stride) = cell_to_pixel(cell, stride) + .5.
+
+    Boxes, and the corners of objects, go through here (Law and Deng 2018, arXiv:1808.01244, section
+    3.2: a corner lies in the cell floor(x / stride), and its offset is what that leaves over).
+
+    >>> edges_to_pixels(np.array([0.5, 3.0]), 4).tolist()
+    [2.0, 12.0]
+    """
+    return xy * stride
+
+
+def edges_to_cells(xy, stride: float):
+    """Positions on a map of image positions, both counted from edges; see `edges_to_pixels`.
+
+    >>> edges_to_cells(np.array([2.0, 12.0]), 4).tolist()
+    [0.5, 3.0]
+    """
+    return xy / stride

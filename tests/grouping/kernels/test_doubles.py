@@ -1,0 +1,33 @@
+"""Doubles against the plain object keypoint similarity."""
+
+import numpy as np
+import pytest
+from tagwise.grouping.kernels.matching import doubles
+
+from tagwise.geometry import keypoint_boxes, oks
+
+
+def _people(seed, count=24, kinds=9):
+    """Groups of which many are another one, moved a little, with other keypoints missing."""
+    rng = np.random.default_rng(seed)
+    xy = rng.uniform(0, 40, (count, kinds, 2)) + rng.uniform(0, 90, (count, 1, 2))
+    xy = xy[rng.integers(count, size=count)]
+    xy += rng.normal(0, 1, xy.shape) * rng.uniform(0, 4, (count, 1, 1))
+    people = np.concatenate([xy, rng.uniform(0.1, 1, (count, kinds, 1))], axis=2)
+    people[rng.random((count, kinds)) < 0.15] = np.nan, np.nan, 0
+    people[5] = np.nan, np.nan, 0  # nobody
+    return people.astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("sigma", "limit"), [(0.05, 0.3), (0.1, 0.5), (0.2, 0.7)])
+def test_a_double_is_like_a_better_group_that_stays(seed, sigma, limit):
+    people = _people(seed)
+    area = keypoint_boxes(people, least=1)[:, 2:].prod(axis=1)
+    alike = oks(people, people, np.maximum(area[:, None], area), sigma) > limit
+    expected = []
+    for n in range(len(people)):
+        expected.append(any(alike[better, n] and not expected[better] for better in range(n)))
+    assert doubles(people, sigma, limit).tolist() == expected
+    assert any(expected)
+    assert not all(expected)
