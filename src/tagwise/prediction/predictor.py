@@ -21,7 +21,7 @@ from tagwise.errors import UserError, unknown_name
 from tagwise.models.load import load_model
 from tagwise.prediction import tta
 from tagwise.prediction.fitting import Look, fitting_of
-from tagwise.prediction.sources import Image, as_rgb
+from tagwise.prediction.sources import Image
 from tagwise.prediction.tiles import in_tiles
 from tagwise.results import Result
 from tagwise.runtime import fastest_precision, find_device
@@ -107,7 +107,7 @@ class Predictor:
     def __call__(self, image: Image) -> Result:
         """The instances of one image, best first, in its pixels, as the task gives them.
 
-        image: a file, a Pillow image, or an (H, W, 3) or (H, W) uint8 array, RGB.
+        image: a file, its bytes, a Pillow image, or an array, RGB; see `read_image`.
         """
         return next(self.stream([image]))
 
@@ -165,8 +165,7 @@ class Predictor:
         """Read one image and fit it to the network's input at every scale."""
         outcome = Outcome(source)
         try:
-            is_file = isinstance(source, (str, Path))
-            outcome.image = read_image(source) if is_file else as_rgb(source)
+            outcome.image = read_image(source)
         except UserError as error:
             outcome.error = error
             return outcome
