@@ -134,7 +134,7 @@ SNIFFED = 4096
 _BEGINNINGS = (
     (
         b"version https://git-lfs.github.com/",
-        "a Git LFS pointer in place of the file: `git lfs pull`",
+        "a Git LFS pointer (fetch the file with `git lfs pull`)",
     ),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"\x89PNG\r\n", "a PNG image"),
@@ -146,11 +146,11 @@ _BEGINNINGS = (
     (b"8BPS", "a Photoshop document"),
     (b"\x89HDF\r\n", "an HDF5 file, as Keras and SLEAP write them"),
     (b"\x93NUMPY", "a NumPy array"),
-    (b"\x1f\x8b", "a gzip archive: unpack it first"),
-    (b"BZh9", "a bzip2 archive: unpack it first"),
-    (b"\xfd7zXZ", "an xz archive: unpack it first"),
-    (b"7z\xbc\xaf", "a 7z archive: unpack it first"),
-    (b"Rar!", "a RAR archive: unpack it first"),
+    (b"\x1f\x8b", "a gzip archive (unpack it first)"),
+    (b"BZh9", "a bzip2 archive (unpack it first)"),
+    (b"\xfd7zXZ", "an xz archive (unpack it first)"),
+    (b"7z\xbc\xaf", "a 7z archive (unpack it first)"),
+    (b"Rar!", "a RAR archive (unpack it first)"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
     (b"\x7fELF", "a program"),
@@ -163,7 +163,7 @@ def kind_of(head: bytes) -> str | None:
     """What a file is, in words, by its first bytes; None where they do not tell.
 
     >>> kind_of(b"<!DOCTYPE html><title>Sign in</title>")
-    'an HTML page, perhaps of a download that failed'
+    'an HTML page (a download that failed?)'
     """
     if not head:
         return "empty (0 bytes)"
@@ -173,9 +173,15 @@ def kind_of(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         return "an AVIF or HEIC image" if head[8:12] in _STILLS else "an MP4 or QuickTime video"
     if head[257:262] == b"ustar":
-        return "a tar archive: unpack it first"
+        return "a tar archive (unpack it first)"
     if head[4:8] == b"TFL3":
         return "a TensorFlow Lite model"
+    if head[:1] == b"\x08" and head[2:3] == b"\x12":
+        return "an ONNX model"
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:
+        return "a safetensors file"
+    if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        return "a pickle"
     return _kind_of_text(head)
 
 
@@ -194,7 +200,7 @@ def _kind_of_text(head: bytes) -> str | None:
         return None
     text = text.lstrip().lower()
     if text.startswith(("<!doctype html", "<html", "<head", "<body")):
-        return "an HTML page, perhaps of a download that failed"
+        return "an HTML page (a download that failed?)"
     if text.startswith("<"):
         return "an XML file"
     return "a JSON file" if text.startswith(("{", "[")) else "a text file"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tagwise.data.coco_json import read_json
 from tagwise.data.regions import paint_region
 from tagwise.data.sample import Sample
 from tagwise.errors import UserError
+from tagwise.files import read_json
 from tagwise.skeletons import Skeleton
 
 _SAME_OKS = 0.3  # a result this like a labelled instance is that instance

@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tagwise.data.coco_json import match_classes, pick_category, read_coco, read_json
+from tagwise.data.coco_json import match_classes, pick_category, read_coco
 from tagwise.errors import UserError
-from tagwise.files import whole_file
+from tagwise.files import read_json, whole_file
 from tagwise.prediction.sources import Source
 from tagwise.results import Boxes, Result, result_from_dict
 
