@@ -1,12 +1,14 @@
-"""Files that appear whole or not at all."""
+"""Files: read only where they are regular ones, and written whole or not at all."""
 
 from __future__ import annotations
 
+import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tagwise.errors import UserError
 
@@ -35,3 +37,170 @@ def whole_file(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def check_regular(path: str | Path, what: str = "file") -> os.stat_result:
+    """The status of a regular file; what: what it should be, for the error.
+
+    Raises UserError where there is none: for a name that no file can have, a folder, and a pipe, a
+    device or a socket, whose reading may never end.
+    """
+    with _named_errors(path, what):
+        status = os.stat(path)
+    mode = status.st_mode
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{what} {_shown(path)} is a folder; give a file")
+    if not stat.S_ISREG(mode):
+        raise UserError(
+            f"{what} {_shown(path)} is {_special(mode)}, not a file; save its content to a file"
+        )
+    return status
+
+
+def open_regular(path: str | Path, what: str = "file") -> BinaryIO:
+    """A regular file, opened to read bytes. Raises UserError as `check_regular`."""
+    check_regular(path, what)
+    # Should a pipe take the file's place just now, not even opening it waits for a writer.
+    flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY"))
+    with _named_errors(path, what):
+        file = open(path, "rb", opener=lambda name, _: os.open(name, flags))  # noqa: SIM115
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+    raise UserError(f"{what} {_shown(path)} is no longer a file; give another")
+
+
+def read_text(path: str | Path, what: str = "file") -> str:
+    """The text of a regular UTF-8 file, without a byte order mark. Raises UserError."""
+    with open_regular(path, what) as file, _named_errors(path, what):
+        data = file.read()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        is_a = kind_of(data[:SNIFFED])
+        hint = f"is {is_a}" if is_a else "is not UTF-8 text"
+        raise UserError(f"{what} {_shown(path)} {hint}; give another file") from None
+
+
+def read_json(path: str | Path, what: str = "file") -> Any:
+    """The content of a JSON file. Raises UserError, naming file and line."""
+    text = read_text(path, what)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        is_a = kind_of(text[:SNIFFED].encode())
+        kind = f" but {is_a}" if is_a and is_a != "a text file" else ""
+        raise UserError(
+            f"{what} {_shown(path)} is not JSON{kind}: {error.msg} in line {error.lineno}"
+        ) from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a million brackets
+        raise UserError(f"{what} {_shown(path)} is not JSON that can be read: {error}") from None
+
+
+@contextmanager
+def _named_errors(path: str | Path, what: str) -> Iterator[None]:
+    """Turns what the system says of a file into a UserError that names it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"no such {what}: {_shown(path)}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {what} {_shown(path)}: {error.strerror or error}") from None
+    except ValueError as error:  # a NUL byte, or a character that no file name has
+        raise UserError(f"no {what} can be called {_shown(path)}: {error}") from None
+
+
+def _shown(path: str | Path) -> str:
+    """A path for an error: in one line, and not thousands of characters long."""
+    text = str(path)
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"
+
+
+def _special(mode: int) -> str:
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+# ---------------------------------------------------------------------- what a file is
+
+SNIFFED = 4096
+"""Bytes from the beginning of a file that `kind_of` looks at."""
+
+_BEGINNINGS = (
+    (
+        b"version https://git-lfs.github.com/",
+        "a Git LFS pointer (fetch the file with `git lfs pull`)",
+    ),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"\x89PNG\r\n", "a PNG image"),
+    (b"GIF8", "a GIF image"),
+    (b"II*\0", "a TIFF image"),
+    (b"MM\0*", "a TIFF image"),
+    (b"%PDF", "a PDF document"),
+    (b"%!PS", "a PostScript document"),
+    (b"8BPS", "a Photoshop document"),
+    (b"\x89HDF\r\n", "an HDF5 file, as Keras and SLEAP write them"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x1f\x8b", "a gzip archive (unpack it first)"),
+    (b"BZh9", "a bzip2 archive (unpack it first)"),
+    (b"\xfd7zXZ", "an xz archive (unpack it first)"),
+    (b"7z\xbc\xaf", "a 7z archive (unpack it first)"),
+    (b"Rar!", "a RAR archive (unpack it first)"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
+    (b"\x7fELF", "a program"),
+    (b"MZ\x90\0", "a program"),
+)
+"""What files of a kind begin with; what they are, and at times what to do about it."""
+
+
+def kind_of(head: bytes) -> str | None:
+    """What a file is, in words, by its first bytes; None where they do not tell.
+
+    >>> kind_of(b"<!DOCTYPE html><title>Sign in</title>")
+    'an HTML page (a download that failed?)'
+    """
+    if not head:
+        return "empty (0 bytes)"
+    for beginning, kind in _BEGINNINGS:
+        if head.startswith(beginning):
+            return kind
+    if head[4:8] == b"ftyp":
+        return "an AVIF or HEIC image" if head[8:12] in _STILLS else "an MP4 or QuickTime video"
+    if head[257:262] == b"ustar":
+        return "a tar archive (unpack it first)"
+    if head[4:8] == b"TFL3":
+        return "a TensorFlow Lite model"
+    if head[:1] == b"\x08" and head[2:3] == b"\x12":
+        return "an ONNX model"
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:
+        return "a safetensors file"
+    if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        return "a pickle"
+    return _kind_of_text(head)
+
+
+_STILLS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"hevc")
+
+
+def _kind_of_text(head: bytes) -> str | None:
+    start = head[:SNIFFED].removeprefix(b"\xef\xbb\xbf")
+    try:
+        text = start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 3:  # not merely a character that is cut in two
+            return None
+        text = start[: error.start].decode("utf-8")
+    if any(ord(letter) < 32 and letter not in "\t\n\r\f" for letter in text):
+        return None
+    text = text.lstrip().lower()
+    if text.startswith(("<!doctype html", "<html", "<head", "<body")):
+        return "an HTML page (a download that failed?)"
+    if text.startswith("<"):
+        return "an XML file"
+    return "a JSON file" if text.startswith(("{", "[")) else "a text file"

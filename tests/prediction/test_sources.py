@@ -2,10 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tagwise.errors import UserError
-from tagwise.prediction.sources import as_rgb, find_sources
+from tagwise.prediction.sources import find_sources
 
 
 @pytest.fixture
@@ -113,32 +112,3 @@ def test_state_tells_a_changed_file(photos):
     assert source.state() != before
     (photos / "a.jpg").unlink()
     assert source.state() is None
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1"])
-def test_pillow_images_of_every_mode_become_rgb(mode):
-    image = as_rgb(Image.new("RGB", (5, 3), "white").convert(mode))
-    assert image.shape == (3, 5, 3)
-    assert image.dtype == np.uint8
-    assert (image == 255).all()
-
-
-def test_grey_arrays_become_rgb():
-    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    for image in (grey, grey[..., None]):
-        np.testing.assert_array_equal(as_rgb(image), np.stack([grey] * 3, axis=-1))
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        np.zeros((4, 4, 3)),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((0, 4, 3), np.uint8),
-        np.zeros(4, np.uint8),
-        42,
-    ],
-)
-def test_what_is_no_image_is_refused(image):
-    with pytest.raises(UserError, match="image"):
-        as_rgb(image)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from tagwise.errors import UserError, unknown_name
+from tagwise.files import check_regular, read_json
 from tagwise.models.from_published import read_published
 from tagwise.models.load import network_of
 from tagwise.models.model_file import save_model
@@ -42,8 +42,7 @@ def convert(
     PosixPath('pose_higher_hrnet_w32_512.safetensors')
     """
     file = Path(file)
-    if not file.is_file():
-        raise UserError(f"{file} does not exist; give the checkpoint to convert")
+    check_regular(file, "checkpoint")
     path = Path(out) if out is not None else file.with_suffix(".safetensors")
     if path.suffix != ".safetensors" or path.resolve() == file.resolve():
         raise UserError(f"cannot write {path}: name another file with --out NAME.safetensors")
@@ -79,11 +78,8 @@ def _classes(given: str | Path | Sequence[str] | None) -> tuple[str, ...] | None
 
 def _categories(path: str | Path) -> list[dict]:
     """The categories of a COCO annotation file."""
+    content = read_json(path, "annotation file")
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = [each for each in content["categories"] if isinstance(each, dict)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"cannot read categories from {path} ({error}); give a COCO annotation file"
-        ) from error
-    return found
+        return [each for each in content["categories"] if isinstance(each, dict)]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} has no list of categories; give a COCO annotation file") from error

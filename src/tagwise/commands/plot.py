@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from tagwise.data.coco_json import read_json
 from tagwise.data.images import read_image
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError
+from tagwise.files import read_json
 from tagwise.plot import plot_push, plot_tags
 from tagwise.prediction.options import check_threshold
 from tagwise.prediction.outputs import write_picture

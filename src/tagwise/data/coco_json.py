@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,21 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tagwise.errors import UserError, unknown_name
+from tagwise.files import read_json
 
 _LISTS = ("images", "annotations", "categories")
-
-
-def read_json(path: str | Path) -> Any:
-    """The content of a JSON file. Raises UserError, naming the file and the line."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        if isinstance(error, json.JSONDecodeError):
-            message = f"{path} is not JSON: {error.msg} in line {error.lineno}"
-            raise UserError(message) from None
-        raise UserError(f"cannot read {path}: {error}") from None
 
 
 def read_coco(source: str | Path | dict[str, Any]) -> dict[str, Any]:

@@ -2,116 +2,81 @@
 
 from __future__ import annotations
 
-import io
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
+from PIL import Image
 
+from tagwise.data.pictures import FORMATS, check_size, name_of, opened
+from tagwise.data.pixels import rgb_of_array, rgb_of_picture, warn_if_dim, warn_once
 from tagwise.errors import UserError
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"))
-_REDUCED = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
+SUFFIXES = frozenset(suffix for entry in FORMATS.values() for suffix in entry.suffixes)
+"""What the names of photos in a folder end in, in small letters."""
+
+ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda image: np.rot90(image),
 }
+"""How to turn an image of each EXIF orientation upright; 1 is upright."""
 
 
-def read_image(path: str | Path, reduce: int = 1, *, upright: bool = True) -> np.ndarray:
-    """Read an image file.
+def read_image(source: ImageSource, reduce: int = 1, *, upright: bool = True) -> np.ndarray:
+    """Read an image from a file or from memory, all by the same rules; see docs/images.md.
 
-    path: JPEG, PNG, TIFF, WebP, BMP, GIF (its first frame); colour, grey, palette, CMYK or 16-bit
-        (scaled to 8); transparent parts are laid on white.
+    source: the path of a JPEG, PNG, TIFF, WebP, BMP, GIF, AVIF, JPEG 2000 or PNM file, its bytes, a
+        file opened to read bytes, a Pillow image of any mode, or an array: (H, W), (H, W, 1),
+        (H, W, 3) RGB or (H, W, 4) RGBA, see `pixels.rgb_of_array`.
+        Colours of 16 bits keep their high 8; transparent parts are laid on white. Of files with
+        several pages or frames the first is read, with a warning.
     reduce: 1, 2, 4 or 8; shrink by that factor while decoding, which costs a JPEG much less than
         to decode it whole. Pixel i of the result covers pixels i·reduce to (i+1)·reduce - 1.
     upright: turn the image as its EXIF orientation says (a TIFF is turned in any case).
-    Returns (H, W, 3) uint8, RGB. Raises UserError, naming the file, if it cannot be read whole.
+
+    Returns (H, W, 3) uint8, RGB; an array that is this already is returned without a copy. Raises
+    UserError, naming the file, if it cannot be read whole, is not a regular file, or has more
+    than 100 megapixels (`pictures.max_pixels`) after reduction.
     """
-    if reduce not in _REDUCED:
+    if reduce not in (1, 2, 4, 8):
         raise ValueError(f"reduce must be 1, 2, 4 or 8, not {reduce}")
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"no such image: {path}") from None
-    except OSError as error:
-        raise UserError(f"cannot read image {path}: {error.strerror or error}") from None
-    if not data:
-        raise UserError(f"image {path} is empty (0 bytes); replace it or take it out")
-    image = _decode_fast(data, reduce, upright)
-    return _decode_any(data, path, reduce, upright) if image is None else image
+    if isinstance(source, np.ndarray):
+        return shrink(rgb_of_array(source), reduce)
+    if not is_image(source):
+        raise UserError(_not_an_image(source))
+    name, own = name_of(source), not isinstance(source, Image.Image)
+    with opened(source, reduce=reduce) as picture:
+        if own:
+            _warn_of_pages(picture, name)
+        # The keyword of a 16-bit colour decoder; Pillow keeps the high 8 bits.
+        deep = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+        left = reduce // _draft(picture, reduce) if own else reduce
+        check_size(picture.size, f"image {name}")
+        picture.load()
+        turn = _TURNS.get(_orientation(picture)) if upright else None
+        image = rgb_of_picture(picture, name)
+        if deep and not picture.mode.startswith("I"):
+            warn_if_dim(image, name)
+    if turn is not None:
+        image = np.ascontiguousarray(turn(image))
+    return shrink(image, left)
 
 
-def _decode_fast(data: bytes, reduce: int, upright: bool) -> np.ndarray | None:
-    """OpenCV's decoders, for files that they are known to read right and whole; else None."""
-    whole_jpeg = data[:2] == b"\xff\xd8" and data.rstrip(b"\0\r\n ")[-2:] == b"\xff\xd9"
-    if not whole_jpeg and not _is_plain_png(data):
-        return None
-    # only the JPEG decoder reduces by whole blocks; for others OpenCV would cut the last one off
-    flags = _REDUCED[reduce if whole_jpeg else 1]
-    flags |= 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if image is None:
-        return None
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-    return image if whole_jpeg else shrink(image, reduce)
-
-
-def _is_plain_png(data: bytes) -> bool:
-    """Whether a PNG is whole, has 8 bits a channel, no palette and no transparency."""
-    return (
-        data[:8] == b"\x89PNG\r\n\x1a\n"
-        and data[24:26] in (b"\x08\x00", b"\x08\x02")
-        and b"tRNS" not in data[:4096]
-        and b"IEND" in data[-16:]
-    )
-
-
-def _decode_any(data: bytes, path: str | Path, reduce: int, upright: bool) -> np.ndarray:
-    """Pillow's decoders: slower, of every kind, and loud where a file is cut off."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.load()
-            if upright:
-                picture = ImageOps.exif_transpose(picture)
-            image = _to_rgb(picture)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        # Pillow names the buffer that it was given, which says nothing to a user.
-        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
-        raise UserError(
-            f"cannot read image {path}{reason}; is it cut off, or no image at all?"
-        ) from None
-    return shrink(image, reduce)
-
-
-def _to_rgb(picture) -> np.ndarray:
-    """A Pillow image of any mode as (H, W, 3) uint8."""
-    if picture.mode.startswith(("I", "F")):
-        return np.repeat(_to_uint8(np.asarray(picture))[:, :, None], 3, axis=2)
-    if "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info:
-        from PIL import Image
-
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    return np.array(picture.convert("RGB"))
-
-
-def _to_uint8(grey: np.ndarray) -> np.ndarray:
-    """Grey values of more than 8 bits, scaled: 16-bit integers by their range, others by their own.
-
-    (Pillow opens a 16-bit file as 32-bit integers at times, so the values tell the range.)
-    """
-    values = np.nan_to_num(grey.astype(np.float32), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if low >= 0 and high <= 65535 and grey.dtype.kind in "iu":
-        low, high = 0.0, 65535.0
-    elif low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    scaled = (values - low) * (255.0 / max(high - low, 1e-12))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+def is_image(source: Any) -> bool:
+    """Whether something is one image that `read_image` may take, rather than several."""
+    return isinstance(
+        source, (str, Path, bytes, bytearray, memoryview, np.ndarray, Image.Image)
+    ) or callable(getattr(source, "read", None))
 
 
 def shrink(image: np.ndarray, factor: int) -> np.ndarray:
@@ -127,3 +92,43 @@ def shrink(image: np.ndarray, factor: int) -> np.ndarray:
         image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
     size = (image.shape[1] // factor, image.shape[0] // factor)
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _draft(picture: Image.Image, reduce: int) -> int:
+    """Have a JPEG decoded at a fraction of its size; returns the factor, up to `reduce`."""
+    if reduce == 1 or picture.format != "JPEG":
+        return 1
+    width, height = picture.size
+    picture.draft(None, (max(1, width // reduce), max(1, height // reduce)))
+    fits = (f for f in (8, 4, 2) if picture.size == (-(-width // f), -(-height // f)))
+    return next(fits, 1) if picture.size != (width, height) else 1
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF's number; 1 where there is none, or the note of the camera is damaged."""
+    with suppress(Exception):
+        return picture.getexif().get(_ORIENTATION, 1)
+    return 1
+
+
+def _warn_of_pages(picture: Image.Image, name: str) -> None:
+    several = False
+    with suppress(
+        Exception
+    ):  # what follows the first may be damaged; the first is read all the same
+        several = getattr(picture, "is_animated", False)
+    if several:
+        what = "pages" if picture.format == "TIFF" else "frames"
+        warn_once(
+            what,
+            f"image {name} has several {what}: only the first of each such file is read; "
+            "save the others as files of their own",
+        )
+
+
+def _not_an_image(source: Any) -> str:
+    kind = type(source).__name__
+    hint = ""
+    if type(source).__module__.partition(".")[0] == "torch":
+        kind, hint = "torch tensor", "; give tensor.permute(1, 2, 0).cpu().numpy()"
+    return f"an image must be a file, its bytes, a Pillow image or an array, not a {kind}{hint}"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tagwise.data.coco_json import read_json
 from tagwise.data.regions import paint_region
 from tagwise.data.sample import Sample
 from tagwise.errors import UserError
+from tagwise.files import read_json
 from tagwise.geometry import iou, keypoint_boxes, oks, to_xyxy
 from tagwise.skeletons import Skeleton
 

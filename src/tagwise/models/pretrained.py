@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tagwise.errors import UserError
+from tagwise.files import check_regular
 from tagwise.models.network import Network
 from tagwise.published.checkpoints import read_tensors
 from tagwise.published.names import renamed
@@ -16,8 +17,7 @@ def take_published(network: Network, source: str | Path) -> None:
     Output layers may be missing or of other shapes; all else must fit. Raises UserError.
     """
     path = Path(source)
-    if not path.is_file():
-        raise UserError(f"pretrained weights {path} do not exist; give a file, or null")
+    check_regular(path, "file of pretrained weights")
     tensors = {f"trunk.{name}": value for name, value in renamed(read_tensors(path)).items()}
     own = network.state_dict()
     fits = {k: v for k, v in tensors.items() if k in own and v.shape == own[k].shape}

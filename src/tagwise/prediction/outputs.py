@@ -9,9 +9,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tagwise.data.coco_json import read_json
 from tagwise.errors import UserError
-from tagwise.files import whole_file
+from tagwise.files import read_json, whole_file
 from tagwise.prediction.sources import Source
 from tagwise.results import Result
 from tagwise.tasks import Task, read_result

@@ -24,7 +24,7 @@ from tagwise.prediction import options, tta
 from tagwise.prediction.fitting import FitInside, Fitting, Tiled
 from tagwise.prediction.options import Precision
 from tagwise.prediction.published_fittings import FITTINGS
-from tagwise.prediction.sources import Image, as_rgb
+from tagwise.prediction.sources import Image
 from tagwise.prediction.tta import Maps, Pass
 from tagwise.results import Result
 from tagwise.runtime import fastest_precision, find_device
@@ -126,7 +126,7 @@ class Predictor:
     def __call__(self, image: Image) -> Result:
         """The instances of one image, best first, in its pixels, as the task gives them.
 
-        image: a file, a Pillow image, or an (H, W, 3) or (H, W) uint8 array, RGB.
+        image: a file, its bytes, a Pillow image, or an array, RGB; see `read_image`.
         """
         return next(self.stream([image]))
 
@@ -189,7 +189,7 @@ class Predictor:
         """Read one image and fit it to the network's input at every scale."""
         outcome = Outcome(source)
         try:
-            outcome.image = read_image(source) if outcome.is_file else as_rgb(source)
+            outcome.image = read_image(source)
         except UserError as error:
             outcome.error = error
             return outcome

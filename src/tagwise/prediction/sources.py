@@ -9,19 +9,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any
 
-import numpy as np
-
-from tagwise.data.images import SUFFIXES
+from tagwise.data.images import SUFFIXES, ImageSource, is_image
 from tagwise.errors import UserError
 from tagwise.prediction.video import SUFFIXES as VIDEO_SUFFIXES
 from tagwise.prediction.video import Video
 
-if TYPE_CHECKING:
-    import PIL.Image
-
-Image = Union[str, Path, np.ndarray, "PIL.Image.Image"]
+Image = ImageSource
 _OWN = ".predictions"  # pictures that tagwise drew are no photos to predict from
 
 
@@ -54,9 +49,9 @@ def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[So
     """Images to predict from, each with a name of its own.
 
     sources: one or several of: an image file, a video, a folder (with all photos below it), a
-        pattern such as "photos/**/*.jpg", an array, a Pillow image. A list is looked through at
-        once; of any other iterable images, and of videos frames, are taken one by one as they are
-        needed, and numbered.
+        pattern such as "photos/**/*.jpg", or an image in memory, see `read_image`. A list is looked
+        through at once; of any other iterable images, and of videos frames, are taken one by one as
+        they are needed, and numbered.
     A file's results are called by its stem, below the folder that was given; where that would be
     the same for two files, suffixes and then folders tell them apart. Raises UserError for a file
     that is not there, and where there is no image at all.
@@ -82,7 +77,7 @@ def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[So
 def find_files(source: str | Path) -> list[tuple[Path, Path]]:
     """(file, folder that its name is relative to) for a file, a folder or a pattern, sorted."""
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):
         found = [
             (Path(folder) / name, path)
             for folder, _, names in os.walk(path)
@@ -94,7 +89,7 @@ def find_files(source: str | Path) -> list[tuple[Path, Path]]:
                 f"no image in the folder {path}; known are {', '.join(sorted(SUFFIXES))}"
             )
         return sorted(found)
-    if path.exists():
+    if os.path.exists(path):
         return [(path, path.parent)]
     if glob.has_magic(str(source)):
         matches = sorted(map(Path, glob.glob(str(source), recursive=True)))
@@ -129,28 +124,6 @@ def name_files(files: list[tuple[Path, Path]]) -> list[Source]:
     return [Source(file, name.as_posix()) for (file, _), name in zip(files, names)]
 
 
-def as_rgb(image: np.ndarray | PIL.Image.Image) -> np.ndarray:
-    """An image in memory as (H, W, 3) uint8 RGB.
-
-    image: a Pillow image of any mode (turned upright as its EXIF says), or an array of uint8,
-        (H, W), (H, W, 1) or (H, W, 3). Raises UserError for anything else.
-    """
-    if hasattr(image, "getbands"):
-        from PIL import ImageOps
-
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    if not isinstance(image, np.ndarray):
-        kind = type(image).__name__
-        raise UserError(f"an image must be a file, a Pillow image or an array, not a {kind}")
-    if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
-        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise UserError(
-            f"an image array must be (height, width, 3) uint8, RGB, not {image.shape} {image.dtype}"
-        )
-    return image
-
-
 def _with_frames(sources: list[Source], videos: dict[Source, Video]) -> Iterator[Source]:
     """The sources with the frames of each video in its place, decoded as they are needed."""
     for source in sources:
@@ -167,7 +140,8 @@ def _is_video(image: Image) -> bool:
 
 
 def _is_many(sources: Any) -> bool:
-    single = isinstance(sources, (str, Path, np.ndarray)) or hasattr(sources, "getbands")
+    # What NumPy could read as an array, such as a tensor, is refused as one image, not row by row.
+    single = is_image(sources) or hasattr(sources, "__array__")
     return not single and isinstance(sources, Iterable)
 
 

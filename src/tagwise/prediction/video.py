@@ -5,6 +5,7 @@ PyAV does the work; it comes with `pip install 'tagwise[video]'`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 from tagwise.data.images import SUFFIXES as PHOTO_SUFFIXES
 from tagwise.data.images import read_image
 from tagwise.errors import UserError, optional
-from tagwise.files import whole_file
+from tagwise.files import check_regular, whole_file
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts"))
 _FPS = 25.0  # of what does not say
@@ -79,8 +80,7 @@ class Video:
     @contextmanager
     def _opened(self) -> Iterator[Any]:
         av = _av()
-        if not self.path.is_file():
-            raise UserError(f"no such video: {self.path}; give a video file")
+        check_regular(self.path, "video")
         try:
             container = av.open(str(self.path))
         except (av.error.FFmpegError, OSError) as error:
@@ -119,7 +119,7 @@ class PhotoVideo:
 
 def open_video(path: str | Path) -> Video | PhotoVideo:
     """The frames of a video file, or of a folder of photos. Raises UserError for anything else."""
-    return PhotoVideo(path) if Path(path).is_dir() else Video(path)
+    return PhotoVideo(path) if os.path.isdir(path) else Video(path)
 
 
 @contextmanager

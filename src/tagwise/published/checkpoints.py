@@ -8,19 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import is_zipfile
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import safe_globals
 
 from tagwise.errors import UserError
+from tagwise.files import SNIFFED, kind_of, open_regular
+from tagwise.published.safety import allowed_bytes, check_checkpoint, cut_short, refuse_code
 from tagwise.published.stand_ins import stand_ins
 
 # Where training programs put the weights beside an optimiser, an epoch and the like.
 ROOMS = ("state_dict", "best_state_dict", "model", "model_state_dict", "network", "net")
+_DEEPEST = 8  # of these inside one another
 
 # What wrappers put before every name: data parallelism, a trainer around the network, the middle
 # of HigherHRNet's half-precision sandwich, torch.compile.
@@ -31,63 +32,58 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The network's tensors of a checkpoint, under their own names without any wrapping.
 
     path: what torch.save or safetensors wrote.
-    Raises UserError for a file that is cut short, holds code, or no network.
+    Raises UserError for a file that is cut short, holds code, is something else or no network, and
+    for tensors that would take far more memory than the file has bytes.
     """
     if path.suffix == ".onnx":
         raise UserError(f"{path} is an ONNX file; give the checkpoint that it was made from")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    check_checkpoint(path)
+    content = _read(path)
+    _refuse_training_state(content, path)
     found = _tensors(content)
     if not found:
         raise UserError(f"{path} holds no tensors by name; give a network's checkpoint")
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in found.values())
+    if needed > allowed_bytes(path):
+        raise UserError(f"{path} claims tensors of {needed} bytes, far more than it has itself")
     while prefix := next((p for p in PREFIXES if all(n.startswith(p) for n in found)), None):
         found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return found
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> Any:
+    with open_regular(path, "checkpoint") as file:
+        is_safetensors = kind_of(file.read(SNIFFED)) == "a safetensors file"
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _cut_short(path, error) from error
-
-
-def _read_pickle(path: Path) -> Any:
-    try:
+        if is_safetensors:
+            return load_file(path)
         # What it may not support, it refuses.
         with warnings.catch_warnings(action="ignore"), safe_globals(stand_ins()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        refused = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:class|operand) ([\w.]+)", str(error))
-        with path.open("rb") as file:
-            half_a_zip = b"PK".startswith(file.read(2)) and not is_zipfile(path)
-        if half_a_zip or not refused:
-            raise _cut_short(path, error) from error
-        name = refused.group(1) or refused.group(2)
-        name = f"pickle instruction {name}" if name.isdigit() else name
-        raise UserError(
-            f"{path} holds more than tensors ({name}), which could run any code when it is read; "
-            "nothing was read. If you trust who made it, save its tensors alone, in an environment "
-            "that you can spare: python -c \"import torch; c = torch.load('IN.pth', "
-            "map_location='cpu', weights_only=False); torch.save(c.get('state_dict', c), "
-            "'OUT.pth')\", and give OUT.pth"
-        ) from error
-    except Exception as error:  # a damaged pickle can ask for anything, and fail in any way
-        raise _cut_short(path, error) from error
+        refused = re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)", str(error))
+        refuse_code(path, [refused.group(1) or refused.group(2)] if refused else [])
+        raise cut_short(path, error) from error
+    except Exception as error:  # a damaged file can ask for anything, and fail in any way
+        raise cut_short(path, error) from error
 
 
-def _cut_short(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:150] or type(error).__name__
-    return UserError(
-        f"{path} is no readable checkpoint ({reason}); it may be cut short: get it again"
-    )
+def _refuse_training_state(content: Any, path: Path) -> None:
+    """Raises UserError for the state of a training of ours, which names the model beside it."""
+    if not isinstance(content, Mapping) or not {"step", "average", "optimizer"} <= content.keys():
+        return
+    models = [path.with_name(f"{name}.safetensors") for name in ("best", "last")]
+    there = [str(model) for model in models if model.is_file()]
+    hint = f"the model is {' or '.join(there)}" if there else "its model is written at the end"
+    raise UserError(f"{path} is the state of a training, from which --resume goes on; {hint}")
 
 
-def _tensors(content: Any) -> dict[str, Tensor]:
+def _tensors(content: Any, depth: int = 0) -> dict[str, Tensor]:
     """The dict of named tensors in a checkpoint, wherever it is kept."""
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or depth > _DEEPEST:
         return {}
     for room in ROOMS:
-        inner = _tensors(content.get(room))
+        inner = _tensors(content.get(room), depth + 1)
         if inner:
             return inner
     return {

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from tagwise.errors import UserError
-from tagwise.files import whole_file
+from tagwise.files import check_regular, whole_file
 
 
 @dataclass
@@ -56,6 +56,7 @@ class Checkpoint:
         path = self.folder / "last.pt"
         if not path.exists():
             return 0
+        check_regular(path, "checkpoint")
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             self.model.load_state_dict(saved["model"])

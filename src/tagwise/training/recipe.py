@@ -12,6 +12,7 @@ import yaml
 
 from tagwise.data.augment import Augment
 from tagwise.errors import UserError, unknown_name
+from tagwise.files import read_text
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = Path(path)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the recipe {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        tree = yaml.safe_load(read_text(path, "recipe"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise UserError(f"{path} is no recipe: expected keys such as data, model, optim")

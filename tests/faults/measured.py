@@ -1,0 +1,68 @@
+"""Running something that may fail in any way, in a process of its own, and measuring it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tagwise.errors import UserError
+
+
+class Seen(NamedTuple):
+    """What came of a call.
+
+    what: "read", "refused" (a UserError), "raised" (any other exception), "crashed" (the process
+    died) or "hung". text: of the error. seconds: until it ended. mib: memory at its peak, above
+    what the process held before. noise: what was printed to stderr.
+    """
+
+    what: str
+    text: str
+    seconds: float
+    mib: float
+    noise: str
+
+
+def measured(call: Callable[[], object], seconds: int = 30) -> Seen:
+    """Run a call in a fork of this process; it is killed after `seconds`."""
+    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as noise:
+        before, start = _resident(), time.perf_counter()
+        child = os.fork()
+        if child == 0:
+            os.dup2(noise.fileno(), 2)
+            signal.alarm(seconds)
+            os.write(answer.fileno(), json.dumps(_answer(call)).encode())
+            os._exit(0)
+        _, status, usage = os.wait4(child, 0)
+        taken = time.perf_counter() - start
+        answer.seek(0), noise.seek(0)
+        told = answer.read()
+        if status == 0 and told:
+            what, text = json.loads(told)
+        else:
+            died = os.WTERMSIG(status) if os.WIFSIGNALED(status) else status
+            what, text = "hung" if died == signal.SIGALRM else "crashed", f"signal {died}"
+        mib = max(0.0, usage.ru_maxrss / 1024 - before)
+        return Seen(what, text, taken, mib, noise.read().decode(errors="replace"))
+
+
+def _answer(call: Callable[[], object]) -> tuple[str, str]:
+    try:
+        call()
+    except UserError as error:
+        return "refused", str(error)
+    except BaseException as error:
+        return "raised", f"{type(error).__name__}: {error}"
+    return "read", ""
+
+
+def _resident() -> float:
+    """MiB that this process holds now."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
