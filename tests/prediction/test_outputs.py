@@ -12,6 +12,7 @@ from tagwise.files import whole_file
 from tagwise.prediction.outputs import CocoResults, Predictions, write_picture
 from tagwise.prediction.sources import Source, find_sources
 from tagwise.results import Poses
+from tagwise.tasks import PoseTask
 
 
 def pin(file="a.jpg"):
@@ -120,7 +121,7 @@ def coco(tmp_path, *names):
 
 def test_coco_rows_carry_the_set_s_ids(tmp_path):
     file = io.BytesIO()
-    results = CocoResults(coco(tmp_path, "a.jpg", "b.jpg"), file)
+    results = CocoResults(PoseTask(PIN), coco(tmp_path, "a.jpg", "b.jpg"), file)
     for name in ("photos/b.jpg", "a.jpg", "strange.jpg"):
         results.add(pin(name))
     results.finish()
@@ -131,12 +132,12 @@ def test_coco_rows_carry_the_set_s_ids(tmp_path):
 
 def test_coco_without_rows_is_still_json(tmp_path):
     file = io.BytesIO()
-    CocoResults(coco(tmp_path, "a.jpg"), file).finish()
+    CocoResults(PoseTask(PIN), coco(tmp_path, "a.jpg"), file).finish()
     assert json.loads(file.getvalue()) == []
 
 
 def test_folders_tell_images_of_one_name_apart(tmp_path):
-    results = CocoResults(coco(tmp_path, "x/a.jpg", "y/a.jpg"), io.BytesIO())
+    results = CocoResults(PoseTask(PIN), coco(tmp_path, "x/a.jpg", "y/a.jpg"), io.BytesIO())
     assert results.image_id("set/x/a.jpg") == 1
     assert results.image_id("y/a.jpg") == 2
     assert results.image_id("a.jpg") is None
