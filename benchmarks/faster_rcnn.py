@@ -44,6 +44,7 @@ from tqdm import tqdm
 from tagwise.commands.train import train
 from tagwise.data import CocoBoxes, Sample, read_image
 from tagwise.errors import UserError
+from tagwise.evaluation.scoring import BoxScorer
 from tagwise.geometry import to_xywh, to_xyxy
 from tagwise.models import MODELS, load_model
 from tagwise.models.efficientnet import MEAN, SCALES, STD, EfficientNetLite, load_imagenet
@@ -275,17 +276,17 @@ def measured(
     """A row of the table: figures on a set (annotations, images), the median time of its photos."""
     predictor = Predictor(weights, device="cpu", size=size, flip=flip, threshold=0.0)
     if predictor.task.name not in ("corners", "faster_rcnn"):
-        raise UserError(f"{weights} is a {predictor.task.name} model, none of boxes")
+        raise UserError(f"{weights} is a {predictor.task.name} model, which finds no boxes")
     if proposals:
         predictor.model.rpn._post_nms_top_n["testing"] = proposals
     dataset = CocoBoxes(*val, classes=predictor.task.classes)
-    results, times = [], []
+    scorer, times = BoxScorer(dataset, predictor.task.classes), []
     for number in tqdm(range(len(dataset)), desc=name, leave=False, disable=None):
         photo = read_image(dataset.path(number))
         start = time.process_time()
-        results.append(predictor(photo))
+        scorer.add(number, predictor(photo))
         times.append(1e3 * (time.process_time() - start))
-    figures = predictor.task.metric(results, dataset)
+    figures = scorer.figures()
     count = sum(parameter.numel() for parameter in load_model(weights).parameters())
     row = {"detector": name, "input": "×".join(map(str, predictor.size))}
     shown = [key for key in figures if key in ("AP", "AP50", "AP75") or "AP50/" in key]

@@ -23,7 +23,7 @@ class BlockNetwork(nn.Module):
         super().__init__()
         self.anchor = nn.Parameter(torch.zeros(1))  # networks are asked for their device
         self.task = CornerTask(("brick", "tile"))
-        self.spec = ModelSpec("blocks", {}, "corners", self.task.options(), (SIZE, SIZE))
+        self.spec = ModelSpec("blocks", {}, "corners", self.task.to_dict(), (SIZE, SIZE))
 
     def forward(self, images):
         cells = avg_pool2d(images, self.stride)

@@ -22,7 +22,7 @@ class SpotNetwork(nn.Module):
         super().__init__()
         self.anchor = nn.Parameter(torch.zeros(1))  # networks are asked for their device
         self.task = PoseTask(PIN)
-        self.spec = ModelSpec("spots", {}, "pose", self.task.options(), (SIZE, SIZE))
+        self.spec = ModelSpec("spots", {}, "pose", self.task.to_dict(), (SIZE, SIZE))
         self.batches: list[tuple[int, ...]] = []
 
     def forward(self, images):

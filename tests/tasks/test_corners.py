@@ -142,7 +142,7 @@ def test_perfect_maps_give_the_boxes_back(boxes):
 
 def test_options_make_the_same_task_again():
     task = CornerTask(("a", "b"), tag_dim=3, overlap=0.7, radius="legacy", push="exp")
-    assert create_task("corners", **task.options()) == task
+    assert create_task("corners", **task.to_dict()) == task
 
 
 def test_bad_options_are_named():

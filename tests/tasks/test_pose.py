@@ -159,8 +159,8 @@ def test_a_batch_of_images_is_the_mean_over_the_images_for_tags():
 
 def test_options_make_the_task_again():
     task = PoseTask(SKELETON, tag_dim=2, position=24.0, weights={"pull": 3.0})
-    again = create_task("pose", **task.options())
-    assert again.options() == create_task("pose", **again.options()).options()
+    again = create_task("pose", **task.to_dict())
+    assert again.to_dict() == create_task("pose", **again.to_dict()).to_dict()
     assert again.weights["pull"] == 3.0
     assert again.heads() == task.heads()
 

@@ -69,7 +69,7 @@ def create_model(
         name=name,
         options=options,
         task=task.name,
-        task_options=task.options(),
+        task_options=task.to_dict(),
         input_size=tuple(input_size),
         info=info,
     )

@@ -38,11 +38,11 @@ def task_named(name: str) -> type[Task]:
 
 
 def create_task(name: str, **options: Any) -> Task:
-    """The task of that name, from the plain values that its `options()` gave.
+    """The task of that name, from plain values such as its `to_dict` gives.
 
-    Raises UserError for an unknown name.
+    Raises UserError for an unknown name and for options that do not fit.
     """
-    return task_named(name).from_options(**options)
+    return task_named(name).from_dict(options, f"the {name} task")
 
 
 def read_result(record: Any) -> Result:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from tagwise.errors import UserError, unknown_name
 from tagwise.evaluation.scoring import Scorer
 from tagwise.plot import draw_heatmaps
 from tagwise.results import Result
-from tagwise.skeletons import Skeleton
+from tagwise.settings import Settings
 from tagwise.tasks.targets import collate
 
 AnyResult = TypeVar("AnyResult", bound=Result)
@@ -69,10 +69,11 @@ class Placement(NamedTuple):
         return result.transform(self.affine.inverse().matrix, width=width, height=height)
 
 
-class Task:
+class Task(Settings):
     """The contract; `tagwise.tasks.TASKS` maps names to subclasses.
 
-    A task is a frozen dataclass of plain options, in a file of its own. It sets the class variables
+    A task is a frozen dataclass of settings, in a file of its own: `to_dict` gives what a model
+    file keeps of it, and `from_dict` makes it again. It sets the class variables
     `name`, `result`, `dataset` and `scorer`, defines every method that raises NotImplementedError
     here, and overrides the others where their defaults do not fit.
 
@@ -96,22 +97,7 @@ class Task:
     merges: ClassVar[Literal["maps", "results"]] = "maps"
     zoom: float | None = None
 
-    # ------------------------------------------------------------------ options and labels
-
-    @classmethod
-    def from_options(cls, **options: Any) -> Self:
-        """The task of plain values; those that are left out keep their defaults."""
-        known = {item.name: item for item in fields(cls)}
-        for key in options:
-            if key not in known:
-                raise unknown_name(f"option of the {cls.name} task", key, known)
-        if isinstance(options.get("skeleton"), dict):
-            options["skeleton"] = Skeleton.from_dict(options["skeleton"])
-        return cls(**options)
-
-    def options(self) -> dict[str, Any]:
-        """Plain values, fit for JSON, that make this task again: create_task(name, **options)."""
-        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+    # ------------------------------------------------------------------ labels
 
     @classmethod
     def open_dataset(
@@ -276,12 +262,3 @@ class Task:
         heat = [maps for name, maps in outputs.items() if heads[name].kind == "heatmap"]
         values = self.heatmap_values(torch.cat(heat, 1))[0].cpu().numpy()
         return draw_heatmaps(image, values, to_image.matrix)
-
-
-def _plain(value: Any) -> Any:
-    """An option as a plain value, fit for JSON."""
-    if hasattr(value, "to_dict"):
-        return value.to_dict()
-    if is_dataclass(value):
-        return asdict(value)
-    return list(value) if isinstance(value, tuple) else value

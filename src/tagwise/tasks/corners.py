@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
@@ -18,7 +18,7 @@ from tagwise.data.box_labels import BoxLabels
 from tagwise.data.boxes import CocoBoxes
 from tagwise.data.sample import Sample
 from tagwise.data.transforms import Affine
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError
 from tagwise.evaluation.coco_rows import BoxRows
 from tagwise.evaluation.corner_oracles import CORNER_ORACLES, pair_with_truth
 from tagwise.evaluation.scoring import BoxScorer
@@ -29,6 +29,7 @@ from tagwise.grouping.settings import CornerSettings
 from tagwise.grouping.suppression import soft_nms
 from tagwise.plot import plot_corner_maps
 from tagwise.results import Boxes
+from tagwise.settings import Count, NonNegative, NonNegativeInt, Positive, Range
 from tagwise.tasks.base import Head, Placement, Task
 from tagwise.tasks.targets import (
     cells_around,
@@ -36,15 +37,17 @@ from tagwise.tasks.targets import (
     draw_gaussian,
     gaussian_radius,
     learned_cells,
+    loss_weights,
 )
 
 CORNERS = ("tl", "br")  # top-left, bottom-right
+Overlap = Annotated[float, Range(above=0, below=1)]
 
 # sigmoid(-2.19) = .1: the published first value of heatmaps that learn by the focal loss
 _PRIOR_LOGIT = -2.19
 
 
-# Of the loss terms, where a recipe says nothing.
+# Weights of the loss terms that a recipe does not give.
 _WEIGHTS = {"heatmaps": 1.0, "pull": 0.1, "push": 0.1, "offsets": 1.0}
 
 
@@ -64,20 +67,20 @@ class CornerTask(Task):
     push: form of the push loss.
     published: "cornernet" takes the tag loss of the public code, a sum over the batch, in place of
         what push says.
-    weights: of the loss terms.
+    weights: of the loss terms, by name; those left out keep their defaults.
     pairing: how corners become boxes.
     """
 
     classes: tuple[str, ...]
-    tag_dim: int = 1
-    position: float | None = None
-    overlap: float = 0.3
+    tag_dim: Count = 1
+    position: Positive | None = None
+    overlap: Overlap = 0.3
     radius: Literal["exact", "legacy"] = "exact"
-    reach: int = 0
+    reach: NonNegativeInt = 0
     centres: bool = False
     push: Literal["exp", "hinge"] = "hinge"
     published: Literal["cornernet"] | None = None
-    weights: dict[str, float] = field(default_factory=lambda: dict(_WEIGHTS))
+    weights: dict[str, NonNegative] = field(default_factory=dict)
     pairing: CornerSettings = field(default_factory=CornerSettings)
 
     name: ClassVar[str] = "corners"
@@ -88,25 +91,10 @@ class CornerTask(Task):
     merges: ClassVar[str] = "results"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
-        for key in self.weights:
-            if key not in _WEIGHTS:
-                raise unknown_name("loss term", key, _WEIGHTS)
+        super().__post_init__()
+        object.__setattr__(self, "weights", loss_weights(_WEIGHTS, self.weights))
         if not self.classes:
             raise UserError("the corners task needs at least one class")
-        if self.published not in (None, "cornernet"):
-            raise unknown_name("published loss of corners", str(self.published), ("cornernet",))
-        if self.radius not in ("exact", "legacy"):
-            raise unknown_name("radius", self.radius, ("exact", "legacy"))
-
-    @classmethod
-    def from_options(cls, **options: Any) -> Self:
-        """The inverse of `options`; keys that are left out keep their defaults."""
-        values = dict(options)
-        values["pairing"] = CornerSettings.from_dict(values.get("pairing", {}))
-        if "weights" in values:
-            values["weights"] = {**_WEIGHTS, **values["weights"]}
-        return super().from_options(**values)
 
     def labels(self) -> dict[str, Any]:
         """The classes, for a labelled set of them."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ from tagwise.data.box_labels import BoxLabels
 from tagwise.data.label_maps import LabelMaps
 from tagwise.data.sample import Sample
 from tagwise.data.transforms import Affine
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError
 from tagwise.evaluation.coco_rows import MaskRows
 from tagwise.evaluation.pixel_oracles import PIXEL_ORACLES, maps_with_truth
 from tagwise.evaluation.scoring import MaskScorer
@@ -31,10 +31,11 @@ from tagwise.grouping.pixels import PixelGrid, decode_pixels
 from tagwise.grouping.settings import PixelSettings
 from tagwise.plot import plot_pixel_maps
 from tagwise.results import Masks
+from tagwise.settings import Count, NonNegative, Positive
 from tagwise.tasks.base import Head, Placement, Task
-from tagwise.tasks.targets import collate, learned_cells
+from tagwise.tasks.targets import collate, learned_cells, loss_weights
 
-# Of the loss terms, where a recipe says nothing.
+# Weights of the loss terms that a recipe does not give.
 _WEIGHTS = {"foreground": 1.0, "seeds": 1.0, "pull": 0.5, "push": 1.0}
 
 
@@ -51,18 +52,18 @@ class PixelTask(Task):
     gaps: weight 1 + gaps of the foreground loss in cells by two instances at once.
     zoom: pixels of the network's input for one of a photo; photos are not fitted into the input,
         but seen at this size, in tiles.
-    weights: of the loss terms.
+    weights: of the loss terms, by name; those left out keep their defaults.
     grouping: how pixels become instances.
     """
 
-    tag_dim: int = 2
-    position: float | None = None
+    tag_dim: Count = 2
+    position: Positive | None = None
     seeds: bool = True
-    near: float = 8.0
+    near: NonNegative = 8.0
     push: Literal["exp", "hinge"] = "exp"
-    gaps: float = 2.0
-    zoom: float = 1.0
-    weights: dict[str, float] = field(default_factory=lambda: dict(_WEIGHTS))
+    gaps: NonNegative = 2.0
+    zoom: Positive = 1.0
+    weights: dict[str, NonNegative] = field(default_factory=dict)
     grouping: PixelSettings = field(default_factory=PixelSettings)
 
     name: ClassVar[str] = "pixels"
@@ -72,20 +73,8 @@ class PixelTask(Task):
     oracles: ClassVar[tuple[str, ...]] = PIXEL_ORACLES
 
     def __post_init__(self) -> None:
-        for key in self.weights:
-            if key not in _WEIGHTS:
-                raise unknown_name("loss term", key, _WEIGHTS)
-        if not self.zoom > 0:
-            raise UserError(f"zoom is {self.zoom}; use a number above 0")
-
-    @classmethod
-    def from_options(cls, **options: Any) -> Self:
-        """The inverse of `options`; keys that are left out keep their defaults."""
-        values = dict(options)
-        values["grouping"] = PixelSettings.from_dict(values.get("grouping", {}))
-        if "weights" in values:
-            values["weights"] = {**_WEIGHTS, **values["weights"]}
-        return super().from_options(**values)
+        super().__post_init__()
+        object.__setattr__(self, "weights", loss_weights(_WEIGHTS, self.weights))
 
     @classmethod
     def open_dataset(

@@ -6,7 +6,7 @@ Newell, Huang, Deng: Associative Embedding, NIPS 2017, section 3.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
@@ -15,23 +15,23 @@ from tagwise import losses
 from tagwise.data.coco import CocoKeypoints
 from tagwise.data.keypoint_labels import KeypointLabels
 from tagwise.data.sample import Sample
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError
 from tagwise.evaluation.coco_rows import PoseRows
 from tagwise.evaluation.pose_oracles import POSE_ORACLES, group_with_truth
 from tagwise.evaluation.scoring import PoseScorer
 from tagwise.geometry import cell_to_pixel, edges_to_cells, pixel_to_cell
 from tagwise.grouping import GroupingSettings, decode_keypoints
 from tagwise.results import Poses
+from tagwise.settings import Count, NonNegative, NonNegativeInt, Positive
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.base import Head, Placement, Task
-from tagwise.tasks.targets import cells_around, collate, draw_gaussian, learned_cells
+from tagwise.tasks.targets import cells_around, collate, draw_gaussian, learned_cells, loss_weights
 
 # A heatmap logit of -4 is a probability of .018: about the share of cells that hold a keypoint.
 _PRIOR_LOGIT = -4.0
-_PUBLISHED = ("higherhrnet", "newell2017")
 
 
-# Of the loss terms, where a recipe says nothing.
+# Weights of the loss terms that a recipe does not give.
 _WEIGHTS = {"heatmaps": 1.0, "pull": 0.05, "push": 0.05, "offsets": 0.2}
 
 
@@ -52,21 +52,21 @@ class PoseTask(Task):
     published: targets and loss of published code, in place of what foreground, reach and push say:
         Gaussians round whole cells, plain MSE, and that preset of `tagwise.losses.PRESETS`. Goes
         with the preprocessing of the same name, see `tagwise.prediction`.
-    weights: of the loss terms.
+    weights: of the loss terms, by name; those left out keep their defaults.
     grouping: how peaks become groups.
     """
 
     skeleton: Skeleton
-    tag_dim: int = 1
-    position: float | None = None
-    sigma: float = 1.5
+    tag_dim: Count = 1
+    position: Positive | None = None
+    sigma: Positive = 1.5
     offsets: bool = False
     heatmap_loss: Literal["mse", "mse_sigmoid", "focal"] = "mse"
-    foreground: float = 5.0
-    reach: int = 1
+    foreground: NonNegative = 5.0
+    reach: NonNegativeInt = 1
     push: Literal["exp", "hinge"] = "exp"
     published: Literal["higherhrnet", "newell2017"] | None = None
-    weights: dict[str, float] = field(default_factory=lambda: dict(_WEIGHTS))
+    weights: dict[str, NonNegative] = field(default_factory=dict)
     grouping: GroupingSettings = field(default_factory=GroupingSettings)
 
     name: ClassVar[str] = "pose"
@@ -76,26 +76,14 @@ class PoseTask(Task):
     oracles: ClassVar[tuple[str, ...]] = POSE_ORACLES
 
     def __post_init__(self) -> None:
-        for key in self.weights:
-            if key not in _WEIGHTS:
-                raise unknown_name("loss term", key, _WEIGHTS)
-        if self.published not in (None, *_PUBLISHED):
-            raise unknown_name("published loss of poses", str(self.published), _PUBLISHED)
+        super().__post_init__()
+        object.__setattr__(self, "weights", loss_weights(_WEIGHTS, self.weights))
         order = self.grouping.order
         if order is not None and len(order) != len(self.skeleton):
             raise UserError(
                 f"the grouping's order names {len(order)} keypoint types, the skeleton has "
                 f"{len(self.skeleton)}; leave the order out, or name each type once"
             )
-
-    @classmethod
-    def from_options(cls, **options: Any) -> Self:
-        """The inverse of `options`; keys that are left out keep their defaults."""
-        values = dict(options)
-        values["grouping"] = GroupingSettings.from_dict(values.get("grouping", {}))
-        if "weights" in values:
-            values["weights"] = {**_WEIGHTS, **values["weights"]}
-        return super().from_options(**values)
 
     def rows(self, labels: KeypointLabels) -> PoseRows:
         return PoseRows(labels, self.skeleton)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tagwise.data.sample import Sample
+from tagwise.errors import unknown_name
 
 
 def draw_gaussian(
@@ -103,6 +104,17 @@ def cells_around(
         offset[inside].astype(np.float32),
         weight[inside].astype(np.float32),
     )
+
+
+def loss_weights(defaults: Mapping[str, float], given: Mapping[str, float]) -> dict[str, float]:
+    """The weight of every loss term: the given ones, and the defaults of the others.
+
+    Raises UserError for a term that has no default.
+    """
+    for name in given:
+        if name not in defaults:
+            raise unknown_name("loss term", name, defaults)
+    return {**defaults, **given}
 
 
 def collate(
