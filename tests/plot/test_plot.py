@@ -130,6 +130,20 @@ def test_the_verb_plots_a_prediction_made_before(tmp_path):
     assert plot_verb(what="push", out=tmp_path / "push.svg").read_bytes()[:5] == b"<?xml"
 
 
+def test_the_verb_draws_all_that_a_file_holds_unless_told_otherwise(tmp_path):
+    poses = pins([[[5, 5, 0.9], [20, 20, 0.9]], [[30, 5, 0.9], [35, 25, 0.9]]], width=40, height=30)
+    poses = Poses(poses.keypoints, [0.9, 0.1], poses.tags, PIN, width=40, height=30)
+    source = tmp_path / "pins.predictions.json"
+    source.write_text(json.dumps(poses.to_dict()))
+
+    def drawn(name, **options):
+        return plot_verb(source, "instances", out=tmp_path / name, **options).read_bytes()
+
+    assert drawn("default.png") == drawn("all.png", threshold=0) != drawn("one.png", threshold=0.5)
+    with pytest.raises(UserError, match="threshold is"):
+        drawn("none.png", threshold=1.5)
+
+
 def test_the_verb_says_what_it_needs(tmp_path):
     source = tmp_path / "pin.predictions.json"
     source.write_text(json.dumps(pins(np.empty((0, 2, 3))).to_dict()))
