@@ -1,8 +1,9 @@
-"""Checkpoints as their authors write them, with random weights."""
+"""Checkpoints as their authors write them, with random weights, and what `predict` says of them."""
 
 import json
 
 import numpy as np
+import pytest
 import torch
 
 from tagwise.cli import main
@@ -31,6 +32,19 @@ def published(network, prefix, layers, seed=0):
 
 
 def predicted(*arguments):
+    """The record of photo.png by the weights in weights.pth."""
     assert main(["predict", "photo.png", "--weights", "weights.pth", *arguments]) == 0
     with open("predictions/photo.predictions.json") as file:
         return json.load(file)
+
+
+def assert_people(record, keypoints, scores):
+    """A record has these people (N, K, 3), best first; missing keypoints have score 0."""
+    best = np.argsort(-scores)
+    keypoints = np.where(keypoints[..., 2:] > 0, keypoints, [np.nan, np.nan, 0])[best]
+    found = np.array([each["keypoints"] for each in record["instances"]], np.float64)
+    assert found.shape == keypoints.shape
+    np.testing.assert_allclose(found[..., :2], keypoints[..., :2], atol=0.011)
+    np.testing.assert_allclose(found[..., 2], keypoints[..., 2].clip(0, 1), atol=1e-3)
+    wanted = scores[best].clip(0, 1)
+    assert [each["score"] for each in record["instances"]] == pytest.approx(wanted, abs=1e-3)

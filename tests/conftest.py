@@ -1,23 +1,48 @@
-"""Fixtures that several test files share."""
+"""What every test run shares: the same random numbers, and compiled code that fits this machine."""
 
 import os
-import sys
+import random
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import register_random, settings
 
 import parity_table
 import tagwise
 
 torch.set_num_threads(1)
 
+# torch would load machine code that it compiled for another instruction set, and crash.
+CAPABILITY = torch.backends.cpu.get_cpu_capability().lower()
+OWN = f"tagwise-tests-{os.environ.get('USER', 'nobody')}-{CAPABILITY}"
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / OWN))
+
 # CI asks whether this commit is sound, with the same examples each time; elsewhere new ones are
-# tried at every run.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# tried at every run. No example fails because the machine is slow.
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+class TorchRandom:
+    """torch's generator as hypothesis seeds and restores those of Python and NumPy."""
+
+    seed = staticmethod(torch.manual_seed)
+    getstate = staticmethod(torch.get_rng_state)
+    setstate = staticmethod(torch.set_rng_state)
+
+
+TORCH_RANDOM = TorchRandom()  # hypothesis does not keep it alive
+register_random(TORCH_RANDOM)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """A test draws the same numbers whatever ran before it, in whichever process."""
+    torch.manual_seed(0)
+    random.seed(0)
 
 
 def pytest_configure(config):
@@ -30,26 +55,6 @@ def pytest_configure(config):
     for kept in package.rglob("__pycache__/*.nb[ci]"):
         if kept.stat().st_mtime < newest:
             kept.unlink()
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of real and golden data beside the project; the test skips where it is absent."""
-    default = Path(__file__).parents[1].parent / "shared"
-    folder = Path(os.environ.get("TAGWISE_SHARED", default))
-    if not folder.is_dir():
-        pytest.skip(f"no folder of shared data at {folder}; set TAGWISE_SHARED to one")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def golden(shared: Path):
-    """The helper module of the golden data (numbers produced by the official code)."""
-    sys.path.insert(0, str(shared / "golden"))
-    import check
-
-    parity_table.watch(check)
-    return check
 
 
 def pytest_sessionfinish():

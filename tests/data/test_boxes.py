@@ -169,11 +169,3 @@ def test_keypoint_files_are_box_files_too(foxes):
     data = CocoBoxes(*foxes([box(1, category_id=1)], category=CATEGORY))
     assert data.classes == ("fox",)
     assert len(data[0].boxes) == 1
-
-
-def test_blood_cells(shared):
-    folder = shared / "data/blood"
-    data = CocoBoxes(folder / "train.json", folder / "images")
-    assert data.classes == ("RBC", "WBC", "Platelets")
-    assert (len(data), data.report) == (240, [])
-    assert sum(len(labels.boxes) for labels in data._labels) == 3201

@@ -9,7 +9,7 @@ from PIL import Image
 from tagwise.data.coco import CocoKeypoints
 from tagwise.data.images import read_image
 from tagwise.errors import UserError
-from tagwise.skeletons import COCO17, Skeleton
+from tagwise.skeletons import Skeleton
 
 
 def test_a_sound_file(foxes):
@@ -270,25 +270,3 @@ def test_reduced_samples_keep_places(foxes, factor):
     np.testing.assert_allclose(small.keypoints[..., :2], expected)
     np.testing.assert_allclose(small.boxes, whole.boxes / factor)
     np.testing.assert_allclose(small.areas, whole.areas / factor**2)
-
-
-def test_lsp_teaches_the_limbs_of_coco(shared):
-    folder = shared / "data/people_lsp"
-    data = CocoKeypoints(folder / "train.json", folder / "images", COCO17)
-    assert data.labelled.tolist() == [False] * 5 + [True] * 12
-    assert len(data) == 2981
-    assert data.report == []
-
-
-def test_robots_have_regions_to_ignore(shared):
-    coco = pytest.importorskip("pycocotools.mask")
-    folder = shared / "data/robots"
-    data = CocoKeypoints(folder / "val.json", folder / "images")
-    content = json.loads((folder / "val.json").read_text())
-    crowds = [a for a in content["annotations"] if a["iscrowd"]]
-    for image_id in {a["image_id"] for a in crowds[:8]}:
-        truth = np.zeros((480, 640), bool)
-        for crowd in crowds:
-            if crowd["image_id"] == image_id:
-                truth |= coco.decode(crowd["segmentation"]).astype(bool)
-        np.testing.assert_array_equal(data[data.ids.index(image_id)].ignore, truth)

@@ -151,10 +151,3 @@ def test_photos_labelled_as_they_are_shown(folders):
     sample = LabelMaps(images, labels)[0]
     np.testing.assert_array_equal(sample.image, np.rot90(stored, -1))
     assert sample.labels.shape == (24, 32)
-
-
-def test_nuclei(shared):
-    folder = shared / "data/nuclei/val"
-    data = LabelMaps(folder / "images", folder / "labels")
-    assert (len(data), data.report) == (60, [])
-    assert sum(len(data[index].boxes) for index in range(60)) == 2813

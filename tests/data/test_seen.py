@@ -85,19 +85,3 @@ def test_nobody_who_agrees_fills_nothing(load):
 def test_what_are_no_results(load, content):
     with pytest.raises(UserError, match=r"results\.json"):
         load(content)
-
-
-def test_people_without_labels_in_sports_photos(shared):
-    from tagwise.skeletons import COCO17
-
-    folder = shared / "data/people_lsp"
-    seen = {"ignore_results": folder / "movenet.json", "fill_results": 0.3}
-    data = CocoKeypoints(folder / "train.json", folder / "images", COCO17, **seen)
-    samples = [data[index] for index in range(60)]
-    assert 0.1 < np.mean([sample.ignore.any() for sample in samples]) < 0.6
-    assert np.mean([sample.keypoints[0, 0, 2] > 0 for sample in samples]) > 0.8
-    for sample in samples:
-        x, y = np.rint(sample.keypoints[0, sample.keypoints[0, :, 2] > 0, :2]).astype(int).T
-        height, width = sample.ignore.shape
-        limbs = sample.ignore[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
-        assert limbs.mean() < 0.3

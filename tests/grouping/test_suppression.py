@@ -1,4 +1,4 @@
-"""Suppression: against the published code's scores, a slow reference, and its properties."""
+"""Suppression: against a slow reference and the formulas, and what always holds."""
 
 import numpy as np
 import pytest
@@ -19,16 +19,6 @@ def _iou(a, b):
     shared = max(width, 0) * max(height, 0)
     area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
     return shared / (area - shared)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_published_scores(golden, method):
-    archive = golden.archive("decode/corner_decode")
-    for name in golden.corner_cases():
-        boxes, scores, classes = np.split(archive[f"{name}/dets"][:, [0, 1, 2, 3, 4, 7]], [4, 5], 1)
-        index, softened = soft_nms(boxes, scores[:, 0], classes[:, 0], method, inclusive=True)
-        rows = np.concatenate([boxes[index], softened[:, None], classes[index]], axis=1)
-        golden.compare_boxes(name, f"soft_{method}", rows)
 
 
 @pytest.mark.parametrize("overlap", [0.2, 0.5])

@@ -1,4 +1,4 @@
-"""Heatmap and offset losses against plain formulas and the published code's numbers."""
+"""Heatmap and offset losses against plain formulas."""
 
 import pytest
 import torch
@@ -119,38 +119,3 @@ def test_map_losses_compile_whole(name):
     mask = torch.rand(2, 1, 4, 4) > 0.3
     fast = torch.compile(loss, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(fast(pred, target, mask), loss(pred, target, mask))
-
-
-def archive(golden, name):
-    """Stored arrays as tensors, by name."""
-    arrays = golden.archive(f"losses/{name}")
-    return lambda key: torch.from_numpy(arrays[key].copy())
-
-
-def test_heatmap_mse_is_the_published_code(golden):
-    data = archive(golden, "pose_losses")
-    pred = data("mse_pred").requires_grad_()
-    loss = losses.heatmap_mse(pred, data("mse_gt"), data("mse_mask")[:, None], images="none")
-    golden.assert_close("losses/pose_losses:mse_loss", loss.detach())
-    golden.assert_close("losses/pose_losses:mse_grad", torch.autograd.grad(loss.sum(), pred)[0])
-
-
-@pytest.mark.parametrize("case", ["focal", "focal_nopos"])
-def test_focal_is_the_published_code(golden, case):
-    data = archive(golden, "corner_losses")
-    logits = [data(f"{case}_logits{i}").requires_grad_() for i in (0, 1)]
-    stacks = [losses.focal(x, data(f"{case}_gt")) for x in logits]
-    golden.assert_close(f"losses/corner_losses:{case}_loss_stack0", stacks[0].detach())
-    golden.assert_close(f"losses/corner_losses:{case}_loss", sum(stacks).detach())
-    for i, grad in enumerate(torch.autograd.grad(sum(stacks), logits)):
-        golden.assert_close(f"losses/corner_losses:{case}_grad{i}", grad)
-
-
-@pytest.mark.parametrize("case", ["regr", "regr_empty"])
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float32])
-def test_offset_l1_is_the_published_code(golden, case, dtype):
-    data = archive(golden, "corner_losses")
-    pred = data(f"{case}_pred").requires_grad_()
-    loss = losses.offset_l1(pred, data(f"{case}_gt"), data(f"{case}_mask").to(dtype))
-    golden.assert_close(f"losses/corner_losses:{case}_loss", loss.detach())
-    golden.assert_close(f"losses/corner_losses:{case}_grad", torch.autograd.grad(loss, pred)[0])

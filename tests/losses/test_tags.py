@@ -135,7 +135,7 @@ def test_reductions_over_images():
 def test_order_names_and_place_do_not_matter(seed, points, how):
     tags, group, image, cls, weight = scene(seed, points)
     loss = pull_push(tags, group, image, cls=cls, weight=weight, **how)
-    order = torch.randperm(points)
+    order = torch.randperm(points, generator=torch.Generator().manual_seed(seed))
     moved = pull_push(
         tags[order] + torch.tensor([3.0, -8.0]),
         torch.where(group >= 0, 10**12 - group, -5)[order],

@@ -1,4 +1,3 @@
-import json
 import math
 
 import numpy as np
@@ -8,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from slow import tensors
 from tagwise.errors import UserError
 from tagwise.models.corner_pool import CornerPooling, corner_modules, corner_pool
 from tagwise.models.layers import ConvNorm
@@ -285,35 +285,27 @@ def own_name(official):
     return f"{OFFICIAL.get(part, part)}.{kind}"
 
 
-@pytest.fixture
-def published(shared):
-    """Names and shapes of the official corner modules: {"tl": {name: shape}, "br": ...}."""
-    path = shared / "golden/networks/cornernet_hourglass104.json"
-    tensors = json.loads(path.read_text())["tensors"]
-    return {
-        corner: {
-            name.removeprefix(f"{corner}_cnvs.1."): tuple(shape)
-            for name, shape in tensors.items()
-            if name.startswith(f"{corner}_cnvs.1.")
-        }
-        for corner in ("tl", "br")
-    }
+def official_tensors(corner):
+    """Names and shapes of one of CornerNet's corner modules."""
+    start = f"{corner}_cnvs.1."
+    listed = tensors.cornernet(80, squeeze=False)
+    return {name.removeprefix(start): shape for name, shape in listed if name.startswith(start)}
 
 
 @pytest.mark.parametrize("corner", ["tl", "br"])
-def test_tensors_are_those_of_the_official_module(published, corner):
+def test_tensors_are_those_of_the_official_module(corner):
     module = CornerPooling(256, 128, corner, separable=False)
     assert {name: tuple(value.shape) for name, value in module.state_dict().items()} == {
-        own_name(name): shape for name, shape in published[corner].items()
+        own_name(name): shape for name, shape in official_tensors(corner).items()
     }
 
 
 @pytest.mark.parametrize("corner", ["tl", "br"])
-def test_official_weights_give_what_the_official_module_computes(published, corner):
+def test_official_weights_give_what_the_official_module_computes(corner):
     generator = torch.Generator().manual_seed(0)
     weights = {
         name: torch.rand(shape, generator=generator) * (0.02 if len(shape) == 4 else 1.0) + 0.01
-        for name, shape in published[corner].items()
+        for name, shape in official_tensors(corner).items()
     }
     module = CornerPooling(256, 128, corner, separable=False).eval()
     module.load_state_dict({own_name(name): value for name, value in weights.items()})

@@ -18,7 +18,6 @@ from tagwise.models.from_published import read_published
 from tagwise.models.hourglass import StackedHourglass
 from tagwise.models.hrnet import HigherHRNet, HRNetAE
 from tagwise.published.class_names import COCO80
-from tagwise.published.names import renamed
 from tagwise.published.recognise import recognise
 from tagwise.skeletons import COCO17, Skeleton
 from tagwise.tasks import CornerTask, PoseTask
@@ -86,26 +85,6 @@ def test_mmpose_of_both_ages(head, tmp_path):
         tensors, found = recognise(tmp_path / "mm.pth")
         assert found.family == family
         assert same(tensors, weights(family))
-
-
-@pytest.mark.parametrize(
-    "keymap",
-    [
-        "cornernet_official_to_mmdet3",
-        "cornernet_official_to_cornernetlite",
-        "higherhrnet_official_to_mmpose0",
-    ],
-)
-def test_names_of_other_programs(golden, keymap):
-    names = golden.keymap(keymap)
-    assert len(names) > 1000
-    assert all(ours == theirs for theirs, ours in renamed({b: a for a, b in names.items()}).items())
-
-
-def test_names_of_mmpose_1(golden):
-    names = golden.keymap("hrnet_ae_mmpose0_to_mmpose1")
-    first, second = (renamed(dict.fromkeys(which, 0)) for which in (names, names.values()))
-    assert first.keys() == second.keys() == HRNetAE(32, 17).state_dict().keys()
 
 
 def test_a_converted_file_says_all_that_running_needs(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 from slow.poses import best_matching, peaks, start
 
 
-def group(found, heatmaps, tags, order, matching):
+def group(found, heatmaps, tags, order):
     """People by name, in the order of their first keypoints, from the peaks of each type."""
     people = {}
     for kind in order:
@@ -22,7 +22,7 @@ def group(found, heatmaps, tags, order, matching):
         distance = np.array([[np.linalg.norm(t.astype(float) - m) for m in means] for t in own])
         values = np.array([float(heatmaps[kind, y, x]) for x, y in cells])
         cost = 100 * np.round(distance) - values[:, None]
-        taken = dict(matching(cost, distance, 1.0))
+        taken = dict(best_matching(cost, distance, 1.0))
         for p, cell in enumerate(cells):
             n = taken.get(p)
             if n is not None and distance[p, n] < 1.0:
@@ -44,18 +44,16 @@ def moved(heatmap, x, y):
     return x + across / 4 + 0.5, y + down / 4 + 0.5
 
 
-def decode(heatmaps, tags, order, limit=30, matching=best_matching, digits=np.float32):
+def decode(heatmaps, tags, order, limit=30):
     """People (N, K, 3) x, y, score from float32 maps (K, H, W), (K, D, H, W), and scores (N,).
 
     Every person gets every keypoint, some of them where the heatmap is 0 or less. Scores are means
     over all types, missing ones as 0, as they were before. As published, missing keypoints are
     looked for in float32, which takes nearly equal values for equal where the distance is large.
-    digits: float64 tells them apart. matching: as `best_matching`, for more people than can be
-    tried in all ways.
     """
     kinds = len(heatmaps)
     found = [peaks(heatmap, 5, 0.1, 30) for heatmap in heatmaps]
-    people = group(found, heatmaps, tags, order, matching)[:limit]
+    people = group(found, heatmaps, tags, order)[:limit]
     out, scores = np.zeros((len(people), kinds, 3)), np.zeros(len(people))
     for n, person in enumerate(people):
         for k, (x, y) in person.cells.items():
@@ -64,7 +62,7 @@ def decode(heatmaps, tags, order, limit=30, matching=best_matching, digits=np.fl
         mean = np.mean([tags[k, :, y, x] for k, (x, y) in person.cells.items()], axis=0)
         for k in set(range(kinds)) - set(person.cells):
             away = np.sqrt(((tags[k] - mean[:, None, None]) ** 2).sum(0))
-            cost = digits(100) * np.round(away).astype(digits) - heatmaps[k]
+            cost = np.float32(100) * np.round(away).astype(np.float32) - heatmaps[k]
             y, x = np.unravel_index(np.argmin(cost), cost.shape)
             out[n, k] = x, y, heatmaps[k, y, x]
     return out, scores

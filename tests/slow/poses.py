@@ -83,8 +83,9 @@ def match(found, heatmaps, tags, order, settings):
             for n, mean in enumerate(means):
                 square = (own[p] - mean) ** 2
                 square = square.mean() if settings["rms"] else square.sum()
-                distance[p, n] = np.sqrt(square)
-                cost[p, n] = 100 * np.round(distance[p, n]) - heatmaps[kind, y, x]
+                distance[p, n] = cost[p, n] = np.sqrt(square)
+                if settings["rounded"]:
+                    cost[p, n] = 100 * np.round(distance[p, n]) - heatmaps[kind, y, x]
         taken = dict(best_matching(cost, distance, settings["tag_threshold"]))
         for p, cell in enumerate(cells):
             n = taken.get(p)
@@ -108,11 +109,11 @@ def shifted(heatmap, x, y, last_row):
     return x + across + 0.5, y + down + 0.5
 
 
-def decode(heatmaps, tags, order, settings, refine=True):
+def decode(heatmaps, tags, order, settings, refine=True, shift=True):
     """People (N, K, 3) x, y, score from maps (K, H, W) and (K, D, H, W), and their scores (N,).
 
     Missing keypoints are zeros. Scores are means over all types, missing ones as 0, as they were
-    before refinement.
+    before refinement. Without a shift, x and y are whole numbers.
     """
     kinds, height, _ = heatmaps.shape
     found = [
@@ -122,7 +123,8 @@ def decode(heatmaps, tags, order, settings, refine=True):
     out, scores = np.zeros((len(people), kinds, 3)), np.zeros(len(people))
     for n, person in enumerate(people):
         for k, (x, y) in person.cells.items():
-            out[n, k] = *shifted(heatmaps[k], x, y, height - 1), heatmaps[k, y, x]
+            place = shifted(heatmaps[k], x, y, height - 1) if shift else (x, y)
+            out[n, k] = *place, heatmaps[k, y, x]
         scores[n] = out[n, :, 2].mean()
         if not refine:
             continue
@@ -144,6 +146,7 @@ HIGHERHRNET = {
     "threshold": 0.1,
     "most": 30,
     "rms": False,
+    "rounded": True,
     "tag_threshold": 1.0,
     "limit": 30,
     "stop_when_full": False,

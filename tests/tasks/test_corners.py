@@ -168,34 +168,6 @@ def test_radius_keeps_the_overlap():
     np.testing.assert_allclose(worst, overlap, atol=1e-9)
 
 
-def test_radius_is_the_published_one(shared):
-    table = np.load(shared / "golden/targets/corner_targets.npz")["radius_table"]
-    for height, width, overlap, exact, legacy in table:
-        assert gaussian_radius(height, width, overlap) == pytest.approx(exact, abs=1e-6)
-        assert gaussian_radius(height, width, overlap, legacy=True) == pytest.approx(legacy)
-
-
-@pytest.mark.parametrize(("case", "overlap"), [("iou03", 0.3), ("iou07", 0.7)])
-def test_targets_are_the_published_ones(shared, case, overlap):
-    stored = np.load(shared / "golden/targets/corner_targets.npz")
-    height, width = stored["sampler_image_size"]
-    side, scale = max(height, width), 255 / max(height, width)
-    boxes = stored["sampler_boxes"][:, :4].astype(np.float64)
-    pad = np.array([(side - width) // 2, (side - height) // 2] * 2)
-    boxes = np.clip((boxes + pad) * scale, 0, 254) * 64 / 255
-    task = CornerTask(CLASSES, overlap=overlap)
-    classes = stored["sampler_boxes"][:, 4].astype(int) - 1
-    for corner, places in (("tl", boxes[:, :2]), ("br", boxes[:, 2:])):
-        cells = places.astype(int)
-        heat = task.draw_points(cells, classes, boxes[:, 2:] - boxes[:, :2], (64, 64))
-        count = len(boxes)
-        index = stored[f"sampler_{case}_{corner}_ind"][:count]
-        np.testing.assert_array_equal(cells[:, 1] * 64 + cells[:, 0], index)
-        offsets = stored[f"sampler_{case}_{corner}_off"][:count]
-        np.testing.assert_allclose(places - cells, offsets, atol=1e-5)
-        np.testing.assert_allclose(heat, stored[f"sampler_{case}_{corner}_heat"], atol=1e-6)
-
-
 def boxes_of(rows, scores):
     return Boxes(np.array(rows, float).reshape(-1, 4), scores, np.zeros(len(scores), int), ("a",))
 

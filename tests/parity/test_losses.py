@@ -72,13 +72,14 @@ def test_focal(agree, positives):
     both(agree, "focal", losses.focal(logits, target), slow.focal(logits, target), logits)
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float64])
 @pytest.mark.parametrize("there", [[], [0, 0], [1], [1, 0, 1, 1, 0]])
-def test_offsets(agree, there):
+def test_offsets(agree, there, dtype):
     draw = random(len(there))
     pred = 2 * torch.randn(len(there), 2, generator=draw, dtype=torch.float64)
     pred.requires_grad_()
     target = torch.rand(len(there), 2, generator=draw, dtype=torch.float64)
-    found = losses.offset_l1(pred, target, torch.tensor(there, dtype=torch.bool))
+    found = losses.offset_l1(pred, target, torch.tensor(there, dtype=dtype))
     both(agree, "offsets", found, slow.offsets(pred, target, there), pred)
 
 
@@ -91,3 +92,62 @@ def test_heatmaps(agree):
     for image in (0, 1):
         expected = slow.heatmaps(pred[image], target[image], mask[image])
         both(agree, "heatmaps", found[image], expected, pred)
+
+
+def test_a_whole_pose_step(agree):
+    """Heatmaps at two stages, tags at the first: HigherHRNet's training loss, mean over images."""
+    draw = random(2)
+    shapes = (2, 4, 5, 6), (2, 2, 10, 12)
+    stages = [
+        torch.randn(shape, generator=draw, dtype=torch.float64, requires_grad=True)
+        for shape in shapes
+    ]
+    wanted = [torch.rand(2, 2, *stage.shape[2:], generator=draw).double() for stage in stages]
+    masks = [(torch.rand(2, 1, *s.shape[2:], generator=draw) > 0.3).double() for s in stages]
+    people = [[[3, 8], [31], [4, 40, 59]], [[], [7, 45]]]  # cells of the two tag maps
+    rows = [(b, n, c) for b, each in enumerate(people) for n, own in enumerate(each) for c in own]
+    image, group, cell = torch.tensor(rows).T
+    tags = stages[0][:, 2:].reshape(2, -1)
+    loss = losses.AELoss("higherhrnet")(tags[image, cell, None], group, image)
+    found = 1e-3 * (loss.pull + loss.push)
+    for stage, target, mask in zip(stages, wanted, masks):
+        found = found + losses.heatmap_mse(stage[:, :2], target, mask)
+    expected = 0
+    for b in (0, 1):
+        for stage, target, mask in zip(stages, wanted, masks):
+            expected = expected + slow.heatmaps(stage[b, :2], target[b], mask[b, 0])
+        flat = stages[0][b, 2:].reshape(-1, 1)
+        expected = expected + 1e-3 * sum(slow.pose_tags(flat, people[b], push="exp"))
+    both(agree, "higherhrnet, whole step", found, expected / 2, *stages)
+
+
+def test_a_whole_corner_step(agree):
+    """Heat, tags and offsets of both corners at two stacks: CornerNet's training loss."""
+    draw, count = random(3), torch.tensor([2, 0, 3])
+    there = torch.arange(4) < count[:, None]
+    image, group = there.nonzero(as_tuple=True)
+    goal = {}
+    for corner in ("tl", "br"):
+        heat = 0.9 * torch.rand(3, 2, 4, 5, generator=draw, dtype=torch.float64)
+        heat[0, 1, 2, 3] = heat[2, 0, 1, 1] = 1
+        goal[corner] = heat, torch.rand(3, 4, 2, generator=draw, dtype=torch.float64)
+    found, expected, leaves = 0, 0, []
+    for _ in range(2):
+        tags = []
+        for corner in ("tl", "br"):
+            sizes = ((3, 2, 4, 5), (3, 4), (3, 4, 2))
+            heat, tag, off = (
+                torch.randn(size, generator=draw, dtype=torch.float64, requires_grad=True)
+                for size in sizes
+            )
+            target, place = goal[corner]
+            found = found + losses.focal(heat, target) + losses.offset_l1(off, place, there)
+            flat = off.reshape(-1, 2), place.reshape(-1, 2), there.flatten().tolist()
+            expected = expected + slow.focal(heat, target) + slow.offsets(*flat)
+            leaves += [heat, tag, off]
+            tags.append(tag)
+        points = torch.cat([tag[there] for tag in tags])[:, None]
+        loss = losses.AELoss("cornernet")(points, group.repeat(2), image.repeat(2))
+        found = found + 0.1 * (loss.pull + loss.push)
+        expected = expected + 0.1 * sum(slow.corner_tags(*tags, count.tolist()))
+    both(agree, "cornernet, whole step", found / 2, expected / 2, *leaves)

@@ -1,4 +1,4 @@
-"""Pull and push against the numbers of the published code, values and gradients."""
+"""Losses against the numbers of the published code, values and gradients."""
 
 import pytest
 import torch
@@ -114,3 +114,32 @@ def test_a_whole_corner_step(golden):
     golden.assert_close("losses/corner_losses:full_loss", (total / 2).detach())
     for i, grad in enumerate(torch.autograd.grad(total / 2, outputs)):
         golden.assert_close(f"losses/corner_losses:full_grad{i}", grad)
+
+
+def test_heatmaps(golden):
+    data = archive(golden, "pose_losses")
+    pred = data("mse_pred").requires_grad_()
+    loss = losses.heatmap_mse(pred, data("mse_gt"), data("mse_mask")[:, None], images="none")
+    golden.assert_close("losses/pose_losses:mse_loss", loss.detach())
+    golden.assert_close("losses/pose_losses:mse_grad", torch.autograd.grad(loss.sum(), pred)[0])
+
+
+@pytest.mark.parametrize("case", ["focal", "focal_nopos"])
+def test_focal(golden, case):
+    data = archive(golden, "corner_losses")
+    logits = [data(f"{case}_logits{i}").requires_grad_() for i in (0, 1)]
+    stacks = [losses.focal(x, data(f"{case}_gt")) for x in logits]
+    golden.assert_close(f"losses/corner_losses:{case}_loss_stack0", stacks[0].detach())
+    golden.assert_close(f"losses/corner_losses:{case}_loss", sum(stacks).detach())
+    for i, grad in enumerate(torch.autograd.grad(sum(stacks), logits)):
+        golden.assert_close(f"losses/corner_losses:{case}_grad{i}", grad)
+
+
+@pytest.mark.parametrize("case", ["regr", "regr_empty"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float32])
+def test_offsets(golden, case, dtype):
+    data = archive(golden, "corner_losses")
+    pred = data(f"{case}_pred").requires_grad_()
+    loss = losses.offset_l1(pred, data(f"{case}_gt"), data(f"{case}_mask").to(dtype))
+    golden.assert_close(f"losses/corner_losses:{case}_loss", loss.detach())
+    golden.assert_close(f"losses/corner_losses:{case}_grad", torch.autograd.grad(loss, pred)[0])

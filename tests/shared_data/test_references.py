@@ -1,11 +1,13 @@
 """The slow references are those of the published code: they give its stored numbers."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from orders import ORDER
-from slow import corners, fitting, losses, networks, poses, targets, tensors
+from slow import corners, fitting, losses, names, networks, poses, targets, tensors
 
 
 def tensor(values):
@@ -158,6 +160,25 @@ def test_names_of_mmpose_1_are_those_of_the_first_stage(golden):
     assert set(left) == names
     plain = {n.replace("backbone.", "").replace("head.", "") for n in left.values()}
     assert plain == {name for name, _ in tensors.hrnet_ae(32, 17)}
+
+
+OTHERS = {
+    "cornernet_official_to_mmdet3": names.in_mmdetection,
+    "cornernet_official_to_cornernetlite": names.in_cornernet_lite,
+    "higherhrnet_official_to_mmpose0": partial(names.in_mmpose, head="keypoint_head"),
+}
+
+
+@pytest.mark.parametrize("keymap", OTHERS)
+def test_names_in_other_programs(golden, keymap):
+    for first, other in golden.keymap(keymap).items():
+        assert OTHERS[keymap](first) == other
+
+
+def test_names_in_both_mmpose(golden):
+    heads = ("keypoint_head", "head")
+    listed = [[names.in_mmpose(n, head) for n, _ in tensors.hrnet_ae(32, 17)] for head in heads]
+    assert golden.keymap("hrnet_ae_mmpose0_to_mmpose1") == dict(zip(*listed))
 
 
 def test_the_answer_of_a_network(golden):

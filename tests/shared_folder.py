@@ -1,0 +1,6 @@
+"""Where the data lies that is shared beside the project."""
+
+import os
+from pathlib import Path
+
+SHARED = Path(os.environ.get("TAGWISE_SHARED", Path(__file__).parents[1].parent / "shared"))
