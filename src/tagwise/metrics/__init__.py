@@ -1,4 +1,7 @@
-"""How good predictions are, against a labelled set: keypoints, boxes and masks."""
+"""How good predictions are, against a labelled set: keypoints, boxes and masks.
+
+Imports `data`, `skeletons` and what lies below them.
+"""
 
 from tagwise.metrics.detection_ap import box_metrics, mask_metrics
 from tagwise.metrics.keypoint_ap import keypoint_metrics

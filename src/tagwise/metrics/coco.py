@@ -1,4 +1,4 @@
-"""What the COCO figures of all kinds share: the way through hotcoco, and the mean of its tables."""
+"""What all COCO figures need: calling hotcoco, and summarising its tables."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import numpy as np
 from tagwise.data.report import Problem, summary
 from tagwise.errors import optional
 
-# Places of IoU .5 and .75 among COCO's ten thresholds, and of the areas that figures tell apart.
+# Indices of IoU .5 and .75 among COCO's ten thresholds, and of the ranges of areas.
 _IOU = {"50": 0, "75": 5}
 _AREAS = {"S": 1, "M": 2, "L": 3}
 
 
 def part_of(truth: dict[str, Any], image_ids: Iterable[Any]) -> dict[str, Any]:
-    """The images of these ids, with their annotations."""
+    """The images with these ids, and their annotations."""
     ids = set(image_ids)
     return {
         "images": [image for image in truth["images"] if image["id"] in ids],
@@ -75,7 +75,7 @@ def class_names(categories: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def finite(values: Any, count: int) -> bool:
-    """Whether this is a list of so many finite numbers."""
+    """Whether `values` is a list of `count` finite numbers."""
     return (
         isinstance(values, list | tuple | np.ndarray)
         and len(values) == count
@@ -93,7 +93,7 @@ def run(gt: Any, dt: Any, kind: str, max_dets: int) -> dict[str, np.ndarray]:
     evaluation = hotcoco().COCOeval(gt, dt, kind)
     evaluation.params.max_dets = [max_dets]
     with warnings.catch_warnings():
-        # It warns of limits other than COCO's, which whoever gave them knows.
+        # It warns of limits that are not COCO's, which the caller chose.
         warnings.filterwarnings("ignore", message="hotcoco", category=UserWarning)
         evaluation.evaluate()
         evaluation.accumulate()
@@ -116,7 +116,7 @@ def summarise(tables: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, 
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """No garbage collection meanwhile: over millions of numbers in lists it takes half the time."""
+    """Pause garbage collection, which would take half the time over millions of numbers."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -131,6 +131,6 @@ def hotcoco() -> Any:
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean of what was measured; -1 where nothing was."""
+    """The mean of the values that were measured, -1 if there is none."""
     measured = values[values > -1]
     return float(measured.mean()) if measured.size else -1.0

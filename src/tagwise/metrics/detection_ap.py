@@ -50,8 +50,8 @@ def box_metrics(
 
     Returns AP, AP50, AP75, APS (below 32² pixels), APM, APL (above 96²) and the same six of AR,
     all of them means over classes; then "AP/NAME" and "AP50/NAME" of each class. Figures are in
-    [0, 1], or -1 where no annotation is of that kind. Raises UserError for JSON that is no COCO
-    box set and for results that do not fit it.
+    [0, 1], or -1 where no annotation is of that kind. Raises UserError for JSON that is not a COCO
+    box set, and for results that do not fit it.
 
     >>> truth = {"id": 1, "image_id": 7, "category_id": 3, "bbox": [0, 5, 10, 45]}
     >>> found = {"image_id": 7, "category_id": 3, "bbox": [0, 5, 10, 40], "score": 0.9}
@@ -178,7 +178,7 @@ def _mask_of(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any
 
 
 def _with_numbers(truth: dict[str, Any]) -> Any:
-    """The truth for hotcoco, with numbers from 1 for ids: it and pycocotools take 0 for none."""
+    """The truth for hotcoco, with ids from 1: it takes an id of 0 for no match."""
     images, categories = _numbers(truth["images"]), _numbers(truth["categories"])
     annotations = truth["annotations"]
     masks = [a["segmentation"] for a in annotations if "segmentation" in a]
@@ -202,7 +202,7 @@ def _rows(
     key: str,
     fits: Callable[[Any, Any], bool],
 ) -> list[dict[str, Any]]:
-    """Results for hotcoco, by number; those of categories that the truth has not are left out.
+    """Results for hotcoco, with its ids; those of categories that the truth lacks are left out.
 
     key: where a result has its shape. fits: whether a shape is one, given the id of its image.
     """
@@ -211,7 +211,7 @@ def _rows(
     for number, row in enumerate(results):
         missing = [name for name in (*_KEYS, key) if not (isinstance(row, dict) and name in row)]
         if missing:
-            raise UserError(f"result {number} is no COCO result: it has no {missing[0]}")
+            raise UserError(f"result {number} is not a COCO result: it has no {missing[0]}")
         if row["image_id"] not in images:
             raise UserError(
                 f"result {number} is of image {row['image_id']!r}, which the ground truth does not "
@@ -249,6 +249,6 @@ def _mask_fits(truth: dict[str, Any]) -> Callable[[Any, Any], bool]:
 
 
 def _numbers(entries: Sequence[dict[str, Any]]) -> dict[Any, int]:
-    """Each id and its number from 1. In order, for that breaks ties between images' scores."""
+    """The number of each id, from 1. Ids are sorted, because their order breaks ties of scores."""
     ids = {entry["id"] for entry in entries}
     return {key: n for n, key in enumerate(sorted(ids, key=lambda k: (isinstance(k, str), k)), 1)}

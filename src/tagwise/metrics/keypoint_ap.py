@@ -19,10 +19,10 @@ _COCO = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APm": "APM", "APl": "APL"}
     "AR": "AR", "AR50": "AR50", "AR75": "AR75", "ARm": "ARM", "ARl": "ARL"
 }  # fmt: skip
 _CROWDPOSE = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
-# Sides of crowdIndex at which the published CrowdPose toolkit parts easy, medium and hard. (The
-# paper's text says .1 in place of .2; figures in the literature come from the toolkit.)
+# Values of crowdIndex that separate easy, medium and hard in the published CrowdPose toolkit. (The
+# paper says .1 instead of .2; figures in the literature come from the toolkit.)
 _CROWD_LIMITS = (0.2, 0.8)
-# Share of its box that a person fills: what the toolkit takes for the area in place of the JSON's.
+# The share of its box that a person fills: the toolkit uses it instead of the annotated area.
 _AREA_OF_BOX = 0.53
 
 
@@ -45,14 +45,14 @@ def keypoint_metrics(
         JSON's category ("sigmas"), else the published ones, see `Skeleton.from_coco`.
     style: "coco" gives AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL with the annotated areas
         (https://cocodataset.org/#keypoints-eval); "crowdpose" gives AP, AP50, AP75, AR, AR50, AR75,
-        AP_easy, AP_medium and AP_hard as the CrowdPose toolkit has them
-        (https://github.com/Jeff-sjtu/CrowdPose): area .53 times the box, images parted by their
-        "crowdIndex" at .2 and .8.
+        AP_easy, AP_medium and AP_hard as in the CrowdPose toolkit
+        (https://github.com/Jeff-sjtu/CrowdPose): the area is .53 times that of the box, and images
+        are divided by their "crowdIndex" at .2 and .8.
     max_dets: best detections of an image that count.
     image_ids: the images of the ground truth that count; None is all.
 
     Figures are in [0, 1], or -1 where no annotation is of that kind. Raises UserError for JSON
-    that is no COCO keypoint set and for results that do not fit it.
+    that is not a COCO keypoint set, and for results that do not fit it.
 
     >>> pin = {"id": 1, "name": "pin", "keypoints": ["top", "foot"]}
     >>> truth = {"id": 1, "image_id": 7, "category_id": 1, "keypoints": [5, 5, 2, 5, 50, 2],
@@ -137,7 +137,7 @@ def _figures(
     evaluation.params.kpt_oks_sigmas = sigmas
     evaluation.params.max_dets = [max_dets]
     with warnings.catch_warnings():
-        # It warns of sigmas and limits other than COCO's, which whoever gave them knows.
+        # It warns of sigmas and limits that are not COCO's, which the caller chose.
         warnings.filterwarnings("ignore", message="hotcoco", category=UserWarning)
         evaluation.evaluate()
         evaluation.accumulate()
@@ -150,8 +150,8 @@ def _crowdpose(
 ) -> dict[str, float]:
     if any(image["crowdIndex"] is None for image in truth["images"]):
         raise UserError(
-            'an image of the ground truth has no "crowdIndex", by which style "crowdpose" parts '
-            'images; use style "coco"'
+            'an image of the ground truth has no "crowdIndex", by which style "crowdpose" '
+            'divides images; use style "coco"'
         )
     boxed = []
     for annotation in truth["annotations"]:
@@ -196,7 +196,7 @@ def _misfit(number: int, row: Any, known: set[Any], K: int) -> UserError:
     missing = [key for key in keys if not (isinstance(row, dict) and key in row)]
     if missing or not isinstance(row["keypoints"], list):
         what = missing[0] if missing else "a list of keypoints"
-        return UserError(f"result {number} is no COCO keypoint result: it has no {what}")
+        return UserError(f"result {number} is not a COCO keypoint result: it has no {what}")
     if row["image_id"] not in known:
         return UserError(
             f"result {number} is of image {row['image_id']!r}, which the ground truth does not "

@@ -12,14 +12,14 @@ IOU_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 def label_map_counts(
     found: np.ndarray, truth: np.ndarray, thresholds: Sequence[float] = IOU_THRESHOLDS
 ) -> np.ndarray:
-    """How many instances of a label map were found, at each IoU threshold.
+    """Count true positives, false positives and misses of a label map at each IoU threshold.
 
-    found, truth: (H, W) of any integer type; 0, like any negative value, is background, and every
-        other value one instance; gaps are allowed.
-    thresholds: at least .5, in [0.5, 1). A found instance is right if its intersection over union
-        with a true one is above the threshold; above .5 that can be one only, and only one found
-        instance can be right for it, so that there is nothing to match.
-    Returns (T, 3) int64: found rightly, found wrongly, missed. Cost is that of one pass over the
+    found, truth: (H, W) of any integer type. 0 and negative values are background; every other
+        value is one instance. Numbers need not be consecutive.
+    thresholds: in [0.5, 1). A found instance is a true positive if its intersection over union with
+        a true one is above the threshold. Above .5 at most one pair can match, so that no
+        assignment is needed.
+    Returns (T, 3) int64: true positives, false positives, misses. The cost is one pass over the
     pixels. Raises ValueError for maps of different shapes.
 
     >>> truth = np.array([[1, 1, 1, 0, 2, 2]])
@@ -45,12 +45,13 @@ def pooled_figures(
 ) -> dict[str, float]:
     """Figures of a whole set from the summed counts of its images.
 
-    counts: (T, 3), see `label_map_counts`. Of the instances of all images together, tp found
-    rightly, fp wrongly and fn missed, at each IoU threshold, as "@.5" and so on:
-    F1, 2 tp / (2 tp + fp + fn), and pooledAP, tp / (tp + fp + fn), which is what the 2018 Data
-    Science Bowl and most work on nuclei call (average) precision. (Caicedo et al., Nature Methods
-    16, 2019. The Bowl took the mean over images in place of the pool.) Scores play no part in
-    either, unlike in COCO's AP, see `mask_metrics`. -1 where nothing is labelled and nothing found.
+    counts: (T, 3) tp, fp, fn over all images, see `label_map_counts`.
+
+    Returns, at each IoU threshold ("@.5" and so on), F1 = 2 tp / (2 tp + fp + fn) and
+    pooledAP = tp / (tp + fp + fn), which the 2018 Data Science Bowl and most work on nuclei call
+    (average) precision. (Caicedo et al., Nature Methods 16, 2019. The Bowl averaged over images
+    instead of pooling them.) Neither uses scores, unlike COCO's AP, see `mask_metrics`. A figure is
+    -1 where nothing is labelled and nothing found.
 
     >>> pooled_figures(np.array([[3, 1, 1]]), [0.5])
     {'F1@.5': 0.75, 'pooledAP@.5': 0.6}
@@ -65,7 +66,7 @@ def pooled_figures(
 
 
 def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (H·W,) as 0 for the background and 1 to N; the number of pixels of each (N + 1,)."""
+    """Labels (H·W,) renumbered 0 to N, 0 for the background, and their pixel counts (N + 1,)."""
     flat = np.maximum(labels.reshape(-1), 0)
     values, areas = _counted(flat)
     if values[:1] != 0:
@@ -78,7 +79,7 @@ def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _counted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different values, each 0 or more, in order, and how often each is there; int64."""
+    """The distinct non-negative values in order, and how often each occurs; int64."""
     if values.max(initial=0) > _table_size(values):
         found, counts = np.unique(values, return_counts=True)
         return found.astype(np.int64), counts
@@ -88,5 +89,5 @@ def _counted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _table_size(values: np.ndarray) -> int:
-    """How large a table for all values up to the largest may be before sorting is better."""
+    """The size of a lookup table above which sorting is faster."""
     return 8 * values.size + 256

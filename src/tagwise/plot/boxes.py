@@ -40,11 +40,11 @@ def draw_boxes(
     labels: bool = True,
     width: float | None = None,
 ) -> np.ndarray:
-    """The image with every box, its class and its score, the best ones on top.
+    """The image with every box, its class and its score; the best ones are on top.
 
     image: (H, W, 3) uint8 RGB; it is not changed.
-    colours: one for each class, for each instance, or by tag: corners of like tags then have like
-        hues, and a wrong pair shows as a box with dots of two colours.
+    colours: one per class, one per instance, or by tag: corners with similar tags then have similar
+        hues, and a wrong pair appears as a box with dots of two colours.
     corners: join the two paired corners by a line and mark them.
     labels: write class and score. width: of lines, in pixels; by default it follows the sizes.
     Returns (H, W, 3) uint8 RGB.
@@ -85,7 +85,7 @@ def _ends(boxes: np.ndarray) -> np.ndarray:
 
 
 def tag_colours(tags: np.ndarray) -> np.ndarray:
-    """Bright colours for tags, like ones for like tags.
+    """Bright colours for tags: similar tags have similar colours.
 
     tags: (..., D). One component runs through the hues; of more, the first two are a direction
     from the middle of all tags, which is the hue. Returns (..., 3) uint8 RGB.
@@ -95,7 +95,7 @@ def tag_colours(tags: np.ndarray) -> np.ndarray:
     flat = np.nan_to_num(tags.reshape(-1, tags.shape[-1]).astype(np.float64))
     middle = flat - (flat.min(0) + flat.max(0)) / 2
     if flat.shape[1] == 1:
-        # not the whole circle: its two ends would be alike
+        # Not the whole circle of hues, whose two ends would look the same.
         turn = 0.4 + 0.4 * middle[:, 0] / max(np.abs(middle).max(), 1e-9)
     else:
         turn = np.arctan2(middle[:, 1], middle[:, 0]) / (2 * np.pi) % 1
@@ -114,8 +114,8 @@ def _shades(boxes: BoxesLike, colours: Colours) -> np.ndarray:
 
 
 def fixed_point(points: np.ndarray) -> np.ndarray:
-    """Places in pixels as OpenCV draws them with SUBPIXEL bits of fraction."""
-    # Far outside, fixed-point coordinates would overflow; nothing of it would be seen anyway.
+    """Positions in pixels as the fixed-point numbers that OpenCV draws at."""
+    # Fixed-point coordinates far outside of the image would overflow, and are not visible anyway.
     return np.rint(np.clip(points, -1e5, 1e5) * 2**SUBPIXEL).astype(int)
 
 
@@ -130,7 +130,7 @@ def draw_outline(canvas: np.ndarray, ends: np.ndarray, colour: tuple, width: flo
 
 
 def _join(canvas: np.ndarray, ends: np.ndarray, shades: np.ndarray, width: float) -> None:
-    """The line from corner to corner, half in the colour of either, and a dot at each."""
+    """Draw the line between the corners, half in the colour of each, and a dot at each corner."""
     middle = tuple(ends.mean(0).astype(int))
     thin = max(1, round(width * 0.6))
     for end, shade in zip(ends, shades.tolist()):
@@ -142,7 +142,7 @@ def _join(canvas: np.ndarray, ends: np.ndarray, shades: np.ndarray, width: float
 
 
 def draw_label(canvas: np.ndarray, box: np.ndarray, text: str, colour: tuple) -> None:
-    """Class and score on a plate in the box's top-left corner, inside the picture."""
+    """Draw a label in the top-left corner of a box, moved to be inside the picture."""
     height, across = canvas.shape[:2]
     scale = float(np.clip(np.hypot(height, across) / 2000, 0.35, 1.2))
     (w, h), base = cv2.getTextSize(text, _FONT, scale, 1)

@@ -24,7 +24,7 @@ class Tagged(Protocol):
 
 
 def plot_tags(found: Tagged, title: str | None = None) -> Figure:
-    """Tags of one image: a panel a tag component, a row a keypoint type, a colour an instance.
+    """The tags of one image: one panel per tag component, one row per keypoint type.
 
     Where tags do their work, an instance is a narrow upright line, and lines stand apart: what
     Newell et al. 2017, figure 3, shows. Of boxes, the rows are their two corners. Colours are
@@ -69,7 +69,7 @@ def plot_tags(found: Tagged, title: str | None = None) -> Figure:
 
 
 def plot_push(sigma: float = 1.0, margin: float = 1.0) -> Figure:
-    """What two instances pay for having tags a distance d apart, in both forms of the push term.
+    """The push term of two instances against the distance d of their tags, in both its forms.
 
     sigma: of exp(-d² / 2σ²) (Newell et al. 2017, equation 1). margin: of max(0, margin - d)
     (Law and Deng 2018, equation 5).

@@ -1,11 +1,11 @@
-"""Colours and axes that all pictures share."""
+"""Colours and axes that all pictures use."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Bright enough for dark photos; the dark rim round every line serves bright ones. Neighbours in
-# the list are far apart in hue, since neighbouring instances often have neighbouring scores.
+# Bright enough for dark photos; every line has a dark rim for bright ones. Neighbours in the list
+# differ in hue, since neighbouring instances often have similar scores.
 PALETTE = (
     *((255, 77, 77), (51, 181, 255), (255, 214, 51), (217, 92, 255), (88, 228, 120)),
     *((255, 148, 41), (122, 122, 255), (190, 240, 66), (255, 128, 190), (45, 226, 214)),
@@ -15,7 +15,7 @@ SUBPIXEL = 4  # OpenCV draws at fixed-point coordinates with this many fractiona
 
 
 def instance_colour(number: int) -> tuple[int, int, int]:
-    """The RGB colour of the instance of that number in every picture."""
+    """The RGB colour of instance `number`, the same in every picture."""
     return PALETTE[number % len(PALETTE)]
 
 
@@ -29,7 +29,7 @@ def line_widths(shape: tuple[int, ...], extent: np.ndarray) -> np.ndarray:
 
 
 def tidy(axis) -> None:
-    """A quiet frame for an axis of matplotlib."""
+    """Give a matplotlib axis a light grid and no frame."""
     axis.grid(True, color="0.9", lw=0.8, zorder=0)
     axis.set_axisbelow(True)
     axis.tick_params(length=0)

@@ -24,9 +24,9 @@ class Trackable(Protocol):
 
 
 class TrackPainter:
-    """Draws the frames of one video, in order, and remembers where tracks have been.
+    """Draws the frames of one video in order, with a trail behind each track.
 
-    trail: frames back to which a trail reaches.
+    trail: length of the trails in frames.
     """
 
     def __init__(self, trail: int = 25) -> None:
@@ -34,7 +34,7 @@ class TrackPainter:
         self.trail, self._frame = trail, 0
 
     def draw(self, image: np.ndarray, result: Trackable, ids: np.ndarray) -> np.ndarray:
-        """The frame (H, W, 3) uint8 RGB with every instance that has an id (N,); -1 is left out."""
+        """The frame (H, W, 3) uint8 RGB with the instances whose id, of ids (N,), is not -1."""
         shown = result[ids >= 0]
         ids = ids[ids >= 0].tolist()
         boxes = shown.boxes.astype(np.float64)
@@ -58,7 +58,7 @@ class TrackPainter:
             del self._trails[number]
 
     def _draw_trail(self, canvas: np.ndarray, number: int, width: float) -> None:
-        """The way of the middle of the box's lower edge, ever thinner into the past."""
+        """Draw the path of the middle of the box's lower edge, thinner towards the past."""
         trail = [(f, p) for f, p in self._trails[number] if f > self._frame - self.trail]
         colour = instance_colour(number)
         for (frame, start), (_, end) in pairwise(trail):

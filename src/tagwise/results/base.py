@@ -1,4 +1,4 @@
-"""What the results of every task have in common."""
+"""The base class of results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 
 class Result:
-    """The instances found in one image, best first; a sequence of results of one instance each.
+    """The instances found in one image, best first.
+
+    A result is a sequence: its items are results of one instance each.
 
     scores: (N,) float32 in [0, 1].
     file, width, height: the image they were found in, where known.
     image: (height, width, 3) uint8 RGB, kept so that `plot()` needs nothing else.
     model: name of the model that found them.
-    task: what their JSON says under "task".
+    task: the value of "task" in its JSON.
     """
 
     task: ClassVar[str]
@@ -55,15 +57,15 @@ class Result:
         return self if (self.scores >= threshold).all() else self[self.scores >= threshold]
 
     def transform(self, affine: np.ndarray, **changes: Any) -> Self:
-        """The same instances in other pixels.
+        """The same instances in the pixels of another image.
 
         affine: (2, 3) matrix that takes x, y of these instances to the new ones.
-        changes: fields to replace on the way, such as width and height.
+        changes: fields to replace as well, such as width and height.
         """
         raise NotImplementedError
 
     def plot(self, image: np.ndarray | None = None, **style: Any) -> Image:
-        """A picture of the image with every instance in its own colour.
+        """A picture of the image with every instance in a colour of its own.
 
         image: (H, W, 3) uint8 RGB, by default the image that the instances were found in: the one
             they carry, or their file read again; black where there is neither.
@@ -83,11 +85,11 @@ class Result:
 
     @property
     def _contents(self) -> str:
-        """What the instances are, in a word or two."""
+        """What the instances are, in one or two words, for `repr`."""
         raise NotImplementedError
 
     def draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
-        """The image (H, W, 3) uint8 RGB with every instance on it, as `plot` shows it."""
+        """The image (H, W, 3) uint8 RGB with every instance drawn on it, as in `plot`."""
         raise NotImplementedError
 
     def draw_tracked(self, image: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
@@ -95,7 +97,7 @@ class Result:
         return draw_outlines(image, self.boxes.astype(np.float64), numbers)
 
     def explained(self) -> Image:
-        """A picture of the instances that also shows how they were grouped, where it can."""
+        """A picture of the instances that also shows how they were grouped, if it can."""
         return self.plot()
 
     def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
@@ -106,14 +108,14 @@ class Result:
         raise NotImplementedError
 
     def _header(self) -> dict[str, Any]:
-        """What the JSON of every task begins with."""
+        """The fields that the JSON of every task begins with."""
         image = {"file": self.file, "width": self.width, "height": self.height}
         return {"image": image, "model": self.model, "task": self.task}
 
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turns what other JSON than predicted instances of this type leads to into a UserError."""
+    """Raise a UserError where reading JSON that does not hold predicted `what` fails."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -124,10 +126,10 @@ def reading(what: str) -> Iterator[None]:
 
 
 def rounded(values: np.ndarray, decimals: int) -> np.ndarray:
-    """Values for JSON, in float64, so that 0.91 is written as 0.91 and not 0.9100000262260437."""
+    """Rounded values in float64, so that JSON has 0.91 and not 0.9100000262260437."""
     return np.round(values.astype(np.float64), decimals)
 
 
 def with_none(values: np.ndarray) -> list:
-    """Nested lists with None, which JSON has, in place of NaN, which it has not."""
+    """Nested lists with None instead of NaN, which JSON does not have."""
     return np.where(np.isnan(values), None, values).tolist()

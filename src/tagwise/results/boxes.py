@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 class Boxes(Result):
     """The objects found in one image as boxes, best first.
 
-    boxes: (N, 4) float32 x, y, width, height in pixels, where 0 is the left edge of the first.
+    boxes: (N, 4) float32 x, y, width, height in pixels; x = 0 is the left edge of the image.
     scores: (N,) float32 in [0, 1].
     classes: (N,) int64, index into `names`.
-    names: of the classes.
+    names: names of the classes.
     corner_scores: (N, 2) float32, heatmap scores of the top-left and the bottom-right corner.
     tags: (N, 2, D) float32, the tags of both corners.
     file, width, height, image, model: see `Result`.
@@ -65,7 +65,7 @@ class Boxes(Result):
         fits = boxes.shape == (N, 4) and classes.shape == (N,) and corner_scores.shape == (N, 2)
         if not fits or tags.ndim != 3 or tags.shape[:2] != (N, 2):
             raise ValueError(
-                f"beside scores ({N},), boxes must be ({N}, 4), classes ({N},), corner_scores "
+                f"with scores ({N},), boxes must be ({N}, 4), classes ({N},), corner_scores "
                 f"({N}, 2) and tags ({N}, 2, D), not {boxes.shape}, {classes.shape}, "
                 f"{corner_scores.shape} and {tags.shape}"
             )
@@ -86,10 +86,10 @@ class Boxes(Result):
         return "/".join(self.names) if len(self.names) < 4 else f"{len(self.names)} classes"
 
     def transform(self, affine: np.ndarray, **changes: Any) -> Boxes:
-        """The same boxes in other pixels, each the upright box around its image.
+        """The same boxes in the pixels of another image: the upright box around each moved box.
 
-        affine: (2, 3) matrix that takes pixels (0 is the centre of the first) to the new ones.
-        changes: fields to replace on the way; with width and height, boxes are cut to them.
+        affine: (2, 3) matrix from these pixels (0 is the centre of the first) to the new ones.
+        changes: fields to replace as well; with width and height, boxes are clipped to the image.
         """
         moved = Affine(np.asarray(affine, np.float64)[:2]).boxes(self.boxes.astype(np.float64))
         if changes.get("width") and changes.get("height"):

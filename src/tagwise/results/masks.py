@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Masks(Result):
     """The instances found in one image, pixel by pixel, best first.
 
-    labels: (H, W) int32 label map: n + 1 where instance n is, 0 where none is; none overlap.
+    labels: (H, W) int32 label map: n + 1 in the pixels of instance n, 0 in the background.
     scores: (N,) float32 in [0, 1].
     tags: (N, D) float32, the mean tag of each instance.
     file, width, height, image, model: see `Result`.
@@ -50,7 +50,7 @@ class Masks(Result):
         tags = np.zeros((N, 0)) if self.tags is None else np.asarray(self.tags)
         if labels.ndim != 2 or labels.dtype.kind not in "iu" or tags.shape[:1] != (N,):
             raise ValueError(
-                f"beside scores ({N},), labels must be (H, W) integers and tags ({N}, D), not "
+                f"with scores ({N},), labels must be (H, W) integers and tags ({N}, D), not "
                 f"{labels.dtype} {labels.shape} and {tags.shape}"
             )
         if labels.size and not 0 <= labels.min() <= labels.max() <= N:
@@ -78,7 +78,7 @@ class Masks(Result):
 
     @property
     def boxes(self) -> np.ndarray:
-        """(N, 4) float32, the tight boxes x, y, width, height; 0 is the first pixel's left edge."""
+        """(N, 4) float32, tight boxes x, y, width, height; x = 0 is the left edge of the image."""
         return label_map_instances(self.labels, len(self))[0]
 
     @property
@@ -91,18 +91,18 @@ class Masks(Result):
         return self.labels == range(len(self))[n] + 1
 
     def polygons(self) -> list[list[np.ndarray]]:
-        """For each instance the outlines of its parts, (M, 2) float32 x, y along pixels' edges.
+        """The outlines of the parts of each instance, (M, 2) float32 x, y along pixel edges.
 
-        0 is the left edge of the first pixel, as in COCO. Holes are not outlined.
+        x = 0 is the left edge of the image, as in COCO. Holes have no outline.
         """
         boxes = self.boxes.astype(int)
         return [_outlines(self.labels, n + 1, box) for n, box in enumerate(boxes)]
 
     def transform(self, affine: np.ndarray, **changes: Any) -> Masks:
-        """The same masks in other pixels, each that of the nearest old one.
+        """The same masks in the pixels of another image, by nearest neighbour.
 
-        affine: (2, 3) matrix that takes pixels (0 is the centre of the first) to the new ones.
-        changes: fields to replace on the way; width and height are the new size, by default the
+        affine: (2, 3) matrix from these pixels (0 is the centre of the first) to the new ones.
+        changes: fields to replace as well; width and height are the new size, by default the
             old one.
         """
         import cv2

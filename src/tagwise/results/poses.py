@@ -89,10 +89,10 @@ class Poses(Result):
         return keypoint_boxes(self.keypoints).astype(np.float32)
 
     def transform(self, affine: np.ndarray, **changes: Any) -> Poses:
-        """The same poses in other pixels.
+        """The same poses in the pixels of another image.
 
-        affine: (2, 3) matrix that takes x, y of these poses to the new ones.
-        changes: fields to replace on the way, such as width and height.
+        affine: (2, 3) matrix from these pixels to the new ones.
+        changes: fields to replace as well, such as width and height.
         """
         affine = np.asarray(affine, np.float64)
         keypoints = self.keypoints.copy()

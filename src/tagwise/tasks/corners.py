@@ -43,7 +43,7 @@ from tagwise.tasks.targets import (
 CORNERS = ("tl", "br")  # top-left, bottom-right
 Overlap = Annotated[float, Range(above=0, below=1)]
 
-# sigmoid(-2.19) = .1: the published first value of heatmaps that learn by the focal loss
+# sigmoid(-2.19) = .1, the published initial value of heatmaps trained with the focal loss.
 _PRIOR_LOGIT = -2.19
 
 
@@ -56,17 +56,16 @@ class CornerTask(Task):
     """Objects of any number of classes as top-left and bottom-right corners, paired by tag.
 
     classes: their names.
-    tag_dim: D, components of a tag; the paper has 1.
-    position: see `Head.position`; None learns tags outright, as the paper does.
-    overlap: a corner may lie so far off that its box still has this IoU with the true one; within
-        that radius, mistakes cost less.
-    radius: "exact", or "legacy" for a formula with a slip that much public code has.
-    reach: tags and offsets are learned in the (2 reach + 1)² cells round a corner; 0 as published.
-    centres: also find the middles of objects, which then speak for the boxes round them, as in
+    tag_dim: D, components of a tag; 1 in the paper.
+    position: see `Head.position`; None learns the tags themselves, as in the paper.
+    overlap: mistakes cost less within the radius in which a box keeps this IoU with the true one.
+    radius: "exact", or "legacy" for the formula with a bug that much public code has.
+    reach: tags and offsets are learned in the (2 reach + 1)² cells around a corner; 0 in the paper.
+    centres: also predict the centres of objects, which confirm the boxes around them, as in
         CenterNet (Duan et al. 2019, arXiv:1904.08189, "keypoint triplets").
     push: form of the push loss.
-    published: "cornernet" takes the tag loss of the public code, a sum over the batch, in place of
-        what push says.
+    published: "cornernet" uses the tag loss of the public code, a sum over the batch, instead of
+        `push`.
     weights: of the loss terms, by name; those left out keep their defaults.
     pairing: how corners become boxes.
     """
@@ -104,7 +103,7 @@ class CornerTask(Task):
         return BoxRows(labels, self.classes)
 
     def heads(self) -> dict[str, Head]:
-        """For each corner C heatmaps, D tag maps and 2 offset maps (x, y); C for the centres."""
+        """C heatmaps, D tag maps and 2 offset maps (x, y) per corner; C heatmaps of centres."""
         maps = {}
         for corner in CORNERS:
             classes = len(self.classes)
@@ -146,7 +145,7 @@ class CornerTask(Task):
         known = np.max(list(heats.values()), (0, 1))[None]
         return {
             **heats,
-            # what is known to be a corner counts even where something unknown overlaps it
+            # A labelled corner counts even where an ignored region overlaps it.
             "mask": learned_cells(sample, stride)[None] | (known > 0.1),
             "points": np.column_stack([corner, around.xy[:, ::-1]]).astype(np.int64),
             "group": group.astype(np.int64),
@@ -157,10 +156,10 @@ class CornerTask(Task):
     def draw_points(
         self, cells: np.ndarray, classes: np.ndarray, sizes: np.ndarray, shape: tuple[int, int]
     ) -> np.ndarray:
-        """Heatmaps (C, h, w) float32 of one kind of point: 1 in its cell, less around it.
+        """Heatmaps (C, h, w) float32 of one type of point: 1 in its cell, less around it.
 
         cells: (N, 2) int, x, y. classes: (N,) int. sizes: (N, 2), width and height of the boxes
-        in cells, by which mistakes are judged. shape: (h, w).
+        in cells, which set the radius of the Gaussians. shape: (h, w).
         """
         heat = np.zeros((len(self.classes), *shape), np.float32)
         width, height = np.ceil(sizes).T
@@ -170,7 +169,7 @@ class CornerTask(Task):
         return heat
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-        """A batch: maps stacked, points of all images one after the other with their image (P,)."""
+        """Targets of several samples as one batch: maps are stacked, points are concatenated."""
         maps = (*self.heatmaps, "mask")
         return collate(targets, maps, ("points", "group", "weight", "offset"))
 
@@ -226,9 +225,9 @@ class CornerTask(Task):
         )
 
     def merge_results(self, results: Sequence[Boxes]) -> Boxes:
-        """Boxes that several passes found in one image, all in its pixels, as one set.
+        """The boxes that several passes found in one image, merged.
 
-        With the published pairing, all of them under soft suppression, as CornerNet tests; else
+        Published pairing merges them by soft-NMS, as the test of CornerNet does; otherwise they are
         fused, see `tagwise.grouping.fusion.fuse_boxes`.
         """
         every = _joined(results)
@@ -273,7 +272,7 @@ class CornerTask(Task):
 
 
 def _joined(results: Sequence[Boxes]) -> Boxes:
-    """All boxes of several results of the same image in one."""
+    """All boxes of several results of the same image in one result."""
     fields = ("boxes", "scores", "classes", "corner_scores", "tags")
     values = {name: np.concatenate([getattr(r, name) for r in results]) for name in fields}
     return replace(results[0], **values)

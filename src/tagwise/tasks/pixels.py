@@ -1,8 +1,8 @@
 """Instance segmentation: foreground pixels, split into instances by their tags.
 
-Tags of pixels are what De Brabandere, Neven and Van Gool (2017, arXiv:1708.02551) learn, with the
-means as push; that a tag starts from its pixel's place is Neven et al. (CVPR 2019,
-arXiv:1906.11109), and so is a seed map that learns how near a tag is to its instance's mean.
+Tags of pixels, with a push between the means of instances, follow De Brabandere, Neven and Van Gool
+(2017, arXiv:1708.02551). Tags that are offsets from the pixel's position, and a seed map of how
+close a tag is to the mean of its instance, follow Neven et al. (CVPR 2019, arXiv:1906.11109).
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _WEIGHTS = {"foreground": 1.0, "seeds": 1.0, "pull": 0.5, "push": 1.0}
 
 @dataclass(frozen=True)
 class PixelTask(Task):
-    """Every pixel of any number of instances, told apart by tag.
+    """The pixels of any number of instances, separated by tag.
 
     tag_dim: D, components of a tag.
-    position: see `Head.position`; None learns tags outright.
-    seeds: whether a map learns how near each pixel's tag is to the mean of its instance, from
-        which instances then grow; without it they grow from the surest foreground.
-    near: instances whose boxes lie no farther apart than so many cells push each other.
-    push: form of the push loss, with its sigma or margin.
-    gaps: weight 1 + gaps of the foreground loss in cells by two instances at once.
-    zoom: pixels of the network's input for one of a photo; photos are not fitted into the input,
-        but seen at this size, in tiles.
+    position: see `Head.position`; None learns the tags themselves.
+    seeds: whether the network also predicts how close each pixel's tag is to the mean of its
+        instance. Instances grow from there; without it, from the most confident foreground.
+    near: instances push each other if their boxes are at most this many cells apart.
+    push: form of the push loss, with its default sigma or margin.
+    gaps: the foreground loss has weight 1 + gaps in cells that are next to two instances.
+    zoom: pixels of the network's input per pixel of the image. Images are not fitted into the
+        input; the network runs over them at this size, in tiles.
     weights: of the loss terms, by name; those left out keep their defaults.
     grouping: how pixels become instances.
     """
@@ -80,14 +80,14 @@ class PixelTask(Task):
     def open_dataset(
         cls, annotations: Path, images: Path, like: Task | None = None, **options: Any
     ) -> LabelMaps:
-        """A folder of label maps (`annotations`) and one of the images that they are of."""
+        """A folder of label maps (`annotations`) and the folder of their images."""
         return super().open_dataset(images, annotations, like, **options)
 
     def rows(self, labels: BoxLabels) -> MaskRows:
         return MaskRows(labels)
 
     def heads(self) -> dict[str, Head]:
-        """A foreground map, D tag maps and, if asked for, a map of seeds."""
+        """A foreground map, D tag maps and, with `seeds`, a seed map."""
         maps = {
             "foreground": Head(1, "heatmap"),
             "tags": Head(self.tag_dim, "tag", position=self.position),
@@ -101,17 +101,19 @@ class PixelTask(Task):
     def encode(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
         """Targets of one sample on the grid of cells.
 
-        labels (h, w) int64, the instance of each cell's middle, -1 for none; foreground (h, w)
-        float32, the share of a cell's pixels that belong to any; weight (h, w) float32 of the
-        cell's foreground loss, 0 in ignored regions.
+        labels (h, w) int64, the instance at the centre of each cell, -1 for none; foreground (h, w)
+        float32, the share of a cell's pixels that belong to an instance; weight (h, w) float32, the
+        weight of the cell in the foreground loss, 0 in ignored regions.
         """
         if sample.labels is None:
-            raise UserError(f"{sample.file or 'a sample'} has no label map, which this task learns")
+            raise UserError(
+                f"{sample.file or 'a sample'} has no label map, which the pixels task needs"
+            )
         height, width = (side // stride for side in sample.image.shape[:2])
         labels = np.ascontiguousarray(sample.labels[: height * stride, : width * stride])
         whole = (labels > 0).reshape(height, stride, width, stride)
         learned = learned_cells(sample, stride)
-        # One past the middle of an even stride: a label cannot lie between two pixels.
+        # The centre of a cell of even stride is between two pixels; take the second one.
         middle = labels[stride // 2 :: stride, stride // 2 :: stride].astype(np.int64)
         weight = learned * (1 + self.gaps * _gaps(middle)).astype(np.float32)
         return {
@@ -121,7 +123,7 @@ class PixelTask(Task):
         }
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-        """A batch: every map stacked."""
+        """Targets of several samples as one batch: all maps are stacked."""
         return collate(targets, ("labels", "foreground", "weight"))
 
     # ------------------------------------------------------------------ loss
@@ -153,9 +155,9 @@ class PixelTask(Task):
     ) -> list[Masks]:
         """Masks of each image of a batch, best first.
 
-        placements: one per image, without turn or mirror; masks are painted in the pixels of that
-            image, not of the network's input, which may be coarser. By default they are in pixels
-            of the network's input.
+        placements: one per image, without rotation or mirroring. Masks are drawn directly in the
+            pixels of the image, since the network's input may be coarser. By default they are in
+            pixels of the network's input.
         """
         height, width = (side * stride for side in outputs["tags"].shape[-2:])
         whole_input = Placement(Affine.identity(), (width, height))
@@ -209,7 +211,7 @@ def _gaps(labels: np.ndarray, reach: int = 2) -> np.ndarray:
 
 
 def _foreground_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy a cell, plus 1 - the soft Dice coefficient of the batch's cells that count.
+    """The mean cross-entropy per cell, plus one minus the soft Dice coefficient of the batch.
 
     Dice: Milletari, Navab and Ahmadi 2016 (arXiv:1606.04797), with squares in the denominator.
     """
@@ -222,7 +224,7 @@ def _foreground_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def _closeness(tags: Tensor, labels: Tensor, bandwidth: float) -> Tensor:
-    """(B, h, w): 1 where a tag is its instance's mean, 1/2 a bandwidth off, 0 in the background."""
+    """(B, h, w): 1 at the mean tag of the instance, 1/2 one bandwidth away, 0 in the background."""
     batch, dims = tags.shape[:2]
     count = int(labels.max()) + 2
     image = torch.arange(batch, device=labels.device)[:, None, None]
@@ -236,6 +238,6 @@ def _closeness(tags: Tensor, labels: Tensor, bandwidth: float) -> Tensor:
 
 
 def _balanced(error: Tensor, foreground: Tensor, counts: Tensor) -> Tensor:
-    """The mean error of the foreground, plus that of the background."""
+    """The mean error of the foreground plus the mean error of the background."""
     parts = (foreground & counts, ~foreground & counts)
     return sum((error * part).sum() / part.sum().clamp(min=1) for part in parts)

@@ -1,4 +1,4 @@
-"""Multi-instance pose: all keypoints of all instances at once, told apart by their tags.
+"""Multi-instance pose: all keypoints of all instances at once, separated by their tags.
 
 Newell, Huang, Deng: Associative Embedding, NIPS 2017, section 3.
 """
@@ -27,7 +27,7 @@ from tagwise.skeletons import Skeleton
 from tagwise.tasks.base import Head, Placement, Task
 from tagwise.tasks.targets import cells_around, collate, draw_gaussian, learned_cells, loss_weights
 
-# A heatmap logit of -4 is a probability of .018: about the share of cells that hold a keypoint.
+# A heatmap logit of -4 is a probability of .018, about the share of cells with a keypoint.
 _PRIOR_LOGIT = -4.0
 
 
@@ -43,15 +43,16 @@ class PoseTask(Task):
     tag_dim: D, components of a tag.
     position: see `Head.position`.
     sigma: standard deviation of a target Gaussian, in cells.
-    offsets: whether the network also predicts where in its cell a keypoint lies.
-    heatmap_loss: "mse" on raw outputs, "mse_sigmoid" and "focal" on their sigmoid.
-    foreground: weight 1 + foreground * target of the MSE; plain MSE stalls at all background.
-    reach: tags and offsets are learned in the (2 reach + 1)² cells round a keypoint, because a
-        predicted peak may lie a cell off.
+    offsets: whether the network also predicts the position of a keypoint within its cell.
+    heatmap_loss: "mse" on raw outputs; "mse_sigmoid" and "focal" on their sigmoid.
+    foreground: the MSE has weight 1 + foreground * target, since plain MSE tends to predict
+        background everywhere.
+    reach: tags and offsets are learned in the (2 reach + 1)² cells around a keypoint, because a
+        predicted peak may be one cell off.
     push: form of the push loss.
-    published: targets and loss of published code, in place of what foreground, reach and push say:
-        Gaussians round whole cells, plain MSE, and that preset of `tagwise.losses.PRESETS`. Goes
-        with the preprocessing of the same name, see `tagwise.prediction`.
+    published: targets and loss of published code, which replace `foreground`, `reach` and `push`:
+        Gaussians around whole cells, plain MSE, and the preset of this name in
+        `tagwise.losses.PRESETS`. The published fitting of the same family goes with it.
     weights: of the loss terms, by name; those left out keep their defaults.
     grouping: how peaks become groups.
     """
@@ -99,7 +100,7 @@ class PoseTask(Task):
         return self.grouping.tag_norm
 
     def heads(self) -> dict[str, Head]:
-        """K heatmaps, K·D tag maps (keypoint-major) and, if asked for, 2·K offset maps (x, y)."""
+        """K heatmaps, K·D tag maps (keypoint-major) and, with `offsets`, 2·K offset maps (x, y)."""
         count = len(self.skeleton.keypoints)
         bias = 0.0 if self.heatmap_loss == "mse" else _PRIOR_LOGIT
         maps = {
@@ -128,7 +129,7 @@ class PoseTask(Task):
         instance, types = np.nonzero(sample.keypoints[..., 2] > 0)
         centres = cells[instance, types]
         heatmaps = np.zeros((count, height, width), np.float32)
-        # The focal loss counts cells of exactly 1 as hits, so there the centre is a whole cell.
+        # The focal loss takes cells of exactly 1 as positives, so it needs whole cells.
         drawn = np.rint(centres) if self.heatmap_loss == "focal" else centres
         for k, (x, y) in zip(types, drawn, strict=True):
             draw_gaussian(heatmaps[k], x, y, self.sigma)
@@ -147,10 +148,10 @@ class PoseTask(Task):
         }
 
     def _encode_as_published(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
-        """The same as HigherHRNet and pose-ae make them.
+        """Targets as HigherHRNet and pose-ae make them.
 
-        A keypoint is in the cell int(x / stride), where its Gaussian is 1: both take coordinates to
-        count from the edge of the first pixel, not from its centre.
+        A keypoint is in the cell int(x / stride), where its Gaussian is 1: both programs measure
+        coordinates from the edge of the first pixel, not from its centre.
         """
         height, width = (side // stride for side in sample.image.shape[:2])
         heatmaps = np.zeros((len(self.skeleton.keypoints), height, width), np.float32)
@@ -171,7 +172,7 @@ class PoseTask(Task):
         }
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-        """A batch: maps stacked, points of all images one after the other with their image (P,)."""
+        """Targets of several samples as one batch: maps are stacked, points are concatenated."""
         return collate(targets, ("heatmaps", "mask"), ("points", "group", "weight", "offset"))
 
     # ------------------------------------------------------------------ loss
@@ -179,7 +180,7 @@ class PoseTask(Task):
     def loss(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Terms "heatmaps", "pull", "push", "offsets" (unweighted scalars) and their "total".
 
-        A stage of a network may lack tags; then so do the terms.
+        A stage of a network without tags has no "pull" and "push".
         """
         terms = {"heatmaps": self._heatmap_loss(outputs["heatmaps"], targets)}
         if "tags" in outputs:
@@ -199,7 +200,7 @@ class PoseTask(Task):
         return {**terms, "total": total}
 
     def _heatmap_loss(self, raw: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """Summed and divided by the mass of the targets: its size hangs on no image size."""
+        """The loss per labelled keypoint: its scale does not depend on the size of the image."""
         target, mask = targets["heatmaps"], targets["mask"]
         if self.heatmap_loss == "focal":
             return losses.focal(raw, target, mask)
@@ -227,7 +228,7 @@ class PoseTask(Task):
         )
 
     def heatmap_raw(self, values: Tensor) -> Tensor:
-        """The inverse of `heatmap_values`: what a network would have given for these scores."""
+        """The inverse of `heatmap_values`: the raw heatmaps that give these scores."""
         return values if self.heatmap_loss == "mse" else super().heatmap_raw(values)
 
     def decode_input(self, outputs: dict[str, Tensor], stride: int) -> list[Poses]:

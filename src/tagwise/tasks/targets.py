@@ -1,4 +1,4 @@
-"""Pieces of training targets that tasks share: Gaussians, points round a place, batches."""
+"""Parts of training targets that several tasks use: Gaussians, cells around points, batches."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from tagwise.errors import unknown_name
 def draw_gaussian(
     heatmap: np.ndarray, x: float, y: float, sigma: float, beyond: float = 0.0
 ) -> None:
-    """Raise `heatmap` (h, w), in place, to a Gaussian with its exact, sub-cell centre at x, y.
+    """Draw a Gaussian into `heatmap` (h, w), in place, keeping larger values that are there.
 
-    It ends at 3 sigma, and so many cells beyond.
+    x, y: its centre in cells, which need not be a whole number. sigma: in cells. The Gaussian is
+    cut off at 3 sigma plus `beyond` cells.
     """
     height, width = heatmap.shape
     reach = 3 * sigma + beyond
@@ -35,42 +36,42 @@ def draw_gaussian(
 def gaussian_radius(
     height: np.ndarray, width: np.ndarray, overlap: float, legacy: bool = False
 ) -> np.ndarray:
-    """How far a box's corners may both move before its IoU with itself falls to `overlap`.
+    """The distance by which both corners of a box may move before its IoU falls to `overlap`.
 
-    height, width: (N,) in cells. overlap: IoU in (0, 1).
-    legacy: with the slip of CenterNet, ExtremeNet and others, which take the wrong root of each
-        quadratic equation and never divide by its leading term.
-    Returns (N,) float64 in cells, the least over the three ways to move: one corner inwards and
-    one outwards, both inwards, both outwards (CornerNet, section 3.2 and its public code).
+    height, width: (N,) in cells. overlap: IoU with the original box, in (0, 1).
+    legacy: reproduce the bug of CenterNet, ExtremeNet and other public code, which take the wrong
+        root of each quadratic equation and do not divide by its leading coefficient.
+    Returns (N,) float64 in cells: the minimum over the three cases, one corner inwards and one
+    outwards, both inwards, both outwards (CornerNet, section 3.2 and its public code).
 
     >>> gaussian_radius(np.array([10.0]), np.array([10.0]), 0.5).round(2)
     array([1.46])
     """
     sides, area = np.add(height, width, dtype=float), np.multiply(height, width, dtype=float)
-    ways = (  # a, b, c of a r² - b r + c = 0, and which root
+    cases = (  # a, b, c of a r² - b r + c = 0, and the sign of the root
         (1, sides, area * (1 - overlap) / (1 + overlap), -1),
         (4, 2 * sides, area * (1 - overlap), -1),
         (4 * overlap, -2 * overlap * sides, area * (overlap - 1), +1),
     )
     radii = []
-    for a, b, c, sign in ways:
+    for a, b, c, sign in cases:
         root = np.sqrt(b**2 - 4 * a * c)
         radii.append((b + root) / 2 if legacy else (b + sign * root) / (2 * a))
     return np.minimum.reduce(radii)
 
 
 def learned_cells(sample: Sample, stride: int) -> np.ndarray:
-    """(h, w) bool, cells of which less than half lies in an ignored region."""
+    """(h, w) bool, True for cells of which less than half is in an ignored region."""
     height, width = (side // stride for side in sample.image.shape[:2])
     ignored = sample.ignore[: height * stride, : width * stride]
     return ignored.reshape(height, stride, width, stride).mean((1, 3)) < 0.5
 
 
-class Around(NamedTuple):
-    """Cells round places, P of them in all.
+class Neighbourhood(NamedTuple):
+    """The cells around M points, P cells in total.
 
-    which: (P,) int64, the place that a cell belongs to. xy: (P, 2) int64, the cell.
-    offset: (P, 2) float32, from the cell to the place. weight: (P,) float32, in (0, 1].
+    which: (P,) int64, index of the point that a cell belongs to. xy: (P, 2) int64, the cell.
+    offset: (P, 2) float32, from the cell to the point. weight: (P,) float32, in (0, 1].
     """
 
     which: np.ndarray
@@ -81,15 +82,15 @@ class Around(NamedTuple):
 
 def cells_around(
     places: np.ndarray, nearest: np.ndarray, reach: int, size: tuple[int, int], middle: float = 0.0
-) -> Around:
-    """The (2 reach + 1)² cells round each place, where its tag and offset are learned.
+) -> Neighbourhood:
+    """The (2 reach + 1)² cells around each point, in which its tag and offset are learned.
 
-    A predicted peak may lie a cell off, and should find the same tag and the way back there.
-    Weights are a Gaussian of the distance, as the target heatmap is.
+    A predicted peak may be one cell off; it should still find the same tag, and the offset to the
+    point. Weights are a Gaussian of the distance, like the target heatmap.
 
-    places: (M, 2) x, y in cells. nearest: (M, 2) int, the cell that each lies in.
-    size: (height, width) of the map; cells outside are left out.
-    middle: coordinate of the middle of cell 0, from which distances count.
+    places: (M, 2) x, y in cells. nearest: (M, 2) int, the cell that each point is in.
+    size: (height, width) of the map; cells outside of it are left out.
+    middle: the coordinate of the centre of cell 0, from which distances are measured.
     """
     steps = np.arange(-reach, reach + 1)
     around = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
@@ -98,7 +99,7 @@ def cells_around(
     weight = np.exp(-np.square(offset - middle).sum(-1) / (2 * max(reach, 0.5) ** 2))
     inside = ((xy >= 0) & (xy < size[::-1])).all(-1)
     which = np.broadcast_to(np.arange(len(places))[:, None], inside.shape)
-    return Around(
+    return Neighbourhood(
         which[inside].astype(np.int64),
         xy[inside].astype(np.int64),
         offset[inside].astype(np.float32),
@@ -122,8 +123,8 @@ def collate(
 ) -> dict[str, Tensor]:
     """Targets of several samples as one batch.
 
-    maps: names of what is stacked. points: of what is put one after the other, with the number
-    of the image of each point added as "image" (P,) int64.
+    maps: names of the arrays that are stacked. points: names of those that are concatenated; the
+        index of each point's image is added as "image" (P,) int64.
     """
     batch = {key: torch.from_numpy(np.stack([t[key] for t in targets])) for key in maps}
     if not points:
