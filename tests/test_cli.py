@@ -203,7 +203,7 @@ def test_a_verb_takes_what_its_function_takes(verb):
         (["predict", "photos", "--coco", "no.json", "--weights", "W"], "no.json"),
         (["plot"], "needs a photo"),
         (["train", "no.yaml"], "no.yaml"),
-        (["convert", "no.pth"], "no.pth does not exist"),
+        (["convert", "no.pth"], "no such checkpoint: no.pth"),
         (["export", "no.safetensors"], "no.safetensors does not exist"),
     ],
 )

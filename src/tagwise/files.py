@@ -92,7 +92,7 @@ def read_json(path: str | Path, what: str = "file") -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         is_a = kind_of(text[:SNIFFED].encode())
-        kind = f" but {is_a}" if is_a and is_a not in ("a text file", "a JSON file") else ""
+        kind = "" if is_a in (None, "a text file", "a JSON file") else f" but {is_a}"
         raise UserError(
             f"{what} {_shown(path)} is not JSON{kind}: {error.msg} in line {error.lineno}"
         ) from None

@@ -189,7 +189,7 @@ def test_an_imagenet_backbone_starts_a_training_and_predicts_nothing(tmp_path):
         assert torch.equal(model.trunk.conv1.weight, backbone["conv1.weight"])
     with pytest.raises(UserError, match=r"another network than CornerNet: .* do not fit"):
         create_model("cornernet", CornerTask(("any",)), pretrained=str(file), width=32)
-    with pytest.raises(UserError, match="do not exist"):
+    with pytest.raises(UserError, match=r"no such pretrained file: missing\.pth"):
         create_model("hrnet_w32", PoseTask(COCO17), pretrained="missing.pth")
 
 
@@ -248,7 +248,7 @@ def test_code_in_a_file_is_never_run(tmp_path, zipped):
 def test_a_pickle_of_another_program_is_never_run(tmp_path):
     content = {"state_dict": Hostile(str(tmp_path / "trap"))}
     (tmp_path / "hostile.pkl").write_bytes(pickle.dumps(content, protocol=4))
-    with pytest.raises(UserError, match=r"pickle instruction \d+.*nothing was read"):
+    with pytest.raises(UserError, match=r"pickle that torch\.save did not write; nothing was read"):
         load_model(tmp_path / "hostile.pkl")
     assert not (tmp_path / "trap").exists()
 
@@ -268,12 +268,12 @@ def test_other_contents_are_refused(tmp_path):
     torch.save([1, 2, 3], tmp_path / "list.pth")
     with pytest.raises(UserError, match="holds no tensors by name"):
         load_model(tmp_path / "list.pth")
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match=r"no such checkpoint: .*missing\.pth"):
         convert(tmp_path / "missing.pth")
     torch.save(weights("HRNet with tags-W16"), tmp_path / "pose.pth")
     with pytest.raises(UserError, match="unknown skeleton 'cocoo'"):
         convert(tmp_path / "pose.pth", skeleton="cocoo")
-    with pytest.raises(UserError, match="cannot read categories"):
+    with pytest.raises(UserError, match=r"annotation file .*pose\.pth is"):
         convert(tmp_path / "pose.pth", skeleton=tmp_path / "pose.pth")
     with pytest.raises(UserError, match="name another file"):
         convert(tmp_path / "pose.pth", out=tmp_path / "pose.onnx")

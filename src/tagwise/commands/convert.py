@@ -43,9 +43,6 @@ def convert(
     """
     file = Path(file)
     check_regular(file, "checkpoint")
-    path = Path(out) if out is not None else file.with_suffix(".safetensors")
-    if path.suffix != ".safetensors" or path.resolve() == file.resolve():
-        raise UserError(f"cannot write {path}: name another file with --out NAME.safetensors")
     spec, state = read_published(
         file,
         skeleton=_skeleton(skeleton),
@@ -53,6 +50,9 @@ def convert(
         input_size=size,
         drop_head=drop_head,
     )
+    path = Path(out) if out is not None else file.with_suffix(".safetensors")
+    if path.suffix != ".safetensors" or path.resolve() == file.resolve():
+        raise UserError(f"cannot write {path}: name another file with --out NAME.safetensors")
     # Not halved: the numbers of a published model are worth keeping as they are.
     save_model(network_of(spec, state, file), path, half=False)
     return path

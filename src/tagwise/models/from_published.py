@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 from tagwise.errors import UserError
+from tagwise.files import SNIFFED, kind_of, open_regular
+from tagwise.models.model_file import read_header
 from tagwise.models.network import ModelSpec
 from tagwise.models.pretrained import counts_batches
 from tagwise.models.staged import StagedNetwork
@@ -45,6 +47,7 @@ def read_published(
     Raises UserError for a file that is none of the known families, and for counts that differ.
     """
     path = Path(path)
+    _refuse_own(path)
     tensors, found = recognise(path)
     if found is None:
         raise unknown_family(path, tensors)
@@ -63,6 +66,17 @@ def read_published(
         info={"converted_from": path.name, "family": found.family},
     )
     return spec, state
+
+
+def _refuse_own(path: Path) -> None:
+    """Raises UserError for a model file of ours, which needs no conversion."""
+    with open_regular(path, "checkpoint") as file:
+        is_a = kind_of(file.read(SNIFFED))
+    if is_a != "a safetensors file" or read_header(path) is None:
+        return
+    if path.suffix == ".safetensors":
+        raise UserError(f"{path} is a tagwise model file already: use it with --weights {path}")
+    raise UserError(f"{path} is a tagwise model file: rename it so that it ends in .safetensors")
 
 
 def unknown_family(path: Path, tensors: Tensors) -> UserError:

@@ -55,7 +55,8 @@ def network_of(
     try:
         task = create_task(spec.task, **spec.task_options)
         # On "meta" nothing is allocated before the shapes are known to agree with the file's.
-        with torch.device("cpu" if spec.name.startswith("timm/") else "meta"), SkipInit():
+        device_built = "cpu" if spec.name.startswith("timm/") else "meta"
+        with torch.device(device_built), SkipInit(most=4 * len(state) + 1000):
             model = build_network(spec.name, task.heads(), None, spec.options)
         model.load_state_dict(state, assign=True)
     except _BUILD_ERRORS as error:

@@ -7,6 +7,9 @@ it is ever executed.
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from importlib import resources
 from pathlib import Path
@@ -18,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tagwise.errors import UserError, unknown_name
-from tagwise.files import whole_file
+from tagwise.files import SNIFFED, check_regular, kind_of, open_regular, whole_file
 from tagwise.models.network import ModelSpec, Network
 
 HEADER = "tagwise"
@@ -47,24 +50,46 @@ def header_of(spec: ModelSpec, **more: Any) -> str:
 
 def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     """What a model file says and holds, floats as float32. Raises UserError if it is not one."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(HEADER)
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    with open_regular(path, "model file") as file:
+        is_a = kind_of(file.read(SNIFFED))
+    if is_a not in (None, "a safetensors file"):
         raise UserError(
-            f"{path} is no readable safetensors file ({error}); it may be cut short: get it again"
-        ) from error
+            f"{path} is no readable safetensors file but {is_a}; get it again, or give a model file"
+        )
+    header = read_header(path)
     if header is None:
         raise UserError(
             f"{path} was not saved by tagwise: its header has no {HEADER!r} entry; "
             "`tagwise convert` reads the files of some other programs"
         )
+    with _reading(path) as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     floats = {
         key: tensor.float() if tensor.is_floating_point() else tensor
         for key, tensor in state.items()
     }
     return parse_spec(header, path), floats
+
+
+def read_header(path: Path) -> str | None:
+    """The JSON that a safetensors file of ours carries, None in those of other programs.
+
+    Raises UserError if it is not a safetensors file.
+    """
+    with _reading(path) as file:
+        return (file.metadata() or {}).get(HEADER)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """A safetensors file, opened by its library, whose errors name the file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        raise UserError(
+            f"{path} is no readable safetensors file ({error}); it may be cut short: get it again"
+        ) from error
 
 
 def shipped_models() -> list[str]:
@@ -82,11 +107,12 @@ def find_weights(name: str | Path) -> Path:
     path = Path(name)
     if str(name) in shipped_models():
         return Path(str(resources.files("tagwise") / "weights" / f"{name}.safetensors"))
-    if path.is_file():
+    if os.path.exists(path):
+        check_regular(path, "weights file")
         return path
     if path.suffix or len(path.parts) > 1:
-        what = "is a folder, not a model file" if path.is_dir() else "does not exist"
-        raise UserError(f"weights file {path} {what}; shipped: {', '.join(shipped_models())}")
+        shipped = ", ".join(shipped_models())
+        raise UserError(f"weights file {path} does not exist; shipped: {shipped}")
     raise unknown_name("weights", str(name), shipped_models())
 
 

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from tagwise.errors import UserError, optional
+from tagwise.files import SNIFFED, kind_of, open_regular
 from tagwise.models.model_file import HEADER, parse_spec
 from tagwise.models.network import ModelSpec
+from tagwise.models.onnx_graph import fault_of
 from tagwise.tasks import create_task
 
 INPUT = "images"
@@ -31,33 +33,69 @@ class OnnxNetwork(nn.Module):
         self.spec, self.multiple, self.stride = spec, multiple, stride
         self.task = create_task(spec.task, **spec.task_options)
         self._session = session
-        self._names = [output.name for output in session.get_outputs()]
+        self.maps = [output.name for output in session.get_outputs()]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """RGB images (B, 3, H, W), float in [0, 1], to float32 maps by head name, as `Network`."""
-        found = self._session.run(None, {INPUT: images.float().contiguous().cpu().numpy()})
+        inputs = {INPUT: images.float().contiguous().cpu().numpy()}
+        try:
+            found = self._session.run(None, inputs)
+        except Exception as error:  # onnxruntime's own, as for a graph that fits only one size
+            reason = " ".join(str(error).split())[:200]
+            shape = " × ".join(map(str, images.shape))
+            raise UserError(f"the ONNX network fails on images of {shape}: {reason}") from error
         maps = [torch.from_numpy(each).to(images.device) for each in found]
-        return dict(zip(self._names, maps, strict=True))
+        return dict(zip(self.maps, maps, strict=True))
 
 
 def read_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxNetwork:
     """The network of an ONNX file that `tagwise export` wrote.
 
+    Nothing of the graph is run before it is known to come from there, and to be harmless.
     Raises UserError for damaged files, files of other programs, and where onnxruntime is missing.
     """
+    onnx = need_onnx("onnx")
     need_onnx("onnxruntime")
+    data = _bytes(path)
     try:
-        session = open_session(str(path), device)
-    except Exception as error:  # onnxruntime has a class of its own for each kind of damage
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is no readable ONNX file ({reason}); get it again") from error
-    header = session.get_modelmeta().custom_metadata_map.get(HEADER)
+        model = onnx.load_from_string(data)
+    except Exception as error:  # protobuf's own
+        is_a = kind_of(data[:SNIFFED])
+        raise UserError(
+            f"{path} is no readable ONNX file ({is_a or 'damaged'}); get it again"
+        ) from error
+    header = {entry.key: entry.value for entry in model.metadata_props}.get(HEADER)
     if header is None:
         raise UserError(
             f"{path} was not written by `tagwise export`: it does not say what its maps mean"
         )
-    spec, sides = parse_spec(header, path), json.loads(header)
-    return OnnxNetwork(session, spec, sides["multiple"], sides["stride"])
+    try:
+        fault = fault_of(onnx, model, len(data))
+        if fault:
+            raise ValueError(fault)
+        spec, sides = parse_spec(header, path), json.loads(header)
+        multiple, stride = (int(sides[name]) for name in ("multiple", "stride"))
+        session = open_session(data, device)
+        network = OnnxNetwork(session, spec, multiple, stride)
+        _check_maps(network, [each.name for each in session.get_inputs()])
+    except UserError:
+        raise
+    except Exception as error:  # onnxruntime has a class of its own for each kind of damage
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is no readable ONNX file ({reason}); get it again") from error
+    return network
+
+
+def _check_maps(network: OnnxNetwork, inputs: list[str]) -> None:
+    """Raises ValueError unless the graph takes images and gives the maps of its task."""
+    missing = set(network.task.heads()) - set(network.maps)
+    if inputs != [INPUT] or missing or min(network.multiple, network.stride) < 1:
+        raise ValueError(f"it makes {', '.join(network.maps)} of {', '.join(inputs)}")
+
+
+def _bytes(path: Path) -> bytes:
+    with open_regular(path, "ONNX file") as file:
+        return file.read()
 
 
 def open_session(graph: str | bytes, device: str | torch.device = "cpu") -> Any:

@@ -17,7 +17,7 @@ def take_published(network: Network, source: str | Path) -> None:
     Output layers may be missing or of other shapes; all else must fit. Raises UserError.
     """
     path = Path(source)
-    check_regular(path, "file of pretrained weights")
+    check_regular(path, "pretrained file")
     tensors = {f"trunk.{name}": value for name, value in renamed(read_tensors(path)).items()}
     own = network.state_dict()
     fits = {k: v for k, v in tensors.items() if k in own and v.shape == own[k].shape}

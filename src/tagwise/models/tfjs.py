@@ -6,13 +6,17 @@ binary files it names (tfjs-core `io/io_utils.ts`, `decodeWeights`).
 
 from __future__ import annotations
 
-import json
 import math
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tagwise.errors import UserError
+from tagwise.files import open_regular, read_json
+
+_STORED = ("float16", "float32", "int32")
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
@@ -22,27 +26,33 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     Raises UserError for a missing or short file, and for a storage that is not read here.
     """
     path = Path(path)
+    content = read_json(path, "TF.js model")
+    result: dict[str, np.ndarray] = {}
+    read = cache(_bytes)
     try:
-        groups = json.loads(path.read_text())["weightsManifest"]
-        result = {}
-        for group in groups:
-            # Only names beside the JSON: a file from elsewhere must not name any other.
-            data = b"".join((path.parent / Path(name).name).read_bytes() for name in group["paths"])
-            result |= _split(group["weights"], data)
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+        for group in content["weightsManifest"]:
+            # Only names beside the JSON, each once: a file from elsewhere must not name any other.
+            names = dict.fromkeys(Path(name).name for name in group["paths"])
+            result |= _split(group["weights"], b"".join(read(path.parent / name) for name in names))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no TF.js model with its weights beside it: {error}") from error
     return result
 
 
-def _split(entries: list[dict], data: bytes) -> dict[str, np.ndarray]:
+def _bytes(path: Path) -> bytes:
+    with open_regular(path, "file of weights") as file:
+        return file.read()
+
+
+def _split(entries: list[dict[str, Any]], data: bytes) -> dict[str, np.ndarray]:
     result, offset = {}, 0
     for entry in entries:
         stored = entry.get("quantization", {}).get("dtype", entry["dtype"])
-        if stored not in ("float16", "float32", "int32"):
+        if stored not in _STORED or entry["dtype"] not in _STORED:
             raise ValueError(f"{entry['name']} is stored as {stored}, which is not supported")
         count, dtype = math.prod(entry["shape"]), np.dtype(stored).newbyteorder("<")
+        if min(entry["shape"], default=1) < 0:
+            raise ValueError(f"{entry['name']} has the shape {entry['shape']}")
         array = np.frombuffer(data, dtype, count, offset).reshape(entry["shape"])
         result[entry["name"]] = array.astype(np.dtype(entry["dtype"]))
         offset += count * dtype.itemsize

@@ -80,12 +80,22 @@ class SkipInit(TorchFunctionMode):
     """Skips the initialisation of weights that a file is about to replace.
 
     On the "meta" device, initialisation would import torch's compiler, which takes a second.
+
+    most: initialisations after which ValueError is raised; None for no limit. A damaged header may
+        ask for a million layers, which take minutes to build.
     """
+
+    def __init__(self, most: int | None = None) -> None:
+        super().__init__()
+        self._most, self._skipped = most, 0
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         drawing = getattr(function, "__module__", None) == "torch.nn.init"
         if drawing or function in (Tensor.normal_, Tensor.uniform_):
+            self._skipped += 1
+            if self._most is not None and self._skipped > self._most:
+                raise ValueError("it asks for far more layers than the file holds")
             return args[0] if args else kwargs["tensor"]
         return function(*args, **kwargs)
 
