@@ -65,6 +65,15 @@ def test_defaults_of_augmentation():
     torch.testing.assert_close(task.heatmap_values(torch.zeros(1)), torch.tensor([0.5]))
 
 
+def test_a_skeleton_says_what_a_mirror_exchanges():
+    @dataclass(frozen=True)
+    class HandTask(SquareTask):
+        skeleton: Skeleton
+
+    hands = Skeleton("hands", ("head", "left_hand", "right_hand"), flip=(0, 2, 1))
+    assert HandTask(hands).flip == (0, 2, 1)
+
+
 def test_a_task_that_cannot_merge_results_says_so():
     results = SquareTask().decode({"heatmaps": torch.zeros(2, 3, 8, 8)}, 4)
     with pytest.raises(UserError, match="squares task cannot merge passes"):

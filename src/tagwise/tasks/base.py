@@ -193,7 +193,13 @@ class Task(Settings):
 
     @property
     def flip(self) -> tuple[int, ...]:
-        """For each keypoint type or class that has a heatmap, the one that its mirror image has."""
+        """For each keypoint type or class that has a heatmap, the one that its mirror image has.
+
+        By default the skeleton says it; where there is none, nothing has a side.
+        """
+        skeleton = getattr(self, "skeleton", None)
+        if skeleton is not None:
+            return skeleton.flip
         heads = self.heads().values()
         return tuple(range(next(head.channels for head in heads if head.kind == "heatmap")))
 

@@ -90,11 +90,6 @@ class PoseTask(Task):
         return PoseRows(labels, self.skeleton)
 
     @property
-    def flip(self) -> tuple[int, ...]:
-        """The keypoint type that each becomes in a mirror."""
-        return self.skeleton.flip
-
-    @property
     def tag_norm(self) -> str:
         """The norm in which tags are compared."""
         return self.grouping.tag_norm
