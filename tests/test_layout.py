@@ -92,17 +92,77 @@ def test_rooms_import_downward():
     assert_downward(graph)
 
 
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_private_names_stay_in_their_file(path):
+    modules = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "tagwise":
+            names = [alias.name for alias in node.names]
+            assert not list(filter(is_private, [*node.module.split("."), *names])), names
+            modules |= {alias.asname or alias.name for alias in node.names}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert not (node.value.id in modules and is_private(node.attr)), ast.unparse(node)
+
+
+def defined_in(path):
+    """Names that a file defines itself, at its top level."""
+    names = set()
+    for node in ast.walk(ast.Module([n for n in tree(path).body if not is_block(n)], [])):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names | {node.name for node in tree(path).body if is_block(node)}
+
+
+def is_block(node):
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_names_are_imported_from_where_they_are_defined(path):
+    """Or from a folder, whose `__init__` lists what it hands out; no file passes names on."""
     for module, name in imports(tree(path)):
-        if module.partition(".")[0] == "tagwise":
-            private = [part for part in (*module.split("."), name or "") if part.startswith("_")]
-            assert not [part for part in private if not part.startswith("__")], (module, name)
+        source = NAMES.get(module.removeprefix("tagwise").removeprefix("."))
+        if module.partition(".")[0] == "tagwise" and name and source.name != "__init__.py":
+            assert name in defined_in(source), (module, name)
 
 
-@pytest.mark.parametrize("folder", sorted(p.parent for p in FILES if p.name == "__init__.py"))
-def test_every_folder_says_what_lives_there(folder):
-    assert ast.get_docstring(tree(folder / "__init__.py")), folder.name
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_the_package_is_imported_at_the_top_of_files(path):
+    """Imports inside functions hide who needs whom. The command line alone starts without them."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef) and name_of(path) != "cli":
+            inside = [module for module, _ in imports(node)]
+            assert not [m for m in inside if m.partition(".")[0] == "tagwise"], node.name
+
+
+def test_every_folder_with_code_is_a_package():
+    """So that it is part of what `pip install` copies."""
+    folders = {path.parent for path in FILES}
+    assert folders == {path.parent for path in FILES if path.name == "__init__.py"}
+
+
+@pytest.mark.parametrize("name", [n for n, path in NAMES.items() if n and path.stem == "__init__"])
+def test_every_folder_says_what_lives_there_and_what_it_imports(name):
+    """The last sentence names exactly the rooms that its files import directly."""
+    text = ast.get_docstring(tree(NAMES[name]))
+    assert text, name
+    files = [other for other in NAMES if f"{other}.".startswith(f"{name}.")]
+    rooms = {room_of(other) for file in files for other in own_imports(NAMES[file])}
+    rooms -= {room_of(name), ""}
+    said = set(re.findall(r"`(\w+)`", text.rpartition("Imports ")[2]))
+    assert said == rooms, "write: Imports " + ", ".join(f"`{room}`" for room in sorted(rooms))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_and_what_they_offer_are_explained(path):
+    for node in [tree(path), *filter(is_block, tree(path).body)]:
+        name = getattr(node, "name", "")
+        assert name.startswith("_") or ast.get_docstring(node), name
 
 
 def test_the_house_has_few_rooms():
@@ -132,12 +192,6 @@ def test_what_is_lifted_out_needs_little(room):
         assert {room_of(other) for other in own_imports(NAMES[name])} <= SHARED_BY_LIFTED, name
 
 
-def test_importing_tagwise_loads_nothing_heavy():
-    code = "import sys, tagwise; print(*{'torch', 'numpy', 'cv2', 'numba'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == ""
-
-
 def declared(requirements):
     return {re.match(r"[\w-]+", line).group().lower() for line in requirements}
 
@@ -156,9 +210,7 @@ def test_what_is_imported_is_declared():
 
 def is_lazy(node):
     for_type_checkers = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-    return for_type_checkers or isinstance(
-        node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    )
+    return for_type_checkers or is_block(node)
 
 
 def test_nothing_uses_torchvision():

@@ -1,4 +1,7 @@
-"""One module for each verb of the command line; each holds the Python function of the same name.
+"""One module for each verb of the command line, with the Python function of the same name.
 
-Imports everything except `cli`.
+The functions check and complete their arguments; the other folders do the work.
+
+Imports `data`, `errors`, `evaluation`, `files`, `models`, `plot`, `prediction`, `results`,
+`runtime`, `skeletons`, `tasks`, `tracking` and `training`.
 """

@@ -20,7 +20,8 @@ from tagwise.errors import UserError
 from tagwise.evaluation.scoring import Scorer
 from tagwise.files import whole_file
 from tagwise.prediction.labelled import predict_labelled, predict_with_truth
-from tagwise.prediction.predictor import Precision, Predictor
+from tagwise.prediction.options import Precision
+from tagwise.prediction.predictor import Predictor
 from tagwise.results import Result
 from tagwise.runtime import keep_freed_memory
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tagwise.errors import UserError
-from tagwise.prediction.predictor import Precision
+from tagwise.prediction.options import Precision
 from tagwise.prediction.run import PredictRun, open_files, open_predictor
 from tagwise.prediction.sources import Image, find_sources
 from tagwise.runtime import keep_freed_memory

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from tagwise.errors import UserError
-from tagwise.prediction.predictor import Precision, Predictor
+from tagwise.prediction.options import Precision
+from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.video import open_video
 from tagwise.runtime import keep_freed_memory
 from tagwise.tracking.outputs import TrackFiles

@@ -1,4 +1,7 @@
-"""Data: from annotated photos to the samples that tasks encode."""
+"""From annotated photos to the samples that tasks encode: labelled sets, transforms, augmentation.
+
+Imports `errors`, `files`, `geometry`, `label_maps` and `skeletons`.
+"""
 
 from tagwise.data.augment import Augment
 from tagwise.data.boxes import CocoBoxes

@@ -1,5 +1,7 @@
-"""How good a model is and what limits it: scorers, and oracles that replace one part by the truth.
+"""How good a model is, and what limits it.
 
-Each task names its scorer and its oracles. Imports `metrics`, `results`, `data`, `grouping` and
-what lies below them.
+Scorers turn results into figures; oracles replace one part of a model by the truth. Each
+task names its scorer and its oracles.
+
+Imports `data`, `errors`, `grouping`, `label_maps`, `metrics`, `results` and `skeletons`.
 """

@@ -4,8 +4,10 @@
 `decode_pixels` makes a label map. `group_by_type`, `group_pairs`, `group_by_reference`,
 `group_by_seed` and `group_connected` group points of any kind.
 
-This folder needs torch, numpy, scipy and numba alone. It imports `errors`, `geometry`, `runtime`
-and `settings` from the rest of the package.
+This folder needs torch, numpy, scipy and numba alone, so that it can be copied into another project
+with the few modules that it imports.
+
+Imports `errors`, `geometry`, `runtime` and `settings`.
 """
 
 from tagwise.grouping.assignments import group_by_reference, group_by_type, group_pairs

@@ -93,6 +93,7 @@ def check_points(
 
 
 def check_length(name: str, value: np.ndarray, other: str, points: np.ndarray) -> None:
+    """Raises ValueError if there is not one value for each point."""
     if value.shape != points.shape[:1]:
         raise ValueError(
             f"{name} must be ({len(points)},) to match {other} {points.shape}, got {value.shape}"
@@ -100,6 +101,7 @@ def check_length(name: str, value: np.ndarray, other: str, points: np.ndarray) -
 
 
 def check_reach(name: str, value: float, infinite: bool = False) -> float:
+    """A radius or bandwidth as a float. Raises ValueError if it is not above 0."""
     value = float(value)
     if not value > 0 or (np.isinf(value) and not infinite):
         raise ValueError(f"{name} must be > 0{'' if infinite else ' and finite'}, got {value:g}")

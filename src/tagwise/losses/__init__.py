@@ -10,6 +10,8 @@ nothing is zero with a graph, so `backward()` always works. Points, cells and im
 count may hold anything, NaN included: their gradient is zero.
 
 This folder needs torch alone, so that it can be copied into another project.
+
+Imports nothing from the rest of the package.
 """
 
 from tagwise.losses.maps import focal, heatmap_mse, offset_l1

@@ -1,6 +1,6 @@
-"""How good predictions are, against a labelled set: keypoints, boxes and masks.
+"""How good results are against a labelled set: figures of keypoints, boxes and masks.
 
-Imports `data`, `skeletons` and what lies below them.
+Imports `data`, `errors` and `skeletons`.
 """
 
 from tagwise.metrics.detection_ap import box_metrics, mask_metrics

@@ -127,6 +127,7 @@ def no_collection() -> Iterator[None]:
 
 
 def hotcoco() -> Any:
+    """The package hotcoco. Raises UserError that names the extra where it is missing."""
     return optional("hotcoco", "eval", "evaluation needs hotcoco")
 
 

@@ -1,6 +1,6 @@
 """Networks: a registry, model files that carry all that is needed to run them, and loading.
 
-Imports `published`, `tasks` and what lies below them.
+Imports `errors`, `files`, `geometry`, `published`, `runtime`, `skeletons` and `tasks`.
 """
 
 from tagwise.models.load import load_model

@@ -1,4 +1,7 @@
-"""From image files and videos to results on disk: sources, fitting, the network, outputs.
+"""From image files and videos to results on disk.
 
-Imports `models`, `tasks` and what lies below them.
+Sources are found and named, images are fitted to the network's input, and a run writes its files
+so that an interrupted one can continue.
+
+Imports `data`, `errors`, `files`, `grouping`, `models`, `results`, `runtime` and `tasks`.
 """

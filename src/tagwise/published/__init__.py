@@ -1,4 +1,4 @@
-"""Checkpoints that other programs published: reading them safely, recognising and renaming them.
+"""Checkpoints that other programs published: they are read safely, recognised and renamed.
 
-Imports `tasks` and what lies below it.
+Imports `errors`, `files`, `grouping`, `skeletons` and `tasks`.
 """

@@ -1,7 +1,8 @@
 """What a prediction is: the instances of one image, as poses, boxes or masks.
 
-Each class converts itself to JSON, COCO results and supervision, and draws itself. Imports `plot`,
-`data`, `label_maps` and what lies below them.
+Each class converts itself to JSON, COCO results and supervision, and draws itself.
+
+Imports `data`, `errors`, `geometry`, `label_maps`, `plot` and `skeletons`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 """Tasks by name. Adding a task adds one file and one line here.
 
 A task is all that the rest of the program needs to know about one problem; `base.py` is the
-contract. Imports `evaluation`, `results`, `plot`, `data`, `grouping`, `losses` and what lies below.
+contract.
+
+Imports `data`, `errors`, `evaluation`, `geometry`, `grouping`, `losses`, `plot`, `results`,
+`settings` and `skeletons`.
 """
 
 from __future__ import annotations

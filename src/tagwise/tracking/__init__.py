@@ -1,4 +1,6 @@
-"""Identity through a video: motion, keypoints and tags together decide who is who.
+"""Who is who through a video: motion, keypoints and tags decide together.
 
-Imports `prediction` and what lies below it.
+`Tracker` gives ids to results, frame by frame; a run reads a video and writes its files.
+
+Imports `files`, `geometry`, `plot`, `prediction` and `results`.
 """

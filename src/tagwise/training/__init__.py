@@ -1,4 +1,4 @@
-"""From a recipe to a trained model: the recipe, the loop, checkpoints and the log.
+"""From a recipe to a trained model: labelled sets, the loop, the optimizer, checkpoints, the log.
 
-Imports `prediction`, `models`, `tasks`, `data` and what lies below them.
+Imports `data`, `errors`, `files`, `models`, `prediction` and `tasks`.
 """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tagwise.data.coco import match_types
 from tagwise.errors import UserError
 from tagwise.skeletons import COCO17, Skeleton, name_words
 
@@ -78,8 +79,6 @@ class RealPoses:
     """
 
     def __init__(self, path: str | Path, skeleton: Skeleton, rng: np.random.Generator, count=4000):
-        from tagwise.data.coco import match_types
-
         try:
             with np.load(path) as content:
                 keypoints = content["keypoints"]
