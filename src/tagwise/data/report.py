@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from tqdm import tqdm
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Problem:
         ids = (("image", self.image_id), ("annotation", self.annotation_id))
         where = [self.file, *(f"{name} {value}" for name, value in ids if value is not None)]
         return ": ".join(part for part in (", ".join(filter(None, where)), self.detail) if part)
+
+
+def say(text: str) -> None:
+    """One line for the user on standard error, above any progress bar."""
+    tqdm.write(f"tagwise: {text}", file=sys.stderr)
 
 
 def summary(problems: Sequence[Problem], examples: int = 3) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import zlib
 from collections.abc import Generator, Iterable, Iterator
 from itertools import tee
@@ -12,7 +11,7 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
-from tagwise.data.report import summary
+from tagwise.data.report import say, summary
 from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.grouping.kernels.peaks import scan_peaks
@@ -83,7 +82,7 @@ class PredictRun(Iterator[Result]):
             outcome = next(outcomes)
             if outcome.error is not None:
                 self.failed.append(outcome.error)
-                _say(str(outcome.error))
+                say(str(outcome.error))
                 continue
             if files:
                 files.save(source, outcome.result, outcome.image)
@@ -96,7 +95,7 @@ class PredictRun(Iterator[Result]):
         with whole_file(path) as file:
             results = CocoResults(self._predictor.task, annotations, file)
             if results.problems:
-                _say(summary(results.problems))
+                say(summary(results.problems))
             self._check_known(results, annotations)
             for result in self._run():
                 results.add(result)
@@ -104,7 +103,7 @@ class PredictRun(Iterator[Result]):
             results.finish()
         if results.unknown:
             count = len(results.unknown)
-            _say(
+            say(
                 f"{count} photos are not among the images of {annotations} and have no rows in "
                 f"{path}, {results.unknown[0]} first"
             )
@@ -128,13 +127,13 @@ def open_predictor(weights: str | Path | nn.Module, *, announce: bool, **options
     """
     if not announce or not _is_published(weights):
         return Predictor(weights, **options)
-    _say(f"reading the published checkpoint {weights}")
+    say(f"reading the published checkpoint {weights}")
     predictor = Predictor(weights, **options)
     family = predictor.model.spec.info["family"]
     wait = f"photos run on {predictor.device} in {predictor.precision}, seconds each on a CPU"
     if not is_compiled(scan_peaks):
         wait += "; the first also compiles, half a minute once"
-    _say(f"this is {family}; {wait}")
+    say(f"this is {family}; {wait}")
     return predictor
 
 
@@ -162,10 +161,6 @@ def _fingerprint(weights: str | Path | nn.Module) -> str:
     if isinstance(weights, nn.Module):
         return weights.spec.name
     return f"{weights} {zlib.crc32(find_weights(weights).read_bytes()):08x}"
-
-
-def _say(text: str) -> None:
-    tqdm.write(f"tagwise: {text}", file=sys.stderr)
 
 
 def _count(number: int, what: str) -> str:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import glob
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tagwise.data.images import SUFFIXES, ImageSource, is_image
+from tagwise.data.images import ImageSource, is_image
+from tagwise.data.report import say
 from tagwise.errors import UserError
-from tagwise.prediction.video import SUFFIXES as VIDEO_SUFFIXES
-from tagwise.prediction.video import Video
+from tagwise.prediction.folders import describe, is_own, list_folder, natural_key, unique_prefix
+from tagwise.prediction.video import Video, is_video_file
 
 Image = ImageSource
-_OWN = ".predictions"  # pictures that tagwise drew are no photos to predict from
+_LONGEST = 200  # bytes of a name: with suffixes of results added, file systems allow 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,8 @@ def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[So
             found.append(Source(image, _numbered(n, image)))
     if not files and not found:
         raise UserError("there is no image to predict from; give a file or a folder of photos")
-    named = name_files(files) + found
+    named = name_files(files)
+    named += _named_apart(found, {source.name for source in named})
     videos = {source: Video(source.image) for source in named if _is_video(source.image)}
     return _with_frames(named, videos) if videos else named
 
@@ -78,22 +81,17 @@ def find_files(source: str | Path) -> list[tuple[Path, Path]]:
     """(file, folder that its name is relative to) for a file, a folder or a pattern, sorted."""
     path = Path(source)
     if os.path.isdir(path):
-        found = [
-            (Path(folder) / name, path)
-            for folder, _, names in os.walk(path)
-            for name in names
-            if Path(name).suffix.lower() in SUFFIXES and not _is_own(Path(name))
-        ]
-        if not found:
-            raise UserError(
-                f"no image in the folder {path}; known are {', '.join(sorted(SUFFIXES))}"
-            )
-        return sorted(found)
+        folder = list_folder(path)
+        if folder.others:
+            say(f"{path}: {describe(folder.others)} left out, not photos by their suffix")
+        return [(photo, path) for photo in folder.photos]
     if os.path.exists(path):
         return [(path, path.parent)]
     if glob.has_magic(str(source)):
-        matches = sorted(map(Path, glob.glob(str(source), recursive=True)))
-        files = [(m, m.parent) for m in matches if m.is_file() and not _is_own(m)]
+        matches = sorted(map(Path, glob.glob(str(source), recursive=True)), key=natural_key)
+        files = [
+            (match, match.parent) for match in matches if match.is_file() and not is_own(match)
+        ]
         if not files:
             raise UserError(f"no file fits the pattern {source}")
         return files
@@ -121,32 +119,53 @@ def name_files(files: list[tuple[Path, Path]]) -> list[Source]:
     for way in (*ways[1:], ways[-1]):
         count = Counter(names)
         names = [longer if count[name] > 1 else name for name, longer in zip(names, way)]
-    return [Source(file, name.as_posix()) for (file, _), name in zip(files, names)]
+    return [Source(file, _shortened(name.as_posix())) for (file, _), name in zip(files, names)]
+
+
+def _shortened(name: str) -> str:
+    """A name that leaves room for the suffixes of results; what is cut off is told by a number."""
+    folder, slash, leaf = name.rpartition("/")
+    data = os.fsencode(leaf)
+    if len(data) > _LONGEST:
+        start = data[: _LONGEST - 9].decode(errors="ignore")
+        leaf = f"{start}-{zlib.crc32(data):08x}"
+    return folder + slash + leaf
+
+
+def _named_apart(images: list[Source], taken: set[str]) -> list[Source]:
+    """Images in memory under numbered names that no file has."""
+    named = []
+    for source in images:
+        name = source.name
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        named.append(replace(source, name=name))
+    return named
 
 
 def _with_frames(sources: list[Source], videos: dict[Source, Video]) -> Iterator[Source]:
     """The sources with the frames of each video in its place, decoded as they are needed."""
+    taken = {source.name for source in sources if source not in videos}
     for source in sources:
         if source not in videos:
             yield source
             continue
+        prefix = unique_prefix((source.name, source.name + source.image.suffix), taken)
+        taken.add(f"{prefix}-000000")
         for frame in videos[source]:
-            name = f"{source.name}-{frame.index:06d}"
+            name = f"{prefix}-{frame.index:06d}"
             yield Source(frame.image, name, source.image, frame.index)
 
 
 def _is_video(image: Image) -> bool:
-    return isinstance(image, Path) and image.suffix.lower() in VIDEO_SUFFIXES
+    return isinstance(image, Path) and is_video_file(image)
 
 
 def _is_many(sources: Any) -> bool:
     # What NumPy could read as an array, such as a tensor, is refused as one image, not row by row.
     single = is_image(sources) or hasattr(sources, "__array__")
     return not single and isinstance(sources, Iterable)
-
-
-def _is_own(path: Path) -> bool:
-    return path.stem.endswith(_OWN) or path.name.startswith(".")
 
 
 def _as_image(image: Image) -> Image:

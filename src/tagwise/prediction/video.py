@@ -18,39 +18,62 @@ import numpy as np
 
 from tagwise.data.images import SUFFIXES as PHOTO_SUFFIXES
 from tagwise.data.images import read_image
+from tagwise.data.report import say
+from tagwise.data.transforms import fit_affine
 from tagwise.errors import UserError, optional
-from tagwise.files import check_regular, whole_file
+from tagwise.files import SNIFFED, check_regular, kind_of, open_regular, whole_file
+from tagwise.prediction.folders import describe, list_folder
 
-SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts"))
-_FPS = 25.0  # of what does not say
+SUFFIXES = frozenset(
+    (
+        *(".3g2", ".3gp", ".amv", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gxf", ".h264"),
+        *(".hevc", ".ivf", ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mjpg", ".mkv", ".mov"),
+        *(".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogm", ".ogv", ".rm", ".rmvb", ".ts"),
+        *(".vob", ".webm", ".wmv", ".wtv", ".y4m"),
+    )
+)
+"""What the names of videos end in, in small letters."""
+
+_FPS = 25.0  # frames per second of a video that does not say
+_FASTEST = 240.0  # a greater number is the clock of the file, not its frames per second
 _CODECS = ("libx264", "libopenh264", "mpeg4")  # the first that PyAV has; it always has the last
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A frame of a video: its number from 0, its time in seconds, its (H, W, 3) uint8 RGB image."""
+    """A frame of a video.
+
+    index: from 0. time: in seconds. image: (H, W, 3) uint8 RGB, upright.
+    file: of a frame that is a photo, its file.
+    """
 
     index: int
     time: float
     image: np.ndarray
+    file: Path | None = None
 
 
 class Video:
     """The frames of a video file, in order and upright; each `iter` starts from the first.
 
     path: any format that FFmpeg reads.
-    fps: frames a second. frames: how many there are, as the file says; None if it does not.
-    broken: packets of the last run through that could not be decoded, which were passed over.
+    fps: frames per second, on average. frames: how many the file says there are; None if it does
+        not say.
+    pixel_shape: width of a pixel divided by its height, after the rotation of the file.
+    broken: number of packets of the last iteration that could not be decoded, and were skipped.
 
-    Raises UserError where the file is no video, or PyAV is not installed.
+    Raises UserError where the file is not a video, or PyAV is not installed.
     """
+
+    unit = "parts of the video"
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.broken = 0
         with self._opened() as container:
             stream = self._stream(container)
-            self.fps = float(stream.average_rate or stream.guessed_rate or _FPS)
+            self.fps = _frames_per_second(container, stream)
+            self.pixel_shape = Fraction(stream.sample_aspect_ratio or 1)
             seconds = container.duration / 1e6 if container.duration else 0
             self.frames = stream.frames or round(seconds * self.fps) or None
 
@@ -72,7 +95,10 @@ class Video:
                     continue
                 for frame in decoded:
                     time = index / self.fps if frame.time is None else frame.time
-                    yield Frame(index, time, _upright(frame))
+                    image, turned = _upright(frame)
+                    if index == 0 and turned:
+                        self.pixel_shape = 1 / self.pixel_shape
+                    yield Frame(index, time, image)
                     index += 1
         if not index:
             raise UserError(f"{self.path} holds no frame that can be decoded; give another video")
@@ -96,25 +122,46 @@ class Video:
 
 
 class PhotoVideo:
-    """The photos of a folder as the frames of a video, in the order of their names.
+    """The photos of a folder as the frames of a video, in natural order of their names.
 
-    fps: frames a second, which photos cannot say. The rest is as in `Video`.
+    fps: frames per second, which photos do not say. broken: number of photos of the last iteration
+    that could not be read, and were skipped. The rest is as in `Video`.
     """
+
+    pixel_shape, unit = Fraction(1), "frames"
 
     def __init__(self, folder: str | Path, fps: float = _FPS) -> None:
         self.path, self.fps, self.broken = Path(folder), float(fps), 0
-        self._photos = sorted(
-            path
-            for path in self.path.iterdir()
-            if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
-        )
-        if not self._photos:
-            raise UserError(f"no photo in the folder {folder}; give a video or a folder of frames")
+        listed = list_folder(self.path, below=False)
+        if listed.others:
+            say(f"{folder}: {describe(listed.others)} left out, not photos by their suffix")
+        self._photos = listed.photos
         self.frames = len(self._photos)
 
     def __iter__(self) -> Iterator[Frame]:
+        self.broken = 0
         for index, path in enumerate(self._photos):
-            yield Frame(index, index / self.fps, read_image(path))
+            try:
+                image = read_image(path)
+            except UserError as error:
+                self.broken += 1
+                say(f"{error}; the frame is left out")
+                continue
+            yield Frame(index, index / self.fps, image, path)
+        if self.broken == len(self._photos):
+            raise UserError(f"no photo of {self.path} could be read; give other frames")
+
+
+def is_video_file(path: Path) -> bool:
+    """Whether a file is a video, by its suffix, or by its first bytes if the suffix is unknown."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES or suffix in PHOTO_SUFFIXES:
+        return suffix in SUFFIXES
+    try:
+        with open_regular(path, "video") as file:
+            return (kind_of(file.read(SNIFFED)) or "").endswith("video")
+    except UserError:
+        return False
 
 
 def open_video(path: str | Path) -> Video | PhotoVideo:
@@ -123,12 +170,16 @@ def open_video(path: str | Path) -> Video | PhotoVideo:
 
 
 @contextmanager
-def video_writer(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that appends a frame, (H, W, 3) uint8 RGB, to a new H.264 video.
+def video_writer(
+    path: str | Path, fps: float, pixel_shape: Fraction | float = 1
+) -> Iterator[Callable[..., None]]:
+    """A function that appends a frame to a new H.264 video.
 
-    Frames have the size of the first; an odd last row or column is left out, since 4:2:0 colour
-    has none. The file takes its name when all is written, and not at all after an error. Without
-    a frame there is no file.
+    It takes a frame (H, W, 3) uint8 RGB and, optionally, its time in seconds; by default frames
+    follow each other at `fps`. Frames have the size of the first, and others are fitted into it; an
+    odd last row or column is left out, since 4:2:0 colour has none. pixel_shape: width of a pixel
+    divided by its height. The file appears when the block ends, and not at all after an error or
+    without a frame.
 
     >>> with video_writer("clip.mp4", fps=25) as write:  # doctest: +SKIP
     ...     write(image)
@@ -136,7 +187,7 @@ def video_writer(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray]
     path, av = Path(path), _av()
     try:
         with whole_file(path) as file, av.open(file, "w", format="mp4") as container:
-            writer = _Writer(container, fps)
+            writer = _Writer(container, fps, Fraction(pixel_shape))
             yield writer.add
             writer.finish()
             if writer.stream is None:
@@ -145,30 +196,35 @@ def video_writer(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray]
         return
     except av.error.FFmpegError as error:
         reason = error.strerror or error
-        raise UserError(f"cannot write {path}: {reason}; free space or give another --out") from (
-            error
-        )
+        message = f"cannot write {path}: {reason}; free space or give another --out"
+        raise UserError(message) from error
 
 
 class _NoFrameError(Exception):
-    """No frame came: leaves `whole_file` without a file."""
+    """There was no frame: leaves `whole_file` without a file."""
+
+
+_CLOCK = 90_000  # ticks per second of the videos that are written, as in MPEG
 
 
 class _Writer:
-    def __init__(self, container: Any, fps: float) -> None:
+    def __init__(self, container: Any, fps: float, pixel_shape: Fraction) -> None:
         self.container, self.fps, self.stream = container, fps, None
+        self.pixel_shape, self.tick, self.last = pixel_shape, round(_CLOCK / fps), -1
 
-    def add(self, image: np.ndarray) -> None:
+    def add(self, image: np.ndarray, time: float | None = None) -> None:
         height, width = (side // 2 * 2 for side in image.shape[:2])
         if self.stream is None:
             self.stream = self._new_stream(max(width, 2), max(height, 2))
-        if (width, height) != (self.stream.width, self.stream.height):
-            raise UserError(
-                f"a frame of {width} by {height} pixels cannot follow those of "
-                f"{self.stream.width} by {self.stream.height}; frames must have one size"
-            )
-        image = np.ascontiguousarray(image[:height, :width])
+        size = (self.stream.width, self.stream.height)
+        if (width, height) != size:
+            affine, _ = fit_affine(image.shape[1::-1], size)
+            image = affine.image(image, size, fill=0)
+        image = np.ascontiguousarray(image[: size[1], : size[0]])
         frame = _av().VideoFrame.from_ndarray(image, format="rgb24")
+        ticks = self.last + self.tick if time is None else round(time * _CLOCK)
+        self.last = frame.pts = max(ticks, self.last + 1, 0)
+        frame.time_base = Fraction(1, _CLOCK)
         self.container.mux(self.stream.encode(frame))
 
     def finish(self) -> None:
@@ -181,16 +237,34 @@ class _Writer:
         rate = Fraction(self.fps).limit_denominator(1001)
         stream = self.container.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, _CLOCK)
+        if self.pixel_shape != 1:
+            stream.codec_context.sample_aspect_ratio = self.pixel_shape.limit_denominator(255)
         if codec == "libx264":
             stream.options = {"crf": "23", "preset": "veryfast"}
         return stream
 
 
-def _upright(frame: Any) -> np.ndarray:
-    """The picture, turned as the camera was held."""
+def _frames_per_second(container: Any, stream: Any) -> float:
+    """Frames per second: as the file says, or measured where it only says how its clock ticks."""
+    said = float(stream.average_rate or stream.guessed_rate or _FPS)
+    if said <= _FASTEST:
+        return said
+    times = []
+    for packet in container.demux(stream):
+        if packet.pts is not None:
+            times.append(float(packet.pts * packet.time_base))
+        if len(times) == 50:
+            break
+    span = max(times, default=0.0) - min(times, default=0.0)
+    return (len(times) - 1) / span if span > 0 else _FPS
+
+
+def _upright(frame: Any) -> tuple[np.ndarray, bool]:
+    """The picture, rotated as the camera was held, and whether its sides changed places."""
     image = frame.to_ndarray(format="rgb24")
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4  # PyAV counts against the clock
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4  # PyAV counts anticlockwise
+    return (np.ascontiguousarray(np.rot90(image, turns)) if turns else image), turns % 2 == 1
 
 
 def _av() -> ModuleType:

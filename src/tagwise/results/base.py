@@ -100,6 +100,13 @@ class Result:
         """A picture of the instances that also shows how they were grouped, if it can."""
         return self.plot()
 
+    def tracked_keypoints(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Keypoints (N, K, 3) by which a tracker tells instances apart, and their OKS sigmas (K,).
+
+        None for results without keypoints.
+        """
+        return None
+
     def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
         """What a plot of tags shows: R names, scores (N, R) and tags (N, R, D).
 

@@ -178,6 +178,9 @@ class Poses(Result):
     def draw_tracked(self, image: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
         return draw_poses(image, self, numbers=numbers)
 
+    def tracked_keypoints(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.keypoints, np.array(self.skeleton.sigmas)
+
     def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
         return self.skeleton.keypoints, self.keypoints[..., 2], self.tags
 

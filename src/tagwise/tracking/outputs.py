@@ -44,7 +44,7 @@ class TrackFiles:
         self, video: Video | PhotoVideo, folder: str | Path, pictures: bool, fill: int
     ) -> None:
         self.folder, self._pictures, self._fill = make_folder(folder), pictures, fill
-        self._name, self._fps = video.path.resolve().stem, video.fps
+        self._name, self._video = video.path.resolve().stem, video
 
     @contextmanager
     def opened(self) -> Iterator[Callable[[Tracked, np.ndarray], None]]:
@@ -53,18 +53,19 @@ class TrackFiles:
         The files appear when the block ends, and not at all after an error in it.
         """
         rows = [np.zeros((0, 7))]
-        painter = TrackPainter(max(2, round(self._fps)))
+        painter = TrackPainter(max(2, round(self._video.fps)))
         with ExitStack() as stack:
             lines = stack.enter_context(whole_file(self._path("jsonl")))
             show = None
             if self._pictures:
-                show = stack.enter_context(video_writer(self._path("mp4"), self._fps))
+                path, video = self._path("mp4"), self._video
+                show = stack.enter_context(video_writer(path, video.fps, video.pixel_shape))
 
             def write(tracked: Tracked, image: np.ndarray) -> None:
                 rows.append(mot_rows(tracked))
                 lines.write(_json_line(tracked))
                 if show is not None:
-                    show(painter.draw(image, tracked.result, tracked.ids))
+                    show(painter.draw(image, tracked.result, tracked.ids), tracked.time)
 
             yield write
             _write_mot(self._path("txt"), fill_gaps(np.concatenate(rows), self._fill))

@@ -48,7 +48,7 @@ class TrackRun(Iterator[Tracked]):
             pass
         text = f"{self.frames} frames, {self.tracks} tracks"
         if self._video.broken:
-            text += f", {self._video.broken} parts of the video could not be decoded"
+            text += f", {self._video.unit} that could not be read: {self._video.broken}"
         return f"{text}; results are in {self._files.folder}" if self._files else text
 
     @property
@@ -68,7 +68,7 @@ class TrackRun(Iterator[Tracked]):
         )
         with self._files.opened() if self._files else nullcontext() as write:
             for frame in bar:
-                result = replace(next(results), file=str(self._video.path))
+                result = replace(next(results), file=str(frame.file or self._video.path))
                 ids = self._tracker.update(result)
                 self.frames, self.tracks = self.frames + 1, max(self.tracks, *ids.tolist(), 0)
                 tracked = Tracked(frame.index, frame.time, result, ids)

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tagwise.geometry import oks, present_keypoints
-from tagwise.results import Poses, Result
+from tagwise.geometry import keypoint_boxes, oks, present_keypoints
+from tagwise.results import Result
 from tagwise.tracking.motion import Motion
 from tagwise.tracking.tag_memory import TagMemory
 
@@ -201,12 +201,12 @@ class _Detections:
     @classmethod
     def of(cls, result: Result, tags: bool) -> _Detections:
         boxes, N = np.asarray(result.boxes, np.float64), len(result)
+        keypoints = sigmas = None
+        if (given := result.tracked_keypoints()) is not None:
+            keypoints, sigmas = given[0].astype(np.float64), given[1]
+            boxes = keypoint_boxes(keypoints, least=_least_side(result))
         usable = np.isfinite(boxes).all(1) & (boxes[:, 2:].max(1, initial=0) > 0)
         usable &= np.isfinite(result.scores)
-        keypoints = sigmas = None
-        if isinstance(result, Poses):
-            keypoints = result.keypoints.astype(np.float64)
-            sigmas = np.array(result.skeleton.sigmas)
         return cls(
             np.where(usable[:, None], boxes, 0),
             np.where(usable, result.scores, 0),
@@ -231,6 +231,17 @@ class _Detections:
     def relative(self) -> np.ndarray:
         """Keypoints from the centres of their boxes."""
         return _shifted(self.keypoints, -(self.boxes[:, :2] + self.boxes[:, 2:] / 2))
+
+
+def _least_side(result: Result) -> float:
+    """The least width and height, in pixels, of the box around keypoints that are tracked.
+
+    A single keypoint has no extent, by which motion is judged: its box is 3 % of the image's
+    diagonal, or 20 pixels where the size of the image is not known.
+    """
+    if result.width is None or result.height is None:
+        return 20.0
+    return 0.03 * float(np.hypot(result.width, result.height))
 
 
 def _shifted(keypoints: np.ndarray, by: np.ndarray) -> np.ndarray:
