@@ -128,8 +128,11 @@ def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
 
 def _typed_peaks(peaks: Peaks, image: int) -> kernels.TypedPeaks:
     """The peaks of one image, as the compiled loops take them."""
-    found = peaks.image(image)
-    return kernels.TypedPeaks(found.xy, found.tags, found.scores, found.starts[0])
+    starts = peaks.starts[image]
+    part = slice(starts[0], starts[-1])
+    return kernels.TypedPeaks(
+        peaks.xy[part], peaks.tags[part], peaks.scores[part], starts - starts[0]
+    )
 
 
 def _gather(peaks: kernels.TypedPeaks, group: np.ndarray, count: int) -> KeypointGroups:

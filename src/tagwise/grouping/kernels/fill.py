@@ -30,15 +30,6 @@ class Queries(NamedTuple):
     boxes: np.ndarray
 
 
-class _Search(NamedTuple):
-    """One search: a heatmap (H, W), its tag map (D, H, W), a mean tag (D,), a box (4,)."""
-
-    heatmap: np.ndarray
-    tags: np.ndarray
-    mean: np.ndarray
-    box: np.ndarray
-
-
 @compiled()
 def surroundings(keypoints, reach, width, height):
     """(N, 4) int64: each group's bounding box, grown on all sides by reach times its longer side.
@@ -74,9 +65,9 @@ def _range(values):
 
 
 @compiled()
-def _tag_distance_bound(tags, mean, row, column, ranges):
+def _tag_distance_bound(tags, mean, block, ranges):
     """No tag of a block is nearer the mean than this; ranges (D, 2) keeps the block's range."""
-    total = 0.0
+    (row, column), total = block, 0.0
     for d in range(len(mean)):
         if np.isnan(ranges[d, 0]):
             lines = tags[d, row * BLOCK : (row + 1) * BLOCK]
@@ -87,17 +78,19 @@ def _tag_distance_bound(tags, mean, row, column, ranges):
 
 
 @compiled()
-def _may_hold(search, y, first, last, best, squares):
-    """Whether a row of a block may hold a cell that is no worse than the best so far.
+def _may_hold(heatmap, tags, mean, span, best, squares):
+    """Whether part of a row may hold a cell that is no worse than the best so far.
 
-    It may where the distance is at most floor(heatmap - best) + 1/2. Squares are compared, so that
-    vector instructions without roots pass over most cells. squares: room for BLOCK numbers.
+    span: y, the first x, and one past the last. It may where the distance is at most
+    floor(heatmap - best) + 1/2. Squares are compared, so that vector instructions without roots
+    pass over most cells. squares: room for BLOCK numbers.
     """
-    heat, far = search.heatmap[y, first:last], np.abs(best)
+    y, first, last = span
+    heat, far = heatmap[y, first:last], np.abs(best)
     squares[:] = 0
-    for d in range(len(search.mean)):
-        middle, tag = np.float32(search.mean[d]), search.tags[d, y, first:last]
-        far = max(far, np.abs(search.mean[d]))
+    for d in range(len(mean)):
+        middle, tag = np.float32(mean[d]), tags[d, y, first:last]
+        far = max(far, np.abs(mean[d]))
         for i in range(len(tag)):
             squares[i] += (tag[i] - middle) * (tag[i] - middle)
     # A little more passes than must, for the rounding of float32.
@@ -111,28 +104,28 @@ def _may_hold(search, y, first, last, best, squares):
 
 
 @compiled()
-def _best_in_block(search, row, column, best, best_cell, squares):
+def _best_in_block(heatmap, tags, mean, box, block, best, squares):
     """The best value and its cell after one more block; of equal values the first in reading order.
 
-    squares: room for BLOCK numbers.
+    best: value and cell so far. squares: room for BLOCK numbers.
     """
-    width, box = search.heatmap.shape[1], search.box
+    (row, column), (highest, cell) = block, best
     first, last = max(column * BLOCK, box[0]), min((column + 1) * BLOCK, box[2])
     for y in range(max(row * BLOCK, box[1]), min((row + 1) * BLOCK, box[3])):
-        if not _may_hold(search, y, first, last, best, squares):
+        if not _may_hold(heatmap, tags, mean, (y, first, last), highest, squares):
             continue
         for x in range(first, last):
-            value = np.float64(search.heatmap[y, x])
-            if not value >= best:
+            value = np.float64(heatmap[y, x])
+            if not value >= highest:
                 continue
             total = 0.0
-            for d in range(len(search.mean)):
-                total += (search.tags[d, y, x] - search.mean[d]) ** 2
+            for d in range(len(mean)):
+                total += (tags[d, y, x] - mean[d]) ** 2
             value -= np.round(np.sqrt(total))
-            cell = y * width + x
-            if value > best or (value == best and cell < best_cell):
-                best, best_cell = value, cell
-    return best, best_cell
+            other = y * heatmap.shape[1] + x
+            if value > highest or (value == highest and other < cell):
+                highest, cell = value, other
+    return highest, cell
 
 
 @compiled()
@@ -170,30 +163,31 @@ def best_cells(maps, queries, least):
     The largest value and the range of tags bound what a block can hold, so most are never read:
     bright blocks come first. The ranges are computed when they are first needed.
     """
-    out, (height, width) = np.full(len(queries.types), -1, np.int64), maps.heatmaps.shape[1:]
-    maxima = maps.maxima
-    ranges = np.full((*maxima.shape, maps.tags.shape[1], 2), np.nan, np.float32)
+    # Plain arrays here: structures of arrays count references in every inner call.
+    heatmaps, tags, maxima = maps
+    types, means, boxes = queries
+    out, (height, width) = np.full(len(types), -1, np.int64), heatmaps.shape[1:]
+    ranges = np.full((*maxima.shape, tags.shape[1], 2), np.nan, np.float32)
     falling = np.full((len(maxima), maxima.shape[1] * maxima.shape[2], 2), -1, np.int64)
-    near = np.empty(falling.shape[1:], np.int64)
-    squares = np.empty(BLOCK, np.float32)
-    for q in range(len(queries.types)):
-        k, box = queries.types[q], queries.boxes[q]
-        search = _Search(maps.heatmaps[k], maps.tags[k], queries.means[q], box)
+    near, squares = np.empty(falling.shape[1:], np.int64), np.empty(BLOCK, np.float32)
+    for q in range(len(types)):
+        k, mean, box = types[q], means[q], boxes[q]
+        heatmap, tag_map = heatmaps[k], tags[k]
         everywhere = box[0] <= 0 and box[1] <= 0 and box[2] >= width and box[3] >= height
         if everywhere and falling[k, 0, 0] < 0:
             _brightest_first(maxima[k], falling[k])
         blocks = falling[k] if everywhere else near[: _brighter_first(maxima[k], box, near)]
-        best, best_cell = least, height * width
+        best = (least, height * width)
         for row, column in blocks:
             largest = maxima[k, row, column]
-            if not largest >= best:
+            if not largest >= best[0]:
                 if everywhere:
                     break
                 continue
-            block_ranges = ranges[k, row, column]
-            bound = _tag_distance_bound(search.tags, search.mean, row, column, block_ranges)
-            if largest - np.round(bound) >= best:
-                best, best_cell = _best_in_block(search, row, column, best, best_cell, squares)
-        if best > least:
-            out[q] = best_cell
+            block = (row, column)
+            bound = _tag_distance_bound(tag_map, mean, block, ranges[k, row, column])
+            if largest - np.round(bound) >= best[0]:
+                best = _best_in_block(heatmap, tag_map, mean, box, block, best, squares)
+        if best[0] > least:
+            out[q] = best[1]
     return out

@@ -44,8 +44,8 @@ def block_maxima(heatmaps):
 
 
 @compiled()
-def is_highest(heatmap, y, x, radius):
-    """Whether no value in the window is larger."""
+def is_peak(heatmap, y, x, radius):
+    """No larger value in the window, and no equal one before it, so a plateau gives one peak."""
     height, width = heatmap.shape
     value = heatmap[y, x]
     # Nearly every cell fails against one of its four neighbours.
@@ -55,27 +55,12 @@ def is_highest(heatmap, y, x, radius):
         return False
     for v in range(max(y - radius, 0), min(y + radius + 1, height)):
         for u in range(max(x - radius, 0), min(x + radius + 1, width)):
-            if heatmap[v, u] > value:
+            other = heatmap[v, u]
+            if other > value:
+                return False
+            if other == value and (v < y or (v == y and u < x)):
                 return False
     return True
-
-
-@compiled()
-def _is_first(heatmap, y, x, radius):
-    """Whether no value before it in the window, in reading order, is equal."""
-    value, width = heatmap[y, x], heatmap.shape[1]
-    for v in range(max(y - radius, 0), y + 1):
-        last = min(x + radius + 1, width) if v < y else x
-        for u in range(max(x - radius, 0), last):
-            if heatmap[v, u] == value:
-                return False
-    return True
-
-
-@compiled()
-def is_peak(heatmap, y, x, radius):
-    """The largest value in the window, and of equal ones the first: a plateau gives one peak."""
-    return is_highest(heatmap, y, x, radius) and _is_first(heatmap, y, x, radius)
 
 
 @compiled()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tagwise.grouping.kernels.assignment import assign
-from tagwise.grouping.kernels.peaks import BLOCK, insert, is_highest, may_peak
+from tagwise.grouping.kernels.peaks import BLOCK, insert, may_peak
 from tagwise.runtime import compiled
 
 # ---------------------------------------------------------------------- peaks
@@ -30,12 +30,23 @@ def scan_plateaus(heatmaps, maxima, threshold, radius, top_k):
                     continue
                 for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
                     value = heatmap[y, x]
-                    if value > floor and is_highest(heatmap, y, x, radius):
+                    if value > floor and _is_highest(heatmap, y, x, radius):
                         count = insert(scores, cells[c], count, value, y * width + x)
                         if count == top_k:
                             floor = max(floor, scores[top_k - 1])
         counts[c] = count
     return cells, counts
+
+
+@compiled()
+def _is_highest(heatmap, y, x, radius):
+    """No larger value in the window."""
+    height, width = heatmap.shape
+    for v in range(max(y - radius, 0), min(y + radius + 1, height)):
+        for u in range(max(x - radius, 0), min(x + radius + 1, width)):
+            if heatmap[v, u] > heatmap[y, x]:
+                return False
+    return True
 
 
 @compiled()

@@ -34,32 +34,34 @@ def match_by_sweeps(peaks, order, rules):
     `tagwise.grouping.group_keypoints`. Returns the group of each peak (P,) int64, -1 for none, and
     the number of groups.
     """
-    total, dims = peaks.tags.shape
+    (total, dims), starts = peaks.tags.shape, peaks.starts
+    rows = np.empty((total, 3 + dims))  # score, x, y and tag of each peak
+    rows[:, 0], rows[:, 1:3], rows[:, 3:] = peaks.scores, peaks.xy, peaks.tags
+    claims = rows[:, 0] ** rules.score_power
     group = np.full(total, -1, np.int64)
     sums, table = np.zeros((6 + dims, total)), np.zeros((5 + dims, total))
-    claims = peaks.scores.astype(np.float64) ** rules.score_power
     extent = 0.0  # not known before the first sweep, which goes by tags alone
     for number in range(rules.sweeps + 1):
         changed = False
         for k in order:
-            first, last = peaks.starts[k], peaks.starts[k + 1]
+            first, last = starts[k], starts[k + 1]
             for p in range(first, last):
                 if group[p] >= 0:
-                    _add(sums, group[p], -1.0, peaks, p)
+                    _add(sums, group[p], -1.0, rows, p)
             count = _in_use(sums)
             _describe(sums, count, extent, rules, table)
             cost = np.empty((last - first, count))
             for p in range(first, last):
-                _price(table, peaks.xy[p], peaks.tags[p], claims[p], cost[p - first])
+                _price(table, rows, p, claims[p], cost[p - first])
             column = assign(cost, 0.0)
             for p in range(first, last):
                 g = column[p - first]
-                if g < 0 and peaks.scores[p] >= rules.founder:
+                if g < 0 and rows[p, 0] >= rules.founder:
                     g = _first_free(sums)
                 changed |= group[p] != g
                 group[p] = g
                 if g >= 0:
-                    _add(sums, g, 1.0, peaks, p)
+                    _add(sums, g, 1.0, rows, p)
         if number and not changed:
             break
         extent = _typical_extent(sums) if rules.compactness > 0.0 else 0.0
@@ -67,21 +69,20 @@ def match_by_sweeps(peaks, order, rules):
 
 
 @compiled()
-def _add(sums, g, sign, peaks, p):
-    """Adds a peak to the sums of a group, or subtracts it.
+def _add(sums, g, sign, rows, p):
+    """Adds peak p of rows (P, 3 + D) to the sums of a group, or subtracts it.
 
     The rows of sums (6 + D, groups) are the number of members, their score, and weighted by score
     x, y, x^2 + y^2, tag^2 and tag.
     """
-    tags, weight = peaks.tags, sign * peaks.scores[p]
-    x, y = np.float64(peaks.xy[p, 0]), np.float64(peaks.xy[p, 1])
+    weight, x, y = sign * rows[p, 0], rows[p, 1], rows[p, 2]
     sums[0, g] += sign
     sums[1, g] += weight
     sums[2, g] += weight * x
     sums[3, g] += weight * y
     sums[4, g] += weight * (x * x + y * y)
-    for d in range(tags.shape[1]):
-        tag = np.float64(tags[p, d])
+    for d in range(rows.shape[1] - 3):
+        tag = rows[p, 3 + d]
         sums[5, g] += weight * tag * tag
         sums[6 + d, g] += weight * tag
 
@@ -144,18 +145,15 @@ _FAR = 2.0
 
 
 @compiled()
-def _price(table, xy, tag, claim, out):
-    """What it costs a peak to join each group, less the gain; 0 where that does not pay.
-
-    xy (2,), tag (D,), claim: of the peak. out: (groups,).
-    """
-    x, y = xy[0], xy[1]
+def _price(table, rows, p, claim, out):
+    """The cost of peak p in each group, less the gain, to out; 0 where joining does not pay."""
+    x, y = rows[p, 1], rows[p, 2]
     centre_x, centre_y, place, likeness, gain = table[:5]
     for g in range(len(out)):
         away = place[g] * ((x - centre_x[g]) ** 2 + (y - centre_y[g]) ** 2)
         out[g] = min(away, _FAR) - gain[g]
-    for d in range(len(tag)):
-        mean, value = table[5 + d], tag[d]
+    for d in range(rows.shape[1] - 3):
+        mean, value = table[5 + d], rows[p, 3 + d]
         for g in range(len(out)):
             out[g] += likeness[g] * (value - mean[g]) ** 2
     for g in range(len(out)):

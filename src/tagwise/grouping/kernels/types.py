@@ -129,7 +129,14 @@ def settle(state, begin, end, points, near):
                 state.used[0] = max(state.used[0], g + 1)
             state.weight[g], state.sums[g], state.first[g] = 0.0, 0.0, -1
         changed |= state.group[p] != g
-        _put_in(state, p, g, points)
+        state.group[p] = g
+        state.size[g] += 1
+        state.weight[g] += points.scores[p]
+        state.sums[g] += points.scores[p] * points.tags[p]
+        state.after[p], state.before[p] = state.first[g], -1
+        if state.first[g] >= 0:
+            state.before[state.first[g]] = p
+        state.first[g] = p
     return changed
 
 
@@ -142,19 +149,6 @@ def _choose(state, begin, end, points, near):
         gain = n / (n + 1.0) * (1.0 - near.square[m] / points.radius**2)
         cost[m] = -points.scores[begin + near.point[m]] * gain
     return match_pairs(near.point, near.to, cost, end - begin, len(near.groups))
-
-
-@compiled()
-def _put_in(state, p, g, points):
-    """Point p becomes the first of group g."""
-    state.group[p] = g
-    state.size[g] += 1
-    state.weight[g] += points.scores[p]
-    state.sums[g] += points.scores[p] * points.tags[p]
-    state.after[p], state.before[p] = state.first[g], -1
-    if state.first[g] >= 0:
-        state.before[state.first[g]] = p
-    state.first[g] = p
 
 
 @compiled()
