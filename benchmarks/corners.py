@@ -13,7 +13,9 @@ import torch
 from _bench import report, scene_maker, timed
 from torch.nn.functional import max_pool2d
 
-from tagwise.grouping.corners import CornerSettings, decode_corners, find_corners, pair_by_truth
+from tagwise.grouping import CornerSettings, decode_corners
+from tagwise.grouping.corner_peaks import find_corners
+from tagwise.grouping.corners import pair_by_truth
 
 TOP_K = 100
 CHOSEN = {

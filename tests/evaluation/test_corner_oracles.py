@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from tagwise.evaluation.corner_oracles import true_corners, with_true_offsets
-from tagwise.grouping.corners import CornerPeaks
+from tagwise.grouping.corner_peaks import CornerPeaks
 
 W, H = 9, 7
 
@@ -34,11 +34,11 @@ def test_true_corners_are_the_boxes_with_tags_and_offsets_of_their_cells():
             dx, dy = outputs[f"{corner}_off"][0, :, row, column].tolist()
             expected.append((number, row, column, column + dx, row + dy, kind, *tag))
     side = np.arange(len(peaks)) >= peaks.starts[0, 1]
-    found = np.c_[side, peaks.cell[:, ::-1], peaks.xy, peaks.classes, peaks.tag]
+    found = np.c_[side, peaks.cells[:, ::-1], peaks.xy, peaks.classes, peaks.tags]
     by_place = sorted(map(tuple, found.tolist()))
     np.testing.assert_allclose(by_place, sorted(expected), atol=1e-5)
     assert peaks.starts.tolist() == [[0, 6, 12]]
-    assert (peaks.score == 1).all()
+    assert (peaks.scores == 1).all()
 
 
 def test_true_corners_come_by_place():
@@ -48,7 +48,7 @@ def test_true_corners_come_by_place():
     outputs = {f"{c}_tag": flat for c in ("tl", "br")}
     outputs |= {f"{c}_off": flat.expand(1, 2, H, W) for c in ("tl", "br")}
     peaks = true_corners(boxes, np.zeros(3, np.int64), outputs)
-    assert peaks.cell.tolist() == [[1, 1], [3, 1], [5, 5], [2, 2], [8, 3], [6, 6]]
+    assert peaks.cells.tolist() == [[1, 1], [3, 1], [5, 5], [2, 2], [8, 3], [6, 6]]
 
 
 def test_no_object_gives_no_corners():
@@ -57,7 +57,7 @@ def test_no_object_gives_no_corners():
     }
     peaks = true_corners(np.zeros((0, 4)), np.zeros(0, np.int64), outputs)
     assert len(peaks) == 0
-    assert peaks.tag.shape == (0, 2)
+    assert peaks.tags.shape == (0, 2)
     assert len(with_true_offsets(peaks, np.zeros((0, 4)), np.zeros(0, np.int64))) == 0
 
 
@@ -80,4 +80,4 @@ def test_found_corners_move_to_the_nearest_true_one_of_their_class():
     expected[2] = boxes[1, :2]  # (3, 4) is of another class
     expected[4] = boxes[0, 2:]  # (0, 6) is too far from any
     np.testing.assert_allclose(moved.xy, expected, rtol=1e-6)
-    np.testing.assert_array_equal(moved.cell, peaks.cell)
+    np.testing.assert_array_equal(moved.cells, peaks.cells)

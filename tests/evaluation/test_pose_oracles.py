@@ -24,14 +24,14 @@ def test_true_peaks_are_the_labelled_keypoints_with_the_tags_there():
             if visible and 0 <= column < W and 0 <= row < H:
                 tag = [tags[k * D + d, row, column].item() for d in range(D)]
                 expected.append((k, row, column, x, y, *tag))
-    found = np.c_[peaks.kind, peaks.cell[:, ::-1], peaks.xy, peaks.tag]
+    found = np.c_[peaks.types, peaks.cells[:, ::-1], peaks.xy, peaks.tags]
     assert len(expected) > 8
     np.testing.assert_allclose(found, sorted(expected), atol=1e-5)
-    assert (peaks.score == 1).all()
+    assert (peaks.scores == 1).all()
     assert peaks.starts.shape == (1, K + 1)
 
 
 def test_no_one_labelled_gives_no_peaks():
     peaks = true_peaks(np.zeros((0, 3, 3)), torch.zeros(6, 4, 4))
     assert len(peaks) == 0
-    assert peaks.tag.shape == (0, 2)
+    assert peaks.tags.shape == (0, 2)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tagwise.grouping import corner_peaks
-from tagwise.grouping.corner_settings import CornerSettings
-from tagwise.grouping.corners import find_corners
+from tagwise.grouping.corner_peaks import find_corners
+from tagwise.grouping.settings import CornerSettings
 
 
 def _maps(seed, shape=(2, 3, 37, 50), dimension=2):
@@ -35,7 +35,7 @@ def _corners_by_hand(heat, tag, off, threshold, radius, top_k):
 
 
 def _rows(peaks):
-    return np.column_stack([peaks.xy, peaks.score, peaks.classes, peaks.tag])
+    return np.column_stack([peaks.xy, peaks.scores, peaks.classes, peaks.tags])
 
 
 @pytest.mark.parametrize(("threshold", "window", "top_k"), [(0, 3, 9), (0.8, 3, 999), (0.5, 5, 40)])
@@ -43,7 +43,7 @@ def test_corners_are_those_of_a_slow_search(threshold, window, top_k):
     maps = _maps(top_k)
     chosen = CornerSettings(corner_threshold=threshold, nms_window=window, top_k=top_k)
     peaks = find_corners(*maps, chosen)
-    assert peaks.xy == pytest.approx(peaks.cell, abs=1)
+    assert peaks.xy == pytest.approx(peaks.cells, abs=1)
     for image in range(2):
         found = peaks.image(image)
         middle = found.starts[0, 1]
@@ -74,7 +74,7 @@ def test_both_ways_to_scan_agree(dtype, threshold):
 def test_without_offsets_corners_are_at_the_edge_of_their_cell():
     maps = _maps(3)[:4]
     peaks = find_corners(*maps)
-    assert (peaks.xy == peaks.cell).all()
+    assert (peaks.xy == peaks.cells).all()
     assert peaks.xy.dtype == np.float32
 
 
@@ -90,7 +90,7 @@ def test_what_is_not_finite_is_left_out(bad):
     maps[4][0, 1, 30, 5] = bad
     peaks = find_corners(*maps)
     assert peaks.starts.tolist() == [[0, 1, 5]]
-    assert peaks.cell[0].tolist() == [30, 30]
+    assert peaks.cells[0].tolist() == [30, 30]
 
 
 def test_an_empty_batch_and_empty_maps():
@@ -98,7 +98,7 @@ def test_an_empty_batch_and_empty_maps():
     assert peaks.starts.shape == (0, 3)
     peaks = find_corners(*(torch.zeros(2, d, 8, 8) for d in (3, 3, 1, 1, 2, 2)))
     assert peaks.starts.tolist() == [[0, 0, 0], [0, 0, 0]]
-    assert peaks.tag.shape == (0, 1)
+    assert peaks.tags.shape == (0, 1)
 
 
 def test_wrong_shapes_are_named():

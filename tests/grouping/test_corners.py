@@ -9,14 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagwise.grouping.corners import (
-    CornerPeaks,
-    CornerSettings,
-    decode_corners,
-    find_corners,
-    pair_by_truth,
-    pair_corners,
-)
+from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
+from tagwise.grouping.corners import decode_corners, pair_by_truth, pair_corners
+from tagwise.grouping.settings import CornerSettings
 
 
 def _golden_maps(golden, scene):
@@ -117,7 +112,7 @@ def _peaks(boxes, tags, scores=None, classes=None):
 
 def _pairs(found, count):
     """Which corners are together, as (top-left, bottom-right) numbers from 0."""
-    return {(int(tl), int(br) - count) for tl, br in found.corner}
+    return {(int(tl), int(br) - count) for tl, br in found.corners}
 
 
 # Two boxes whose corners could as well be the other's.
@@ -239,7 +234,7 @@ def _some_peaks(draw):
 
 def _alike(found, other):
     """The same boxes with the same scores, whatever stands first where scores are equal."""
-    assert {tuple(pair) for pair in found.corner} == {tuple(pair) for pair in other.corner}
+    assert {tuple(pair) for pair in found.corners} == {tuple(pair) for pair in other.corners}
     assert found.scores == pytest.approx(other.scores, abs=1e-3)
 
 
@@ -248,12 +243,12 @@ def _alike(found, other):
 def test_every_box_is_possible_and_no_corner_serves_twice(peaks):
     (found,) = pair_corners(peaks)
     middle = peaks.starts[0, 1]
-    assert len(set(found.corner.ravel().tolist())) == 2 * len(found)
-    assert (found.corner[:, 0] < middle).all()
-    assert (found.corner[:, 1] >= middle).all()
+    assert len(set(found.corners.ravel().tolist())) == 2 * len(found)
+    assert (found.corners[:, 0] < middle).all()
+    assert (found.corners[:, 1] >= middle).all()
     assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
-    assert (peaks.classes[found.corner] == found.classes[:, None]).all()
-    assert found.boxes == pytest.approx(peaks.xy[found.corner].reshape(-1, 4))
+    assert (peaks.classes[found.corners] == found.classes[:, None]).all()
+    assert found.boxes == pytest.approx(peaks.xy[found.corners].reshape(-1, 4))
     assert (np.linalg.norm(found.tags[:, 0] - found.tags[:, 1], axis=1) <= 1.5).all()
     assert ((found.scores >= 0) & (found.scores <= 1)).all()
     assert (np.diff(found.scores) <= 0).all()
@@ -265,10 +260,10 @@ def test_where_the_image_and_the_tags_begin_does_not_matter(peaks, shift):
     (found,) = pair_corners(peaks)
     # Multiples of what the numbers are rounded to, so that no distance changes.
     by = np.float32(round(shift) * 64)
-    (moved,) = pair_corners(replace(peaks, xy=peaks.xy.round(2) + by, tag=peaks.tag))
+    (moved,) = pair_corners(replace(peaks, xy=peaks.xy.round(2) + by, tags=peaks.tags))
     (back,) = pair_corners(replace(peaks, xy=peaks.xy.round(2)))
     _alike(moved, back)
-    (other,) = pair_corners(replace(peaks, tag=-peaks.tag))
+    (other,) = pair_corners(replace(peaks, tags=-peaks.tags))
     _alike(found, other)
 
 
@@ -311,9 +306,9 @@ def test_truth_pairs_what_tags_cannot():
     peaks = _peaks(boxes + 0.4, np.zeros((3, 1)), scores=[0.5, 0.9, 0.7], classes=[0, 0, 2])
     truth = np.array([*_CROSSED, [70, 70, 90, 95], [5, 60, 20, 90]])
     (found,) = pair_by_truth(peaks, [truth], [np.array([0, 0, 2, 0])])
-    assert found.corner.tolist() == [[1, 4], [2, 5], [0, 3]]
+    assert found.corners.tolist() == [[1, 4], [2, 5], [0, 3]]
     (found,) = pair_by_truth(peaks, [truth], [np.array([0, 0, 1, 0])])
-    assert found.corner.tolist() == [[1, 4], [0, 3]]
+    assert found.corners.tolist() == [[1, 4], [0, 3]]
 
 
 def test_truth_without_boxes_or_corners():

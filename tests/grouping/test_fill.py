@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tagwise.grouping import GroupingSettings, KeypointGroups
+from tagwise.grouping import GroupingSettings, KeypointGroups, PublishedRules
 from tagwise.grouping.fill import _best_cells_on_device, fill_missing
-from tagwise.grouping.kernels.fill import best_cells
+from tagwise.grouping.kernels.fill import Queries, SearchMaps, best_cells
 from tagwise.grouping.kernels.peaks import block_maxima
 
 SIZE = (40, 60)
@@ -65,7 +65,7 @@ def test_only_near_the_group():
 def test_score_one_and_offsets():
     offsets = torch.zeros(6, *SIZE)
     offsets[2, 5, 7], offsets[3, 5, 7] = 0.3, -0.2
-    settings = GroupingSettings(fill_reach=None, fill_score="one")
+    settings = GroupingSettings(fill_reach=None, published=PublishedRules(fill_score="one"))
     filled = fill_missing(_one_group(), *_maps(), settings, offsets=offsets)
     assert filled.keypoints[0, 1] == pytest.approx([7.3, 4.8, 1])
 
@@ -74,10 +74,10 @@ def test_a_neighbour_below_no_lower_than_the_number_of_types():
     heatmaps, tags = _maps()
     heatmaps[1, 6, 7] = 0.3  # the cell below; above it is 0, in row 2 (3 types less one) -0.1
     heatmaps[1, 2, 7] = -0.1
-    settings = GroupingSettings(fill_reach=None, subcell="quarter")
-    assert fill_missing(_one_group(), heatmaps, tags, settings).keypoints[0, 1, 1] == 5.25
-    published = GroupingSettings(fill_reach=None, subcell="quarter", fill_below="types")
-    assert fill_missing(_one_group(), heatmaps, tags, published).keypoints[0, 1, 1] == 4.75
+    for below, y in (("map", 5.25), ("types", 4.75)):
+        rules = PublishedRules(subcell="quarter", fill_below=below)
+        settings = GroupingSettings(fill_reach=None, published=rules)
+        assert fill_missing(_one_group(), heatmaps, tags, settings).keypoints[0, 1, 1] == y
 
 
 def test_nobody_and_nothing_missing():
@@ -94,10 +94,9 @@ def test_the_search_by_tensors_agrees(least):
     heatmaps = rng.random((3, *SIZE), np.float32) ** 6
     tags = rng.normal(0, 1, (3, 2, *SIZE)).astype(np.float32)
     tags[0, 0, :5] = np.nan
-    kinds, means = np.array([0, 1, 2, 0]), rng.normal(0, 1, (4, 2)).astype(np.float32)
+    types, means = np.array([0, 1, 2, 0]), rng.normal(0, 1, (4, 2)).astype(np.float32)
     boxes = np.array([[0, 0, 60, 40], [10, 5, 40, 39], [0, 0, 1, 1], [30, 3, 60, 20]])
-    query = (kinds, means.astype(np.float64), boxes)
-    maxima = block_maxima(heatmaps)
-    expected = best_cells(heatmaps, tags, maxima, *query, least)
+    queries = Queries(types, means.astype(np.float64), boxes)
+    expected = best_cells(SearchMaps(heatmaps, tags, block_maxima(heatmaps)), queries, least)
     maps = torch.from_numpy(heatmaps), torch.from_numpy(tags)
-    assert _best_cells_on_device(*maps, *query, least).tolist() == expected.tolist()
+    assert _best_cells_on_device(*maps, queries, least).tolist() == expected.tolist()

@@ -1,6 +1,7 @@
 """Grouping: against the published decoders' people, on made scenes, and its properties."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,9 +179,9 @@ def test_nan_tags_do_not_raise(method):
 @pytest.mark.parametrize("method", ["sweeps", "greedy"])
 def test_peaks_with_nan_tags_made_by_hand_do_not_raise(method):
     found = find_peaks(*_people_maps(TWO))
-    tag = found.tag.copy()
+    tag = found.tags.copy()
     tag[::3] = np.nan
-    broken = Peaks(found.xy, found.cell, found.score, tag, found.starts)
+    broken = Peaks(found.xy, found.cells, found.scores, tag, found.starts)
     (groups,) = group_keypoints(broken, GroupingSettings(method=method, min_keypoints=1))
     assert len(groups) >= 2
 
@@ -239,8 +240,8 @@ def test_an_order_in_the_settings_comes_first():
     (other,) = decode_keypoints(heatmaps, tags, settings)
     given = GroupingSettings.preset("higherhrnet", order=[2, 0, 3, 1])
     (found,) = decode_keypoints(heatmaps, tags, given, order=[0, 1, 2, 3])
-    assert np.array_equal(found.peak, wanted.peak)
-    assert not np.array_equal(found.peak, other.peak)
+    assert np.array_equal(found.peaks, wanted.peaks)
+    assert not np.array_equal(found.peaks, other.peaks)
 
 
 def test_order_must_name_each_type():
@@ -269,7 +270,7 @@ def _some_peaks(draw):
 
 
 def _partition(groups):
-    return {frozenset(row[row >= 0].tolist()) for row in groups.peak}
+    return {frozenset(row[row >= 0].tolist()) for row in groups.peaks}
 
 
 EVERYTHING = {"min_keypoints": 1, "instance_threshold": 0.0, "duplicate_similarity": None}
@@ -309,7 +310,7 @@ def test_clear_people_are_found(case, method):
 def test_moving_the_image_or_the_tags_changes_nothing(case, by):
     found, _ = case
     (groups,) = group_keypoints(found)
-    moved = Peaks(found.xy + np.float32(by), found.cell, found.score, found.tag + 8, found.starts)
+    moved = replace(found, xy=found.xy + np.float32(by), tags=found.tags + 8)
     (other,) = group_keypoints(moved)
     assert _partition(groups) == _partition(other)
 
@@ -329,7 +330,7 @@ def test_truth_groups_what_tags_cannot():
     (groups,) = group_by_truth(found, [truth])
     assert len(groups) == 2
     assert groups.keypoints[0, :, :2] == pytest.approx(offsets + 20, abs=0.05)
-    assert (groups.peak[1] >= 0).tolist() == [True, True, False, True]
+    assert (groups.peaks[1] >= 0).tolist() == [True, True, False, True]
 
 
 def test_truth_without_people_or_peaks():

@@ -7,7 +7,11 @@ from torch.nn.functional import max_pool2d
 
 from tagwise import peaks as peaks_module
 from tagwise.grouping.peaks import cell_to_pixel, find_peaks, pixel_to_cell
-from tagwise.grouping.settings import GroupingSettings
+from tagwise.grouping.settings import GroupingSettings, PublishedRules
+
+
+def by_quarter(how):
+    return GroupingSettings(published=PublishedRules(subcell=how))
 
 
 def _gaussian(size, x, y, sigma=1.5, height=0.9):
@@ -39,15 +43,15 @@ def test_peaks_are_those_of_max_pooling():
     for b in range(2):
         for k in range(3):
             here = slice(*found.starts[b, k : k + 2])
-            score = found.score[here]
+            score = found.scores[here]
             assert (np.diff(score) <= 0).all()
-            x, y = found.cell[here].T
+            x, y = found.cells[here].T
             assert is_peak[b, k][y, x].all()
             assert np.array_equal(heatmaps[b, k][y, x].numpy(), score)
             assert np.array_equal(
-                tags.view(2, 3, 2, 20, 33)[b, k][:, y, x].T.numpy(), found.tag[here]
+                tags.view(2, 3, 2, 20, 33)[b, k][:, y, x].T.numpy(), found.tags[here]
             )
-            assert (found.kind[here] == k).all()
+            assert (found.types[here] == k).all()
 
 
 def test_top_k_keeps_the_best():
@@ -57,7 +61,7 @@ def test_top_k_keeps_the_best():
     for b, k in np.ndindex(2, 3):
         start, end = everything.starts[b, k], few.starts[b, k + 1]
         assert np.array_equal(
-            few.score[few.starts[b, k] : end], everything.score[start : start + 3]
+            few.scores[few.starts[b, k] : end], everything.scores[start : start + 3]
         )
 
 
@@ -87,7 +91,7 @@ def test_parabola_finds_the_centre_of_a_gaussian(x, y):
 
 def test_quarter_moves_towards_the_larger_neighbour():
     heatmaps = torch.from_numpy(_gaussian((16, 20), 10.2, 6.9))[None, None].float()
-    found = find_peaks(heatmaps, torch.zeros(1, 1, 16, 20), GroupingSettings(subcell="quarter"))
+    found = find_peaks(heatmaps, torch.zeros(1, 1, 16, 20), by_quarter("quarter"))
     assert found.xy.tolist() == [[10.25, 6.75]]
 
 
@@ -101,17 +105,25 @@ def test_offsets_are_added(subcell):
         heatmaps, torch.zeros(1, 2, 8, 8), GroupingSettings(subcell=subcell), offsets
     )
     assert found.xy == pytest.approx(np.array([[5.25, 2.6]]))
-    assert found.cell.tolist() == [[5, 3]]
+    assert found.cells.tolist() == [[5, 3]]
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (0, 7), (5, 0), (5, 7)])
-@pytest.mark.parametrize("subcell", ["parabola", "quarter", "none"])
-def test_peaks_at_the_edge(corner, subcell):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        GroupingSettings(subcell="parabola"),
+        GroupingSettings(subcell="none"),
+        by_quarter("quarter"),
+        by_quarter("inner_quarter"),
+    ],
+)
+def test_peaks_at_the_edge(corner, settings):
     heatmaps = torch.zeros(1, 1, 6, 8)
     heatmaps[0, 0][corner] = 1
-    found = find_peaks(heatmaps, torch.zeros(1, 1, 6, 8), GroupingSettings(subcell=subcell))
-    assert found.cell.tolist() == [[corner[1], corner[0]]]
-    assert np.abs(found.xy - found.cell).max() <= 0.5
+    found = find_peaks(heatmaps, torch.zeros(1, 1, 6, 8), settings)
+    assert found.cells.tolist() == [[corner[1], corner[0]]]
+    assert np.abs(found.xy - found.cells).max() <= 0.5
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -119,7 +131,7 @@ def test_other_types_give_float32(dtype):
     heatmaps, tags = _random_maps(4)
     found = find_peaks(heatmaps.to(dtype), tags.to(dtype))
     assert len(found) > 0
-    assert {a.dtype for a in (found.xy, found.score, found.tag)} == {np.dtype(np.float32)}
+    assert {a.dtype for a in (found.xy, found.scores, found.tags)} == {np.dtype(np.float32)}
 
 
 def test_strided_maps_and_maps_with_gradients():
@@ -135,7 +147,7 @@ def test_peaks_without_a_finite_tag_are_left_out():
     heatmaps[0, 0, 4, [3, 10, 16]] = torch.tensor([0.9, 0.8, 0.7])
     tags = torch.zeros(1, 2, 8, 20)
     tags[0, 1, 4, 3], tags[0, 0, 4, 16] = torch.nan, torch.inf
-    assert find_peaks(heatmaps, tags).cell.tolist() == [[10, 4]]
+    assert find_peaks(heatmaps, tags).cells.tolist() == [[10, 4]]
 
 
 def test_one_image_of_a_batch():
@@ -143,7 +155,7 @@ def test_one_image_of_a_batch():
     whole = find_peaks(heatmaps, tags)
     alone = find_peaks(heatmaps[1:], tags[1:])
     part = whole.image(1)
-    for name in ("xy", "cell", "score", "tag", "starts", "block_maxima", "kind"):
+    for name in ("xy", "cells", "scores", "tags", "starts", "block_maxima", "types"):
         assert np.array_equal(getattr(part, name), getattr(alone, name))
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from tagwise.data.transforms import Affine
-from tagwise.errors import UserError
-from tagwise.grouping.pixels import Frame, PixelSettings, decode_pixels
+from tagwise.grouping.pixels import PixelGrid, decode_pixels
+from tagwise.grouping.settings import PixelSettings
 from tagwise.metrics import label_map_counts
 
 SHARP = PixelSettings(least_area=1)
@@ -152,18 +152,9 @@ def test_outlines_are_finer_than_cells(stride, zoom):
     cells = tuple(side // stride for side in size)
     share = cv2.resize((seen > 0).astype(np.float32), cells, interpolation=cv2.INTER_AREA)
     _, values = maps_of(seen[stride // 2 :: stride, stride // 2 :: stride], tags)
-    frame = Frame((Affine.scaling(1 / stride) @ view).matrix, (200, 160))
+    grid = PixelGrid((Affine.scaling(1 / stride) @ view).matrix, (200, 160))
     how = PixelSettings(least_area=100)  # more than the cells along an edge, of any tag
-    (found,) = decode_pixels(torch.from_numpy(share)[None], values, None, how, [frame])
+    (found,) = decode_pixels(torch.from_numpy(share)[None], values, None, how, [grid])
     assert found.labels.shape == truth.shape
     # A cell may lie half a cell over the line between two discs that touch.
     assert label_map_counts(found.labels, truth, [0.9]).tolist() == [[3, 0, 0]]
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [({"seeds": 1}, "seeds"), ({"bandwidth": -1}, "bandwidth"), ({"foreground": 2}, "0 to 1")],
-)
-def test_settings_that_make_no_sense(values, message):
-    with pytest.raises(UserError, match=message):
-        PixelSettings.from_dict(values)

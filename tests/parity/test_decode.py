@@ -6,7 +6,7 @@ import torch
 
 from orders import ORDER
 from tagwise.grouping import GroupingSettings, decode_keypoints
-from tagwise.grouping.kernels import matching as _matching
+from tagwise.grouping.kernels.assignment import assign
 
 ORDERS = {17: ORDER, 14: [*range(7), 11, 12, 7, 8, 9, 10, 13]}
 
@@ -38,7 +38,7 @@ def test_people_on_maps_that_are_stored_whole(golden, scene):
 def test_assignments(golden, close):
     pairs = golden.archive("decode/pose_assignment")
     for name, cost, row in golden.assignment_cases():
-        column = _matching.assign(cost.astype(np.float64), 1e7)
+        column = assign(cost.astype(np.float64), 1e7)
         found = [(r, c) for r, c in enumerate(column) if c >= 0]
         total = sum(cost[pair] for pair in found)
         close("decode: cost of the assignment", total, row["total_cost"], atol=1e-3)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tagwise.data.transforms import Affine
-from tagwise.grouping.corner_settings import CornerSettings
+from tagwise.grouping.settings import CornerSettings
 from tagwise.models import create_model
 from tagwise.prediction import tta
 from tagwise.prediction.fitting import CornerNetFitting, HigherHRNetFitting, Look, PoseAEFitting

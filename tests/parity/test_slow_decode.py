@@ -7,8 +7,12 @@ import torch
 from crowds import ORDER, best_first, people_at_edges, pose_maps
 from slow import corners as slow_corners
 from slow import poses as slow_poses
-from tagwise.grouping import GroupingSettings, decode_keypoints
-from tagwise.grouping.corners import CornerSettings, decode_corners
+from tagwise.grouping import (
+    CornerSettings,
+    GroupingSettings,
+    decode_corners,
+    decode_keypoints,
+)
 from tagwise.grouping.suppression import METHODS, soft_nms
 from tagwise.models.corner_pool import corner_pool
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tagwise.data.sample import Sample
 from tagwise.errors import UserError
-from tagwise.grouping.corners import CornerSettings
+from tagwise.grouping import CornerSettings
 from tagwise.results import Boxes
 from tagwise.tasks import CornerTask, create_task
 from tagwise.tasks.targets import gaussian_radius

@@ -20,13 +20,9 @@ from torch import Tensor
 
 from tagwise.data.images import read_image
 from tagwise.errors import UserError
-from tagwise.grouping.corners import (
-    CornerPeaks,
-    CornerSettings,
-    find_corners,
-    pair_by_truth,
-    pair_corners,
-)
+from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
+from tagwise.grouping.corners import pair_by_truth, pair_corners
+from tagwise.grouping.settings import CornerSettings
 from tagwise.results import Boxes
 
 if TYPE_CHECKING:
@@ -136,7 +132,7 @@ def with_true_offsets(peaks: CornerPeaks, boxes: np.ndarray, classes: np.ndarray
         (np.arange(middle), boxes[:, :2]),
         (np.arange(middle, len(peaks)), boxes[:, 2:]),
     ):
-        centre = peaks.cell[part] + 0.5
+        centre = peaks.cells[part] + 0.5
         distance = np.linalg.norm(centre[:, None] - true[None], axis=2)
         near = (distance <= _NEAR) & (peaks.classes[part][:, None] == classes[None])
         peak, corner = linear_sum_assignment(np.where(near, distance, 1e6))

@@ -10,7 +10,6 @@ and `settings` from the rest of the package.
 
 from tagwise.grouping.assignments import group_by_reference, group_by_type, group_pairs
 from tagwise.grouping.clusters import group_by_seed, group_connected
-from tagwise.grouping.corner_settings import CornerSettings
 from tagwise.grouping.corners import CornerBoxes, decode_corners
 from tagwise.grouping.keypoint_groups import KeypointGroups
 from tagwise.grouping.keypoints import (
@@ -19,7 +18,12 @@ from tagwise.grouping.keypoints import (
     group_keypoints,
 )
 from tagwise.grouping.points import Groups
-from tagwise.grouping.settings import PRESETS, GroupingSettings
+from tagwise.grouping.settings import (
+    PRESETS,
+    CornerSettings,
+    GroupingSettings,
+    PublishedRules,
+)
 
 __all__ = [
     "PRESETS",
@@ -28,6 +32,7 @@ __all__ = [
     "GroupingSettings",
     "Groups",
     "KeypointGroups",
+    "PublishedRules",
     "decode_corners",
     "decode_keypoints",
     "group_by_reference",

@@ -16,9 +16,9 @@ import numpy as np
 from tagwise.grouping.kernels import clusters as kernels
 from tagwise.grouping.kernels import types as type_kernels
 from tagwise.grouping.points import (
-    Allowed,
     Gate,
     Groups,
+    PairGate,
     Points,
     as_array,
     as_ids,
@@ -135,7 +135,7 @@ def _two_sets(tags, others, image, other_image, gate, name):
             f"{points.tags.shape} and {others.tags.shape}"
         )
     shape = len(points.tags), len(others.tags)
-    return points, others, None if gate is None else Allowed(gate, *shape)
+    return points, others, None if gate is None else PairGate(gate, *shape)
 
 
 def _shared_images(points: Points, others: Points):
@@ -172,11 +172,11 @@ def group_by_type(
 ) -> Groups:
     """Groups with at most one point of each type, as a person has one nose and one left elbow.
 
-    The types are dealt one after the other, the one with the largest sum of scores first: its
-    points are matched one-to-one with the groups so far (Newell, Huang, Deng 2017, section 3.2),
-    and start new groups where that does not pay. Then each type is dealt anew among the groups of
-    all others, up to `sweeps` times, so that early mistakes mend. A point of score s and a group of
-    n points whose mean tag is d away gain
+    The types follow one another, the one with the largest sum of scores first: its points are
+    matched one-to-one with the groups so far (Newell, Huang, Deng 2017, section 3.2), and start new
+    groups where that does not pay. Then each type is matched again with the groups of all others,
+    up to `sweeps` times, which corrects early mistakes. A point of score s and a group of n points
+    whose mean tag is d away gain
 
         s n / (n + 1) (1 - d^2 / radius^2),
 
@@ -203,14 +203,14 @@ def group_by_type(
     types = as_ids("types", types)
     radius = check_reach("radius", radius)
     count = len(points.tags)
-    allowed = None if gate is None else Allowed(gate, count, count, symmetric=True)
+    allowed = None if gate is None else PairGate(gate, count, count, symmetric=True)
     group, margin = _nobody(count)
     means, images = [np.zeros((0, points.tags.shape[1]))], [np.zeros(0, np.int64)]
     for number, rows in points.images():
-        rows = rows[_by_type(types[rows], points.score[rows])]
+        rows = rows[_by_type(types[rows], points.scores[rows])]
         ask = narrowed(allowed, rows, rows)
-        part = points.tags[rows], points.score[rows], types[rows]
-        own, mean, apart = _deal(*part, radius, sweeps, ask)
+        part = points.tags[rows], points.scores[rows], types[rows]
+        own, mean, apart = _in_one_image(*part, radius, sweeps, ask)
         group[rows], margin[rows] = own + sum(map(len, means)), apart
         means.append(mean)
         images.append(np.full(len(mean), number))
@@ -219,33 +219,32 @@ def group_by_type(
 
 def _by_type(types: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Points type by type, the type with the largest sum of scores first, best point first."""
-    _, kind = np.unique(types, return_inverse=True)
-    total = np.bincount(kind, scores)
-    return np.lexsort([-scores, kind, -total[kind]])
+    _, types = np.unique(types, return_inverse=True)
+    total = np.bincount(types, scores)
+    return np.lexsort([-scores, types, -total[types]])
 
 
-def _deal(tags, scores, types, radius, sweeps, allowed):
+def _in_one_image(tags, scores, types, radius, sweeps, allowed):
     """Group of each point of one image, mean tag of each group, margin of each point."""
     starts = np.append(np.flatnonzero(np.diff(types, prepend=types[0] - 1)), len(types))
-    # A score of 0 still has a place: it joins where no other wants to.
+    # A point of score 0 can still join a group where no other point wants to.
     scores = np.maximum(scores, 1e-9 * scores.max() or 1.0)
-    state = type_kernels.empty_groups(*tags.shape)
+    points = type_kernels.TypedPoints(tags, scores, starts, radius)
+    state = type_kernels.no_groups(*tags.shape)
     if allowed is None:
-        type_kernels.deal(state, starts, tags, scores, radius, sweeps)
+        type_kernels.group_types(state, points, sweeps)
     else:
-        _deal_gated(state, starts, tags, scores, radius, sweeps, allowed)
-    group, size, weight, sums, first, after = state[:6]
-    order = np.flatnonzero(size)
-    order = order[np.argsort(-weight[order], kind="stable")]
-    means = sums[order] / weight[order, None]
-    rank = np.zeros(len(size), np.int64)
+        _group_types_gated(state, points, sweeps, allowed)
+    order = np.flatnonzero(state.size)
+    order = order[np.argsort(-state.weight[order], kind="stable")]
+    means = state.sums[order] / state.weight[order, None]
+    rank = np.zeros(len(state.size), np.int64)
     rank[order] = np.arange(len(order))
-    own = rank[group]
+    own = rank[state.group]
 
     def ask(point, centre):
         kept = own[point] == centre
-        to = order[centre[~kept]]
-        kept[~kept] = _with_all(allowed, point[~kept], to, first, after)
+        kept[~kept] = _with_all(allowed, state, point[~kept], order[centre[~kept]])
         return kept
 
     ask = None if allowed is None else ask
@@ -254,24 +253,24 @@ def _deal(tags, scores, types, radius, sweeps, allowed):
     return own, means, margin_of(own, square, *nearest)
 
 
-def _deal_gated(state, starts, tags, scores, radius, sweeps, allowed) -> None:
-    """`_type_kernels.deal`, where each candidate is asked for."""
+def _group_types_gated(state, points, sweeps, allowed) -> None:
+    """`group_types`, where the gate is asked about each candidate."""
     for number in range(sweeps + 1):
         changed = False
-        for begin, end in itertools.pairwise(starts):
+        for begin, end in itertools.pairwise(points.starts):
             if number:
-                type_kernels.take_out(state, begin, end, tags, scores)
-            point, to, square, there = type_kernels.candidates(state, begin, end, tags, radius)
-            keep = _with_all(allowed, begin + point, there[to], *state[4:6])
-            found = point[keep], to[keep], square[keep], there
-            changed |= type_kernels.settle(state, begin, end, tags, scores, radius, *found)
+                type_kernels.take_out(state, begin, end, points)
+            near = type_kernels.candidates(state, begin, end, points)
+            keep = _with_all(allowed, state, begin + near.point, near.groups[near.to])
+            near = near._replace(point=near.point[keep], to=near.to[keep], square=near.square[keep])
+            changed |= type_kernels.settle(state, begin, end, points, near)
         if number and not changed:
             break
 
 
-def _with_all(allowed, point, group, first, after) -> np.ndarray:
+def _with_all(allowed, state, point, group) -> np.ndarray:
     """Whether each point is allowed with every point of the group, (M,) bool."""
-    candidate, i, j = type_kernels.with_members(point, group, first, after)
+    candidate, i, j = type_kernels.with_members(point, group, state.first, state.after)
     bad = candidate[~allowed(i, j)]
     keep = np.ones(len(point), bool)
     keep[bad] = False

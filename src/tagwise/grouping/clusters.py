@@ -10,9 +10,9 @@ import numpy as np
 from tagwise.grouping.kernels import clusters as kernels
 from tagwise.grouping.kernels import links as link_kernels
 from tagwise.grouping.points import (
-    Allowed,
     Gate,
     Groups,
+    PairGate,
     as_array,
     check_length,
     check_points,
@@ -62,11 +62,11 @@ def group_by_seed(
     points = check_points(tags, scores, image)
     width = _bandwidths(bandwidth, points)
     count = len(points.tags)
-    allowed = None if gate is None else Allowed(gate, count, count)
+    allowed = None if gate is None else PairGate(gate, count, count)
     group, margin = np.full(count, -1, np.int64), np.full(count, np.nan, np.float32)
     centres, images = [np.zeros((0, points.tags.shape[1]))], [np.zeros(0, np.int64)]
     for number, rows in points.images():
-        part = points.tags[rows], points.score[rows], width[rows]
+        part = points.tags[rows], points.scores[rows], width[rows]
         ask = narrowed(allowed, rows, rows)
         own, centre, apart = _by_seed(*part, seed_threshold, shifts, ask)
         group[rows] = np.where(own < 0, -1, own + sum(map(len, centres)))
@@ -165,7 +165,7 @@ def group_connected(
     points = check_points(tags, scores, image)
     radius = check_reach("radius", radius)
     count = len(points.tags)
-    allowed = None if gate is None else Allowed(gate, count, count, symmetric=True)
+    allowed = None if gate is None else PairGate(gate, count, count, symmetric=True)
     group, margin = np.full(count, -1, np.int64), np.full(count, np.nan, np.float32)
     means, images = [np.zeros((0, points.tags.shape[1]))], [np.zeros(0, np.int64)]
     for number, rows in points.images():
@@ -174,7 +174,7 @@ def group_connected(
             own, apart = link_kernels.link(part, radius)
         else:
             own, apart = _link_gated(part, radius, rows, allowed)
-        own, mean = _by_weight(part, points.score[rows], own)
+        own, mean = _by_weight(part, points.scores[rows], own)
         group[rows] = own + sum(map(len, means))
         margin[rows] = apart - radius
         means.append(mean)

@@ -9,34 +9,36 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from tagwise.grouping.corner_settings import CornerSettings
-from tagwise.grouping.kernels import corners as _corner_kernels
-from tagwise.grouping.kernels import peaks as _kernels
+from tagwise.grouping.kernels import corners as corner_kernels
+from tagwise.grouping.kernels import peaks as kernels
+from tagwise.grouping.settings import CornerSettings
 
 
 @dataclass(frozen=True)
 class CornerPeaks:
-    """Corners of a batch, ordered by image, kind (top-left first), falling score; on the CPU.
+    """Corners of a batch, ordered by image, top-left before bottom-right, falling score.
+
+    Arrays live on the CPU.
 
     xy: (P, 2) float32, x and y in cells: the cell's index plus the offset, so that whole numbers
         are the edges of cells.
-    cell: (P, 2) int64, x and y of the heatmap's largest cell.
-    score: (P,) float32, the heatmap there.
+    cells: (P, 2) int64, x and y of the heatmap's largest cell.
+    scores: (P,) float32, the heatmap there.
     classes: (P,) int64.
-    tag: (P, D) float32.
+    tags: (P, D) float32.
     starts: (B, 3) int64; the top-left corners of image b are starts[b, 0] to starts[b, 1], the
         bottom-right ones follow to starts[b, 2].
     """
 
     xy: np.ndarray
-    cell: np.ndarray
-    score: np.ndarray
+    cells: np.ndarray
+    scores: np.ndarray
     classes: np.ndarray
-    tag: np.ndarray
+    tags: np.ndarray
     starts: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.score)
+        return len(self.scores)
 
     def image(self, index: int) -> CornerPeaks:
         """The corners of one image, as a batch of one."""
@@ -44,10 +46,10 @@ class CornerPeaks:
         part = slice(first, last)
         return CornerPeaks(
             self.xy[part],
-            self.cell[part],
-            self.score[part],
+            self.cells[part],
+            self.scores[part],
             self.classes[part],
-            self.tag[part],
+            self.tags[part],
             self.starts[index : index + 1] - first,
         )
 
@@ -62,17 +64,16 @@ def find_corners(
     br_off: Tensor | None = None,
     settings: CornerSettings | None = None,
 ) -> CornerPeaks:
-    """Local maxima above the threshold, the top_k of each kind, with tags and offsets found there.
+    """Local maxima above the threshold, with tags and offsets there; top_k of each corner.
 
-    The maps are those of `decode_corners`. They are read on their own device; only
-    what is found there reaches the CPU. Corners with a score, tag or offset that is not finite are
-    left out.
+    The maps are those of `decode_corners`. They are read on their own device, and only what is
+    found reaches the CPU. Corners with a score, tag or offset that is not finite are left out.
     """
     settings = settings or CornerSettings()
     _check_maps(tl_heat, tl_tag, tl_off)
     _check_maps(br_heat, br_tag, br_off)
-    tl = _corners_of_a_kind(tl_heat, tl_tag, tl_off, settings)
-    br = _corners_of_a_kind(br_heat, br_tag, br_off, settings)
+    tl = _find(tl_heat, tl_tag, tl_off, settings)
+    br = _find(br_heat, br_tag, br_off, settings)
     image, *fields = (np.concatenate(parts) for parts in zip(tl, br))
     place = 2 * image + np.repeat((0, 1), (len(tl[0]), len(br[0])))
     order = np.argsort(place, kind="stable")
@@ -92,8 +93,8 @@ def _check_maps(heat, tag, off) -> None:
         raise ValueError(f"offsets are {tuple(off.shape)}, not ({batch}, 2, {height}, {width})")
 
 
-def _corners_of_a_kind(heat, tag, off, settings):
-    """Image (P,), then xy, cell, score, class and tag of the corners that one heatmap shows."""
+def _find(heat, tag, off, settings):
+    """Image (P,), then xy, cells, scores, classes and tags of either corner, by its maps."""
     scan = _scan_on_cpu if heat.device.type == "cpu" else _scan_on_device
     image, index = scan(heat, settings)
     classes, y, x = np.unravel_index(index, heat.shape[1:])
@@ -116,11 +117,11 @@ def _scan_on_cpu(heat: Tensor, settings: CornerSettings):
     """Image (P,) and flat index into (C, H, W) of each image's corners, best first."""
     found = [np.zeros(0, np.int64)]
     for maps in heat.detach().float().contiguous().numpy():
-        maxima = _kernels.block_maxima(maps)
+        maxima = kernels.block_maxima(maps)
         blocks = np.flatnonzero(maxima > settings.corner_threshold)
         blocks = blocks[np.argsort(-maxima.ravel()[blocks], kind="stable")]
         found.append(
-            _corner_kernels.best_peaks(
+            corner_kernels.best_peaks(
                 maps,
                 maxima,
                 blocks,

@@ -1,4 +1,4 @@
-"""From corner maps to boxes: top-left and bottom-right corners of one object have like tags."""
+"""From corner maps to boxes: top-left and bottom-right corners of one object have similar tags."""
 
 from __future__ import annotations
 
@@ -10,20 +10,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
-from tagwise.grouping.corner_settings import CORNER_PRESETS, CornerSettings
-from tagwise.grouping.kernels import corners as _corner_kernels
+from tagwise.grouping.kernels import corners as kernels
+from tagwise.grouping.settings import CornerSettings
 from tagwise.grouping.suppression import soft_nms
-
-__all__ = [
-    "CORNER_PRESETS",
-    "CornerBoxes",
-    "CornerPeaks",
-    "CornerSettings",
-    "decode_corners",
-    "find_corners",
-    "pair_by_truth",
-    "pair_corners",
-]
 
 
 @dataclass(frozen=True)
@@ -35,7 +24,7 @@ class CornerBoxes:
     classes: (N,) int64.
     corner_scores: (N, 2) float32, the heatmaps at the top-left and bottom-right corner.
     tags: (N, 2, D) float32.
-    corner: (N, 2) int64, which of the image's corners a box has.
+    corners: (N, 2) int64, which of the image's corners a box has.
     """
 
     boxes: np.ndarray
@@ -43,7 +32,7 @@ class CornerBoxes:
     classes: np.ndarray
     corner_scores: np.ndarray
     tags: np.ndarray
-    corner: np.ndarray
+    corners: np.ndarray
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -56,7 +45,7 @@ class CornerBoxes:
             self.classes[index],
             self.corner_scores[index],
             self.tags[index],
-            self.corner[index],
+            self.corners[index],
         )
 
 
@@ -119,18 +108,13 @@ def pair_corners(
     out = []
     for image in range(len(peaks.starts)):
         found = peaks.image(image)
-        pairs, squares = _corner_kernels.candidate_pairs(
-            found.xy,
-            found.classes,
-            found.tag,
-            found.starts[0, 1],
-            settings.tag_threshold,
-            settings.tag_growth,
-            settings.min_side,
+        corners = kernels.Corners(found.xy, found.classes, found.tags, found.starts[0, 1])
+        pairs, squares = kernels.candidate_pairs(
+            corners, settings.tag_threshold, settings.tag_growth, settings.min_side
         )
         centre = np.empty((len(pairs), 0), np.float32)
         if centre_heat is not None:
-            centre = _corner_kernels.centre_scores(
+            centre = kernels.centre_scores(
                 centre_heat[image].detach().float().cpu().contiguous().numpy(),
                 found.xy[pairs].reshape(-1, 4),
                 found.classes[pairs[:, 0]],
@@ -142,30 +126,33 @@ def pair_corners(
 
 
 def _all_pairs(peaks: CornerPeaks, pairs, squares, centre, settings):
-    return pairs, np.hstack([peaks.score[pairs], centre]).mean(axis=1)
+    return pairs, np.hstack([peaks.scores[pairs], centre]).mean(axis=1)
 
 
 def _one_to_one(peaks: CornerPeaks, pairs, squares, centre, settings):
     if not len(pairs):
         return pairs, np.zeros(0, np.float32)
-    certain = np.clip(np.hstack([peaks.score[pairs], centre]), 0.01, 0.99).astype(np.float64)
-    share = _corner_kernels.shares(
-        pairs,
-        squares,
-        peaks.xy[pairs[:, 1]] - peaks.xy[pairs[:, 0]],
-        peaks.classes[pairs[:, 0]],
-        np.log(certain / (1 - certain)).sum(axis=1),
-        peaks.tag.shape[1],
-        settings.tag_threshold,
-        settings.tag_spread,
-        settings.size_weight,
+    certain = np.clip(np.hstack([peaks.scores[pairs], centre]), 0.01, 0.99).astype(np.float64)
+    evidence = kernels.PairEvidence(
+        corners=pairs,
+        squares=squares,
+        sides=peaks.xy[pairs[:, 1]] - peaks.xy[pairs[:, 0]],
+        classes=peaks.classes[pairs[:, 0]],
+        odds=np.log(certain / (1 - certain)).sum(axis=1),
     )
+    rules = kernels.PairRules(
+        dimension=peaks.tags.shape[1],
+        threshold=settings.tag_threshold,
+        spread=settings.tag_spread,
+        size_weight=settings.size_weight,
+    )
+    share = kernels.shares(evidence, rules)
     kept = _best_pairing(pairs[:, 0], pairs[:, 1] - peaks.starts[0, 1], share)
-    score = np.sqrt(peaks.score[pairs[kept]].prod(axis=1)) * share[kept] ** settings.share_power
+    scores = np.sqrt(peaks.scores[pairs[kept]].prod(axis=1)) * share[kept] ** settings.share_power
     if centre.shape[1]:
         weight = settings.centre_weight
-        score = score ** (1 - weight) * centre[kept, 0] ** weight
-    return pairs[kept], score
+        scores = scores ** (1 - weight) * centre[kept, 0] ** weight
+    return pairs[kept], scores
 
 
 def _best_pairing(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -184,14 +171,14 @@ def boxes_of(peaks: CornerPeaks, pairs: np.ndarray, scores: np.ndarray) -> Corne
         peaks.xy[pairs].reshape(-1, 4),
         scores.astype(np.float32),
         peaks.classes[pairs[:, 0]],
-        peaks.score[pairs],
-        peaks.tag[pairs],
+        peaks.scores[pairs],
+        peaks.tags[pairs],
         pairs,
     )
 
 
 def _best(boxes: CornerBoxes, settings: CornerSettings) -> CornerBoxes:
-    """Best first, without what is double, too poor or beyond the number allowed."""
+    """Best first, without those that are duplicates, too poor, or beyond the number allowed."""
     if settings.suppression == "none":
         index = np.argsort(-boxes.scores, kind="stable")
         scores = boxes.scores[index]
@@ -216,7 +203,7 @@ def pair_by_truth(
     reach: float = 0.2,
     least: float = 1.5,
 ) -> list[CornerBoxes]:
-    """What perfect pairing would make of the corners: each true corner takes its nearest peak.
+    """The result of perfect pairing: each true corner takes its nearest peak.
 
     For diagnosis: it separates faults of the tags from faults of the heatmaps.
 
@@ -233,17 +220,17 @@ def pair_by_truth(
         size = np.sqrt(np.prod(np.maximum(truth[:, 2:] - truth[:, :2], 0), axis=1))
         limit = np.maximum(reach * size, least)
         pairs = np.full((len(truth), 2), -1)
-        for kind, part in enumerate((slice(0, middle), slice(middle, len(found)))):
+        for corner, part in enumerate((slice(0, middle), slice(middle, len(found)))):
             distance = np.linalg.norm(
-                truth[:, None, 2 * kind : 2 * kind + 2] - found.xy[None, part], axis=2
+                truth[:, None, 2 * corner : 2 * corner + 2] - found.xy[None, part], axis=2
             )
             allowed = (distance <= limit[:, None]) & (
                 np.asarray(names)[:, None] == found.classes[None, part]
             )
             box, peak = linear_sum_assignment(np.where(allowed, distance, 1e6))
             kept = allowed[box, peak]
-            pairs[box[kept], kind] = peak[kept] + part.start
+            pairs[box[kept], corner] = peak[kept] + part.start
         pairs = pairs[(pairs >= 0).all(axis=1)]
-        paired = boxes_of(found, pairs, np.sqrt(found.score[pairs].prod(axis=1)))
+        paired = boxes_of(found, pairs, np.sqrt(found.scores[pairs].prod(axis=1)))
         out.append(paired.take(np.argsort(-paired.scores, kind="stable")))
     return out

@@ -8,14 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tagwise.grouping.kernels import fill as _fill_kernels
-from tagwise.grouping.kernels import peaks as _kernels
+from tagwise.grouping import published, subcell
+from tagwise.grouping.kernels import fill as kernels
+from tagwise.grouping.kernels.peaks import block_maxima as find_block_maxima
 from tagwise.grouping.keypoint_groups import KeypointGroups
-from tagwise.grouping.peaks import locate
 from tagwise.grouping.settings import GroupingSettings
-
-# Heatmap values so small that a rounded distance less outweighs them all; a power of 2 is exact.
-_TAG_FIRST = 1 / 128
 
 
 @torch.no_grad()
@@ -27,68 +24,72 @@ def fill_missing(
     block_maxima: np.ndarray | None = None,
     offsets: Tensor | None = None,
 ) -> KeypointGroups:
-    """Missing keypoints go where heatmap - round(tag distance to the group's mean) is largest.
+    """Sets missing keypoints where heatmap - round(tag distance to the group's mean) is largest.
 
-    So does the refinement of Newell, Huang, Deng 2017's released code; that of mmpose 1.x is
-    settings.fill_order "tag". settings.fill_threshold
-    leaves a keypoint missing where that value is not above it, settings.fill_reach looks only
-    near the group.
+    So does the refinement of the released code of Newell, Huang, Deng 2017. With
+    settings.fill_threshold, a keypoint stays missing where that value is not above the threshold.
+    With settings.fill_reach, only the surroundings of the group are searched.
 
     heatmaps: (K, H, W), tags: (K * D, H, W), offsets: (2 * K, H, W), on one device; one image.
     block_maxima: (K, ceil(H / 16), ceil(W / 16)), largest heatmap values, as `find_peaks` gives
         them. On the CPU they spare the search most of the map; the result is the same.
     """
     missing = ~(groups.keypoints[:, :, 2] > 0)
-    group, kind = np.nonzero(missing & ~missing.all(axis=1, keepdims=True))
+    group, types = np.nonzero(missing & ~missing.all(axis=1, keepdims=True))
     if not len(group):
         return groups
-    kinds, height, width = heatmaps.shape
-    if settings.fill_reach is None:
-        boxes = np.tile(np.array([0, 0, width, height]), (len(groups), 1))
-    else:
-        boxes = _fill_kernels.surroundings(groups.keypoints, settings.fill_reach, width, height)
-    query = (kind, _mean_tags(groups)[group], boxes[group])
+    boxes = _search_boxes(groups, settings, heatmaps.shape[-2:])
+    queries = kernels.Queries(types, _mean_tags(groups)[group], boxes[group])
     least = -np.inf if settings.fill_threshold is None else settings.fill_threshold
-    bright = heatmaps.detach().float()
-    if settings.fill_order == "tag":
-        bright, least = bright * _TAG_FIRST, least * _TAG_FIRST
-        block_maxima = None if block_maxima is None else block_maxima * np.float32(_TAG_FIRST)
-    tag_maps = tags.detach().reshape(kinds, -1, height, width)
-    if heatmaps.device.type == "cpu":
-        maps = bright.contiguous().numpy()
-        if block_maxima is None:
-            block_maxima = _kernels.block_maxima(maps)
-        tag_maps = tag_maps.float().contiguous().numpy()
-        cell = _fill_kernels.best_cells(maps, tag_maps, block_maxima, *query, least)
-    else:
-        cell = _best_cells_on_device(bright, tag_maps, *query, least)
-    found = cell >= 0
-    group, kind, cell = group[found], kind[found], cell[found]
-    index = kind * height * width + cell
-    lowest = min(height, kinds) - 1 if settings.fill_below == "types" else None
-    if settings.fill_place == "corner":
-        xy, score = locate(heatmaps, index, "none")
-        xy -= 0.5
-    else:
-        xy, score = locate(heatmaps, index, settings.subcell, offsets, lowest)
-    if settings.fill_floor is not None:
-        score = np.maximum(score, np.float32(settings.fill_floor))
-    return _with_keypoints(groups, group, kind, xy, score, settings)
+    bright, rules = heatmaps.detach().float(), settings.published
+    if rules and rules.fill_order == "tag":
+        bright, block_maxima, least = published.tags_first(bright, block_maxima, least)
+    cells = _best_cells(bright, tags.detach(), block_maxima, queries, least)
+    found = cells >= 0
+    group, types = group[found], types[found]
+    index = types * (heatmaps.shape[1] * heatmaps.shape[2]) + cells[found]
+    place = published.place_filled if rules else subcell.locate
+    xy, scores = place(heatmaps, index, settings, offsets)
+    use = scores > 0
+    keypoints = groups.keypoints.copy()
+    keypoints[group[use], types[use]] = np.concatenate([xy, scores[:, None]], axis=1)[use]
+    return replace(groups, keypoints=keypoints)
+
+
+def _search_boxes(groups: KeypointGroups, settings: GroupingSettings, size) -> np.ndarray:
+    """(N, 4) int64, x and y of each group's cells to search: the first, and one past the last."""
+    height, width = size
+    if settings.fill_reach is None:
+        return np.tile(np.array([0, 0, width, height]), (len(groups), 1))
+    return kernels.surroundings(groups.keypoints, settings.fill_reach, width, height)
 
 
 def _mean_tags(groups: KeypointGroups) -> np.ndarray:
     """(N, D) float64, over the keypoints that have one."""
-    there = np.isfinite(groups.tags).all(axis=2)
-    sums = np.where(there[:, :, None], groups.tags, 0).sum(axis=1, dtype=np.float64)
-    return sums / np.maximum(there.sum(axis=1), 1)[:, None]
+    found = np.isfinite(groups.tags).all(axis=2)
+    sums = np.where(found[:, :, None], groups.tags, 0).sum(axis=1, dtype=np.float64)
+    return sums / np.maximum(found.sum(axis=1), 1)[:, None]
 
 
-def _best_cells_on_device(heatmaps, tag_maps, kinds, means, boxes, least) -> np.ndarray:
+def _best_cells(heatmaps, tags, block_maxima, queries, least) -> np.ndarray:
+    """(Q,) int64, the best cell of each query as y * W + x, -1 where none is above `least`."""
+    types, height, width = heatmaps.shape
+    tag_maps = tags.reshape(types, -1, height, width)
+    if heatmaps.device.type != "cpu":
+        return _best_cells_on_device(heatmaps, tag_maps, queries, least)
+    maps = heatmaps.contiguous().numpy()
+    if block_maxima is None:
+        block_maxima = find_block_maxima(maps)
+    search = kernels.SearchMaps(maps, tag_maps.float().contiguous().numpy(), block_maxima)
+    return kernels.best_cells(search, queries, least)
+
+
+def _best_cells_on_device(heatmaps, tag_maps, queries, least) -> np.ndarray:
     """As the compiled `best_cells`, by tensor operations on the maps' device."""
     width = heatmaps.shape[2]
-    means = torch.as_tensor(means, dtype=torch.float32, device=heatmaps.device)
+    means = torch.as_tensor(queries.means, dtype=torch.float32, device=heatmaps.device)
     cells, values = [], []
-    for k, mean, (x0, y0, x1, y1) in zip(kinds.tolist(), means, boxes.tolist()):
+    for k, mean, (x0, y0, x1, y1) in zip(queries.types.tolist(), means, queries.boxes.tolist()):
         squares = (tag_maps[k, :, y0:y1, x0:x1].float() - mean[:, None, None]).square()
         distance = squares.sum(dim=0).sqrt()
         value = heatmaps[k, y0:y1, x0:x1].float() - distance.round()
@@ -97,13 +98,3 @@ def _best_cells_on_device(heatmaps, tag_maps, kinds, means, boxes, least) -> np.
         values.append(value)
     cells = torch.where(torch.stack(values) > least, torch.stack(cells), -1)
     return cells.cpu().numpy()
-
-
-def _with_keypoints(groups, group, kind, xy, score, settings) -> KeypointGroups:
-    """The groups with keypoints added where their score is above 0."""
-    use = score > 0
-    if settings.fill_score == "one":
-        score = np.ones_like(score)
-    keypoints = groups.keypoints.copy()
-    keypoints[group[use], kind[use]] = np.concatenate([xy, score[:, None]], axis=1)[use]
-    return replace(groups, keypoints=keypoints)

@@ -1,4 +1,4 @@
-"""Boxes of one image that was looked at several times, made one set."""
+"""Boxes of several passes over one image, merged into one set."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ def fuse_boxes(
     boxes: np.ndarray,
     scores: np.ndarray,
     classes: np.ndarray,
-    look: np.ndarray,
+    passes: np.ndarray,
     overlap: float = 0.55,
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Weighted boxes fusion (Solovyev, Wang, Gabruseva 2021, arXiv:1910.13302, section 3).
 
-    From the best box on, each joins the group of its class whose mean overlaps it most, if that
-    is more than `overlap` and no other box of its look is in there, or starts a group. A group's
-    box is the mean of its own, weighted by score; its score is their sum over the number of
-    looks, so that what was seen once of three times counts a third.
+    From the best box on, each joins the group of its class whose mean overlaps it most, if the
+    overlap is more than `overlap` and the group has no other box of its pass; otherwise it starts a
+    group. The box of a group is the mean of its members, weighted by score. Its score is their sum
+    divided by the number of passes, so that an object found in one of three passes counts a third.
 
-    boxes: (N, 4) x1, y1, x2, y2. scores: (N,). classes: (N,). look: (N,) int, which look at the
-    image each is from; their number is how many there were.
+    boxes: (N, 4) x1, y1, x2, y2. scores: (N,). classes: (N,). passes: (N,) int, the pass over the
+    image that each box is from.
 
     Returns, best first, the members of each group (indices of boxes), and the groups' boxes (M, 4)
     and scores (M,), float32.
@@ -31,11 +31,13 @@ def fuse_boxes(
     ([[0.0, 0.0, 4.0, 4.5]], [0.6000000238418579])
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    scores, classes, look = (np.asarray(values) for values in (scores, classes, look))
-    looks = max(1, len(np.unique(look)))
+    scores, classes, passes = (np.asarray(values) for values in (scores, classes, passes))
+    count = max(1, len(np.unique(passes)))
     means, members = np.empty((0, 4)), []
     for n in np.argsort(-scores, kind="stable"):
-        fits = np.array([classes[g[0]] == classes[n] and look[n] not in look[g] for g in members])
+        fits = np.array(
+            [classes[g[0]] == classes[n] and passes[n] not in passes[g] for g in members]
+        )
         shared = np.where(fits, _overlaps(boxes[n], means), 0) if members else np.zeros(1)
         best = int(shared.argmax())
         if shared[best] > overlap:
@@ -45,7 +47,7 @@ def fuse_boxes(
         else:
             members.append([n])
             means = np.concatenate([means, boxes[n : n + 1]])
-    fused = np.array([scores[group].sum() / looks for group in members])
+    fused = np.array([scores[group].sum() / count for group in members])
     order = np.argsort(-fused, kind="stable")
     groups = [np.array(members[g]) for g in order]
     return groups, means[order].astype(np.float32), fused[order].astype(np.float32)

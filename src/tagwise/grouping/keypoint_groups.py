@@ -1,4 +1,4 @@
-"""What grouping keypoints gives: the instances of one image, in cells."""
+"""The result of grouping keypoints: the instances of one image, in cells."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class KeypointGroups:
     keypoints: (N, K, 3) float32, x and y in cells and score; NaN, NaN, 0 where missing.
     scores: (N,) float32 in [0, 1], the mean keypoint score with missing ones as 0.
     tags: (N, K, D) float32, NaN where no peak was found.
-    peak: (N, K) int64, which of the image's peaks a keypoint came from, -1 for none.
+    peaks: (N, K) int64, which of the image's peaks a keypoint came from, -1 for none.
     """
 
     keypoints: np.ndarray
     scores: np.ndarray
     tags: np.ndarray
-    peak: np.ndarray
+    peaks: np.ndarray
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -28,5 +28,5 @@ class KeypointGroups:
     def take(self, index) -> KeypointGroups:
         """The instances of an index array or mask, in its order."""
         return KeypointGroups(
-            self.keypoints[index], self.scores[index], self.tags[index], self.peak[index]
+            self.keypoints[index], self.scores[index], self.tags[index], self.peaks[index]
         )

@@ -1,11 +1,8 @@
-"""From detections and their tags to groups: what belongs together has like tags.
-
-Keypoints of heatmaps are grouped here; `decode_corners` makes boxes of corners; `group_by_type`,
-`group_pairs`, `group_by_reference`, `group_by_seed` and `group_connected` group points of any kind.
-"""
+"""From heatmaps and tag maps to instances: keypoints of one instance have similar tags."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,9 +10,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from tagwise.grouping import published
 from tagwise.grouping.fill import fill_missing
-from tagwise.grouping.kernels import matching as _matching
-from tagwise.grouping.kernels import sweeps as _sweeps
+from tagwise.grouping.kernels import groups as kernels
+from tagwise.grouping.kernels import sweeps as sweep_kernels
 from tagwise.grouping.keypoint_groups import KeypointGroups
 from tagwise.grouping.peaks import Peaks, find_peaks
 from tagwise.grouping.settings import GroupingSettings
@@ -57,85 +55,65 @@ def group_keypoints(
     """Groups of each image, best first, from peaks with tags; no group has two peaks of a type.
 
     order: keypoint types in the order to group them, 0, 1, ... if None; settings.order, where there
-        is one, comes before it.
+        is one, takes precedence.
 
-    settings.method "greedy" is Newell, Huang, Deng 2017, section 3.2: the first type's peaks start
-    a group each; every next type's peaks are matched one-to-one with the groups by the distance of
-    a peak's tag from the group's mean tag, and start new groups where that is too far.
+    settings.method "greedy" is Newell, Huang, Deng 2017, section 3.2. Each peak of the first type
+    starts a group. The peaks of every next type are matched one-to-one with the groups, by the
+    distance of a peak's tag from the group's mean tag. They start new groups where that is too far.
 
-    "sweeps" starts likewise, then deals each type's peaks anew among the groups that all other
-    peaks form, several times over. A peak joins a group of n where, in the cheapest one-to-one
+    "sweeps" starts in the same way. Then it matches each type's peaks again with the groups that
+    all other peaks form, several times. A peak joins a group of n where, in the cheapest one-to-one
     assignment,
 
         n / (n + 1) * tag distance^2 / (tag_threshold^2 + tag_tolerance * scatter)
         + min(2, n / (n + 1) * compactness * (distance from the group's centre / its extent)^2)
         < 4 n / (n + inertia K),
 
-    and stays alone otherwise: a large group attracts from twice the threshold, a single peak only
-    what is very near, so stray peaks found no instances. What a peak saves by joining counts times
-    its score^score_power, so that of two peaks for one place the surer gets it; peaks below
-    founder_threshold join groups but start none. Extent and scatter are root mean square
-    and mean square distances of a group's peaks and tags from their means, weighted by score; a
-    group of few peaks is taken to extend like the image's median group and to scatter little.
-    Nothing about the skeleton is assumed.
+    and stays alone otherwise. A large group attracts from twice the threshold, a single peak only
+    from very near, so that stray peaks start no instances. The gain of a peak is multiplied by its
+    score^score_power, so that the more confident of two peaks gets the place. Peaks below
+    founder_threshold join groups but start none. The extent of a group is the root mean square
+    distance of its peaks from their mean, and its scatter the mean square distance of its tags from
+    theirs, both weighted by score. A group of few peaks is assumed to extend like the image's
+    median group and to scatter little. Nothing about the skeleton is assumed.
+
+    Raises ValueError where the order does not name each type once.
     """
     settings = settings or GroupingSettings()
-    kinds = peaks.starts.shape[1] - 1
+    types = peaks.starts.shape[1] - 1
     order = order if settings.order is None else settings.order
-    order = np.arange(kinds) if order is None else np.asarray(order, np.int64)
-    if sorted(order) != list(range(kinds)):
-        raise ValueError(f"order {order.tolist()} does not name each of {kinds} types once")
-    group = _by_sweeps if settings.method == "sweeps" else _greedily
+    order = np.arange(types) if order is None else np.asarray(order, np.int64)
+    if sorted(order) != list(range(types)):
+        raise ValueError(f"order {order.tolist()} does not name each of {types} types once")
+    match = _match_by_sweeps if settings.method == "sweeps" else published.match
     out = []
     for image in range(len(peaks.starts)):
-        found = peaks.image(image)
-        of_peak, count = group(found, settings, order)
-        if settings.group_limit is not None and count > settings.group_limit:
-            count = settings.group_limit
-            of_peak = np.where(of_peak < count, of_peak, -1)
-        out.append(_best(groups_of(found, of_peak, count), settings))
+        found = _typed_peaks(peaks, image)
+        out.append(_best(_gather(found, *match(found, order, settings)), settings))
     return out
 
 
-def _greedily(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
-    limit = len(peaks) + 1 if settings.match_limit is None else settings.match_limit
-    return _matching.match_by_type(
-        peaks.tag,
-        peaks.score,
-        peaks.starts[0],
-        order,
-        settings.tag_threshold,
-        settings.tag_norm == "rms",
-        settings.round_tags,
-        settings.use_score,
-        limit,
-        settings.stop_when_full,
-        settings.join_equal,
-    )
-
-
-def _by_sweeps(peaks: Peaks, settings: GroupingSettings, order: np.ndarray):
-    unit = settings.tag_threshold
+def _match_by_sweeps(
+    peaks: kernels.TypedPeaks, order: np.ndarray, settings: GroupingSettings
+) -> tuple[np.ndarray, int]:
+    """The group of each peak (P,) int64, -1 for none, and the number of groups."""
+    threshold = settings.tag_threshold
     if settings.tag_norm == "rms":
-        unit *= np.sqrt(peaks.tag.shape[1])
-    return _sweeps.match_by_sweeps(
-        peaks.tag,
-        peaks.xy,
-        peaks.score,
-        peaks.starts[0],
-        order,
-        settings.sweeps,
-        unit,
-        settings.tag_tolerance,
-        settings.compactness,
-        settings.inertia * len(order),
-        settings.score_power,
-        settings.founder_threshold,
+        threshold *= math.sqrt(peaks.tags.shape[1])
+    rules = sweep_kernels.SweepRules(
+        sweeps=settings.sweeps,
+        threshold=threshold,
+        tolerance=settings.tag_tolerance,
+        compactness=settings.compactness,
+        inertia=settings.inertia * len(order),
+        score_power=settings.score_power,
+        founder=settings.founder_threshold,
     )
+    return sweep_kernels.match_by_sweeps(peaks, order, rules)
 
 
 def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
-    """Best first, without what is too poor, double, or beyond the number allowed."""
+    """Best first, without those that are too poor, duplicates, or beyond the number allowed."""
     found = (groups.keypoints[:, :, 2] > 0).sum(axis=1)
     least = min(settings.min_keypoints, groups.keypoints.shape[1])
     good = (groups.scores >= settings.instance_threshold) & (found >= least)
@@ -143,16 +121,23 @@ def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
     index = index[good[index]]
     if settings.duplicate_similarity is not None:
         sigma, limit = settings.duplicate_sigma, settings.duplicate_similarity
-        index = index[~_matching.doubles(groups.keypoints[index], sigma, limit)]
+        index = index[~kernels.duplicates(groups.keypoints[index], sigma, limit)]
     return groups.take(index[: settings.max_instances])
 
 
-def groups_of(peaks: Peaks, group: np.ndarray, count: int) -> KeypointGroups:
-    """Instances from the group of each peak of one image, (P,) int, -1 for none."""
-    keypoints, tags, peak = _matching.gather_groups(
-        group, count, peaks.starts[0], peaks.xy, peaks.score, peaks.tag
+def _typed_peaks(peaks: Peaks, image: int) -> kernels.TypedPeaks:
+    """The peaks of one image, as the compiled loops take them."""
+    starts = peaks.starts[image]
+    part = slice(starts[0], starts[-1])
+    return kernels.TypedPeaks(
+        peaks.xy[part], peaks.tags[part], peaks.scores[part], starts - starts[0]
     )
-    return KeypointGroups(keypoints, keypoints[:, :, 2].mean(axis=1), tags, peak)
+
+
+def _gather(peaks: kernels.TypedPeaks, group: np.ndarray, count: int) -> KeypointGroups:
+    """Instances from the group of each peak of one image, (P,) int64, -1 for none."""
+    keypoints, tags, members = kernels.gather_groups(peaks, group, count)
+    return KeypointGroups(keypoints, keypoints[:, :, 2].mean(axis=1), tags, members)
 
 
 def group_by_truth(
@@ -168,27 +153,27 @@ def group_by_truth(
     """
     out = []
     for image, people in enumerate(truth):
-        found = peaks.image(image)
-        group = np.full(len(found), -1, np.int64)
-        for kind in range(people.shape[1]):
-            here = slice(*found.starts[0, kind : kind + 2])
-            person, peak = _nearest(found.xy[here], people, kind, reach, least)
+        found = _typed_peaks(peaks, image)
+        group = np.full(len(found.scores), -1, np.int64)
+        for k in range(people.shape[1]):
+            here = slice(*found.starts[k : k + 2])
+            person, peak = _nearest(found.xy[here], people, k, reach, least)
             group[here.start + peak] = person
-        groups = groups_of(found, group, len(people))
-        groups = groups.take((groups.peak >= 0).any(axis=1))
+        groups = _gather(found, group, len(people))
+        groups = groups.take((groups.peaks >= 0).any(axis=1))
         out.append(groups.take(np.argsort(-groups.scores, kind="stable")))
     return out
 
 
-def _nearest(xy, people, kind, reach, least):
-    """One-to-one pairs (instances, peaks) of one keypoint type, nearest in sum, within reach."""
-    there = people[:, :, 2] > 0
-    low = np.where(there[:, :, None], people[:, :, :2], np.inf).min(axis=1, initial=np.inf)
-    high = np.where(there[:, :, None], people[:, :, :2], -np.inf).max(axis=1, initial=-np.inf)
+def _nearest(xy, people, k, reach, least):
+    """One-to-one pairs (instances, peaks) of keypoint type k, within reach, nearest in sum."""
+    labelled = people[:, :, 2] > 0
+    low = np.where(labelled[:, :, None], people[:, :, :2], np.inf).min(axis=1, initial=np.inf)
+    high = np.where(labelled[:, :, None], people[:, :, :2], -np.inf).max(axis=1, initial=-np.inf)
     size = np.sqrt(np.prod(np.maximum(high - low, 0), axis=1))
     limit = np.maximum(reach * size, least)[:, None]
-    distance = np.linalg.norm(people[:, None, kind, :2] - xy[None], axis=2)
-    allowed = there[:, kind, None] & (distance <= limit)
+    distance = np.linalg.norm(people[:, None, k, :2] - xy[None], axis=2)
+    allowed = labelled[:, k, None] & (distance <= limit)
     person, peak = linear_sum_assignment(np.where(allowed, distance, 1e6))
     keep = allowed[person, peak]
     return person[keep], peak[keep]

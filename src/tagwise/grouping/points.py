@@ -44,10 +44,10 @@ class Groups:
 
 @dataclass(frozen=True)
 class Points:
-    """Points that can be grouped: tags (P, D) float64, score and image (P,), and `use`, which."""
+    """Points that can be grouped: tags (P, D) float64, scores and image (P,), and `use`, which."""
 
     tags: np.ndarray
-    score: np.ndarray
+    scores: np.ndarray
     image: np.ndarray
     use: np.ndarray
     left_out: int
@@ -61,7 +61,7 @@ class Points:
 
 
 def check_points(
-    tags, score=None, image=None, names=("tags", "scores", "image"), level: int = 3
+    tags, scores=None, image=None, names=("tags", "scores", "image"), level: int = 3
 ) -> Points:
     """Points from arrays or tensors; what is not finite is left out with a warning.
 
@@ -71,27 +71,27 @@ def check_points(
     if tags.ndim != 2 or not tags.shape[1] or tags.dtype.kind not in "fiu":
         raise ValueError(f"{names[0]} must be (P, D) numbers, got {tags.dtype} {tags.shape}")
     tags = tags.astype(np.float64)
-    score = np.ones(len(tags)) if score is None else as_array(score).astype(np.float64)
-    check_length(names[1], score, names[0], tags)
+    scores = np.ones(len(tags)) if scores is None else as_array(scores).astype(np.float64)
+    check_length(names[1], scores, names[0], tags)
     image = np.zeros(len(tags), np.int64) if image is None else as_array(image)
     check_length(names[2], image, names[0], tags)
     image = as_ids(names[2], image)
-    finite = np.isfinite(tags).all(axis=1) & np.isfinite(score)
-    if (score[finite] < 0).any():
-        raise ValueError(f"{names[1]} must be >= 0, the least is {score[finite].min():g}")
+    finite = np.isfinite(tags).all(axis=1) & np.isfinite(scores)
+    if (scores[finite] < 0).any():
+        raise ValueError(f"{names[1]} must be >= 0, the least is {scores[finite].min():g}")
     if not finite.all():
         warnings.warn(
             f"{names[0]}: points that are NaN or infinite are left out; .left_out counts them",
             UserWarning,
             stacklevel=level + 1,
         )
-    return Points(tags, score, image, finite & (image >= 0), int((~finite).sum()))
+    return Points(tags, scores, image, finite & (image >= 0), int((~finite).sum()))
 
 
 def check_length(name: str, value: np.ndarray, other: str, points: np.ndarray) -> None:
     if value.shape != points.shape[:1]:
         raise ValueError(
-            f"{name} must be ({len(points)},) beside {other} {points.shape}, got {value.shape}"
+            f"{name} must be ({len(points)},) to match {other} {points.shape}, got {value.shape}"
         )
 
 
@@ -118,7 +118,7 @@ def as_ids(name: str, values: np.ndarray) -> np.ndarray:
     return values.astype(np.int64)
 
 
-class Allowed:
+class PairGate:
     """A gate in one form: for index arrays i, j of one length, (M,) bool.
 
     A matrix must be (rows, columns). symmetric: (i, j) are points of one set, either way round.

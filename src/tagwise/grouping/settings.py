@@ -1,210 +1,313 @@
-"""Every knob of the way from heatmaps to grouped keypoints, as plain values."""
+"""Settings of the way from maps to instances: keypoints, corners and pixels."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, get_args
 
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError
+from tagwise.settings import (
+    Count,
+    NonNegative,
+    NonNegativeInt,
+    OddWindow,
+    Positive,
+    Settings,
+    Share,
+)
+
+QuarterShift = Literal["quarter", "inner_quarter"]
 
 
 @dataclass(frozen=True)
-class GroupingSettings:
-    """How peaks are found and grouped. All fields are plain values, so that JSON can hold them.
+class PublishedRules(Settings):
+    """What published decoders do differently. `GroupingSettings.preset` combines them.
 
     Peaks
-        peak_threshold: a peak's heatmap value must be above it, [0, 1].
-        nms_window: side in cells of the square in which a peak is the largest value; odd.
-        plateaus: of cells that are equally the largest of their window, the "first" as one reads
-            is a peak, or "all" are. Maps that were enlarged repeat their border cells. On a GPU
-            all are in any case.
-        top_k: at most so many peaks a keypoint type.
-        subcell: "offset" (predicted offset maps), "parabola" (vertex through the neighbours'
-            logarithms: exact for a Gaussian), "quarter" (a quarter cell towards the larger
-            neighbour), "inner_quarter" (the same, but not where both are equal, nor across the two
-            first cells and the last of the map, nor along the first), "none", or "auto": offsets
-            where there are any, else the parabola.
-    Matching
-        method: "sweeps" or "greedy"; `tagwise.grouping.group_keypoints` explains them.
-        tag_threshold: the tag distance that separates instances.
-        tag_norm: "l2", or "rms", the root of the mean over the tag's components.
-        order: in which keypoint types are grouped, whatever a caller gives; None: the caller's.
-    Matching by sweeps
-        sweeps: how often all peaks are dealt anew.
-        tag_tolerance: how far the scatter of a group's own tags extends its reach.
-        compactness: weight of distance in the image; 0 groups by tags alone.
-        score_power: a peak's claim to a group counts times its score to this power; 0 makes faint
-            peaks as good as sure ones.
-        founder_threshold: fainter peaks join groups but start none, [0, 1].
-        inertia: share of the keypoint types that a group needs to attract with half its strength.
-    Matching greedily
-        round_tags: the cost sees the distance rounded to a whole number, so that among near
-            tags the peaks' scores decide; equal costs are told apart by the roots of the
+        plateaus: of equal cells that are the largest of their window, the "first" in reading order
+            is a peak, or "all" are. Enlarged maps repeat their border cells.
+        subcell: replaces `GroupingSettings.subcell`. "quarter" moves a quarter cell towards the
+            larger neighbour. "inner_quarter" does so except where both are equal, in the first two
+            cells and the last cell of an axis, and in the first cell of the other axis.
+    Matching, with method "greedy"
+        round_tags: the cost sees the distance rounded to a whole number, so that among similar
+            tags the scores of the peaks decide. Equal costs are ordered by the square roots of the
             unrounded distances, up to tag_threshold.
         use_score: the cost subtracts the peak's score (with round_tags, a hundredth of a tag unit).
-        match_limit: only so many groups can receive peaks; the first ones formed. None: all.
+        match_limit: only the first match_limit groups can receive peaks. None: all groups.
         stop_when_full: match nothing more once match_limit groups exist.
         join_equal: a peak that would start a group joins one that was started with the same first
-            tag component, takes the place of a peak of its type, and becomes the group's mean tag.
-            So do programs that know their groups by that number.
-        group_limit: only so many groups are kept, the first ones formed. None: all.
-    Results
-        max_instances: at most so many instances, the best ones.
-        instance_threshold: instances with a lower score are dropped.
-        min_keypoints: instances with fewer keypoints are dropped.
-        duplicate_similarity: an instance is dropped if this similar (object keypoint similarity,
-            every sigma duplicate_sigma) to a better one; None keeps all.
-        fill: missing keypoints are set where heatmap - round(l2 tag distance) is largest.
-        fill_order: "sum" is that; "tag" looks for the least rounded distance first, and for the
-            largest heatmap value where that is equal.
-        fill_threshold: that value must be above it; None fills always.
-        fill_reach: look no further than this many box sides around the group; None: everywhere.
-        fill_score: score of such a keypoint, "heatmap" or "one".
-        fill_floor: such a score is at least this; None: what is not above 0 stays missing.
-        fill_place: such a keypoint lies where "subcell" says, or at the top left "corner" of its
+            tag component. It replaces a peak of its type there, and its tag becomes the group's
+            mean tag. Programs that store groups under that number do so.
+        group_limit: only the first group_limit groups are kept. None: all groups.
+    Missing keypoints
+        fill_order: "sum" maximises heatmap - round(distance). "tag" minimises the rounded distance,
+            and maximises the heatmap among equal ones.
+        fill_score: score of a filled keypoint, the "heatmap" there or "one".
+        fill_floor: the least score of a filled keypoint. None: with a heatmap value of 0 or less it
+            stays missing.
+        fill_place: a filled keypoint lies where subcell says, or at the top-left "corner" of its
             cell.
-        fill_below: where its neighbour below is looked for, in the "map" or, as the refinement of
-            the published pose-ae does, not below the row that is the number of "types" less one.
-        score_filled: filled keypoints count in the instance's score.
+        fill_below: the last row that has a neighbour below: that of the "map", or the row numbered
+            K - 1 for K keypoint "types", as the refinement of pose-ae has it.
     """
 
-    peak_threshold: float = 0.1
-    nms_window: int = 5
     plateaus: Literal["first", "all"] = "first"
-    top_k: int = 30
-    subcell: Literal["auto", "offset", "parabola", "quarter", "inner_quarter", "none"] = "auto"
-    method: Literal["sweeps", "greedy"] = "sweeps"
-    tag_threshold: float = 1.0
-    tag_norm: Literal["l2", "rms"] = "l2"
-    order: tuple[int, ...] | None = None
-    sweeps: int = 3
-    tag_tolerance: float = 2.0
-    compactness: float = 0.2
-    inertia: float = 0.5
-    score_power: float = 1.0
-    founder_threshold: float = 0.2
+    subcell: QuarterShift | None = None
     round_tags: bool = True
     use_score: bool = True
-    match_limit: int | None = None
+    match_limit: Count | None = None
     stop_when_full: bool = False
     join_equal: bool = False
-    group_limit: int | None = None
-    max_instances: int = 30
-    instance_threshold: float = 0.04
-    min_keypoints: int = 2
-    duplicate_similarity: float | None = 0.7
-    duplicate_sigma: float = 0.05
-    fill: bool = True
+    group_limit: Count | None = None
     fill_order: Literal["sum", "tag"] = "sum"
-    fill_threshold: float | None = 0.03
-    fill_reach: float | None = 0.5
     fill_score: Literal["heatmap", "one"] = "heatmap"
-    fill_floor: float | None = None
+    fill_floor: Share | None = None
     fill_place: Literal["subcell", "corner"] = "subcell"
     fill_below: Literal["map", "types"] = "map"
-    score_filled: bool = False
-
-    def __post_init__(self) -> None:
-        if self.nms_window % 2 != 1 or self.nms_window < 3:
-            raise UserError(f"nms_window is {self.nms_window}; use an odd number from 3")
-        if self.order is not None:
-            if sorted(self.order) != list(range(len(self.order))):
-                raise UserError(f"order is {list(self.order)}; name each keypoint type once")
-            object.__setattr__(self, "order", tuple(self.order))  # JSON knows lists alone
-        for name in ("top_k", "max_instances", "group_limit"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; use 1 or more")
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise unknown_name(name, str(getattr(self, name)), known)
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> GroupingSettings:
-        """Settings by name, one of `PRESETS`, with some fields changed.
-
-        >>> GroupingSettings.preset("higherhrnet", tag_threshold=0.5).subcell
-        'quarter'
-        """
-        if name not in PRESETS:
-            raise unknown_name("grouping preset", name, PRESETS)
-        return cls.from_dict({**PRESETS[name], **changes})
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> GroupingSettings:
-        """Settings from plain values; a key "preset" names what the others change."""
-        values = dict(values)
-        base = values.pop("preset", None)
-        known = {field.name for field in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise unknown_name("grouping setting", name, known)
-        return replace(cls.preset(base), **values) if base else cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values."""
-        order = None if self.order is None else list(self.order)
-        return {**asdict(self), "order": order}
 
 
-_CHOICES = {
-    "method": ("sweeps", "greedy"),
-    "plateaus": ("first", "all"),
-    "subcell": ("auto", "offset", "parabola", "quarter", "inner_quarter", "none"),
-    "tag_norm": ("l2", "rms"),
-    "fill_order": ("sum", "tag"),
-    "fill_score": ("heatmap", "one"),
-    "fill_place": ("subcell", "corner"),
-    "fill_below": ("map", "types"),
+# What the published decoders have in common: every group is kept, every keypoint is filled.
+_KEEP_ALL = {
+    "method": "greedy",
+    "max_instances": 1_000_000,
+    "instance_threshold": 0.0,
+    "min_keypoints": 1,
+    "duplicate_similarity": None,
+    "fill_threshold": None,
+    "fill_reach": None,
 }
 
 # The test settings of published decoders.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "higherhrnet": {
-        "method": "greedy",
-        "plateaus": "all",
-        "join_equal": True,
-        "subcell": "quarter",
-        "match_limit": 30,
-        "max_instances": 1_000_000,
-        "duplicate_similarity": None,
-        "instance_threshold": 0.0,
-        "min_keypoints": 1,
-        "fill_threshold": None,
-        "fill_reach": None,
+        **_KEEP_ALL,
+        "published": {
+            "plateaus": "all",
+            "subcell": "quarter",
+            "match_limit": 30,
+            "join_equal": True,
+        },
     },
     "mmpose1": {
-        "method": "greedy",
-        "plateaus": "all",
-        "subcell": "inner_quarter",
-        "join_equal": True,
-        "group_limit": 30,
-        "max_instances": 1_000_000,
-        "duplicate_similarity": None,
-        "instance_threshold": 0.0,
-        "min_keypoints": 1,
-        "fill_order": "tag",
-        "fill_threshold": None,
-        "fill_reach": None,
-        "fill_floor": 1e-4,  # the least that results write
-        "fill_place": "corner",
+        **_KEEP_ALL,
+        "published": {
+            "plateaus": "all",
+            "subcell": "inner_quarter",
+            "join_equal": True,
+            "group_limit": 30,
+            "fill_order": "tag",
+            "fill_floor": 1e-4,  # the smallest score that a result can write
+            "fill_place": "corner",
+        },
     },
     "poseae": {
-        "method": "greedy",
-        "plateaus": "all",
-        "join_equal": True,
-        "subcell": "quarter",
+        **_KEEP_ALL,
         "nms_window": 3,
         "tag_norm": "rms",
-        "match_limit": 30,
-        "stop_when_full": True,
-        "max_instances": 1_000_000,
-        "duplicate_similarity": None,
-        "instance_threshold": 0.0,
-        "min_keypoints": 1,
-        "fill_threshold": None,
-        "fill_reach": None,
-        "fill_score": "one",
-        "fill_below": "types",
+        "published": {
+            "plateaus": "all",
+            "subcell": "quarter",
+            "match_limit": 30,
+            "stop_when_full": True,
+            "join_equal": True,
+            "fill_score": "one",
+            "fill_below": "types",
+        },
     },
 }
+
+
+@dataclass(frozen=True)
+class GroupingSettings(Settings):
+    """How peaks of heatmaps are found and grouped into instances.
+
+    Peaks
+        peak_threshold: the heatmap value of a peak must be above it.
+        nms_window: side in cells of the square in which a peak is the largest value.
+        top_k: the most peaks per keypoint type.
+        subcell: where in its cell a keypoint lies. "offset": by predicted offset maps. "parabola":
+            at the vertex through the logarithms of the neighbours, exact for a Gaussian. "none":
+            at the centre. "auto": by offsets where there are any, else by the parabola.
+    Matching
+        method: "sweeps" or "greedy"; `tagwise.grouping.group_keypoints` explains them.
+        tag_threshold: the tag distance that separates instances.
+        tag_norm: "l2", or "rms", the root of the mean over the tag's components.
+        order: the order in which keypoint types are grouped. None: the caller's.
+    Matching by sweeps
+        sweeps: how often all peaks are assigned again.
+        tag_tolerance: how far the scatter of a group's own tags extends its reach.
+        compactness: weight of distance in the image; 0 groups by tags alone.
+        inertia: share of the keypoint types that a group needs to attract with half its strength.
+        score_power: the claim of a peak to a group is multiplied by its score to this power. With 0
+            faint peaks count as much as confident ones.
+        founder_threshold: peaks with a lower score join groups but start none.
+    Results
+        max_instances: the most instances per image; the best ones stay.
+        instance_threshold: instances with a lower score are dropped.
+        min_keypoints: instances with fewer keypoints are dropped.
+        duplicate_similarity: an instance is dropped if it is this similar to a better one, by
+            object keypoint similarity with one sigma, duplicate_sigma. None keeps all.
+        fill: missing keypoints are set where heatmap - round(l2 tag distance) is largest.
+        fill_threshold: that value must be above it. None: any value will do.
+        fill_reach: how far around a group to look for them, in sides of its box. None: everywhere.
+        score_filled: filled keypoints count in the instance's score.
+    Published decoders
+        published: rules of their own. None: no such rules.
+
+    Raises UserError for values that do not fit. Model files and recipes of earlier versions, which
+    have the fields of `PublishedRules` among the others, load as before.
+    """
+
+    peak_threshold: Share = 0.1
+    nms_window: OddWindow = 5
+    top_k: Count = 30
+    subcell: Literal["auto", "offset", "parabola", "none"] = "auto"
+    method: Literal["sweeps", "greedy"] = "sweeps"
+    tag_threshold: Positive = 1.0
+    tag_norm: Literal["l2", "rms"] = "l2"
+    order: tuple[int, ...] | None = None
+    sweeps: NonNegativeInt = 3
+    tag_tolerance: NonNegative = 2.0
+    compactness: NonNegative = 0.2
+    inertia: NonNegative = 0.5
+    score_power: NonNegative = 1.0
+    founder_threshold: Share = 0.2
+    max_instances: Count = 30
+    instance_threshold: Share = 0.04
+    min_keypoints: NonNegativeInt = 2
+    duplicate_similarity: Share | None = 0.7
+    duplicate_sigma: Positive = 0.05
+    fill: bool = True
+    fill_threshold: float | None = 0.03
+    fill_reach: NonNegative | None = 0.5
+    score_filled: bool = False
+    published: PublishedRules | None = None
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.order is not None and sorted(self.order) != list(range(len(self.order))):
+            raise UserError(f"order is {list(self.order)}; name each keypoint type once")
+        if self.published == PublishedRules():  # rules that change nothing
+            object.__setattr__(self, "published", None)
+
+    @classmethod
+    def _complete(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return super()._complete(_with_nested_rules(values))
+
+
+def _with_nested_rules(values: dict[str, Any]) -> dict[str, Any]:
+    """Values with the published rules under "published"; earlier versions had them among the rest.
+
+    >>> _with_nested_rules({"preset": "poseae", "match_limit": 2, "top_k": 9})
+    {'preset': 'poseae', 'top_k': 9, 'published': {'match_limit': 2}}
+    """
+    names = {item.name for item in fields(PublishedRules)} - {"subcell"}
+    moved = {name: values[name] for name in values if name in names}
+    values = {name: value for name, value in values.items() if name not in names}
+    given = values.get("published", {})
+    if "subcell" in values and isinstance(given, Mapping) and "subcell" not in given:
+        if values["subcell"] in get_args(QuarterShift):
+            moved["subcell"] = values.pop("subcell")
+        elif "preset" in values:  # it replaces the preset's shift too
+            moved["subcell"] = None
+    if moved:
+        given = given.to_dict() if isinstance(given, PublishedRules) else given or {}
+        values["published"] = {**given, **moved}
+    return values
+
+
+CORNER_PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # The published test settings. Soft suppression follows there once boxes are in image pixels:
+    # soft_nms(..., inclusive=True).
+    "cornernet": {
+        "corner_threshold": 0.0,
+        "top_k": 100,
+        "pairing": "all",
+        "tag_threshold": 0.5,
+        "min_side": 0.0,
+        "suppression": "none",
+        "max_boxes": 1000,
+        "box_threshold": 0.0,
+    },
+}
+
+
+@dataclass(frozen=True)
+class CornerSettings(Settings):
+    """How corners of boxes are found and paired.
+
+    Corners
+        corner_threshold: the heatmap value of a corner must be above it.
+        nms_window: side in cells of the square in which a corner is the largest value.
+        top_k: the most top-left corners, and the most bottom-right corners, over all classes.
+    Pairs
+        pairing: "one_to_one", or "all": every pair that passes, as in CornerNet.
+        tag_threshold: corners with a larger tag distance (l2) are not paired.
+        tag_growth: the tag distance is taken relative to 1 + tag_growth * the square root of the
+            box's area in cells; for tags that start from the place of the pixel.
+        min_side: the least width and height of a box, in cells.
+    Pairing one-to-one, as `tagwise.grouping.corners.pair_corners` explains
+        tag_spread: how far one component of the two tags of an object usually differs.
+        size_weight: weight of a box's size, compared with the image's other boxes of its class.
+        share_power: the score is multiplied by the pair's share to this power.
+    Centres, where the network finds them
+        centre_part: side of the middle part of a box in which its centre is looked for, relative
+            to the box's side.
+        centre_weight: weight of the centre in a box's score; the corners have the rest.
+    Results
+        suppression: what happens to a box that overlaps a better one of its class: "hard" drops it,
+            "linear" and "exp" lower its score (`tagwise.grouping.suppression.soft_nms`), "none".
+        overlap: intersection over union above which "hard" and "linear" apply.
+        overlap_sigma: for "exp", the scale of the squared intersection over union.
+        max_boxes: the most boxes per image; the best ones stay.
+        box_threshold: boxes with a lower score are dropped.
+
+    Raises UserError for values that do not fit.
+    """
+
+    corner_threshold: Share = 0.1
+    nms_window: OddWindow = 3
+    top_k: Count = 500
+    pairing: Literal["one_to_one", "all"] = "one_to_one"
+    tag_threshold: Positive = 1.5
+    tag_growth: NonNegative = 0.0
+    min_side: NonNegative = 0.5
+    tag_spread: Positive = 0.5
+    size_weight: NonNegative = 0.5
+    share_power: NonNegative = 0.05
+    centre_part: Share = 0.33
+    centre_weight: Share = 0.5
+    suppression: Literal["none", "hard", "linear", "exp"] = "hard"
+    overlap: Share = 0.7
+    overlap_sigma: Positive = 0.5
+    max_boxes: Count = 500
+    box_threshold: Share = 0.05
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = CORNER_PRESETS
+
+
+@dataclass(frozen=True)
+class PixelSettings(Settings):
+    """How pixels become instances.
+
+    foreground: the foreground score above which a pixel belongs to an instance.
+    seed: the least seed score of a cell that an instance grows from.
+    bandwidth: an instance grows over neighbouring cells whose tags are at most this far from the
+        tag of its seed.
+    join: adjacent instances whose mean tags are at most this far apart become one.
+    least_area: in pixels; smaller instances are left out.
+
+    Raises UserError for values that do not fit.
+    """
+
+    foreground: Share = 0.5
+    seed: Share = 0.5
+    bandwidth: NonNegative = 1.5
+    join: NonNegative = 1.5
+    least_area: NonNegativeInt = 16

@@ -15,8 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from tagwise.errors import UserError
-from tagwise.grouping.corner_settings import CornerSettings
-from tagwise.grouping.settings import GroupingSettings
+from tagwise.grouping.settings import CornerSettings, GroupingSettings
 from tagwise.published.checkpoints import read_tensors
 from tagwise.published.class_names import COCO80
 from tagwise.published.names import MAPS_PER_KEYPOINT, Tensors, renamed, writer_of

@@ -17,8 +17,9 @@ from torch import Tensor
 from tagwise import losses
 from tagwise.data.boxes import CocoBoxes
 from tagwise.errors import UserError, unknown_name
-from tagwise.grouping.corners import CornerBoxes, CornerSettings, decode_corners
+from tagwise.grouping.corners import CornerBoxes, decode_corners
 from tagwise.grouping.fusion import fuse_boxes
+from tagwise.grouping.settings import CornerSettings
 from tagwise.grouping.suppression import soft_nms
 from tagwise.results import Boxes
 from tagwise.tasks.base import Head

@@ -23,7 +23,8 @@ from tagwise.data.label_maps import LabelMaps
 from tagwise.data.regions import Size
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, unknown_name
-from tagwise.grouping.pixels import Frame, PixelSettings, decode_pixels
+from tagwise.grouping.pixels import PixelGrid, decode_pixels
+from tagwise.grouping.settings import PixelSettings
 from tagwise.results import Masks
 from tagwise.tasks.base import Head
 from tagwise.tasks.targets import collate, learned_cells
@@ -189,7 +190,7 @@ class PixelTask:
             outputs["tags"],
             self.heatmap_values(outputs["seeds"])[:, 0] if self.seeds else None,
             self.grouping,
-            [Frame((to_cells @ affine).matrix, size) for affine, size in views],
+            [PixelGrid((to_cells @ affine).matrix, size) for affine, size in views],
         )
         return [Masks(*label_map) for label_map in found]
 

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from tagwise.grouping.kernels import corners as _corner_kernels
+from tagwise.grouping.kernels import corners as kernels
 
 
 def _shares_by_hand(pairs, weights):
@@ -26,7 +26,8 @@ def _shares(pairs, odds, squares=None, sides=None, size_weight=0.0):
     squares = np.full(count, 0.04) if squares is None else squares
     sides = np.ones((count, 2), np.float32) if sides is None else sides
     classes = np.zeros(count, np.int64)
-    return _corner_kernels.shares(pairs, squares, sides, classes, odds, 1, 1.0, 0.2, size_weight)
+    evidence = kernels.PairEvidence(pairs, squares, sides, classes, odds)
+    return kernels.shares(evidence, kernels.PairRules(1, 1.0, 0.2, size_weight))
 
 
 def _weights(odds, squares):
@@ -92,7 +93,7 @@ def test_the_centre_of_a_box_is_the_largest_value_in_its_middle():
     boxes = np.hstack([low, low + random.uniform(0.2, 12, (60, 2))]).astype(np.float32)
     classes = random.integers(0, 2, 60)
     for part in (0.0, 0.33, 1.0):
-        found = _corner_kernels.centre_scores(heat, boxes, classes, part)
+        found = kernels.centre_scores(heat, boxes, classes, part)
         for (x0, y0, x1, y1), label, score in zip(boxes, classes, found):
             (x, y), right, down = (
                 ((x0 + x1) / 2, (y0 + y1) / 2),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tagwise.grouping.kernels import fill as _fill_kernels
+from tagwise.grouping.kernels import fill as kernels
 from tagwise.grouping.kernels.peaks import block_maxima
 
 
@@ -13,13 +13,13 @@ def test_surroundings_hold_the_group_and_its_margin(reach):
     keypoints = rng.uniform(0, 1, (9, 6, 3)).astype(np.float32)
     keypoints[:, :, :2] *= rng.uniform(2, 60, (9, 1, 2))
     keypoints[rng.random((9, 6)) < 0.4] = np.nan, np.nan, 0
-    keypoints[:, 0] = 30, 20, 1  # nobody is without keypoints
+    keypoints[:, 0] = 30, 20, 1  # every group has a keypoint
     low, high = np.nanmin(keypoints, axis=1)[:, :2], np.nanmax(keypoints, axis=1)[:, :2]
     side = (high - low).max(axis=1)
     margin = reach * np.maximum(side, np.median(side))[:, None]
     first = np.clip(np.floor(low - margin), 0, (69, 39))
     last = np.clip(np.ceil(high + margin) + 1, first + 1, (70, 40))
-    got = _fill_kernels.surroundings(keypoints, reach, 70, 40)
+    got = kernels.surroundings(keypoints, reach, 70, 40)
     assert got.tolist() == np.concatenate([first, last], axis=1).tolist()
 
 
@@ -43,15 +43,15 @@ def test_best_cells_are_those_of_a_full_search(least, spread, nan):
     if nan:
         tags[1, 0, ::3] = np.nan
         tags[2] = np.nan
-    kinds = np.repeat(np.arange(4), 6)
+    types = np.repeat(np.arange(4), 6)
     means = rng.normal(0, spread, (24, 2))
     first = rng.integers(0, 30, (24, 2))
     boxes = np.concatenate([first, first + rng.integers(1, 10, (24, 2))], axis=1)
     boxes[::2] = (0, 0, 70, 40)
-    maxima = block_maxima(heatmaps)
-    got = _fill_kernels.best_cells(heatmaps, tags, maxima, kinds, means, boxes, least)
+    maps = kernels.SearchMaps(heatmaps, tags, block_maxima(heatmaps))
+    got = kernels.best_cells(maps, kernels.Queries(types, means, boxes), least)
     expected = [
         _best_by_hand(heatmaps[k], tags[k], mean, box, least)
-        for k, mean, box in zip(kinds, means, boxes)
+        for k, mean, box in zip(types, means, boxes)
     ]
     assert got.tolist() == expected

@@ -5,6 +5,7 @@ import pytest
 
 from tagwise import runtime
 from tagwise.grouping.kernels import peaks as _kernels
+from tagwise.grouping.kernels.published import quarter_shift, scan_plateaus
 
 
 def _maps(seed, shape=(3, 37, 50), levels=None):
@@ -64,13 +65,23 @@ def test_scan_keeps_the_best():
 
 
 @pytest.mark.parametrize("plateaus", [False, True])
-def test_scan_gives_one_peak_a_plateau_or_all(plateaus):
+@pytest.mark.parametrize("radius", [1, 2])
+def test_scan_gives_one_peak_per_plateau_or_all(plateaus, radius):
     maps = _maps(6, levels=4)
-    maxima = _kernels.block_maxima(maps)
-    cells, counts = _kernels.scan_peaks(maps, maxima, 0.3, 2, 2000, plateaus)
+    scan = scan_plateaus if plateaus else _kernels.scan_peaks
+    cells, counts = scan(maps, _kernels.block_maxima(maps), 0.3, radius, 2000)
     for c, heatmap in enumerate(maps):
-        expected = _peaks_by_hand(heatmap, 0.3, 2, plateaus)
+        expected = _peaks_by_hand(heatmap, 0.3, radius, plateaus)
         assert sorted(cells[c, : counts[c]]) == sorted(expected)
+
+
+def test_scan_of_plateaus_keeps_the_best():
+    maps = _maps(5)  # without equal values both scans agree
+    maxima = _kernels.block_maxima(maps)
+    cells, counts = scan_plateaus(maps, maxima, 0.1, 1, 7)
+    expected, _ = _kernels.scan_peaks(maps, maxima, 0.1, 1, 7)
+    assert counts.tolist() == [7, 7, 7]
+    assert cells.tolist() == expected.tolist()
 
 
 def test_scan_survives_nan():
@@ -81,8 +92,7 @@ def test_scan_survives_nan():
     assert cells[0, : counts[0]].tolist() == [30 * 40 + 30]
 
 
-@pytest.mark.parametrize("lowest", [4, 2])
-def test_neighbours_stop_at_the_edges(lowest):
+def test_neighbours_stop_at_the_edges():
     shape = (2, 5, 7)
     c, y, x = np.indices(shape).reshape(3, -1)
     expected = [
@@ -90,9 +100,9 @@ def test_neighbours_stop_at_the_edges(lowest):
         (c, y, np.maximum(x - 1, 0)),
         (c, np.maximum(y - 1, 0), x),
         (c, y, np.minimum(x + 1, 6)),
-        (c, np.minimum(y + 1, lowest), x),
+        (c, np.minimum(y + 1, 4), x),
     ]
-    got = _kernels.neighbours(np.arange(70), *shape[1:], lowest)
+    got = _kernels.neighbours(np.arange(70), *shape[1:])
     assert got.tolist() == [np.ravel_multi_index(cell, shape).tolist() for cell in expected]
 
 
@@ -107,7 +117,7 @@ def test_shifts_within_a_cell(levels):
     expected = np.where(flat, 0, np.clip(vertex, -0.5, 0.5))
     assert _kernels.parabola_shift(values) == pytest.approx(expected.T, abs=1e-4)
     quarter = np.where(values[3:] > values[1:3], 0.25, -0.25)
-    assert _kernels.quarter_shift(values).tolist() == quarter.T.tolist()
+    assert quarter_shift(values).tolist() == quarter.T.tolist()
 
 
 def test_compiled_without_a_place_for_the_cache(monkeypatch):

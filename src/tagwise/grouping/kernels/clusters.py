@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tagwise.grouping.kernels.matching import assign
+from tagwise.grouping.kernels.assignment import assign
 from tagwise.runtime import compiled
 
 

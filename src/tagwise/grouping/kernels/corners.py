@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,14 +39,27 @@ def best_peaks(maps, maxima, blocks, radius, threshold, top_k):
     return cells[:count]
 
 
-@compiled()
-def candidate_pairs(xy, classes, tags, middle, threshold, growth, min_side):
-    """Pairs of one class, bottom-right corner right of and below the top-left, of like tags.
+class Corners(NamedTuple):
+    """The corners of one image: xy (P, 2), classes (P,), tags (P, D).
 
-    xy (P, 2), classes (P,), tags (P, D): top-left corners up to `middle`, then bottom-right ones;
-    the other arguments as in `CornerSettings`. Returns both corners of each pair (E, 2)
-    int64, ordered by top-left corner, and the squared tag distances (E,).
+    Top-left corners come first, up to number `middle`, then bottom-right ones.
     """
+
+    xy: np.ndarray
+    classes: np.ndarray
+    tags: np.ndarray
+    middle: int
+
+
+@compiled()
+def candidate_pairs(corners, threshold, growth, min_side):
+    """Pairs of one class with similar tags, bottom-right corner right of and below the top-left.
+
+    corners: Corners. threshold, growth: tag_threshold and tag_growth of `CornerSettings`. Returns
+    both corners of each pair (E, 2) int64, ordered by top-left corner, and the squared tag
+    distances (E,).
+    """
+    xy, classes, tags, middle = corners
     first, second, squares = [0][:0], [0][:0], [0.0][:0]
     for i in range(middle):
         for j in range(middle, len(classes)):
@@ -104,46 +118,74 @@ _SIZE_SLACK = 0.05
 _ROUNDS, _STEPS = 6, 5
 
 
+class PairEvidence(NamedTuple):
+    """What is known of E pairs of corners.
+
+    corners (E, 2) int64 and squares (E,), as `candidate_pairs` gives them; sides (E, 2), width and
+    height in cells; classes (E,) from 0; odds (E,), the logarithm of the odds that the corners are
+    real.
+    """
+
+    corners: np.ndarray
+    squares: np.ndarray
+    sides: np.ndarray
+    classes: np.ndarray
+    odds: np.ndarray
+
+
+class PairRules(NamedTuple):
+    """How pairs are weighed: the tag dimension, and fields of `CornerSettings`.
+
+    threshold and spread stand for tag_threshold and tag_spread.
+    """
+
+    dimension: int
+    threshold: float
+    spread: float
+    size_weight: float
+
+
 @compiled()
-def shares(pairs, squares, sides, classes, odds, dimension, threshold, spread, size_weight):
+def shares(pairs, rules):
     """The probability of each pair in a random one-to-one pairing, (E,).
 
-    pairs (E, 2) corners, squares (E,) of their tag distance as `candidate_pairs` has them, sides
-    (E, 2) width and height, classes (E,) from 0, odds (E,) the logarithm of those that both corners
-    are there; the others as in `CornerSettings`.
+    pairs: PairEvidence. rules: PairRules.
 
     A pairing's weight is the product of its pairs' weights; corners may stay alone, at weight 1.
     The probabilities come from belief propagation, damped, as Huang and Jebara 2009
     ("Approximating the permanent with belief propagation") have it for perfect pairings. Between
     its steps the spread of the tags and the usual size of boxes are fitted to the pairs by share.
     """
-    share, weight, size = np.empty(len(pairs)), np.empty(len(pairs)), np.zeros(len(pairs))
-    messages, totals = np.ones((2, len(pairs))), np.empty(1 + pairs.max())
-    variance = spread**2
+    count, corners, squares = len(pairs.corners), pairs.corners, pairs.squares
+    share, weight, size = np.empty(count), np.empty(count), np.zeros(count)
+    messages, totals = np.ones((2, count)), np.empty(1 + corners.max())
+    variance = rules.spread**2
     for _ in range(_ROUNDS):
-        near = _PRIOR + _nearness(dimension, threshold, variance)
-        for e in range(len(pairs)):
-            evidence = odds[e] + near - squares[e] / (2 * variance) + size[e]
+        near = _PRIOR + _nearness(rules.dimension, rules.threshold, variance)
+        for e in range(count):
+            evidence = pairs.odds[e] + near - squares[e] / (2 * variance) + size[e]
             weight[e] = np.exp(min(max(evidence, -_LARGEST), _LARGEST))
         for _ in range(_STEPS):
-            _tell(pairs[:, 0], weight, messages[1], messages[0], totals)
-            _tell(pairs[:, 1], weight, messages[0], messages[1], totals)
-        seen, scatter = _TAGS_PRESUMED, _TAGS_PRESUMED * spread**2
-        for e in range(len(pairs)):
+            _tell(corners[:, 0], weight, messages[1], messages[0], totals)
+            _tell(corners[:, 1], weight, messages[0], messages[1], totals)
+        seen, scatter = _TAGS_PRESUMED, _TAGS_PRESUMED * rules.spread**2
+        for e in range(count):
             claim = weight[e] * messages[0, e] * messages[1, e]
             share[e] = claim / (1 + claim)
             seen += share[e]
-            scatter += share[e] * squares[e] / dimension
+            scatter += share[e] * squares[e] / rules.dimension
         variance = scatter / seen
-        if size_weight > 0:
-            _size_evidence(sides, classes, share, size_weight, size)
+        if rules.size_weight > 0:
+            _size_evidence(pairs.sides, pairs.classes, share, rules.size_weight, size)
     return share
 
 
 @compiled()
 def _nearness(dimension, threshold, variance):
-    """Logarithm of how much likelier equal tags are in one object, whose tags differ normally,
-    than in two, whose tags differ evenly within the ball of the threshold."""
+    """Logarithm of how much likelier equal tags are in one object than in two.
+
+    The tags of one object differ normally, those of two evenly within the ball of the threshold.
+    """
     ball = 0.5 * dimension * np.log(np.pi) - math.lgamma(0.5 * dimension + 1)
     ball += dimension * np.log(threshold)
     return ball - 0.5 * dimension * np.log(2 * np.pi * variance)

@@ -1,11 +1,32 @@
-"""The compiled loops that look for missing keypoints: where each group is, the best cell there."""
+"""The compiled loops that find missing keypoints: where each group is, and its best cell there."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from tagwise.grouping.kernels.peaks import BLOCK
 from tagwise.runtime import compiled
+
+
+class SearchMaps(NamedTuple):
+    """The maps of one image: heatmaps (K, H, W), tags (K, D, H, W), maxima as `block_maxima`."""
+
+    heatmaps: np.ndarray
+    tags: np.ndarray
+    maxima: np.ndarray
+
+
+class Queries(NamedTuple):
+    """Q searches: types (Q,) int64, mean tags (Q, D) float64, boxes (Q, 4) int64.
+
+    A box has x and y where the search begins, then x and y where it ends, exclusive.
+    """
+
+    types: np.ndarray
+    means: np.ndarray
+    boxes: np.ndarray
 
 
 @compiled()
@@ -38,7 +59,7 @@ def surroundings(keypoints, reach, width, height):
 
 @compiled()
 def _range(values):
-    """Smallest and largest, passing over NaN."""
+    """Smallest and largest, ignoring NaN."""
     low, high = np.inf, -np.inf
     for y in range(values.shape[0]):
         for x in range(values.shape[1]):
@@ -50,25 +71,27 @@ def _range(values):
 
 
 @compiled()
-def _tag_distance_bound(tags, mean, row, column, bounds):
-    """No tag of a block is nearer the mean than this; bounds (D, 2) keeps the block's range."""
-    total = 0.0
+def _tag_distance_bound(tags, mean, block, ranges):
+    """No tag of a block is nearer the mean than this; ranges (D, 2) keeps the block's range."""
+    (row, column), total = block, 0.0
     for d in range(len(mean)):
-        if np.isnan(bounds[d, 0]):
+        if np.isnan(ranges[d, 0]):
             lines = tags[d, row * BLOCK : (row + 1) * BLOCK]
-            bounds[d] = _range(lines[:, column * BLOCK : (column + 1) * BLOCK])
-        gap = max(bounds[d, 0] - mean[d], mean[d] - bounds[d, 1], 0.0)
+            ranges[d] = _range(lines[:, column * BLOCK : (column + 1) * BLOCK])
+        gap = max(ranges[d, 0] - mean[d], mean[d] - ranges[d, 1], 0.0)
         total += gap * gap
     return np.sqrt(total)
 
 
 @compiled()
-def _may_hold(heatmap, tags, y, first, last, mean, best, squares):
-    """Whether a row of a block may hold a cell that is no worse than the best so far.
+def _may_hold(heatmap, tags, mean, span, best, squares):
+    """Whether part of a row may hold a cell that is no worse than the best so far.
 
-    It may where the distance is at most floor(heatmap - best) + 1/2; squared, so that vector
-    instructions without roots pass over most cells. squares: room for BLOCK numbers.
+    span: y, the first x, and one past the last. It may where the distance is at most
+    floor(heatmap - best) + 1/2. Squares are compared, so that vector instructions without roots
+    pass over most cells. squares: room for BLOCK numbers.
     """
+    y, first, last = span
     heat, far = heatmap[y, first:last], np.abs(best)
     squares[:] = 0
     for d in range(len(mean)):
@@ -76,7 +99,7 @@ def _may_hold(heatmap, tags, y, first, last, mean, best, squares):
         far = max(far, np.abs(mean[d]))
         for i in range(len(tag)):
             squares[i] += (tag[i] - middle) * (tag[i] - middle)
-    # A little more is let through than must be, for the rounding of float32.
+    # A little more passes than must, for the rounding of float32.
     little = 1e-4 + 1e-6 * far
     least, half = np.float32(best - little), np.float32(0.5 + little)
     count = 0
@@ -87,24 +110,28 @@ def _may_hold(heatmap, tags, y, first, last, mean, best, squares):
 
 
 @compiled()
-def _best_in_block(heatmap, tags, mean, box, row, column, best, best_cell, squares):
-    width = heatmap.shape[1]
+def _best_in_block(heatmap, tags, mean, box, block, best, squares):
+    """The best value and its cell after one more block; of equal values the first in reading order.
+
+    best: value and cell so far. squares: room for BLOCK numbers.
+    """
+    (row, column), (highest, cell) = block, best
     first, last = max(column * BLOCK, box[0]), min((column + 1) * BLOCK, box[2])
     for y in range(max(row * BLOCK, box[1]), min((row + 1) * BLOCK, box[3])):
-        if not _may_hold(heatmap, tags, y, first, last, mean, best, squares):
+        if not _may_hold(heatmap, tags, mean, (y, first, last), highest, squares):
             continue
         for x in range(first, last):
             value = np.float64(heatmap[y, x])
-            if not value >= best:
+            if not value >= highest:
                 continue
             total = 0.0
             for d in range(len(mean)):
                 total += (tags[d, y, x] - mean[d]) ** 2
             value -= np.round(np.sqrt(total))
-            cell = y * width + x
-            if value > best or (value == best and cell < best_cell):
-                best, best_cell = value, cell
-    return best, best_cell
+            other = y * heatmap.shape[1] + x
+            if value > highest or (value == highest and other < cell):
+                highest, cell = value, other
+    return highest, cell
 
 
 @compiled()
@@ -118,7 +145,7 @@ def _brightest_first(maxima, out):
 def _brighter_first(maxima, box, out):
     """Row and column of each block that a box touches, the brighter ones first; returns how many.
 
-    For few blocks this is cheaper than the falling order of them all.
+    For few blocks this is cheaper than sorting them all.
     """
     top, bottom = box[1] // BLOCK, (box[3] + BLOCK - 1) // BLOCK
     left, right = box[0] // BLOCK, (box[2] + BLOCK - 1) // BLOCK
@@ -133,40 +160,40 @@ def _brighter_first(maxima, box, out):
 
 
 @compiled()
-def best_cells(heatmaps, tags, maxima, kinds, means, boxes, least):
+def best_cells(maps, queries, least):
     """For each query the cell where heatmap - round(distance of tag from mean) is largest.
 
-    heatmaps (K, H, W), tags (K, D, H, W), maxima as `block_maxima`; kinds (Q,), means (Q, D) and
-    boxes (Q, 4) int64: x and y where the search begins and ends. Returns (Q,) int64, cells as
-    y * W + x, -1 where nothing exceeds `least`. Equal values: the first in reading order.
+    maps: SearchMaps. queries: Queries. Returns (Q,) int64, cells as y * W + x, -1 where nothing
+    exceeds `least`. Equal values: the first in reading order.
 
     The largest value and the range of tags bound what a block can hold, so most are never read:
-    bright blocks come first. The ranges are found when first asked for.
+    bright blocks come first. The ranges are computed when they are first needed.
     """
-    out, (height, width) = np.full(len(kinds), -1, np.int64), heatmaps.shape[1:]
-    bounds = np.full((*maxima.shape, tags.shape[1], 2), np.nan, np.float32)
+    # Plain arrays here: structures of arrays count references in every inner call.
+    heatmaps, tags, maxima = maps
+    types, means, boxes = queries
+    out, (height, width) = np.full(len(types), -1, np.int64), heatmaps.shape[1:]
+    ranges = np.full((*maxima.shape, tags.shape[1], 2), np.nan, np.float32)
     falling = np.full((len(maxima), maxima.shape[1] * maxima.shape[2], 2), -1, np.int64)
-    near = np.empty(falling.shape[1:], np.int64)
-    squares = np.empty(BLOCK, np.float32)
-    for q in range(len(kinds)):
-        k, box = kinds[q], boxes[q]
-        heatmap, tag_map, mean, ranges = heatmaps[k], tags[k], means[q], bounds[k]
+    near, squares = np.empty(falling.shape[1:], np.int64), np.empty(BLOCK, np.float32)
+    for q in range(len(types)):
+        k, mean, box = types[q], means[q], boxes[q]
+        heatmap, tag_map = heatmaps[k], tags[k]
         everywhere = box[0] <= 0 and box[1] <= 0 and box[2] >= width and box[3] >= height
         if everywhere and falling[k, 0, 0] < 0:
             _brightest_first(maxima[k], falling[k])
         blocks = falling[k] if everywhere else near[: _brighter_first(maxima[k], box, near)]
-        best, best_cell = least, height * width
+        best = (least, height * width)
         for row, column in blocks:
             largest = maxima[k, row, column]
-            if not largest >= best:
+            if not largest >= best[0]:
                 if everywhere:
                     break
                 continue
-            bound = _tag_distance_bound(tag_map, mean, row, column, ranges[row, column])
-            if largest - np.round(bound) >= best:
-                best, best_cell = _best_in_block(
-                    heatmap, tag_map, mean, box, row, column, best, best_cell, squares
-                )
-        if best > least:
-            out[q] = best_cell
+            block = (row, column)
+            bound = _tag_distance_bound(tag_map, mean, block, ranges[k, row, column])
+            if largest - np.round(bound) >= best[0]:
+                best = _best_in_block(heatmap, tag_map, mean, box, block, best, squares)
+        if best[0] > least:
+            out[q] = best[1]
     return out

@@ -44,11 +44,8 @@ def block_maxima(heatmaps):
 
 
 @compiled()
-def is_peak(heatmap, y, x, radius, plateaus=False):
-    """No larger value in the window, and no equal one before it (so a plateau gives one peak).
-
-    plateaus: equal ones may be, so that each cell of a plateau is a peak.
-    """
+def is_peak(heatmap, y, x, radius):
+    """No larger value in the window, and no equal one before it, so a plateau gives one peak."""
     height, width = heatmap.shape
     value = heatmap[y, x]
     # Nearly every cell fails against one of its four neighbours.
@@ -61,16 +58,16 @@ def is_peak(heatmap, y, x, radius, plateaus=False):
             other = heatmap[v, u]
             if other > value:
                 return False
-            if other == value and not plateaus and (v < y or (v == y and u < x)):
+            if other == value and (v < y or (v == y and u < x)):
                 return False
     return True
 
 
 @compiled()
-def _may_peak(heatmap, y, x, floor):
-    """Whether a row of a block has cells above the floor and not below their vertical neighbours.
+def may_peak(heatmap, y, x, floor):
+    """Whether a row of a block has cells above the floor that no vertical neighbour exceeds.
 
-    Vector instructions; few rows pass it, so few cells are looked at one by one.
+    It compiles to vector instructions. Few rows pass, so few cells are examined one by one.
     """
     height, width = heatmap.shape
     last = min(x + BLOCK, width)
@@ -84,11 +81,11 @@ def _may_peak(heatmap, y, x, floor):
 
 
 @compiled()
-def scan_peaks(heatmaps, maxima, threshold, radius, top_k, plateaus=False):
+def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
     """The best peaks of each map, (C, H, W) float32, reading only blocks above the threshold.
 
-    maxima: as `block_maxima`; plateaus: each cell of one is a peak, not the first alone. Returns
-    cells (C, top_k) int64 as y * W + x, best first, and their counts (C,) int64.
+    maxima: as `block_maxima`. Returns cells (C, top_k) int64 as y * W + x, best first, and their
+    counts (C,) int64.
     """
     channels, height, width = heatmaps.shape
     cells = np.zeros((channels, top_k), np.int64)
@@ -102,11 +99,11 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k, plateaus=False):
                 if not maxima[c, row, column] > floor:
                     continue
                 for y in range(row * BLOCK, min((row + 1) * BLOCK, height)):
-                    if not _may_peak(heatmap, y, column * BLOCK, floor):
+                    if not may_peak(heatmap, y, column * BLOCK, floor):
                         continue
                     for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
                         value = heatmap[y, x]
-                        if value > floor and is_peak(heatmap, y, x, radius, plateaus):
+                        if value > floor and is_peak(heatmap, y, x, radius):
                             count = insert(scores, found, count, value, y * width + x)
                             if count == top_k:
                                 floor = max(floor, scores[top_k - 1])
@@ -115,11 +112,11 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k, plateaus=False):
 
 
 @compiled()
-def neighbours(index, height, width, lowest):
+def neighbours(index, height, width):
     """Flat indices of cells and those left of, above, right of and below them, (5, P) int64.
 
-    index: (P,) int64, flat into maps (..., H, W). A neighbour beyond an edge, or below the row
-    `lowest`, is the cell at that edge.
+    index: (P,) int64, flat into maps (..., H, W). A neighbour beyond an edge is the cell at that
+    edge.
     """
     out = np.empty((5, len(index)), np.int64)
     for p in range(len(index)):
@@ -127,24 +124,16 @@ def neighbours(index, height, width, lowest):
         x, y = cell % width, cell // width % height
         out[0, p] = cell
         out[1, p], out[3, p] = cell - (x > 0), cell + (x < width - 1)
-        out[2, p], out[4, p] = cell - width * (y > 0), cell + width * (min(y + 1, lowest) - y)
+        out[2, p], out[4, p] = cell - width * (y > 0), cell + width * (y < height - 1)
     return out
 
 
 @compiled()
-def quarter_shift(values):
-    """A quarter cell towards the larger neighbour, (P, 2), from values at `neighbours` (5, P)."""
-    shift = np.empty((values.shape[1], 2), np.float32)
-    for p in range(len(shift)):
-        for axis in range(2):
-            shift[p, axis] = 0.25 if values[3 + axis, p] > values[1 + axis, p] else -0.25
-    return shift
-
-
-@compiled()
 def parabola_shift(values):
-    """The vertex of the parabola through logarithms, (P, 2), at most half a cell away; values as
-    for `quarter_shift`."""
+    """The vertex of the parabola through logarithms, (P, 2), at most half a cell away.
+
+    values: (5, P) at `neighbours`.
+    """
     tiny = np.float32(1e-6)
     shift = np.empty((values.shape[1], 2), np.float32)
     for p in range(len(shift)):
@@ -160,7 +149,10 @@ def parabola_shift(values):
 
 @compiled()
 def insert(scores, cells, count, score, cell):
-    """Into the falling order of the best so far; returns how many there are."""
+    """Inserts a cell into the falling order of the best so far; returns how many there are.
+
+    Where all places are taken, the last one is given up, so the score must be above that.
+    """
     place = min(count, len(scores) - 1)
     while place > 0 and scores[place - 1] < score:
         scores[place], cells[place] = scores[place - 1], cells[place - 1]

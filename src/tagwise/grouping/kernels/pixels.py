@@ -1,6 +1,8 @@
-"""The compiled loops that turn tags of pixels into a label map."""
+"""The compiled loops that turn the tags of pixels into a label map."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,12 +11,12 @@ from tagwise.runtime import compiled
 
 @compiled()
 def grow(tags, inside, ranked, bandwidth):
-    """Regions that grow from seeds over neighbouring pixels of like tags.
+    """Regions that grow from seeds over neighbouring pixels with similar tags.
 
     tags: (D, H, W) float32. inside: (H, W) bool, the pixels that may belong to a region.
     ranked: (M,) int64, flat indices of pixels to start from, best first; those that an earlier
         region holds by then are passed over. bandwidth: how far a pixel's tag may lie from the
-        mean of the like tags round the seed.
+        mean of the similar tags around the seed.
     Returns labels (H, W) int32, numbered from 1 in the order of their seeds, and their number.
     """
     dims, height, width = tags.shape
@@ -44,7 +46,7 @@ def grow(tags, inside, ranked, bandwidth):
 
 @compiled()
 def _mean_around(tags, inside, labels, y, x, limit, out):
-    """The mean tag of a pixel and those of its eight neighbours that are free and of like tags."""
+    """The mean tag of a pixel and of its free neighbours, of eight, with similar tags."""
     dims, height, width = tags.shape
     out[:] = 0
     count = 0
@@ -91,7 +93,7 @@ def region_means(tags, labels, count):
 def join_like(labels, means, sizes, bandwidth):
     """Gives neighbouring regions whose mean tags are within the bandwidth one label, in place.
 
-    Nearest first does not matter here: what is joined is of like tags all round.
+    The order of joining hardly matters: all that is joined has similar tags.
     """
     height, width = labels.shape
     parent = np.arange(len(sizes))
@@ -135,7 +137,7 @@ def _gap(means, a, b):
 def spread(tags, inside, labels, means):
     """Gives pixels without a region that of a neighbour, ring by ring outwards, in place.
 
-    Of several neighbours' regions it is the one whose mean tag is nearest. labels: (H, W) int32.
+    Of several regions it takes the one whose mean tag is nearest. labels: (H, W) int32.
     """
     height, width = labels.shape
     queue, first, last = np.empty(height * width, np.int64), 0, 0
@@ -170,14 +172,25 @@ def _nearest(tags, labels, means, y, x):
     return best
 
 
+class _Spot(NamedTuple):
+    """A place between four cells: their rows and columns, and how far it lies from the first."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    down: float
+    across: float
+
+
 @compiled()
 def paint(cells, foreground, tags, means, to_cells, size, threshold):
     """The label map of an image from the instances of the cells.
 
     cells: (h, w) int32. foreground: (h, w). tags: (D, h, w). means: (N, D). to_cells: (2, 3), from
     pixels to cells. size: (width, height) in pixels. Returns (height, width) int32.
-    A pixel is in the foreground if what is interpolated there is above the threshold; of the
-    instances of the cells that it lies between, its own is that whose mean is nearest to its tag.
+    A pixel is in the foreground if the interpolated foreground is above the threshold. Of the
+    instances of the cells around it, it belongs to the one whose mean tag is nearest to its own.
     """
     width, height = size
     labels = np.zeros((height, width), np.int32)
@@ -185,13 +198,14 @@ def paint(cells, foreground, tags, means, to_cells, size, threshold):
     tag = np.empty(len(tags), np.float32)
     for y in range(height):
         v = min(max(to_cells[1, 1] * y + to_cells[1, 2], 0.0), rows - 1.0)
-        top, below = int(v), np.float32(v - int(v))
-        bottom = top + 1 if below > 0 else top
+        top, down = int(v), np.float32(v - int(v))
+        bottom = top + 1 if down > 0 else top
         for x in range(width):
             u = min(max(to_cells[0, 0] * x + to_cells[0, 2], 0.0), columns - 1.0)
-            left, beside = int(u), np.float32(u - int(u))
-            right = left + 1 if beside > 0 else left
-            if _between(foreground, top, bottom, left, right, below, beside) <= threshold:
+            left, across = int(u), np.float32(u - int(u))
+            right = left + 1 if across > 0 else left
+            spot = _Spot(top, bottom, left, right, down, across)
+            if _between(foreground, spot) <= threshold:
                 continue
             around = (cells[top, left], cells[top, right], cells[bottom, left])
             best = cells[bottom, right]
@@ -201,7 +215,7 @@ def paint(cells, foreground, tags, means, to_cells, size, threshold):
                 best = max(best, label)
             if mixed:
                 for d in range(len(tags)):
-                    tag[d] = _between(tags[d], top, bottom, left, right, below, beside)
+                    tag[d] = _between(tags[d], spot)
                 least = np.inf
                 for label in (*around, cells[bottom, right]):
                     if label > 0:
@@ -215,11 +229,12 @@ def paint(cells, foreground, tags, means, to_cells, size, threshold):
 
 
 @compiled()
-def _between(values, top, bottom, left, right, below, beside):
+def _between(values, spot):
     """Bilinear interpolation."""
-    above = values[top, left] + (values[top, right] - values[top, left]) * beside
-    under = values[bottom, left] + (values[bottom, right] - values[bottom, left]) * beside
-    return above + (under - above) * below
+    top, bottom, left, right, down, across = spot
+    above = values[top, left] + (values[top, right] - values[top, left]) * across
+    below = values[bottom, left] + (values[bottom, right] - values[bottom, left]) * across
+    return above + (below - above) * down
 
 
 @compiled()
@@ -227,10 +242,10 @@ def fill_holes(labels, holes, count):
     """Gives each hole that a single region surrounds that region's label, in place.
 
     labels: (H, W) int32. holes: (H, W) int32, connected parts of what has no label, from 1 on, 0
-    elsewhere. count: of holes. A hole at the image's edge is none.
+    elsewhere. count: of holes. A part at the image's edge is not a hole.
     """
     height, width = labels.shape
-    around = np.zeros(count + 1, np.int32)  # the region round each hole, -1 for several
+    around = np.zeros(count + 1, np.int32)  # the region around each hole, -1 for several
     for y in range(height):
         for x in range(width):
             hole = holes[y, x]

@@ -2,67 +2,87 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from tagwise.grouping.kernels.matching import assign
+from tagwise.grouping.kernels.assignment import assign
 from tagwise.runtime import compiled
 
 
-@compiled()
-def match_by_sweeps(
-    tags, xy, scores, starts, order, sweeps, unit, tolerance, pull, inertia, power, founder
-):
-    """Over and over the types, each type's peaks are dealt anew among the groups of all others.
+class SweepRules(NamedTuple):
+    """How peaks are matched by sweeps. The fields are those of `GroupingSettings`.
 
-    tags (P, D), xy (P, 2) and scores (P,) float32, starts (K + 1,) the first peak of each type,
-    order (K,) types. The cost is that of `tagwise.grouping.group_keypoints`. Returns the group of
-    each peak (P,) int64, -1 for none, and the number of groups.
+    threshold stands for tag_threshold in l2 units, tolerance for tag_tolerance, founder for
+    founder_threshold. inertia counts keypoint types instead of their share.
     """
-    group = np.full(len(scores), -1, np.int64)
-    sums = np.zeros((6 + tags.shape[1], len(scores)))
-    table = np.zeros((5 + tags.shape[1], len(scores)))
-    claims = scores.astype(np.float64) ** power
+
+    sweeps: int
+    threshold: float
+    tolerance: float
+    compactness: float
+    inertia: float
+    score_power: float
+    founder: float
+
+
+@compiled()
+def match_by_sweeps(peaks, order, rules):
+    """Type by type, and then again, peaks are matched with the groups of the other types' peaks.
+
+    peaks: TypedPeaks. order: (K,) types. rules: SweepRules. The cost is that of
+    `tagwise.grouping.group_keypoints`. Returns the group of each peak (P,) int64, -1 for none, and
+    the number of groups.
+    """
+    (total, dims), starts = peaks.tags.shape, peaks.starts
+    rows = np.empty((total, 3 + dims))  # score, x, y and tag of each peak
+    rows[:, 0], rows[:, 1:3], rows[:, 3:] = peaks.scores, peaks.xy, peaks.tags
+    claims = rows[:, 0] ** rules.score_power
+    group = np.full(total, -1, np.int64)
+    sums, table = np.zeros((6 + dims, total)), np.zeros((5 + dims, total))
     extent = 0.0  # not known before the first sweep, which goes by tags alone
-    for number in range(sweeps + 1):
+    for number in range(rules.sweeps + 1):
         changed = False
-        for kind in order:
-            first, last = starts[kind], starts[kind + 1]
+        for k in order:
+            first, last = starts[k], starts[k + 1]
             for p in range(first, last):
                 if group[p] >= 0:
-                    _add(sums, group[p], -1.0, tags, xy, scores, p)
+                    _add(sums, group[p], -1.0, rows, p)
             count = _in_use(sums)
-            by_place = pull if extent > 0.0 else 0.0
-            _describe(sums, count, by_place, inertia, extent, unit, tolerance, table)
+            _describe(sums, count, extent, rules, table)
             cost = np.empty((last - first, count))
             for p in range(first, last):
-                _price(table, xy[p, 0], xy[p, 1], tags[p], claims[p], cost[p - first])
+                _price(table, rows, p, claims[p], cost[p - first])
             column = assign(cost, 0.0)
             for p in range(first, last):
                 g = column[p - first]
-                if g < 0 and scores[p] >= founder:
+                if g < 0 and rows[p, 0] >= rules.founder:
                     g = _first_free(sums)
                 changed |= group[p] != g
                 group[p] = g
                 if g >= 0:
-                    _add(sums, g, 1.0, tags, xy, scores, p)
+                    _add(sums, g, 1.0, rows, p)
         if number and not changed:
             break
-        extent = _typical_extent(sums) if pull > 0.0 else 0.0
+        extent = _typical_extent(sums) if rules.compactness > 0.0 else 0.0
     return _numbered(group, sums)
 
 
 @compiled()
-def _add(sums, g, sign, tags, xy, scores, p):
-    """A peak into the sums of a group, or out of them: rows of sums (6 + D, groups) are members,
-    their score, and weighted by score x, y, x^2 + y^2, tag^2 and tag."""
-    x, y, weight = np.float64(xy[p, 0]), np.float64(xy[p, 1]), sign * scores[p]
+def _add(sums, g, sign, rows, p):
+    """Adds peak p of rows (P, 3 + D) to the sums of a group, or subtracts it.
+
+    The rows of sums (6 + D, groups) are the number of members, their score, and weighted by score
+    x, y, x^2 + y^2, tag^2 and tag.
+    """
+    weight, x, y = sign * rows[p, 0], rows[p, 1], rows[p, 2]
     sums[0, g] += sign
     sums[1, g] += weight
     sums[2, g] += weight * x
     sums[3, g] += weight * y
     sums[4, g] += weight * (x * x + y * y)
-    for d in range(tags.shape[1]):
-        tag = np.float64(tags[p, d])
+    for d in range(rows.shape[1] - 3):
+        tag = rows[p, 3 + d]
         sums[5, g] += weight * tag * tag
         sums[6 + d, g] += weight * tag
 
@@ -85,26 +105,30 @@ def _first_free(sums):
     return g
 
 
-# What is presumed of a group before its first peak counts like so many peaks.
+# The extent and scatter presumed of a group count as much as this many peaks.
 _STIFFNESS = 4.0
 
 
 @compiled()
-def _describe(sums, count, pull, inertia, extent, unit, tolerance, table):
-    """What each group asks of a peak, a column of table (5 + D, groups): centre x, y, price of
-    squared distance from it, price of squared distance from the mean tag, gain, mean tag.
+def _describe(sums, count, extent, rules, table):
+    """The terms of each group's cost, in a column of table (5 + D, groups).
 
-    No branches, so that it becomes vector instructions; a group without members gains nothing.
+    They are the centre x, y, the price of squared distance from it, the price of squared distance
+    from the mean tag, the gain, and the mean tag. Distance counts once an extent is known.
+
+    It has no branches, so that it compiles to vector instructions. A group without members gains
+    nothing.
     """
+    compactness = rules.compactness if extent > 0.0 else 0.0
     for g in range(count):
         members, weight = sums[0, g], max(sums[1, g], 1e-9)
         table[0, g], table[1, g] = sums[2, g] / weight, sums[3, g] / weight
         spread = sums[4, g] / weight - table[0, g] ** 2 - table[1, g] ** 2
         spread = members * max(spread, 0.0) + _STIFFNESS * extent**2
         trust = members / (members + 1.0)
-        table[2, g] = trust * pull * (members - 1.0 + _STIFFNESS) / max(spread, 1e-9)
+        table[2, g] = trust * compactness * (members - 1.0 + _STIFFNESS) / max(spread, 1e-9)
         table[3, g] = sums[5, g] / weight
-        table[4, g] = 4.0 * members / (members + inertia)
+        table[4, g] = 4.0 * members / (members + rules.inertia)
     for d in range(table.shape[0] - 5):
         for g in range(count):
             table[5 + d, g] = sums[6 + d, g] / max(sums[1, g], 1e-9)
@@ -112,22 +136,24 @@ def _describe(sums, count, pull, inertia, extent, unit, tolerance, table):
     for g in range(count):
         members = sums[0, g]
         scatter = members * max(table[3, g], 0.0) / (members + _STIFFNESS)
-        table[3, g] = members / (members + 1.0) / (unit**2 + tolerance * scatter)
+        reach = rules.threshold**2 + rules.tolerance * scatter
+        table[3, g] = members / (members + 1.0) / reach
 
 
-# What distance in the image can cost at most: a stretched arm is not another person.
+# The most that distance in the image can cost: a stretched arm is not another person.
 _FAR = 2.0
 
 
 @compiled()
-def _price(table, x, y, tag, claim, out):
-    """What it costs a peak to join each group, less the gain; 0 where that does not pay."""
+def _price(table, rows, p, claim, out):
+    """The cost of peak p in each group, less the gain, to out; 0 where joining does not pay."""
+    x, y = rows[p, 1], rows[p, 2]
     centre_x, centre_y, place, likeness, gain = table[:5]
     for g in range(len(out)):
         away = place[g] * ((x - centre_x[g]) ** 2 + (y - centre_y[g]) ** 2)
         out[g] = min(away, _FAR) - gain[g]
-    for d in range(len(tag)):
-        mean, value = table[5 + d], tag[d]
+    for d in range(rows.shape[1] - 3):
+        mean, value = table[5 + d], rows[p, 3 + d]
         for g in range(len(out)):
             out[g] += likeness[g] * (value - mean[g]) ** 2
     for g in range(len(out)):

@@ -2,59 +2,93 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tagwise.grouping.kernels.clusters import match_pairs, pairs_within, sort_into_cells
 from tagwise.runtime import compiled
 
 
-@compiled()
-def empty_groups(points, dims):
-    """The state of a dealing, with room for a group of every point.
+class TypedPoints(NamedTuple):
+    """The points of one image, type by type: tags (P, D), scores (P,), and the radius of a group.
 
-    group (P,), that of each point, -1 for none; of each group its number of points (P,), their
-    summed score (P,) and score * tag (P, D); the points of a group as a chain: its first (P,), and
-    those after and before each point (P,), -1 at the ends; used (1,), how many groups there are,
-    empty ones between them included.
+    starts: (K + 1,), the first point of each type, then P.
     """
+
+    tags: np.ndarray
+    scores: np.ndarray
+    starts: np.ndarray
+    radius: float
+
+
+class TypedGroups(NamedTuple):
+    """Groups of points so far, with room for a group of every point.
+
+    group (P,): that of each point, -1 for none. size (P,), weight (P,), sums (P, D): the number of
+    points of each group, their summed score, and score * tag. first (P,), after (P,), before (P,):
+    the points of a group as a chain, the first of each group and those after and before each point,
+    -1 at the ends. used (1,): how many groups there are, empty ones between them included.
+    """
+
+    group: np.ndarray
+    size: np.ndarray
+    weight: np.ndarray
+    sums: np.ndarray
+    first: np.ndarray
+    after: np.ndarray
+    before: np.ndarray
+    used: np.ndarray
+
+
+class NearGroups(NamedTuple):
+    """Candidates of some points: M pairs of a point and a group near it.
+
+    point (M,), counted from the first of these points; to (M,), an index into `groups`; square
+    (M,), the squared distance of tag and mean tag. groups (N,): the groups that are not empty.
+    """
+
+    point: np.ndarray
+    to: np.ndarray
+    square: np.ndarray
+    groups: np.ndarray
+
+
+@compiled()
+def no_groups(points, dims):
+    """TypedGroups in which no point has a group."""
     chain = np.full((4, points), -1, np.int64)
     size, used = np.zeros(points, np.int64), np.zeros(1, np.int64)
-    sums = np.zeros((points, dims))
-    return chain[0], size, np.zeros(points), sums, chain[1], chain[2], chain[3], used
+    weight, sums = np.zeros(points), np.zeros((points, dims))
+    return TypedGroups(chain[0], size, weight, sums, chain[1], chain[2], chain[3], used)
 
 
 @compiled()
-def take_out(state, begin, end, tags, scores):
+def take_out(state, begin, end, points):
     """The points from begin to end leave their groups; `group` still says where they were."""
-    group, size, weight, sums, first, after, before, _ = state
     for p in range(begin, end):
-        g = group[p]
-        size[g] -= 1
-        weight[g] -= scores[p]
-        sums[g] -= scores[p] * tags[p]
-        if before[p] < 0:
-            first[g] = after[p]
+        g = state.group[p]
+        state.size[g] -= 1
+        state.weight[g] -= points.scores[p]
+        state.sums[g] -= points.scores[p] * points.tags[p]
+        if state.before[p] < 0:
+            state.first[g] = state.after[p]
         else:
-            after[before[p]] = after[p]
-        if after[p] >= 0:
-            before[after[p]] = before[p]
+            state.after[state.before[p]] = state.after[p]
+        if state.after[p] >= 0:
+            state.before[state.after[p]] = state.before[p]
 
 
 @compiled()
-def candidates(state, begin, end, tags, radius):
-    """Groups near the points from begin to end.
-
-    Returns points (M,), counted from begin, groups (M,) as indices into `there` (N,), squared
-    distances of tag and mean tag (M,), and `there`, the groups that are not empty.
-    """
-    size, weight, sums, used = state[1], state[2], state[3], state[7]
-    there = np.flatnonzero(size[: used[0]])
-    means = np.empty((len(there), tags.shape[1]))
-    for n in range(len(there)):
-        means[n] = sums[there[n]] / weight[there[n]]
-    grid = sort_into_cells(tags[begin:end], radius)
-    point, to, square = pairs_within(grid, means, np.ones(len(there)), radius**2)
-    return point, to, square, there
+def candidates(state, begin, end, points):
+    """The groups near the points from begin to end, NearGroups."""
+    groups = np.flatnonzero(state.size[: state.used[0]])
+    means = np.empty((len(groups), points.tags.shape[1]))
+    for n in range(len(groups)):
+        means[n] = state.sums[groups[n]] / state.weight[groups[n]]
+    grid = sort_into_cells(points.tags[begin:end], points.radius)
+    point, to, square = pairs_within(grid, means, np.ones(len(groups)), points.radius**2)
+    return NearGroups(point, to, square, groups)
 
 
 @compiled()
@@ -76,52 +110,57 @@ def with_members(point, group, first, after):
 
 
 @compiled()
-def settle(state, begin, end, tags, scores, radius, point, to, square, there):
-    """Deals the points from begin to end among candidates; the rest start groups of their own.
+def settle(state, begin, end, points, near):
+    """Assigns the points from begin to end to candidates; the rest start groups of their own.
 
-    Returns whether any point changed its group.
+    near: NearGroups. Returns whether any point changed its group.
     """
-    group, size, weight, sums, first, after, before, used = state
-    cost = np.empty(len(point))
-    for m in range(len(point)):
-        n = size[there[to[m]]]
-        gain = n / (n + 1.0) * (1.0 - square[m] / radius**2)
-        cost[m] = -scores[begin + point[m]] * gain
-    chosen = match_pairs(point, to, cost, end - begin, len(there))
+    chosen = _choose(state, begin, end, points, near)
     changed, free = False, 0
     for p in range(begin, end):
         if chosen[p - begin] >= 0:
-            g = there[chosen[p - begin]]
+            g = near.groups[chosen[p - begin]]
         else:
-            g = group[p]
-            if g < 0 or size[g] > 0:
-                while free < used[0] and size[free] > 0:
+            g = state.group[p]
+            if g < 0 or state.size[g] > 0:
+                while free < state.used[0] and state.size[free] > 0:
                     free += 1
                 g = free
-                used[0] = max(used[0], g + 1)
-            weight[g], sums[g], first[g] = 0.0, 0.0, -1
-        changed |= group[p] != g
-        group[p] = g
-        size[g] += 1
-        weight[g] += scores[p]
-        sums[g] += scores[p] * tags[p]
-        after[p], before[p] = first[g], -1
-        if first[g] >= 0:
-            before[first[g]] = p
-        first[g] = p
+                state.used[0] = max(state.used[0], g + 1)
+            state.weight[g], state.sums[g], state.first[g] = 0.0, 0.0, -1
+        changed |= state.group[p] != g
+        state.group[p] = g
+        state.size[g] += 1
+        state.weight[g] += points.scores[p]
+        state.sums[g] += points.scores[p] * points.tags[p]
+        state.after[p], state.before[p] = state.first[g], -1
+        if state.first[g] >= 0:
+            state.before[state.first[g]] = p
+        state.first[g] = p
     return changed
 
 
 @compiled()
-def deal(state, starts, tags, scores, radius, sweeps):
-    """All types once, and `sweeps` times anew or until nothing changes. starts (K + 1,)."""
+def _choose(state, begin, end, points, near):
+    """The best one-to-one choice among candidates: of each point an index into `groups`, or -1."""
+    cost = np.empty(len(near.point))
+    for m in range(len(cost)):
+        n = state.size[near.groups[near.to[m]]]
+        gain = n / (n + 1.0) * (1.0 - near.square[m] / points.radius**2)
+        cost[m] = -points.scores[begin + near.point[m]] * gain
+    return match_pairs(near.point, near.to, cost, end - begin, len(near.groups))
+
+
+@compiled()
+def group_types(state, points, sweeps):
+    """Assigns all types once, then again up to `sweeps` times or until nothing changes."""
     for number in range(sweeps + 1):
         changed = False
-        for k in range(len(starts) - 1):
-            begin, end = starts[k], starts[k + 1]
+        for k in range(len(points.starts) - 1):
+            begin, end = points.starts[k], points.starts[k + 1]
             if number:
-                take_out(state, begin, end, tags, scores)
-            point, to, square, there = candidates(state, begin, end, tags, radius)
-            changed |= settle(state, begin, end, tags, scores, radius, point, to, square, there)
+                take_out(state, begin, end, points)
+            near = candidates(state, begin, end, points)
+            changed |= settle(state, begin, end, points, near)
         if number and not changed:
             break

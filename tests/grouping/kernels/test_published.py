@@ -1,56 +1,26 @@
-"""Optimal assignment against scipy's solver."""
+"""Greedy matching of published decoders, step by step."""
 
 import numpy as np
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.optimize import linear_sum_assignment
 
-from tagwise.grouping.kernels import matching as _matching
+from tagwise.grouping.kernels.groups import TypedPeaks
+from tagwise.grouping.kernels.published import MatchRules, match_by_type
 
-
-def _price(cost, column, leave):
-    used = column >= 0
-    assert len(set(column[used])) == used.sum()
-    return cost[np.flatnonzero(used), column[used]].sum() + leave * (~used).sum()
-
-
-@given(
-    rows=st.integers(0, 8),
-    columns=st.integers(0, 8),
-    leave=st.sampled_from([-1.0, 0.0, 0.5, 3.0, 1e4]),
-    whole=st.booleans(),
-    seed=st.integers(0, 2**32 - 1),
+DEFAULT = MatchRules(
+    threshold=1.0,
+    rms=False,
+    round_tags=True,
+    use_score=True,
+    limit=1000,
+    stop_when_full=False,
+    join_equal=False,
 )
-@settings(deadline=None, max_examples=300)
-def test_assignment_is_optimal(rows, columns, leave, whole, seed):
-    cost = np.random.default_rng(seed).normal(0, 2, (rows, columns))
-    cost = np.round(cost) if whole else cost
-    exits = np.where(np.eye(rows) > 0, leave, 1e6)
-    padded = np.concatenate([cost, exits], axis=1)
-    best = padded[linear_sum_assignment(padded)].sum()
-    assert _price(cost, _matching.assign(cost, leave), leave) == pytest.approx(best, abs=1e-6)
-
-
-def test_assignment_costs_of_the_published_decoder(golden):
-    for name, cost, row in golden.assignment_cases():
-        cost = cost.astype(np.float64)
-        rows, columns = cost.shape
-        leave = 1e7
-        price = _price(cost, _matching.assign(cost, leave), leave) - leave * max(rows - columns, 0)
-        assert price == pytest.approx(row["total_cost"], abs=1e-3), name
 
 
 def _match(tags, scores, starts, **changes):
-    options = {"threshold": 1.0, "rms": False, "round_tags": True, "use_score": True}
-    options |= {"limit": 1000, "stop_when_full": False} | changes
-    return _matching.match_by_type(
-        np.array(tags, np.float32)[:, None],
-        np.array(scores, np.float32),
-        np.array(starts),
-        np.arange(len(starts) - 1),
-        *options.values(),
-    )
+    tags, scores = np.array(tags, np.float32), np.array(scores, np.float32)
+    tags = tags[:, None] if tags.ndim == 1 else tags
+    peaks = TypedPeaks(np.zeros((len(tags), 2), np.float32), tags, scores, np.array(starts))
+    return match_by_type(peaks, np.arange(len(starts) - 1), DEFAULT._replace(**changes))
 
 
 def test_equal_costs_are_told_apart_by_the_unrounded_distance():
@@ -95,3 +65,18 @@ def test_limit_and_stop():
     assert _match(tags, scores, starts)[0].tolist() == [0, 1, 0, 1]
     assert _match(tags, scores, starts, limit=1)[0].tolist() == [0, 1, 0, 2]
     assert _match(tags, scores, starts, limit=2, stop_when_full=True)[0].tolist() == [0, 1, -1, -1]
+
+
+def test_join_equal_takes_the_group_of_the_same_first_component():
+    """The later of two peaks of one type takes the place of the other."""
+    tags, scores, starts = [[1.0, 0.0], [1.0, 5.0]], [0.9, 0.8], [0, 2]
+    assert _match(tags, scores, starts)[0].tolist() == [0, 1]
+    group, count = _match(tags, scores, starts, join_equal=True)
+    assert count == 1
+    assert group.tolist() == [-1, 0]
+
+
+def test_join_equal_ends_with_tags_that_are_nan():
+    group, count = _match([np.nan, np.nan, 1.0], [0.9, 0.8, 0.7], [0, 2, 3], join_equal=True)
+    assert count == 3
+    assert sorted(group.tolist()) == [0, 1, 2]

@@ -1,0 +1,89 @@
+"""Optimal one-to-one assignment, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tagwise.runtime import compiled
+
+
+@compiled()
+def assign(cost, leave):
+    """Cheapest one-to-one assignment in which a row may go without a column for the price `leave`.
+
+    Shortest augmenting paths (Jonker and Volgenant 1987, in the row-by-row form of Crouse 2016
+    that scipy.optimize.linear_sum_assignment follows too), with a private exit for each row.
+
+    cost: (R, C) float64, finite. Returns the column of each row, (R,) int64, -1 for none.
+    """
+    rows, columns = cost.shape
+    row_of, column_of = np.full(columns, -1, np.int64), np.full(rows, -1, np.int64)
+    row_price, column_price = np.empty(rows), np.zeros(columns)
+    if not _each_takes_its_best(cost, leave, row_price, row_of, column_of):
+        for row in range(rows):
+            if column_of[row] < 0 and row_price[row] < leave:
+                _make_room(cost, leave, row, row_price, column_price, row_of, column_of)
+    return column_of
+
+
+@compiled()
+def _each_takes_its_best(cost, leave, row_price, row_of, column_of):
+    """Rows take their cheapest column or exit, and its price; the first row where several want it.
+
+    The search for paths may start from these prices. Returns whether every row got its choice.
+    """
+    solved = True
+    for row in range(cost.shape[0]):
+        best, lowest = -1, leave
+        for column in range(cost.shape[1]):
+            if cost[row, column] < lowest:
+                best, lowest = column, cost[row, column]
+        row_price[row] = lowest
+        if best >= 0 and row_of[best] < 0:
+            row_of[best], column_of[row] = row, best
+        elif best >= 0:
+            solved = False
+    return solved
+
+
+@compiled()
+def _make_room(cost, leave, start, row_price, column_price, row_of, column_of):
+    """Gives one more row a column or its exit, by the shortest path of rows that change theirs."""
+    columns = len(column_price)
+    before, shortest = np.empty(columns, np.int64), np.full(columns, np.inf)
+    done = np.zeros(columns, np.bool_)
+    row, length = start, 0.0
+    exit_row, exit_length = -1, np.inf
+    while True:
+        if length + leave - row_price[row] < exit_length:
+            exit_row, exit_length = row, length + leave - row_price[row]
+        column, nearest = -1, np.inf
+        for c in range(columns):
+            if not done[c]:
+                reach = length + cost[row, c] - row_price[row] - column_price[c]
+                if reach < shortest[c]:
+                    shortest[c], before[c] = reach, row
+                if shortest[c] < nearest:
+                    column, nearest = c, shortest[c]
+        if column < 0 or exit_length <= nearest:
+            column, length = -1, exit_length
+            break
+        length = nearest
+        if row_of[column] < 0:
+            break
+        done[column] = True
+        row = row_of[column]
+    row_price[start] += length
+    for c in range(columns):
+        if done[c]:
+            row_price[row_of[c]] += length - shortest[c]
+            column_price[c] -= length - shortest[c]
+    if column < 0:
+        column, column_of[exit_row] = column_of[exit_row], -1
+        if exit_row == start:
+            return
+    row = -1
+    while row != start:
+        row = before[column]
+        row_of[column] = row
+        column, column_of[row] = column_of[row], column

@@ -1,0 +1,215 @@
+"""The compiled loops of published decoders, see `tagwise.grouping.settings.PublishedRules`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tagwise.grouping.kernels.assignment import assign
+from tagwise.grouping.kernels.peaks import BLOCK, insert, may_peak
+from tagwise.runtime import compiled
+
+# ---------------------------------------------------------------------- peaks
+
+
+@compiled()
+def scan_plateaus(heatmaps, maxima, threshold, radius, top_k):
+    """As `tagwise.grouping.kernels.peaks.scan_peaks`, where each cell of a plateau is a peak."""
+    channels, height, width = heatmaps.shape
+    cells = np.zeros((channels, top_k), np.int64)
+    counts = np.zeros(channels, np.int64)
+    scores = np.empty(top_k, np.float32)
+    for c in range(channels):
+        heatmap, floor, count = heatmaps[c], np.float32(threshold), 0
+        for row, column in np.ndindex(maxima.shape[1:]):
+            if not maxima[c, row, column] > floor:
+                continue
+            for y in range(row * BLOCK, min((row + 1) * BLOCK, height)):
+                if not may_peak(heatmap, y, column * BLOCK, floor):
+                    continue
+                for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
+                    value = heatmap[y, x]
+                    if value > floor and _is_highest(heatmap, y, x, radius):
+                        count = insert(scores, cells[c], count, value, y * width + x)
+                        if count == top_k:
+                            floor = max(floor, scores[top_k - 1])
+        counts[c] = count
+    return cells, counts
+
+
+@compiled()
+def _is_highest(heatmap, y, x, radius):
+    """No larger value in the window."""
+    height, width = heatmap.shape
+    for v in range(max(y - radius, 0), min(y + radius + 1, height)):
+        for u in range(max(x - radius, 0), min(x + radius + 1, width)):
+            if heatmap[v, u] > heatmap[y, x]:
+                return False
+    return True
+
+
+@compiled()
+def quarter_shift(values):
+    """A quarter cell towards the larger neighbour, (P, 2), from values at `neighbours` (5, P)."""
+    shift = np.empty((values.shape[1], 2), np.float32)
+    for p in range(len(shift)):
+        for axis in range(2):
+            shift[p, axis] = 0.25 if values[3 + axis, p] > values[1 + axis, p] else -0.25
+    return shift
+
+
+# ---------------------------------------------------------------------- matching
+
+
+class MatchRules(NamedTuple):
+    """How peaks are matched greedily. The fields are those of `GroupingSettings` and its rules.
+
+    threshold and rms stand for tag_threshold and tag_norm, limit for match_limit.
+    """
+
+    threshold: float
+    rms: bool
+    round_tags: bool
+    use_score: bool
+    limit: int
+    stop_when_full: bool
+    join_equal: bool
+
+
+class _Groups(NamedTuple):
+    """Groups so far.
+
+    sums (G, D): summed tags. sizes (G,): members. begun (G,): the first component of the tag that
+    started each group.
+    """
+
+    sums: np.ndarray
+    sizes: np.ndarray
+    begun: np.ndarray
+
+
+@compiled()
+def match_by_type(peaks, order, rules):
+    """Keypoint type by keypoint type, an optimal assignment of peaks to the groups so far.
+
+    peaks: TypedPeaks. order: (K,) types. rules: MatchRules. Returns the group of each peak (P,)
+    int64, -1 for none, and the number of groups.
+    """
+    total, dims = peaks.tags.shape
+    group = np.full(total, -1, np.int64)
+    groups = _Groups(np.zeros((total, dims)), np.zeros(total), np.empty(total, np.float32))
+    count = 0
+    for k in order:
+        first, last = peaks.starts[k], peaks.starts[k + 1]
+        columns = min(count, rules.limit)
+        if first == last or (rules.stop_when_full and columns == rules.limit):
+            continue
+        tags = peaks.tags[first:last]
+        distance = _distances(tags, groups, columns, rules.rms)
+        cost, highest = _costs(distance, peaks.scores[first:last], rules)
+        column = assign(cost, 4.0 * highest * (last - first))
+        _order_twins(column, cost, distance, rules.threshold)
+        for p in range(last - first):
+            if column[p] < 0 or not distance[p, column[p]] < rules.threshold:
+                column[p] = -1
+        count = _join(group[first:last], column, tags, groups, count, rules.join_equal)
+    return group, count
+
+
+@compiled()
+def _distances(tags, groups, columns, rms):
+    """Distance of each tag (M, D) from the mean tag of each of the first groups, (M, columns)."""
+    distance = np.empty((len(tags), columns))
+    for n in range(columns):
+        mean = groups.sums[n] / groups.sizes[n]
+        for p in range(len(tags)):
+            distance[p, n] = _tag_distance(tags[p], mean, rms)
+    return distance
+
+
+@compiled()
+def _tag_distance(tag, mean, rms):
+    """Distance of two tags (D,), l2 or the root of the mean; at most 1e4, also for NaN."""
+    total = 0.0
+    for d in range(len(tag)):
+        total += (tag[d] - mean[d]) ** 2
+    distance = np.sqrt(total / len(tag) if rms else total)
+    return distance if distance < 1e4 else 1e4
+
+
+@compiled()
+def _costs(distance, scores, rules):
+    """What each pair costs, as `distance` (M, N), and the largest absolute cost, at least 1."""
+    cost, highest = np.empty(distance.shape), 1.0
+    weight, unit = 100.0 if rules.use_score else 1.0, max(rules.threshold, 1e-9)
+    for p in range(distance.shape[0]):
+        for n in range(distance.shape[1]):
+            exact = distance[p, n]
+            cost[p, n] = weight * (np.round(exact) if rules.round_tags else exact)
+            cost[p, n] -= scores[p] if rules.use_score else 0.0
+            # This is too small to change more than the order of equal costs. Distances beyond the
+            # threshold count alike, since such pairs are not joined: along a line, one wrong pair
+            # can cost as much as moving every pair on by one, and is better. The root prefers one
+            # near and one far pair to two between. Along a line, plain sums are equal however the
+            # pairs cross, and the last digit would decide; squares group crowds worse.
+            cost[p, n] += 1e-7 * np.sqrt(min(exact / unit, 1.0))
+            highest = max(highest, abs(cost[p, n]))
+    return cost, highest
+
+
+@compiled()
+def _order_twins(column, cost, distance, threshold):
+    """Of peaks that cost the same, as cells of one plateau do, the first joins the first group.
+
+    Otherwise the last digit of some other cost would decide between them.
+    """
+    rows, columns = cost.shape
+    group = np.full(rows, columns)
+    for p in range(rows):
+        if column[p] >= 0 and distance[p, column[p]] < threshold:
+            group[p] = column[p]
+        q = p
+        while q > 0 and group[q] < group[q - 1] and (cost[q] == cost[q - 1]).all():
+            group[q - 1], group[q] = group[q], group[q - 1]
+            column[q - 1], column[q] = column[q], column[q - 1]
+            q -= 1
+
+
+@compiled()
+def _join(group, column, tags, groups, count, join_equal):
+    """Peaks of one type, with tags (M, D), join the groups of `column`, or start groups for -1.
+
+    group: (M,), that of each peak, is written; returns the number of groups. join_equal: see
+    `PublishedRules`.
+    """
+    for p in range(len(tags)):
+        n = column[p]
+        if n < 0:
+            groups.begun[count] = tags[p, 0]
+            n = _first_equal(groups.begun[: count + 1]) if join_equal else count
+            count = max(count, n + 1)
+            groups.sums[n], groups.sizes[n] = 0.0, 0.0
+        if join_equal:
+            _drop(group[:p], n)
+        group[p] = n
+        groups.sizes[n] += 1
+        groups.sums[n] += tags[p]
+    return count
+
+
+@compiled()
+def _first_equal(values):
+    """The first place of a value that equals the last one. NaN equals nothing."""
+    place, last = 0, len(values) - 1
+    while place < last and values[place] != values[last]:
+        place += 1
+    return place
+
+
+@compiled()
+def _drop(group, n):
+    """Peaks leave group n."""
+    for p in range(len(group)):
+        if group[p] == n:
+            group[p] = -1

@@ -1,0 +1,103 @@
+"""Steps of published decoders that replace those of tagwise, by `PublishedRules`.
+
+A function that replaces another has the same contract.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from tagwise.grouping import subcell
+from tagwise.grouping.kernels import peaks as peak_kernels
+from tagwise.grouping.kernels import published as kernels
+from tagwise.grouping.kernels.groups import TypedPeaks
+from tagwise.grouping.settings import GroupingSettings, PublishedRules
+
+# Heatmaps are scaled down so far that a smaller rounded distance outweighs any difference in them.
+# A power of 2 keeps their values exact.
+_TAG_FIRST = 1 / 128
+
+
+def locate(
+    heatmaps: Tensor,
+    index: np.ndarray,
+    settings: GroupingSettings,
+    offsets: Tensor | None = None,
+    last_row: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Replaces `subcell.locate`: a quarter cell towards the larger neighbour, if the rules say so.
+
+    last_row: the last row that has a neighbour below it; None: the last row of the map.
+    """
+    how = settings.published.subcell
+    if how is None:
+        return subcell.locate(heatmaps, index, settings, offsets)
+    height, width = heatmaps.shape[-2:]
+    xy = subcell.cell_centres(index, height, width)
+    cells = peak_kernels.neighbours(index, height, width)
+    if last_row is not None:
+        row = index // width % height
+        cells[4] = index + width * (np.minimum(row + 1, last_row) - row)
+    values = subcell.take(heatmaps, cells)
+    if how == "quarter":
+        return xy + kernels.quarter_shift(values), values[0]
+    inside = (xy > 1) & (xy < np.array([width, height]) - 1) & (xy[:, ::-1] > 0)
+    return xy + np.float32(0.25) * np.sign(values[3:] - values[1:3]).T * inside, values[0]
+
+
+def match(
+    peaks: TypedPeaks, order: np.ndarray, settings: GroupingSettings
+) -> tuple[np.ndarray, int]:
+    """Matches each keypoint type once, greedily: Newell, Huang, Deng 2017, section 3.2.
+
+    order: (K,) int64. Returns the group of each peak (P,) int64, -1 for none, and the number of
+    groups.
+    """
+    rules = settings.published or PublishedRules()
+    matching = kernels.MatchRules(
+        threshold=settings.tag_threshold,
+        rms=settings.tag_norm == "rms",
+        round_tags=rules.round_tags,
+        use_score=rules.use_score,
+        limit=rules.match_limit or len(peaks.scores) + 1,
+        stop_when_full=rules.stop_when_full,
+        join_equal=rules.join_equal,
+    )
+    group, count = kernels.match_by_type(peaks, order, matching)
+    kept = min(count, rules.group_limit or count)
+    return np.where(group < kept, group, -1), kept
+
+
+def tags_first(
+    heatmaps: Tensor, block_maxima: np.ndarray | None, least: float
+) -> tuple[Tensor, np.ndarray | None, float]:
+    """Heatmaps, their block maxima and the least value, scaled for fill_order "tag".
+
+    heatmap - round(distance) is then largest where the rounded distance is smallest, and among
+    equal ones where the heatmap is largest.
+    """
+    maxima = None if block_maxima is None else block_maxima * np.float32(_TAG_FIRST)
+    return heatmaps * _TAG_FIRST, maxima, least * _TAG_FIRST
+
+
+def place_filled(
+    heatmaps: Tensor,
+    index: np.ndarray,
+    settings: GroupingSettings,
+    offsets: Tensor | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Replaces `subcell.locate` for filled keypoints: positions (P, 2) and scores (P,)."""
+    rules = settings.published
+    types, height, width = heatmaps.shape
+    if rules.fill_place == "corner":
+        xy = subcell.cell_centres(index, height, width) - np.float32(0.5)
+        scores = subcell.take(heatmaps, index)
+    else:
+        last_row = min(height, types) - 1 if rules.fill_below == "types" else None
+        xy, scores = locate(heatmaps, index, settings, offsets, last_row)
+    if rules.fill_floor is not None:
+        scores = np.maximum(scores, np.float32(rules.fill_floor))
+    if rules.fill_score == "one":
+        scores = np.where(scores > 0, np.float32(1), scores)
+    return xy, scores

@@ -1,0 +1,50 @@
+"""Reading maps at cells, and where within its cell a keypoint lies."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tagwise.grouping.kernels import peaks as kernels
+from tagwise.grouping.settings import GroupingSettings
+
+
+def locate(
+    heatmaps: Tensor,
+    index: np.ndarray,
+    settings: GroupingSettings,
+    offsets: Tensor | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sub-cell positions of cells of heatmaps, by settings.subcell, and the values there.
+
+    heatmaps: (..., K, H, W). index: (P,) int64 into them, flat. offsets: (..., 2 * K, H, W) in
+    cells. Returns xy (P, 2) in cells and values (P,), float32.
+    """
+    height, width = heatmaps.shape[-2:]
+    xy = cell_centres(index, height, width)
+    if settings.subcell == "none":
+        return xy, take(heatmaps, index)
+    if settings.subcell == "offset" or (settings.subcell == "auto" and offsets is not None):
+        return xy + take_channels(offsets, index, 2), take(heatmaps, index)
+    values = take(heatmaps, kernels.neighbours(index, height, width))
+    return xy + kernels.parabola_shift(values), values[0]
+
+
+def cell_centres(index: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(P, 2) float32, x and y in cells of flat indices into maps (..., H, W)."""
+    xy = np.empty((len(index), 2), np.float32)
+    xy[:, 0], xy[:, 1] = index % width, index // width % height
+    return xy
+
+
+def take(maps: Tensor, index: np.ndarray) -> np.ndarray:
+    """Values of maps at flat indices, float32 on the CPU."""
+    return maps.take(torch.as_tensor(index, device=maps.device)).float().cpu().numpy()
+
+
+def take_channels(maps: Tensor, index: np.ndarray, channels: int) -> np.ndarray:
+    """(P, channels) values of maps (..., K * channels, H, W), at indices into (..., K, H, W)."""
+    area = maps.shape[-2] * maps.shape[-1]
+    first = index // area * (channels * area) + index % area
+    return take(maps, first[:, None] + np.arange(channels) * area)
