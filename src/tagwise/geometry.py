@@ -16,6 +16,8 @@ functions for arrays call them too, so that each formula is written once.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tagwise.runtime import compiled
@@ -263,7 +265,7 @@ def count_common(a, b):
 # ---------------------------------------------------------------------- cells and pixels
 
 
-def cell_to_pixel(xy, stride: float):
+def cell_to_pixel(xy: Any, stride: float) -> Any:
     """Image points of map cells, both counted from centres: (cell + .5) stride - .5.
 
     xy: numbers, arrays or tensors, in cells; (0, 0) is the centre of the top-left cell, and
@@ -276,7 +278,7 @@ def cell_to_pixel(xy, stride: float):
     return (xy + 0.5) * stride - 0.5
 
 
-def pixel_to_cell(xy, stride: float):
+def pixel_to_cell(xy: Any, stride: float) -> Any:
     """Map cells of image points, both counted from centres; the inverse of `cell_to_pixel`.
 
     >>> pixel_to_cell(1.5, 4)
@@ -285,7 +287,7 @@ def pixel_to_cell(xy, stride: float):
     return (xy + 0.5) / stride - 0.5
 
 
-def edges_to_pixels(xy, stride: float):
+def edges_to_pixels(xy: Any, stride: float) -> Any:
     """Image positions of positions on a map, both counted from edges: cell · stride.
 
     xy: numbers, arrays or tensors, in cells; whole numbers are edges of cells, and the centre of
@@ -302,7 +304,7 @@ def edges_to_pixels(xy, stride: float):
     return xy * stride
 
 
-def edges_to_cells(xy, stride: float):
+def edges_to_cells(xy: Any, stride: float) -> Any:
     """Positions on a map of image positions, both counted from edges; see `edges_to_pixels`.
 
     >>> edges_to_cells(np.array([2.0, 12.0]), 4).tolist()

@@ -9,7 +9,7 @@ from tagwise import grouping, losses
 from tagwise.data.coco import CocoKeypoints
 from tagwise.evaluation.coco_rows import PoseRows
 from tagwise.evaluation.scoring import PoseScorer
-from tagwise.grouping.peaks import cell_to_pixel
+from tagwise.geometry import cell_to_pixel
 from tagwise.results import Poses
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.base import Head, Task
