@@ -1,10 +1,10 @@
-"""Doubles against the plain object keypoint similarity."""
+"""Duplicates against the plain object keypoint similarity."""
 
 import numpy as np
 import pytest
-from tagwise.grouping.kernels.matching import doubles
 
 from tagwise.geometry import keypoint_boxes, oks
+from tagwise.grouping.kernels.groups import duplicates
 
 
 def _people(seed, count=24, kinds=9):
@@ -21,13 +21,13 @@ def _people(seed, count=24, kinds=9):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(("sigma", "limit"), [(0.05, 0.3), (0.1, 0.5), (0.2, 0.7)])
-def test_a_double_is_like_a_better_group_that_stays(seed, sigma, limit):
+def test_a_duplicate_is_like_a_better_group_that_stays(seed, sigma, limit):
     people = _people(seed)
     area = keypoint_boxes(people, least=1)[:, 2:].prod(axis=1)
     alike = oks(people, people, np.maximum(area[:, None], area), sigma) > limit
     expected = []
     for n in range(len(people)):
         expected.append(any(alike[better, n] and not expected[better] for better in range(n)))
-    assert doubles(people, sigma, limit).tolist() == expected
+    assert duplicates(people, sigma, limit).tolist() == expected
     assert any(expected)
     assert not all(expected)
