@@ -88,8 +88,8 @@ def read_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxNetwork:
 
 def _check_maps(network: OnnxNetwork, inputs: list[str]) -> None:
     """Raises ValueError unless the graph takes images and gives the maps of its task."""
-    missing = set(network.task.heads()) - set(network.maps)
-    if inputs != [INPUT] or missing or min(network.multiple, network.stride) < 1:
+    other = set(network.task.heads()) != set(network.maps)
+    if inputs != [INPUT] or other or min(network.multiple, network.stride) < 1:
         raise ValueError(f"it makes {', '.join(network.maps)} of {', '.join(inputs)}")
 
 
@@ -103,6 +103,7 @@ def open_session(graph: str | bytes, device: str | torch.device = "cpu") -> Any:
     runtime, device = need_onnx("onnxruntime"), torch.device(device)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4  # what fails is raised; nothing else is to be printed
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.type == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))

@@ -39,11 +39,14 @@ def fault_of(onnx: ModuleType, model: Any, length: int) -> str | None:
             return f"its tensor {tensor.name!r} claims more values than the file has"
     if model.graph.sparse_initializer:
         return "it has sparse tensors"
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    for value in (*inferred.value_info, *inferred.output):
-        size = _fixed_size(value)
-        if size * _BYTES > 4 * length + _SPARE_BYTES:
-            return f"its constant {value.name!r} has {size} values"
+    sizes = _fixed_sizes(onnx.shape_inference.infer_shapes(model).graph)
+    computed = list(_computed_constants(model.graph))
+    for name in computed:
+        if name not in sizes:
+            return f"its constant {name!r} has a size that cannot be told"
+    most = max(sum(sizes[name] for name in computed), *sizes.values())
+    if most * _BYTES > 4 * length + _SPARE_BYTES:
+        return f"its constants have {most} values"
     return None
 
 
@@ -61,9 +64,21 @@ def _tensors(graph: Any) -> Iterator[Any]:
             yield attribute.t
 
 
-def _fixed_size(value: Any) -> int:
-    """How many values a tensor has whatever the images are; 0 where that depends on them."""
-    sides = value.type.tensor_type.shape.dim
-    if not all(side.HasField("dim_value") for side in sides):
-        return 0
-    return math.prod(side.dim_value for side in sides)
+def _fixed_sizes(graph: Any) -> dict[str, int]:
+    """How many values each tensor has whose size does not depend on the images, by name."""
+    sizes = {}
+    for value in (*graph.value_info, *graph.output):
+        shape = value.type.tensor_type.shape
+        known = value.type.tensor_type.HasField("shape")
+        if known and all(side.HasField("dim_value") for side in shape.dim):
+            sizes[value.name] = math.prod(side.dim_value for side in shape.dim)
+    return sizes
+
+
+def _computed_constants(graph: Any) -> Iterator[str]:
+    """Names of the tensors that nodes make of weights and other constants alone."""
+    constant = {"", *(tensor.name for tensor in graph.initializer)}
+    for node in graph.node:
+        if constant.issuperset(node.input):
+            constant.update(node.output)
+            yield from filter(None, node.output)
