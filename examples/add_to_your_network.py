@@ -1,11 +1,11 @@
-"""Ten lines that let any network tell its detections apart.
+"""Ten lines that let any network group its detections into instances.
 
     python examples/add_to_your_network.py
 
-The network here is somebody's own, in plain PyTorch: particles cross the eight layers of a detector
-and leave a hit in each, between hits of noise, and the network says which hits are noise. It
-cannot say which hits are of one particle: there is no class "particle 3". The lines marked
-`# tags` add that. Loss and grouping are all they need of tagwise.
+The network here is an ordinary one in plain PyTorch. Particles cross the eight layers of a detector
+and leave a hit in each, among hits of noise. The network says which hits are noise. It cannot say
+which hits belong to the same particle, because there is no class "particle 3". The lines marked
+`# tags` add that. They use only the loss and the grouping of tagwise.
 """
 
 import argparse
@@ -20,10 +20,11 @@ LAYERS, PARTICLES, NOISE = 8, 4, 4
 
 
 def make_events(events: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Hits (events, P, 3): place in the layer, layer, slope; layers and particles (events, P).
+    """Hits (events, P, 3), layers (events, P) and particles (events, P) of random events.
 
-    Particle -1 is noise. Particles fly straight and cross each other; a slope is measured with an
-    error of .1, so that no hit alone says where its particle went.
+    A hit is a position in its layer, the layer, and a slope. Particle -1 is noise. Particles fly
+    straight and cross each other. Slopes are measured with an error of .1, so that a single hit
+    does not say where its particle went.
     """
     random = torch.Generator().manual_seed(seed)
     layer = torch.arange(LAYERS).expand(events, PARTICLES, LAYERS)
@@ -43,7 +44,7 @@ def make_events(events: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, tor
 
 
 class HitNet(nn.Module):
-    """Attention over the hits of an event, and for each hit the logit of being no noise."""
+    """Attention over the hits of an event; for each hit the logit that it is not noise."""
 
     def __init__(self, width: int = 48, tag_dim: int = 4):
         super().__init__()
@@ -78,11 +79,11 @@ def train(network: HitNet, steps: int, batch: int = 32) -> None:
 
 @torch.no_grad()
 def accuracy(network: HitNet, events: int = 200) -> tuple[float, float]:
-    """Share of hits rightly called noise or not, and share of particles found hit for hit."""
+    """Share of hits classified correctly, and share of particles found hit for hit."""
     hits, layer, particle = make_events(events, seed=1_000_000)
     real, tag = network(hits)
     event = torch.arange(events)[:, None].expand_as(particle)  # tags
-    event = torch.where(real > 0, event, -1)  # tags (what is called noise stays out)
+    event = torch.where(real > 0, event, -1)  # tags (leaves out predicted noise)
     groups = grouping.group_by_type(  # tags
         tag.flatten(0, 1),
         layer.flatten(),
@@ -94,14 +95,14 @@ def accuracy(network: HitNet, events: int = 200) -> tuple[float, float]:
 
 
 def exact(found, truth) -> float:
-    """Share of the true groups that some found group equals; rows are events, -1 is no group."""
-    right = total = 0
+    """Share of the true groups that equal a found group; rows are events, -1 is no group."""
+    correct = total = 0
     for own, true in zip(found, truth):
         sets = {frozenset((own == g).nonzero()[0].tolist()) for g in set(own.tolist()) - {-1}}
         for g in set(true.tolist()) - {-1}:
-            right += frozenset((true == g).nonzero()[0].tolist()) in sets
+            correct += frozenset((true == g).nonzero()[0].tolist()) in sets
             total += 1
-    return right / total
+    return correct / total
 
 
 def main(steps: int = 800) -> tuple[float, float]:
@@ -111,10 +112,8 @@ def main(steps: int = 800) -> tuple[float, float]:
     before = accuracy(network)
     train(network, steps)
     after = accuracy(network)
-    for when, (called, found) in (("before", before), ("after", after)):
-        print(
-            f"{when}: {called:.1%} of hits rightly called, {found:.1%} of particles found exactly"
-        )
+    for when, (hits, particles) in (("before", before), ("after", after)):
+        print(f"{when}: {hits:.1%} of hits classified, {particles:.1%} of particles found exactly")
     return before[1], after[1]
 
 

@@ -1,11 +1,12 @@
-"""Numbers from handwritten digits: tags group points, and there is no image of the whole at all.
+"""Numbers from handwritten digits: tags group points, without an image of the whole scene.
 
     python examples/digits.py [--out PICTURE.png]
 
 scikit-learn's handwritten digits are laid out as slanted numbers that cross each other. A small set
-network sees each digit as a point, its place and its 8 x 8 pixels, and lets all points of a scene
-attend to each other; it says which digit each is, and gives it a tag. Digits with like tags are a
-number. Beside it in the table: DBSCAN on the places, tuned on the training scenes.
+network takes each digit as a point with a position and 8 x 8 pixels, and lets all points of a scene
+attend to each other. It says which digit each point is, and gives it a tag. Digits with similar
+tags form a number. The table compares this with DBSCAN on the positions, tuned on the training
+scenes.
 """
 
 import argparse
@@ -28,27 +29,27 @@ POINTS = NUMBERS * LENGTHS[1]
 
 
 class Scenes(NamedTuple):
-    """Scenes of POINTS digits, the first ones real, the others padding with number -1."""
+    """Scenes of POINTS digits each; padding has number -1."""
 
     place: torch.Tensor  # (S, P, 2) float32, x and y in digit widths, y downward
-    pixels: torch.Tensor  # (S, P, 64) float32 in [0, 1], slanted as the number is
+    pixels: torch.Tensor  # (S, P, 64) float32 in [0, 1], rotated like the number
     digit: torch.Tensor  # (S, P) int64, 0 to 9
-    number: torch.Tensor  # (S, P) int64, which number of the scene
+    number: torch.Tensor  # (S, P) int64, the number of the scene that a digit belongs to
 
     def take(self, index) -> "Scenes":
         return Scenes(*(values[index] for values in self))
 
 
 def make_scenes(count: int, seed: int, part: str) -> Scenes:
-    """Scenes of crossing numbers, of the digits of one part of the set: "train" or "test"."""
+    """Scenes of crossing numbers, from the digits of one part of the set: "train" or "test"."""
     rng = np.random.default_rng(seed)
     place, slant, number = _layouts(rng, count)
     images, digits = load_digits(return_X_y=True)
-    which = np.arange(len(digits)) % 4 == 3
-    chosen = np.flatnonzero(which if part == "test" else ~which)
-    pick = rng.choice(chosen, number.shape)
+    held_out = np.arange(len(digits)) % 4 == 3
+    usable = np.flatnonzero(held_out if part == "test" else ~held_out)
+    pick = rng.choice(usable, number.shape)
     pixels = torch.from_numpy(images[pick]).float() / 16
-    pixels = _turned(pixels.reshape(-1, 1, 8, 8), torch.from_numpy(slant).reshape(-1))
+    pixels = _rotated(pixels.reshape(-1, 1, 8, 8), torch.from_numpy(slant).reshape(-1))
     return Scenes(
         torch.from_numpy(place).float(),
         pixels.reshape(*number.shape, 64),
@@ -58,9 +59,9 @@ def make_scenes(count: int, seed: int, part: str) -> Scenes:
 
 
 def _layouts(rng, count: int):
-    """Places, slants and numbers of scenes in which no two digits cover each other."""
-    found = []
-    while sum(len(place) for place, _, _ in found) < count:
+    """Positions, slants and numbers of scenes in which no two digits cover each other."""
+    accepted = []
+    while sum(len(place) for place, _, _ in accepted) < count:
         shape = (4 * count, NUMBERS, LENGTHS[1])
         length = rng.integers(LENGTHS[0], LENGTHS[1] + 1, shape[:2])[..., None]
         slant = rng.uniform(-1.1, 1.1, (*shape[:2], 1))
@@ -76,33 +77,33 @@ def _layouts(rng, count: int):
         gap = np.linalg.norm(place[:, :, None] - place[:, None], axis=3) + 9 * np.eye(POINTS)
         gap += 9 * ((number < 0)[:, :, None] | (number < 0)[:, None])
         clear = gap.min(axis=(1, 2)) > NEAREST
-        found.append((place[clear], slant[clear], number[clear]))
-    return tuple(np.concatenate(values)[:count] for values in zip(*found))
+        accepted.append((place[clear], slant[clear], number[clear]))
+    return tuple(np.concatenate(values)[:count] for values in zip(*accepted))
 
 
-def _turned(pixels: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """Images (N, 1, 8, 8) turned by angles (N,), a little smaller so that no corner is lost."""
-    cos, sin, none = 1.15 * angle.cos(), 1.15 * angle.sin(), torch.zeros_like(angle)
-    back = torch.stack([cos, sin, none, -sin, cos, none], dim=1).reshape(-1, 2, 3).float()
-    grid = F.affine_grid(back, list(pixels.shape), align_corners=False)
+def _rotated(pixels: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Images (N, 1, 8, 8) rotated by angles (N,), and a little smaller so that corners stay in."""
+    cos, sin, zero = 1.15 * angle.cos(), 1.15 * angle.sin(), torch.zeros_like(angle)
+    inverse = torch.stack([cos, sin, zero, -sin, cos, zero], dim=1).reshape(-1, 2, 3).float()
+    grid = F.affine_grid(inverse, list(pixels.shape), align_corners=False)
     return F.grid_sample(pixels, grid, align_corners=False)
 
 
 class SetNetwork(nn.Module):
-    """Points to logits of the digits (S, P, 10) and tags (S, P, D), by attention among them."""
+    """Logits of the digits (S, P, 10) and tags (S, P, D) of points, by attention among them."""
 
     def __init__(self, width: int = 64, depth: int = 3, tag_dim: int = 4):
         super().__init__()
-        self.look = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, width))
-        self.where = nn.Sequential(nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width))
+        self.pixels = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, width))
+        self.place = nn.Sequential(nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width))
         layer = nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0.0, batch_first=True)
         self.mix = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
         self.digit, self.tag = nn.Linear(width, 10), nn.Linear(width, tag_dim)
 
     def forward(self, scenes: Scenes):
-        seen = self.look(scenes.pixels)
-        mixed = self.mix(seen + self.where(scenes.place), src_key_padding_mask=scenes.number < 0)
-        return self.digit(seen), self.tag(mixed)
+        pixels = self.pixels(scenes.pixels)
+        mixed = self.mix(pixels + self.place(scenes.place), src_key_padding_mask=scenes.number < 0)
+        return self.digit(pixels), self.tag(mixed)
 
 
 def train(network: SetNetwork, scenes: Scenes, steps: int, batch: int = 32) -> None:
@@ -126,7 +127,7 @@ def train(network: SetNetwork, scenes: Scenes, steps: int, batch: int = 32) -> N
 
 @torch.no_grad()
 def predict(network: SetNetwork, scenes: Scenes):
-    """The digit read at each point (S, P), its tag (S, P, D), and its group by the tags (S, P)."""
+    """The digit read at each point (S, P), its tag (S, P, D), and its group by tag (S, P)."""
     network.eval()
     digit, tag = network(scenes)
     scene = torch.arange(len(tag))[:, None].expand_as(scenes.number)
@@ -136,7 +137,7 @@ def predict(network: SetNetwork, scenes: Scenes):
 
 
 def by_place(scenes: Scenes, reach: float) -> np.ndarray:
-    """The group of each point (S, P) by DBSCAN on the places, -1 for padding."""
+    """The group of each point (S, P) by DBSCAN on the positions, -1 for padding."""
     group = np.full(scenes.number.shape, -1)
     for own, place, number in zip(group, scenes.place.numpy(), scenes.number.numpy()):
         real = number >= 0
@@ -145,25 +146,29 @@ def by_place(scenes: Scenes, reach: float) -> np.ndarray:
 
 
 def tuned_reach(scenes: Scenes) -> float:
-    """The reach of DBSCAN that finds most numbers of these scenes."""
+    """The eps of DBSCAN that finds most numbers of these scenes."""
     choices = np.arange(0.6, 1.6, 0.05)
-    return max(choices, key=lambda reach: found(scenes, by_place(scenes, reach), scenes.digit))
+
+    def share(reach: float) -> float:
+        return share_found(scenes, by_place(scenes, reach), scenes.digit)
+
+    return max(choices, key=share)
 
 
-def found(scenes: Scenes, group: np.ndarray, read: torch.Tensor) -> float:
-    """Share of the numbers whose digits are one group and are all read right."""
-    right = total = 0
+def share_found(scenes: Scenes, group: np.ndarray, read: torch.Tensor) -> float:
+    """Share of the numbers whose digits are exactly one group and are all read correctly."""
+    correct = total = 0
     for true, own, same in zip(scenes.number.numpy(), group, (read == scenes.digit).numpy()):
         for number in range(NUMBERS):
             digits = true == number
             first = own[digits][0]
-            right += bool(same[digits].all() and np.array_equal(own == first, digits))
+            correct += bool(same[digits].all() and np.array_equal(own == first, digits))
             total += 1
-    return right / total
+    return correct / total
 
 
 def picture(scenes: Scenes, groups: dict[str, np.ndarray], rows: int = 3) -> Figure:
-    """Scenes (rows) by ways of grouping (columns); digits of one group have one colour."""
+    """Scenes (rows) by methods of grouping (columns); digits of one group have one colour."""
     figure = Figure(figsize=(3 * len(groups), 3 * rows), layout="constrained")
     axes = figure.subplots(rows, len(groups), squeeze=False)
     for row, column in np.ndindex(axes.shape):
@@ -185,14 +190,17 @@ def picture(scenes: Scenes, groups: dict[str, np.ndarray], rows: int = 3) -> Fig
 
 
 def _rank(group: np.ndarray, point: int) -> int:
-    """The number of a point's group among the groups in the order of their first points."""
+    """The rank of a point's group, with groups ordered by their first points."""
     return list(dict.fromkeys(group.tolist())).index(group[point])
 
 
 def main(
     steps: int = 1500, scenes: int = 4000, tests: int = 250, out: Path | None = None
 ) -> dict[str, float]:
-    """Train, print the table, draw the picture; returns the share of numbers found by each way."""
+    """Train, print the table and draw the picture.
+
+    Returns the share of numbers grouped and read, by "places" (DBSCAN) and by "tags".
+    """
     torch.manual_seed(0)
     training, test = make_scenes(scenes, 0, "train"), make_scenes(tests, 1, "test")
     network = SetNetwork()
@@ -200,21 +208,21 @@ def main(
     read, _, by_tag = predict(network, test)
     reach = tuned_reach(training.take(slice(tests)))
     near = by_place(test, reach)
-    ways = {f"DBSCAN on places, eps {reach:.2f}": near, "tags": by_tag}
-    print(f"{(read == test.digit)[test.number >= 0].float().mean():.1%} of digits read right")
+    methods = {f"DBSCAN on places, eps {reach:.2f}": near, "tags": by_tag}
+    print(f"{(read == test.digit)[test.number >= 0].float().mean():.1%} of digits read correctly")
     print(f"{'numbers':<30}  grouped  grouped and read")
-    for name, group in ways.items():
-        grouped, exact = found(test, group, test.digit), found(test, group, read)
+    for name, group in methods.items():
+        grouped, exact = share_found(test, group, test.digit), share_found(test, group, read)
         print(f"{name:<30}  {grouped:7.1%}  {exact:7.1%}")
     if out:
-        picture(test, ways).savefig(out, dpi=110)
+        picture(test, methods).savefig(out, dpi=110)
         print(f"written: {out}")
-    return {"places": found(test, near, read), "tags": found(test, by_tag, read)}
+    return {"places": share_found(test, near, read), "tags": share_found(test, by_tag, read)}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--out", type=Path, help="where the picture goes")
+    parser.add_argument("--out", type=Path, help="file for the picture")
     arguments = parser.parse_args()
     main(arguments.steps, out=arguments.out)

@@ -1,10 +1,10 @@
-"""The figures of docs/ingredient.md, each made from a small experiment on a CPU.
+"""The figures of docs/ingredient.md, each from a small experiment on a CPU.
 
     python examples/ingredient_figures.py [--out FOLDER] [NAME ...]
 
-Most of them let tags go free: there is no network, the optimizer moves the tags themselves, so that
-what happens is the loss alone. Each experiment is a function that returns plain numbers, and
-`FIGURES` holds the function that draws them.
+Most of them use no network: the optimizer moves the tags themselves ("free tags"), so that the
+figures show the effect of the loss only. Each experiment is a function that returns plain numbers,
+and `FIGURES` holds the functions that draw them.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def panels(columns: int, height: float = 3.4) -> tuple[Figure, np.ndarray]:
 def free_tags(
     groups: int, points: int, dims: int, steps: int, spread: float = 0.5, lr: float = 0.05, **how
 ) -> torch.Tensor:
-    """Tags (steps + 1, groups * points, dims) that Adam moves, from N(0, spread)."""
+    """Tags (steps + 1, groups * points, dims) as Adam moves them, starting from N(0, spread)."""
     torch.manual_seed(0)
     tags = nn.Parameter(spread * torch.randn(groups * points, dims))
     group = torch.arange(groups).repeat_interleave(points)
@@ -51,7 +51,7 @@ def free_tags(
 
 
 def exact(group: np.ndarray, truth: np.ndarray) -> float:
-    """Share of the true groups that some found group equals."""
+    """Share of the true groups that equal a found group."""
     found = {frozenset(np.flatnonzero(group == g).tolist()) for g in set(group.tolist()) - {-1}}
     true = [frozenset(np.flatnonzero(truth == g).tolist()) for g in set(truth.tolist())]
     return sum(g in found for g in true) / len(true)
@@ -61,9 +61,9 @@ def exact(group: np.ndarray, truth: np.ndarray) -> float:
 
 
 def draw_loss() -> Figure:
-    """Tags of five groups of six points, step by step, with pull alone, push alone, and both."""
+    """Tags of five groups of six points by step, with pull only, push only, and both."""
     figure, axes = panels(3)
-    names = ("pull alone", "push alone", "both")
+    names = ("pull only", "push only", "both")
     for axis, name, weights in zip(axes, names, ((1, 0), (0, 1), (1, 1))):
         path = weighted_tags(*weights)
         for p in range(path.shape[1]):
@@ -74,7 +74,7 @@ def draw_loss() -> Figure:
 
 
 def weighted_tags(pull: float, push: float, steps: int = 150) -> np.ndarray:
-    """Free tags (steps + 1, 30), D = 1, of five groups, with weights of the two terms."""
+    """Free tags (steps + 1, 30), D = 1, of five groups; pull, push: weights of the two terms."""
     torch.manual_seed(3)
     tags = nn.Parameter(torch.randn(30, 1))
     group = torch.arange(30) // 6
@@ -93,13 +93,13 @@ def weighted_tags(pull: float, push: float, steps: int = 150) -> np.ndarray:
 
 
 def nearest_gaps(path: torch.Tensor, points: int) -> np.ndarray:
-    """Distance (steps + 1,) of the nearest two groups' mean tags."""
+    """Distance (steps + 1,) between the mean tags of the nearest two groups."""
     means = path.unflatten(1, (-1, points)).mean(2)
     return np.array([torch.pdist(m).min().item() for m in means])
 
 
 def exp_and_hinge(steps: int = 600) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each form: the nearest two of twelve groups, and the extent of all tags, by step."""
+    """For each form, by step: distance of the nearest two of twelve groups, extent of all tags."""
     out = {}
     for name, how in (
         ("exp, σ = 1", {}),
@@ -117,7 +117,7 @@ def draw_exp_or_hinge() -> Figure:
     for n, (name, (gap, extent)) in enumerate(exp_and_hinge().items()):
         axes[0].plot(gap, color=colour(n), lw=2, label=name)
         axes[1].plot(extent, color=colour(n), lw=2, label=name)
-    axes[0].set(xlabel="step", ylabel="distance of the nearest two groups")
+    axes[0].set(xlabel="step", ylabel="distance between the nearest two groups")
     axes[1].set(xlabel="step", ylabel="extent of all tags")
     axes[0].legend(frameon=False)
     return figure
@@ -127,7 +127,10 @@ def draw_exp_or_hinge() -> Figure:
 
 
 def escape(form: str, starts: np.ndarray, limit: int = 3000) -> np.ndarray:
-    """Steps of gradient descent (rate .1) until two groups that start so near are 1 apart."""
+    """Steps of gradient descent (rate .1) until two groups are 1 apart.
+
+    starts: initial distances of the two.
+    """
     out = []
     for start in starts:
         tags = nn.Parameter(torch.tensor([[0.0], [float(start)]], dtype=torch.float64))
@@ -174,12 +177,12 @@ def draw_collapse() -> Figure:
     starts, weights = 10.0 ** np.arange(-6, 0), 2.0 ** np.arange(-4, 7)
     for n, form in enumerate(("exp", "hinge")):
         axes[0].plot(starts, escape(form, starts), "o-", color=colour(n), lw=2, label=form)
-    axes[0].set(xscale="log", xlabel="distance of two groups at the start")
+    axes[0].set(xscale="log", xlabel="initial distance between two groups")
     axes[0].set_ylabel("steps until they are 1 apart")
     axes[0].legend(frameon=False)
     axes[1].plot(weights, collapse(weights), "o-", color=colour(3), lw=2)
     axes[1].set(xscale="log", xlabel="weight of pull, push = 1", ylim=(0, None))
-    axes[1].set_ylabel("mean distance of groups after training")
+    axes[1].set_ylabel("mean distance between groups after training")
     return figure
 
 
@@ -187,7 +190,7 @@ def draw_collapse() -> Figure:
 
 
 def crowding(groups: int, dims: int, steps: int = 150) -> float:
-    """Share of groups found when free tags, after so many steps, are read with noise .2."""
+    """Share of groups found when free tags are read with noise .2 after a number of steps."""
     points = 4
     path = free_tags(groups, points, dims, steps)
     noise = 0.2 * np.random.default_rng(0).normal(size=path[-1].shape)
@@ -213,7 +216,7 @@ def draw_dimensions() -> Figure:
 
 
 def noisy_tags(scatter: float, groups: int = 40, points: int = 12, dims: int = 2):
-    """Tags of groups on a grid of side 2, with this scatter, and the truth."""
+    """Tags of groups on a grid with spacing 2, scattered around it, and their true groups."""
     rng = np.random.default_rng(0)
     truth = np.repeat(np.arange(groups), points)
     centres = 2.0 * np.stack([np.arange(groups) % 7, np.arange(groups) // 7], axis=1)
@@ -254,7 +257,7 @@ def margins() -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_tag_plots() -> Figure:
-    """What four kinds of tags look like: rows are the points of a group, a colour a group."""
+    """Four examples of tag plots; rows are the points of a group, each group has a colour."""
     rng = np.random.default_rng(4)
     rows = np.arange(12)
     plain = np.array([0.0, 1.6, 3.4, 5.0])[:, None] + 0.06 * rng.normal(size=(4, 12))
@@ -264,7 +267,7 @@ def draw_tag_plots() -> Figure:
     loose[3] += 0.3 * np.sin(rows) + 0.35 * rng.normal(size=12)
     stray[0, 8] = stray[2, 8]
     figure, axes = panels(4)
-    names = ("right", "pushed too little", "pulled too little", "one point astray")
+    names = ("correct", "pushed too little", "pulled too little", "one misplaced point")
     for axis, name, tags in zip(axes, names, (plain, near, loose, stray)):
         for n, values in enumerate(tags):
             axis.plot(values, rows, "-", color=colour(n), lw=1.2, alpha=0.6)
@@ -280,13 +283,15 @@ def draw_tag_plots() -> Figure:
 
 
 def rounded(dtype: torch.dtype, sizes: np.ndarray) -> list[float]:
-    """Share of 40 groups, a grid of side 2, that are found when tags round such a size are kept
-    in a type."""
+    """Share of 40 groups found when their tags are rounded to a dtype.
+
+    sizes: values around which the tags are, on a grid with spacing 2.
+    """
     tags, truth = noisy_tags(0.1)
     out = []
     for size in sizes:
-        kept = torch.from_numpy(tags + size).to(dtype)
-        out.append(exact(grouping.group_by_seed(kept, bandwidth=1.0).group, truth))
+        stored = torch.from_numpy(tags + size).to(dtype)
+        out.append(exact(grouping.group_by_seed(stored, bandwidth=1.0).group, truth))
     return out
 
 
@@ -318,7 +323,8 @@ FIGURES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FIGURES)}")
+    names = f"of {', '.join(FIGURES)}; all by default"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=names)
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

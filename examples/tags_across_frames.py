@@ -1,11 +1,11 @@
-"""Tags that agree across the frames of a clip, and what they are good for: who met whom?
+"""Tags that agree across the frames of a clip keep identities when instances meet.
 
     python examples/tags_across_frames.py
 
-A small network learns tags from made-up clips in about half a minute. For the loss a whole clip is
-one "image": the tags of a figure are pulled together over all frames, and those of figures that
-never share a frame are pushed apart too. On new clips the tracker tells by these tags whether two
-figures that met went on or turned back, which their boxes cannot say.
+A small network learns tags from synthetic clips in about half a minute. For the loss, a whole clip
+is one "image": the tags of a figure are pulled together over all frames, and figures that never
+share a frame are pushed apart too. On new clips these tags tell the tracker whether two figures
+that met went on or turned back, which their boxes cannot say.
 """
 
 import sys
@@ -23,7 +23,7 @@ STRIDE = 4
 
 
 def tag_network(dims: int = 4) -> nn.Module:
-    """(B, 3, H, W) as `as_input` gives it -> (B, dims, H / 4, W / 4)."""
+    """A network from images (B, 3, H, W) of `as_input` to tag maps (B, dims, H / 4, W / 4)."""
     return nn.Sequential(
         *(nn.Conv2d(3, 16, 5, stride=2, padding=2), nn.ReLU()),
         *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
@@ -33,21 +33,22 @@ def tag_network(dims: int = 4) -> nn.Module:
 
 
 def train(steps: int = 400, clips: int = 4, frames: int = 6, across: bool = True) -> nn.Module:
-    """A network whose tags tell figures apart.
+    """Train a network whose tags separate figures.
 
-    across: a clip is one image for the loss; else every frame is one, as in training on photos.
+    across: take a clip as one image in the loss; otherwise every frame is one, as in training on
+        photos.
     """
     torch.manual_seed(0)
     network = tag_network()
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     for step in range(steps):
-        made = [synthetic_clip(1000 + step * clips + n, frames) for n in range(clips)]
-        tags = network(as_input(np.concatenate([clip.images for clip in made])))
-        owner = np.concatenate([clip.owner for clip in made])[:, 2::STRIDE, 2::STRIDE]
+        batch = [synthetic_clip(1000 + step * clips + n, frames) for n in range(clips)]
+        tags = network(as_input(np.concatenate([clip.images for clip in batch])))
+        owner = np.concatenate([clip.owner for clip in batch])[:, 2::STRIDE, 2::STRIDE]
         frame, y, x = np.nonzero(owner >= 0)
         group = torch.from_numpy(owner[frame, y, x].astype(np.int64))
         image = torch.from_numpy(frame // frames if across else frame)
-        # The hinge, since tags begin almost alike, where exp has no slope to push them along.
+        # Tags are almost equal at first. There the gradient of the exponential form is near 0.
         loss = pull_push(tags[frame, :, y, x], group, image, push="hinge", margin=2.0)
         optimizer.zero_grad()
         (loss.pull + loss.push).backward()
@@ -57,26 +58,27 @@ def train(steps: int = 400, clips: int = 4, frames: int = 6, across: bool = True
 
 @torch.inference_mode()
 def detections(clip: Clip, network: nn.Module, seed: int = 0) -> list[Boxes]:
-    """What a detector would find in each frame: boxes a little off, with the tags at their centres.
+    """What a detector would find in each frame: inaccurate boxes with the tags at their centres.
 
-    Figures of which less than half is seen are missed, and a twentieth of the others.
+    Figures that are more than half hidden are missed, and one in twenty of the others.
     """
     rng = np.random.default_rng(seed)
     tags = network(as_input(clip.images)).permute(0, 2, 3, 1).numpy()
     found = []
     for t, (boxes, shown) in enumerate(zip(clip.boxes, clip.shown)):
-        seen = np.flatnonzero((shown > 0.5) & (rng.random(len(shown)) > 0.05))
-        cells = ((boxes[seen, :2] + boxes[seen, 2:] / 2) / STRIDE).astype(int)
+        visible = np.flatnonzero((shown > 0.5) & (rng.random(len(shown)) > 0.05))
+        here, scores = boxes[visible], 0.9 * shown[visible]
+        cells = ((here[:, :2] + here[:, 2:] / 2) / STRIDE).astype(int)
         read = tags[t, cells[:, 1], cells[:, 0]]
-        off = rng.normal(0, 0.03, (len(seen), 4)) * np.tile(boxes[seen, 2:], 2)
-        classes = np.zeros(len(seen), int)
-        pair = np.repeat(read[:, None], 2, axis=1)  # a box has a tag at either corner
-        found.append(Boxes(boxes[seen] + off, 0.9 * shown[seen], classes, ("figure",), None, pair))
+        error = rng.normal(0, 0.03, here.shape) * np.tile(here[:, 2:], 2)
+        classes = np.zeros(len(here), int)
+        pair = np.repeat(read[:, None], 2, axis=1)  # a box has one tag per corner
+        found.append(Boxes(here + error, scores, classes, ("figure",), None, pair))
     return found
 
 
-def kept(clip: Clip, found: list[Boxes], settings: TrackSettings) -> float:
-    """The share of figures that have the same id before and after the meeting."""
+def share_kept(clip: Clip, found: list[Boxes], settings: TrackSettings) -> float:
+    """Share of the figures that have the same id at the start and at the end."""
     tracker, ids = Tracker(settings), np.full(clip.shown.shape, -1)
     for t, boxes in enumerate(found):
         for number, box in zip(tracker.update(boxes), boxes.boxes):
@@ -86,6 +88,7 @@ def kept(clip: Clip, found: list[Boxes], settings: TrackSettings) -> float:
 
 
 def as_input(images: np.ndarray) -> torch.Tensor:
+    """Images (B, H, W, 3) uint8 as the network's input (B, 3, H, W) float32."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 64 - 2
 
 
@@ -96,7 +99,7 @@ def main(steps: int) -> None:
         network = train(steps, across=across)
         found = [detections(clip, network) for clip in clips]
         for how, settings in (("tags", TrackSettings()), ("no tags", TrackSettings(tags=False))):
-            share = np.mean([kept(clip, f, settings) for clip, f in zip(clips, found)])
+            share = np.mean([share_kept(clip, f, settings) for clip, f in zip(clips, found)])
             print(f"one image is {name}, tracked with {how}: {share:.0%} keep their id")
 
 

@@ -1,10 +1,10 @@
-"""Train a detector of paired corners in a few minutes, with no data but what this script makes up.
+"""Train a detector of paired corners in a few minutes, on data that this script generates.
 
     python examples/train_a_detector.py --out out/detector
 
 It writes scenes of touching discs, stars and rectangles as photos and COCO JSON, trains a small
-network on them as any box set is trained, measures it, and draws what it sees. To train on photos
-of your own, change the folders in the recipe that it leaves in OUT/run/recipe.yaml.
+network on them as on any box set, measures it, and draws its results and maps. To train on your own
+photos, change the folders in the recipe that it leaves in OUT/run/recipe.yaml.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ CLASSES = ("disc", "rectangle", "star")
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--out", type=Path, default=Path("out/detector"))
-    options.add_argument("--scenes", type=int, default=1000, help="scenes to learn from")
-    options.add_argument("--steps", type=int, default=1200, help="of 8 scenes each")
+    options.add_argument("--scenes", type=int, default=1000, help="number of training scenes")
+    options.add_argument("--steps", type=int, default=1200, help="training steps of 8 scenes each")
     arguments = options.parse_args()
     data = arguments.out / "data"
     for name, length, seed in (("train", arguments.scenes, 0), ("val", 60, 1)):
@@ -52,14 +52,14 @@ def main() -> None:
 
 
 def enlarged(photo: Path, out: Path) -> Path:
-    """A copy of a scene, three times as large, on which boxes are easier to see."""
+    """A copy of a scene at three times its size, on which boxes are easier to see."""
     with Image.open(photo) as image:
         image.resize((3 * image.width, 3 * image.height), Image.Resampling.BICUBIC).save(out)
     return out
 
 
 def train(arguments: argparse.Namespace, data: Path) -> Path:
-    """The folder of the training run."""
+    """Train on the generated scenes; returns the folder of the run."""
     recipe = Recipe(
         task="corners",
         data=DataConfig(

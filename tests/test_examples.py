@@ -72,12 +72,12 @@ def test_numbers_cross_and_digits_do_not_cover_each_other(digits):
             assert (own[1:] - own[:-1]).norm(dim=1).numpy() == pytest.approx(1, abs=1e-4)
 
 
-def test_found_counts_numbers_that_are_whole_and_read_right(digits):
+def test_share_found_counts_numbers_that_are_whole_and_read_correctly(digits):
     scenes = digits.make_scenes(5, 0, "test")
     truth = scenes.number.numpy()
-    assert digits.found(scenes, truth, scenes.digit) == 1
-    assert digits.found(scenes, np.maximum(truth, 0) * 0, scenes.digit) == 0
-    assert digits.found(scenes, truth, (scenes.digit + 1) % 10) == 0
+    assert digits.share_found(scenes, truth, scenes.digit) == 1
+    assert digits.share_found(scenes, np.maximum(truth, 0) * 0, scenes.digit) == 0
+    assert digits.share_found(scenes, truth, (scenes.digit + 1) % 10) == 0
 
 
 def test_digits_become_numbers(digits, tmp_path):
