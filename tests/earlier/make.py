@@ -15,7 +15,6 @@ import numpy as np
 import safetensors
 import yaml
 from safetensors.torch import load_file, save_file
-
 from tagwise.export import export
 from tagwise.grouping_settings import GroupingSettings
 from tagwise.predictor import Predictor
