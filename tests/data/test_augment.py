@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tagwise.data.augment import Augment, random_colour, random_view, shown
+from tagwise.data.augment import Augment, apply_view, random_colour, random_view
 from tagwise.data.sample import Sample
 from tagwise.data.transforms import Affine, fit_affine
 from tagwise.errors import UserError
@@ -97,8 +97,8 @@ def test_the_order_of_settings_drawn_does_not_depend_on_quarter_turns(sample):
 def test_turned_boxes_may_hold_ellipses(sample):
     affine = Affine.shift(40, 40) @ Affine.turn(45) @ Affine.shift(-74, -46)
     square = replace(sample, boxes=np.float32([[70, 42, 8, 8]]))
-    loose = shown(square, affine, (80, 80), (0, 1), PLAIN)
-    tight = shown(square, affine, (80, 80), (0, 1), replace(PLAIN, ellipses=True))
+    loose = apply_view(square, affine, (80, 80), (0, 1), PLAIN)
+    tight = apply_view(square, affine, (80, 80), (0, 1), replace(PLAIN, ellipses=True))
     np.testing.assert_allclose(loose.boxes[0, 2:], 8 * 2**0.5, rtol=1e-5)
     np.testing.assert_allclose(tight.boxes[0, 2:], 8, rtol=1e-5)
 
@@ -157,15 +157,15 @@ def test_blur_smooths_and_noise_roughens():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"flip": 1.5}, "flip must be from 0 to 1"),
-        ({"quarter": -0.5}, "quarter must be from 0 to 1"),
-        ({"scale": (2.0, 1.0)}, r"scale must be \[least, greatest\]"),
-        ({"scale": (0.0, 1.0)}, "scale must be above 0"),
+        ({"flip": 1.5}, r"flip is 1\.5; use a number from 0 to 1"),
+        ({"quarter": -0.5}, r"quarter is -0\.5; use a number from 0 to 1"),
+        ({"scale": (2.0, 1.0)}, "the smaller one first"),
+        ({"scale": (0.0, 1.0)}, "use a number above 0"),
         ({"focus_size": (0.5,)}, "focus_size"),
-        ({"rotate": -3.0}, "rotate must not be below 0"),
+        ({"rotate": -3.0}, r"rotate is -3\.0; use a number of at least 0"),
     ],
 )
-def test_settings_that_make_no_sense(fields, words):
+def test_settings_out_of_range_are_refused(fields, words):
     with pytest.raises(UserError, match=words):
         Augment(**fields)
 

@@ -5,7 +5,7 @@ import pytest
 from discs import discs, without_map
 
 from tagwise.data.augment import Augment
-from tagwise.data.collage import blank, lay, mosaic, paste
+from tagwise.data.collage import blank, mosaic, paste, paste_patch
 from tagwise.data.sample import Sample
 
 FLIP = (0, 2, 1)
@@ -44,7 +44,7 @@ def test_lay_covers_what_is_below():
     below, above = photo(10), photo(200, 20, 20)
     above.ignore[:, :5] = True
     below.ignore[:] = True
-    both = lay(below, above, 20, 20)
+    both = paste_patch(below, above, 20, 20)
     assert (both.image[20:, 20:] == 200).all()
     assert (both.image[:20] == 10).all()
     assert both.ignore[20:, 20:25].all()
@@ -59,14 +59,14 @@ def test_lay_covers_what_is_below():
 def test_lay_leaves_both_sources_alone():
     below, above = photo(10), photo(200, 20, 20)
     before = below.keypoints.copy()
-    lay(below, above, 10, 10)
+    paste_patch(below, above, 10, 10)
     assert (below.image == 10).all()
     np.testing.assert_array_equal(below.keypoints, before)
     np.testing.assert_array_equal(above.keypoints, photo(200, 20, 20).keypoints)
 
 
 def test_lay_drops_instances_that_are_wholly_covered():
-    both = lay(photo(10), photo(200, 40, 40), 0, 0)
+    both = paste_patch(photo(10), photo(200, 40, 40), 0, 0)
     assert len(both.keypoints) == len(both.boxes) == len(both.areas) == 1
     assert (both.image == 200).all()
 
@@ -77,7 +77,7 @@ def test_lay_drops_instances_that_are_wholly_covered():
 def test_lay_over_the_edge(left, top, kept):
     """Keypoints of the patch beyond the canvas are dropped, and its box is cut."""
     canvas = blank((40, 40), photo(10))
-    both = lay(canvas, photo(200), left, top)
+    both = paste_patch(canvas, photo(200), left, top)
     assert (both.keypoints[..., 2] > 0).sum() == kept
     assert both.image.shape == (40, 40, 3)
     for x, y, w, h in both.boxes:
@@ -158,7 +158,7 @@ def test_lay_covers_boxes():
     canvas = without_map(discs([(10, 10, 5), (30, 20, 8), (31, 40, 4)], 60, 50))
     patch = without_map(discs([(10, 10, 6), (19, 4, 2)], 22, 20))
     patch.classes[:] = 7
-    both = lay(canvas, patch, 20, 20)  # over the second's lower part and the third's upper one
+    both = paste_patch(canvas, patch, 20, 20)  # over parts of two instances
     np.testing.assert_allclose(
         both.boxes,
         [[5, 5, 11, 11], [22, 12, 17, 8], [27, 40, 9, 5], [24, 24, 13, 13], [37, 22, 5, 5]],
@@ -169,7 +169,7 @@ def test_lay_covers_boxes():
 
 def test_lay_ignores_boxes_that_are_mostly_covered():
     canvas = without_map(discs([(30, 20, 8)], 60, 50))
-    both = lay(canvas, without_map(discs([], 60, 50)), 0, 15)
+    both = paste_patch(canvas, without_map(discs([], 60, 50)), 0, 15)
     assert len(both.boxes) == 0
     assert both.ignore[12:15, 22:39].all()
     assert both.ignore.sum() == 3 * 17
@@ -178,7 +178,7 @@ def test_lay_ignores_boxes_that_are_mostly_covered():
 def test_lay_numbers_masks_on():
     canvas = flat(discs([(10, 10, 5), (30, 20, 8)], 60, 50), 10)
     patch = flat(discs([(10, 10, 6), (1, 1, 1)], 22, 20), 200)
-    both = lay(canvas, patch, 48, 20)  # the patch hangs over, and covers neither
+    both = paste_patch(canvas, patch, 48, 20)  # the patch hangs over, and covers neither
     assert np.unique(both.labels).tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_array_equal(both.labels[:, :48], canvas.labels[:, :48])
     np.testing.assert_array_equal(
@@ -186,7 +186,7 @@ def test_lay_numbers_masks_on():
     )
     np.testing.assert_array_equal(both.boxes[2], [52, 24, 8, 13])
     assert both.areas[2] == (patch.labels[:, :12] == 1).sum()
-    covered = lay(canvas, patch, -1, 3)
+    covered = paste_patch(canvas, patch, -1, 3)
     assert len(covered.boxes) == 3  # the first is gone
     np.testing.assert_array_equal(covered.labels == 1, canvas.labels == 2)
 
@@ -195,7 +195,7 @@ def test_lay_along_an_outline():
     canvas = flat(discs([(30, 20, 8)], 60, 50), 10)
     patch = flat(discs([(10, 10, 6)], 22, 20), 200)
     patch.ignore[:] = True
-    both = lay(canvas, patch, 20, 10, patch.labels > 0)
+    both = paste_patch(canvas, patch, 20, 10, patch.labels > 0)
     inner = np.zeros((50, 60), bool)
     inner[10:30, 20:42] = patch.labels > 0
     np.testing.assert_array_equal(both.image[..., 0] == 200, inner)

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagwise.data.instances import (
-    LEAST_SEEN,
+    LEAST_VISIBLE,
     clip_boxes,
     inside,
     keep_instances,
-    keep_seen,
+    keep_visible,
     uncovered_boxes,
 )
 from tagwise.data.sample import Sample
@@ -51,13 +51,13 @@ def test_uncovered_boxes_are_around_the_pixels_left(boxes, patch):
 def test_a_box_with_too_little_left_is_ignored_instead():
     whole = np.float32([[0, 0, 20, 10], [10, 30, 10, 10], [40, 0, 10, 10]])
     sample = without_map(discs([(20, 20, 5)] * 3))
-    left = whole * np.float32([1, 1, LEAST_SEEN + 0.01, 1])
-    left[1, 2] = 10 * (LEAST_SEEN - 0.01)
+    left = whole * np.float32([1, 1, LEAST_VISIBLE + 0.01, 1])
+    left[1, 2] = 10 * (LEAST_VISIBLE - 0.01)
     sample = replace(sample, boxes=left, areas=np.float32([100, 100, 100]))
-    kept = keep_seen(sample, whole)
+    kept = keep_visible(sample, whole)
     np.testing.assert_array_equal(kept.boxes, left[[0, 2]])
     np.testing.assert_array_equal(kept.classes, [0, 2])
-    np.testing.assert_allclose(kept.areas, 100 * (LEAST_SEEN + 0.01), rtol=1e-5)
+    np.testing.assert_allclose(kept.areas, 100 * (LEAST_VISIBLE + 0.01), rtol=1e-5)
     assert kept.ignore[30:40, 10:13].all()
     assert kept.ignore.sum() == 30
 
@@ -67,7 +67,7 @@ def test_masks_stay_to_the_last_pixel_with_boxes_of_their_own():
     sample.labels[:, :40] = 0
     sample.labels[sample.labels == 3] = 0
     sample.labels[47, 0] = 1
-    kept = keep_seen(sample, sample.boxes)
+    kept = keep_visible(sample, sample.boxes)
     assert np.unique(kept.labels).tolist() == [0, 1, 2]
     np.testing.assert_array_equal(kept.boxes, [[0, 47, 1, 1], [40, 12, 9, 17]])
     np.testing.assert_array_equal(kept.areas, [1, (sample.labels == 2).sum()])

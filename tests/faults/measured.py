@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tagwise.errors import UserError
 
 
-class Seen(NamedTuple):
+class Measured(NamedTuple):
     """What came of a call.
 
     what: "read", "refused" (a UserError), "raised" (any other exception), "crashed" (the process
@@ -29,7 +29,7 @@ class Seen(NamedTuple):
     noise: str
 
 
-def measured(call: Callable[[], object], seconds: int = 30) -> Seen:
+def measured(call: Callable[[], object], seconds: int = 30) -> Measured:
     """Run a call in a fork of this process; it is killed after `seconds`."""
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as noise:
         before, start = _resident(), time.perf_counter()
@@ -49,7 +49,7 @@ def measured(call: Callable[[], object], seconds: int = 30) -> Seen:
             died = os.WTERMSIG(status) if os.WIFSIGNALED(status) else status
             what, text = "hung" if died == signal.SIGALRM else "crashed", f"signal {died}"
         mib = max(0.0, usage.ru_maxrss / 1024 - before)
-        return Seen(what, text, taken, mib, noise.read().decode(errors="replace"))
+        return Measured(what, text, taken, mib, noise.read().decode(errors="replace"))
 
 
 def _answer(call: Callable[[], object]) -> tuple[str, str]:

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tagwise.errors import UserError
 from tagwise.results import Boxes, Masks, Poses
 from tagwise.skeletons import Skeleton
 from tagwise.tracking.tracker import Tracker, TrackSettings
@@ -177,8 +178,8 @@ def test_masks_are_tracked_too():
 @pytest.mark.parametrize(
     "wrong", [{"high": 0.2, "low": 0.3}, {"memory": -1}, {"confirm": 0}, {"tag_memory": 1.0}]
 )
-def test_settings_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match="must be"):
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(UserError, match="; use a"):
         TrackSettings(**wrong)
 
 

@@ -41,8 +41,9 @@ def test_a_written_recipe_reads_back_the_same(recipe_file, tmp_path):
 @pytest.mark.parametrize(
     ("override", "value"),
     [
-        ("optim.lr=1e-3", 1e-3),  # YAML itself reads this as text
+        ("optim.lr=1e-3", 1e-3),  # text to PyYAML
         ("optim.lr=0.5", 0.5),
+        ("optim.lr=2.5E+1", 25.0),
         ("optim.lr=1", 1.0),
     ],
 )
@@ -64,16 +65,23 @@ def test_overrides_reach_into_lists_and_missing_sections(recipe_file):
         ("optimm: {}\n" + MINIMAL, "did you mean 'optim'"),
         (MINIMAL + "  input_sise: [1, 2]\n", "did you mean 'input_size'"),
         (MINIMAL + "  augment: {rotat: 3}\n", "did you mean 'rotate'"),
-        (MINIMAL + "optim: {steps: many}\n", "optim: steps: expected int, found 'many'"),
-        (MINIMAL + "optim: {steps: 1.5}\n", "expected int, found 1.5"),
-        (MINIMAL + "run: {tensorboard: 1}\n", "expected bool, found 1"),
-        (MINIMAL + "  input_size: [1]\n", "expected 2 values, found 1"),
-        ("task: pose\n", "the key 'data' is missing"),
-        ("- a\n- b\n", "is no recipe"),
-        ("a: [b\n", "is no valid YAML"),
+        (
+            MINIMAL + "optim: {steps: many}\n",
+            "steps is 'many'; use a whole number of at least 1",
+        ),
+        (MINIMAL + "optim: {steps: 1.5}\n", "steps is 1.5; use a whole number"),
+        (MINIMAL + "run: {tensorboard: 1}\n", "tensorboard is 1; use true or false"),
+        (MINIMAL + "  input_size: [1]\n", "input_size is [1]; use a list of 2 values"),
+        (MINIMAL + "optim: {lr: 0}\n", "optim: lr is 0; use a number above 0"),
+        (MINIMAL + "optim: {ema: 1}\n", "use a number of at least 0 and below 1"),
+        (MINIMAL + "run: {precision: fp8}\n", "unknown precision 'fp8'"),
+        (MINIMAL + "run: {device: gpu}\n", "unknown device 'gpu'"),
+        ("task: pose\n", "the setting 'data' is missing"),
+        ("- a\n- b\n", "is not a recipe"),
+        ("a: [b\n", "is not valid YAML"),
     ],
 )
-def test_faults_name_the_file_the_key_and_the_mend(recipe_file, text, message):
+def test_errors_name_the_file_the_key_and_the_fix(recipe_file, text, message):
     path = recipe_file(text)
     with pytest.raises(UserError) as caught:
         load_recipe(path)

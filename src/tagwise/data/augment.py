@@ -1,10 +1,11 @@
-"""Random changes of a sample: where it is looked at from, and its colours."""
+"""Random changes of a sample: its geometry and its colours."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -12,81 +13,73 @@ import numpy as np
 from tagwise.data.regions import Size
 from tagwise.data.sample import Sample
 from tagwise.data.transforms import FILL, Affine, warp_sample
-from tagwise.errors import UserError
+from tagwise.settings import (
+    Ascending,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    Settings,
+    Share,
+)
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-_PROBABILITIES = ("flip", "quarter", "focus", "grey", "blur", "noise", "mosaic", "paste", "cover")
 
 
 @dataclass(frozen=True)
-class Augment:
-    """How samples are varied; Augment.none() only fits them into the input.
+class Augment(Settings):
+    """How samples are varied. `Augment.none()` only fits them into the input.
 
-    scale: least and greatest size, relative to the image fitted into the input; with `native`,
-        to the image as it is, of which any part that fills the input may then be seen.
-    cover: how far between fitting the image in (0) and filling the input with it (1) the view
-        may start from; drawn anew for each image.
-    rotate: greatest angle, degrees. shift: greatest move, as a share of the input's sides.
-    flip: probability of a mirror image.
-    quarter: probability of a further turn by 90, 180 or 270 degrees, for pictures without an up;
-        boxes stay tight, where those turned by `rotate` grow: around a square, by 37 % at 30
+    scale: minimum and maximum size relative to the image fitted into the input. With `native` it is
+        relative to the image as it is, and the input shows a random part of it.
+    cover: maximum position between fitting the image into the input (0) and filling the input with
+        it (1); drawn for every sample.
+    rotate: maximum angle in degrees. shift: maximum shift, as a share of the input's sides.
+    flip: probability of mirroring.
+    quarter: probability of a rotation by 90, 180 or 270 degrees, for images without a fixed
+        orientation. Boxes stay tight, while `rotate` makes them grow: by 37 % for a square at 30
         degrees.
-    ellipses: a turned box is drawn around the ellipse in it instead, tight for cells and balls.
-    focus: probability of looking at one instance instead of the whole image; its box then takes
-        a share of the input's shorter side between the two of focus_size.
-    zoom: greatest enlargement over the fitted image that focus and collages may use.
-    brightness, contrast, saturation: greatest relative change. hue: greatest turn, degrees.
-    tint: greatest relative change of a single colour channel.
-    grey, blur, noise: probability of a grey image, of a blur, of noise.
-    mosaic: probability of an image put together from 2 to 6 photos side by side.
-    paste: probability that instances cut from other photos are laid over the image; paste_count
-        is how many at least and at most, paste_size the longest side of their boxes as a share
-        of the input's shorter side.
-    ignore_outside: learn nothing beyond a photo's edge, where by default there is background.
+    ellipses: a rotated box is drawn around its inscribed ellipse, tight for round objects.
+    focus: probability of showing one instance instead of the whole image. The longer side of its
+        box is then a share of the input's shorter side, between the two values of focus_size.
+    zoom: maximum enlargement, relative to the fitted image, for focus, mosaic and paste.
+    brightness, contrast, saturation: maximum relative change. hue: maximum rotation in degrees.
+    tint: maximum relative change of a single colour channel.
+    grey, blur, noise: probability of a grey image, of blur, of noise.
+    mosaic: probability of an image that is composed of 2 to 6 photos in a grid.
+    paste: probability that instances of other photos are pasted onto the image. paste_count:
+        minimum and maximum number. paste_size: minimum and maximum of the longer side of their
+        boxes, as a share of the input's shorter side.
+    ignore_outside: do not learn from the area beyond a photo's edge, which is otherwise background.
     """
 
-    scale: tuple[float, float] = (0.7, 1.4)
-    cover: float = 0.5
-    rotate: float = 30.0
-    shift: float = 0.1
-    flip: float = 0.5
-    focus: float = 0.0
-    focus_size: tuple[float, float] = (0.3, 0.9)
-    zoom: float = 2.0
-    brightness: float = 0.25
-    contrast: float = 0.25
-    saturation: float = 0.3
-    hue: float = 10.0
-    tint: float = 0.08
-    grey: float = 0.05
-    blur: float = 0.1
-    noise: float = 0.1
-    mosaic: float = 0.0
-    paste: float = 0.0
-    paste_count: tuple[int, int] = (1, 3)
-    paste_size: tuple[float, float] = (0.2, 0.8)
+    scale: Annotated[tuple[Positive, Positive], Ascending()] = (0.7, 1.4)
+    cover: Share = 0.5
+    rotate: NonNegative = 30.0
+    shift: NonNegative = 0.1
+    flip: Share = 0.5
+    focus: Share = 0.0
+    focus_size: Annotated[tuple[NonNegative, NonNegative], Ascending()] = (0.3, 0.9)
+    zoom: NonNegative = 2.0
+    brightness: NonNegative = 0.25
+    contrast: NonNegative = 0.25
+    saturation: NonNegative = 0.3
+    hue: NonNegative = 10.0
+    tint: NonNegative = 0.08
+    grey: Share = 0.05
+    blur: Share = 0.1
+    noise: Share = 0.1
+    mosaic: Share = 0.0
+    paste: Share = 0.0
+    paste_count: Annotated[tuple[NonNegativeInt, NonNegativeInt], Ascending()] = (1, 3)
+    paste_size: Annotated[tuple[NonNegative, NonNegative], Ascending()] = (0.2, 0.8)
     ignore_outside: bool = False
-    quarter: float = 0.0
+    quarter: Share = 0.0
     ellipses: bool = False
     native: bool = False
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(field.default, tuple):
-                object.__setattr__(self, field.name, tuple(value))
-                if len(value) != 2 or not 0 <= value[0] <= value[1]:
-                    raise UserError(f"augment.{field.name} must be [least, greatest], not {value}")
-            elif field.name in _PROBABILITIES and not 0 <= value <= 1:
-                raise UserError(f"augment.{field.name} must be from 0 to 1, not {value}")
-            elif value < 0:
-                raise UserError(f"augment.{field.name} must not be below 0, but is {value}")
-        if self.scale[0] <= 0:
-            raise UserError(f"augment.scale must be above 0, not {self.scale}")
-
     @classmethod
     def none(cls) -> Augment:
-        """No change at all: the image is fitted into the input."""
+        """No augmentation: the image is only fitted into the input."""
         return cls(
             scale=(1.0, 1.0),
             zoom=1.0,
@@ -95,17 +88,17 @@ class Augment:
         )
 
     def enlargement(self) -> float:
-        """The size over the fitted image up to which pixels are worth keeping.
+        """The maximum size, relative to the fitted image, at which images are kept in memory.
 
-        A view that fills the input is larger than one that fits by as much as the shapes differ,
-        of which a third is common (portrait photos in a landscape input); more is seen blurred.
+        A view that fills the input is larger than one that fits, by the ratio of the aspect ratios.
+        A third is common (portrait photos in a landscape input); larger views are blurred.
         """
         close = self.focus > 0 or self.mosaic > 0 or self.paste > 0
         return max(self.scale[1] * (1 + self.cover / 3), self.zoom if close else 0.0)
 
 
 def random_view(rng: np.random.Generator, sample: Sample, size: Size, augment: Augment) -> Affine:
-    """A random map of a sample into a canvas of `size` (width, height), as the settings allow."""
+    """A random affine map from a sample to a canvas of `size` (width, height)."""
     height, width = sample.image.shape[:2]
     turn = random_turn(rng, augment)
     across, down = (height, width) if turn % 180 else (width, height)
@@ -119,8 +112,8 @@ def random_view(rng: np.random.Generator, sample: Sample, size: Size, augment: A
     mirror = rng.random() < augment.flip
     source = np.array([(width - 1) / 2, (height - 1) / 2])
     if augment.native:
-        seen = np.array(size[::-1] if turn % 180 else size) / scale
-        room = np.maximum(np.array([width, height]) - seen, 0) / 2
+        visible = np.array(size[::-1] if turn % 180 else size) / scale
+        room = np.maximum(np.array([width, height]) - visible, 0) / 2
         source += rng.uniform(-room, room)
     target = (np.array(size) - 1) / 2 + shift * size
     if len(sample.boxes) and rng.random() < augment.focus:
@@ -134,26 +127,27 @@ def random_view(rng: np.random.Generator, sample: Sample, size: Size, augment: A
 
 def random_turn(rng: np.random.Generator, augment: Augment) -> int:
     """0, 90, 180 or 270 degrees."""
-    if augment.quarter and rng.random() < augment.quarter:  # other settings draw as ever without
+    # Without `quarter` nothing is drawn, so that samples stay those of earlier versions.
+    if augment.quarter and rng.random() < augment.quarter:
         return 90 * int(rng.integers(1, 4))
     return 0
 
 
 def view(source: np.ndarray, target: np.ndarray, scale: float, angle: float, mirror: bool):
-    """The map that brings point `source` to `target`, scaled, turned (degrees) and mirrored."""
+    """The map that moves point `source` to `target`, scaled, rotated (degrees) and mirrored."""
     turned = Affine.turn(angle, scale)
     if mirror:
         turned = turned @ Affine.mirror(1.0)
     return Affine.shift(*target) @ turned @ Affine.shift(*-source)
 
 
-def shown(
-    sample: Sample, seen: Affine, size: Size, flip: Sequence[int], augment: Augment
+def apply_view(
+    sample: Sample, affine: Affine, size: Size, flip: Sequence[int], augment: Augment
 ) -> Sample:
-    """The sample seen through a view, in a canvas of `size` (width, height)."""
+    """The sample under an affine map, on a canvas of `size` (width, height)."""
     return warp_sample(
         sample,
-        seen,
+        affine,
         size,
         flip,
         ignore_outside=augment.ignore_outside,
@@ -162,7 +156,7 @@ def shown(
 
 
 def random_colour(rng: np.random.Generator, image: np.ndarray, augment: Augment) -> np.ndarray:
-    """Vary the colours of an image (H, W, 3) uint8: one 3 × 3 matrix, then one table a channel."""
+    """Vary the colours of an image (H, W, 3) uint8: a 3 × 3 matrix, then a table per channel."""
     grey = rng.random() < augment.grey
     saturation = 0.0 if grey else 1 + _spread(rng, augment.saturation)
     hue = _spread(rng, augment.hue)
@@ -188,13 +182,13 @@ def _spread(rng: np.random.Generator, most: float) -> float:
 
 
 def _colour_matrix(saturation: float, hue: float) -> np.ndarray:
-    """Saturation, then a turn of the colour circle by `hue` degrees about the grey axis (3, 3)."""
+    """A (3, 3) matrix: saturation, then a rotation by `hue` degrees about the grey axis."""
     fade = saturation * np.eye(3) + (1 - saturation) * np.outer(np.ones(3), _LUMA)
     c, s = math.cos(math.radians(hue)), math.sin(math.radians(hue))
     cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
     return (c * np.eye(3) + s * cross + (1 - c) / 3) @ fade
 
 
-def coloured(rng: np.random.Generator, sample: Sample, augment: Augment) -> Sample:
+def vary_colours(rng: np.random.Generator, sample: Sample, augment: Augment) -> Sample:
     """The sample with its colours varied."""
     return replace(sample, image=random_colour(rng, sample.image, augment))

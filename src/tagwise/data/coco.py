@@ -14,8 +14,8 @@ from tagwise.data.keypoint_labels import read_keypoint_labels
 from tagwise.data.photos import Photos
 from tagwise.data.regions import paint_region
 from tagwise.data.sample import Sample
-from tagwise.data.seen import Seen
 from tagwise.data.transforms import reduced
+from tagwise.data.weak_labels import WeakLabels
 from tagwise.errors import UserError, unknown_name
 from tagwise.skeletons import Skeleton, name_words
 
@@ -68,7 +68,9 @@ class CocoKeypoints(Photos):
         self._labels = self._existing(self.labels.images, keep_missing)
         ever = self.labels.labelled_types()
         self.labelled = np.array([column >= 0 and bool(ever[column]) for column in self.columns])
-        self._seen = Seen(ignore_results, self.skeleton, fill_results) if ignore_results else None
+        self._weak_labels = (
+            WeakLabels(ignore_results, self.skeleton, fill_results) if ignore_results else None
+        )
 
     @property
     def flip(self) -> tuple[int, ...]:
@@ -107,8 +109,8 @@ class CocoKeypoints(Photos):
             file=labels.file,
         )
         sample = _without_unmapped(sample)
-        if self._seen is not None:
-            sample = self._seen.apply(sample)
+        if self._weak_labels is not None:
+            sample = self._weak_labels.apply(sample)
         return reduced(sample, reduce)
 
 

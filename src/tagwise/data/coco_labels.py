@@ -95,7 +95,7 @@ def linked_annotations(
     """
     image_ids = Ids(images)
     category_ids = Ids(entry["id"] for entry in content["categories"])
-    seen: dict[Any, dict[str, Any]] = {}
+    by_number: dict[Any, dict[str, Any]] = {}
     for annotation in content["annotations"]:
         image = images.get(image_ids.find(annotation.get("image_id")))
         number = annotation.get("id")
@@ -110,7 +110,7 @@ def linked_annotations(
             kind = "annotation of an unknown category, left out"
             problems.append(image.problem(kind, annotation, f"category_id {given!r}"))
             continue
-        twin = seen.setdefault(str(number), annotation) if number is not None else annotation
+        twin = annotation if number is None else by_number.setdefault(str(number), annotation)
         if twin is not annotation and twin == annotation:
             problems.append(image.problem("annotation is there twice, left out once", annotation))
             continue

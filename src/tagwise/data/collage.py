@@ -1,4 +1,4 @@
-"""Crowds out of photos of one: mosaics, and instances laid over other photos."""
+"""Crowded images from several photos: mosaics, and instances pasted onto other photos."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from tagwise.data.augment import Augment, random_turn, random_view, shown, view
+from tagwise.data.augment import Augment, apply_view, random_turn, random_view, view
 from tagwise.data.instances import (
     clip_boxes,
     hide_keypoints,
     inside,
     keep_instances,
-    keep_seen,
+    keep_visible,
     uncovered_boxes,
 )
 from tagwise.data.regions import Size
@@ -28,9 +28,9 @@ _GRIDS = ((1, 2), (2, 1), (2, 2), (2, 2), (2, 2), (2, 3), (3, 2))
 def mosaic(
     rng: np.random.Generator, draw: Draw, size: Size, augment: Augment, flip: Sequence[int]
 ) -> Sample:
-    """Photos in a grid of random seams, each seen through a random view of its own.
+    """Photos in a grid with random seams, each under a random view.
 
-    The image learns a keypoint type only if every photo in it labels that type.
+    A keypoint type is learned from the mosaic only if every photo in it labels that type.
     """
     rows, columns = _GRIDS[rng.integers(len(_GRIDS))]
     ys, xs = _seams(rng, rows, size[1]), _seams(rng, columns, size[0])
@@ -38,16 +38,16 @@ def mosaic(
     for top, bottom in pairwise(ys):
         for left, right in pairwise(xs):
             source, cell = draw(rng), (right - left, bottom - top)
-            seen = random_view(rng, source, cell, augment)
-            patch = shown(source, seen, cell, flip, augment)
+            affine = random_view(rng, source, cell, augment)
+            patch = apply_view(source, affine, cell, flip, augment)
             if canvas is None:
                 canvas = blank(size, patch)
-            canvas = lay(canvas, patch, left, top)
+            canvas = paste_patch(canvas, patch, left, top)
     return canvas
 
 
 def _seams(rng: np.random.Generator, parts: int, side: int) -> list[int]:
-    """Where cells begin and end along a side: about even, no cell under half its share."""
+    """Borders of the cells along a side: about even, with no cell below half its share."""
     inner = [(part + rng.uniform(-0.25, 0.25)) * side / parts for part in range(1, parts)]
     return [0, *(round(place) for place in inner), side]
 
@@ -59,10 +59,10 @@ def paste(
     augment: Augment,
     flip: Sequence[int],
 ) -> Sample:
-    """Lay instances of other photos over the canvas, each with a margin of its own photo.
+    """Paste instances of other photos onto the canvas, each with a margin of its photo.
 
-    Where label maps tell its outline, an instance is cut out along it instead. What is covered is
-    gone: its keypoints are dropped, its box or mask cut, and the ignore mask is the patch's.
+    Instances with a mask are cut out along their outline instead. What a patch covers is removed:
+    keypoints are dropped, boxes and masks are cut, and the ignore mask is that of the patch.
     """
     height, width = canvas.image.shape[:2]
     low, high = augment.paste_count
@@ -72,11 +72,11 @@ def paste(
             continue
         patch = _cut_out(rng, source, (width, height), augment, flip)
         patch_height, patch_width = patch.image.shape[:2]
-        # up to a third of it may hang over the canvas's edge
+        # Up to a third of it may be outside of the canvas.
         left = round(rng.uniform(-patch_width / 3, width - patch_width * 2 / 3))
         top = round(rng.uniform(-patch_height / 3, height - patch_height * 2 / 3))
         outline = None if patch.labels is None else patch.labels > 0
-        canvas = lay(canvas, patch, left, top, outline)
+        canvas = paste_patch(canvas, patch, left, top, outline)
     return canvas
 
 
@@ -85,7 +85,7 @@ def _cut_out(
 ) -> Sample:
     """One instance of a photo with a margin, at a random size for a canvas of `size`.
 
-    Of a label map it is the only instance that the patch still names.
+    If the photo has a label map, all other instances are removed from it.
     """
     chosen = int(rng.integers(len(source.boxes)))
     x, y, w, h = source.boxes[chosen]
@@ -97,13 +97,13 @@ def _cut_out(
     grown = np.maximum(sides * scale, 4) * (1 + rng.uniform(0.1, 0.5, 2))
     patch = (round(min(grown[0], size[0])), round(min(grown[1], size[1])))
     centre = np.array([x + (w - 1) / 2, y + (h - 1) / 2])
-    # the rectangle does not turn along with small angles
+    # The rectangle of the patch does not rotate with the small angle.
     angle = turn + rng.uniform(-augment.rotate, augment.rotate) / 2
     mirror = rng.random() < augment.flip
-    seen = view(centre, (np.array(patch) - 1) / 2, scale, angle, mirror)
+    affine = view(centre, (np.array(patch) - 1) / 2, scale, angle, mirror)
     if source.labels is not None:
         source = keep_instances(source, np.arange(len(source.boxes)) == chosen)
-    return shown(source, seen, patch, flip, augment)
+    return apply_view(source, affine, patch, flip, augment)
 
 
 def blank(size: Size, like: Sample) -> Sample:
@@ -122,13 +122,13 @@ def blank(size: Size, like: Sample) -> Sample:
     )
 
 
-def lay(
+def paste_patch(
     canvas: Sample, patch: Sample, left: int, top: int, outline: np.ndarray | None = None
 ) -> Sample:
-    """Lay a patch on the canvas with its top-left pixel at (left, top); it may hang over.
+    """Paste a patch onto the canvas with its top-left pixel at (left, top), clipped to the canvas.
 
-    outline: the pixels of the patch to lay, bool, of the patch's height and width; None for all.
-    Samples without label maps take no outline, since what it leaves of a box is not known.
+    outline: bool, of the height and width of the patch, the pixels to paste; None for all.
+    Samples without label maps take no outline, since the rest of a covered box is then unknown.
     """
     height, width = canvas.image.shape[:2]
     patch_height, patch_width = patch.image.shape[:2]
@@ -137,42 +137,44 @@ def lay(
     if x0 >= x1 or y0 >= y1:
         return canvas
     cut = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
-    laid = np.s_[:] if outline is None else outline[cut]
-    below = _covered(canvas, (x0, y0, x1 - x0, y1 - y0), laid)
-    image, labels = canvas.image.copy(), below.labels
-    image[y0:y1, x0:x1][laid] = patch.image[cut][laid]
-    below.ignore[y0:y1, x0:x1][laid] = patch.ignore[cut][laid]
+    opaque = np.s_[:] if outline is None else outline[cut]
+    rest = _covered(canvas, (x0, y0, x1 - x0, y1 - y0), opaque)
+    image, labels = canvas.image.copy(), rest.labels
+    image[y0:y1, x0:x1][opaque] = patch.image[cut][opaque]
+    rest.ignore[y0:y1, x0:x1][opaque] = patch.ignore[cut][opaque]
     if labels is not None:
         numbers = patch.labels[cut]
-        numbers = np.where(numbers > 0, numbers + len(below.boxes), 0)
-        labels[y0:y1, x0:x1][laid] = numbers[laid]
-    above = patch.keypoints.copy()
-    above[..., :2] = Affine.shift(left, top).points(above[..., :2])
-    hide_keypoints(above, ~inside(above, (width, height)))
-    whole = np.concatenate([below.boxes, patch.boxes + np.float32([left, top, 0, 0])])
+        numbers = np.where(numbers > 0, numbers + len(rest.boxes), 0)
+        labels[y0:y1, x0:x1][opaque] = numbers[opaque]
+    pasted = patch.keypoints.copy()
+    pasted[..., :2] = Affine.shift(left, top).points(pasted[..., :2])
+    hide_keypoints(pasted, ~inside(pasted, (width, height)))
+    whole = np.concatenate([rest.boxes, patch.boxes + np.float32([left, top, 0, 0])])
     together = replace(
-        below,
+        rest,
         image=image,
-        keypoints=np.concatenate([below.keypoints, above]),
+        keypoints=np.concatenate([rest.keypoints, pasted]),
         boxes=clip_boxes(whole, (width, height)),
-        areas=np.concatenate([below.areas, patch.areas]),
+        areas=np.concatenate([rest.areas, patch.areas]),
         labelled=canvas.labelled & patch.labelled,
-        classes=np.concatenate([below.classes, patch.classes]),
+        classes=np.concatenate([rest.classes, patch.classes]),
     )
-    return keep_seen(together, whole)
+    return keep_visible(together, whole)
 
 
-def _covered(canvas: Sample, patch: tuple[int, int, int, int], laid: np.ndarray | slice) -> Sample:
-    """What is left of a canvas under a patch (x, y, width, height) of which `laid` is opaque."""
+def _covered(
+    canvas: Sample, patch: tuple[int, int, int, int], opaque: np.ndarray | slice
+) -> Sample:
+    """What is left of a canvas under a patch (x, y, width, height); opaque: its opaque pixels."""
     x, y, width, height = patch
     keypoints, boxes, labels = canvas.keypoints.copy(), canvas.boxes, canvas.labels
     hide_keypoints(keypoints, inside(keypoints - np.float32([x, y, 0]), (width, height)))
     if labels is not None:
         labels = labels.copy()
-        labels[y : y + height, x : x + width][laid] = 0
+        labels[y : y + height, x : x + width][opaque] = 0
     elif not keypoints.shape[1]:
         boxes = uncovered_boxes(boxes, patch)
     left = replace(
         canvas, keypoints=keypoints, boxes=boxes, ignore=canvas.ignore.copy(), labels=labels
     )
-    return keep_seen(left, canvas.boxes)
+    return keep_visible(left, canvas.boxes)

@@ -1,4 +1,4 @@
-"""What is left of each instance when part of it leaves the view or is covered."""
+"""What remains of each instance when part of it is outside of the view or covered."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tagwise.data.sample import Sample
 from tagwise.geometry import to_xywh, to_xyxy
 from tagwise.label_maps import label_map_instances
 
-LEAST_SEEN = 0.3  # share of a box; with less in view nobody could say what is there
+LEAST_VISIBLE = 0.3  # share of a box below which its object cannot be recognised
 
 
-def keep_seen(sample: Sample, whole: np.ndarray) -> Sample:
-    """The sample with the instances of which enough is left, each as what is left of it.
+def keep_visible(sample: Sample, whole: np.ndarray) -> Sample:
+    """The sample with the instances of which enough is visible.
 
-    sample: its boxes already cut to what is left. whole: (N, 4) float32, the boxes before.
-    Instances of a label map stay while they have a pixel, and take box and area from their
-    pixels. Instances with keypoints stay while they have one. Of others LEAST_SEEN of the box
-    must be left; what is left of those that go is painted into sample.ignore, in place: something
-    is there, so it is no background.
+    sample: with boxes that are already cut to the visible part. whole: (N, 4) float32, the boxes
+    before. Instances of a label map stay if they have a pixel, and get their box and area from
+    their pixels. Instances with keypoints stay if one is labelled. Of others, LEAST_VISIBLE of the
+    box must be left. The rest of removed boxes is added to sample.ignore, in place, because it is
+    not background.
     """
     if sample.labels is not None:
         boxes, areas = label_map_instances(sample.labels, len(sample.boxes))
@@ -29,14 +29,14 @@ def keep_seen(sample: Sample, whole: np.ndarray) -> Sample:
     if sample.keypoints.shape[1]:
         return keep_instances(sample, (sample.keypoints[..., 2] > 0).any(1))
     left = sample.boxes[:, 2:].prod(1) / np.maximum(whole[:, 2:].prod(1), 1e-6)
-    keep = left >= LEAST_SEEN
+    keep = left >= LEAST_VISIBLE
     for box in sample.boxes[~keep]:
         paint_region(sample.ignore, tuple(box))
     return keep_instances(replace(sample, areas=sample.areas * left), keep)
 
 
 def keep_instances(sample: Sample, keep: np.ndarray) -> Sample:
-    """The sample with the instances that keep, (N,) bool, names."""
+    """The sample with only some of its instances; keep: (N,) bool."""
     if keep.all():
         return sample
     labels = sample.labels
@@ -55,7 +55,7 @@ def keep_instances(sample: Sample, keep: np.ndarray) -> Sample:
 
 
 def inside(keypoints: np.ndarray, size: Size) -> np.ndarray:
-    """Which keypoints (..., 3) lie on a canvas of `size` (width, height); bool (...)."""
+    """Which keypoints (..., 3) are inside a canvas of `size` (width, height); bool (...)."""
     x, y = keypoints[..., 0], keypoints[..., 1]
     return (x >= -0.5) & (x < size[0] - 0.5) & (y >= -0.5) & (y < size[1] - 0.5)
 
@@ -66,15 +66,15 @@ def hide_keypoints(keypoints: np.ndarray, gone: np.ndarray) -> None:
 
 
 def clip_boxes(boxes: np.ndarray, size: Size) -> np.ndarray:
-    """Cut boxes (N, 4) x, y, width, height to a canvas of `size` (width, height)."""
+    """Clip boxes (N, 4) x, y, width, height to a canvas of `size` (width, height)."""
     corners = np.clip(to_xyxy(boxes), 0, (*size, *size))
     return to_xywh(corners).astype(boxes.dtype, copy=False)
 
 
 def uncovered_boxes(boxes: np.ndarray, patch: tuple[int, int, int, int]) -> np.ndarray:
-    """The boxes (N, 4) around what a patch, x, y, width, height, leaves of boxes (N, 4).
+    """Boxes (N, 4) around what a patch (x, y, width, height) leaves uncovered of boxes (N, 4).
 
-    A box shrinks where the patch covers it from side to side, and has no size if it covers all.
+    A box shrinks where the patch covers it from side to side, and is empty if it is covered.
     """
     corners = to_xyxy(boxes)
     low, high = corners[:, :2], corners[:, 2:]

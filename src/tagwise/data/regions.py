@@ -14,7 +14,7 @@ Size = tuple[int, int]  # width, height
 
 
 def check_region(region: Any, size: tuple[int | None, int | None]) -> None:
-    """Raise ValueError, saying why, unless paint_region can paint this on an image of `size`.
+    """Raise ValueError, with the reason, unless `paint_region` can draw a region on an image.
 
     size: (width, height), None where it is unknown.
     """
@@ -35,7 +35,7 @@ def check_region(region: Any, size: tuple[int | None, int | None]) -> None:
 
 
 def paint_region(mask: np.ndarray, region: Any) -> None:
-    """Set mask (H, W) bool True over a region, in place.
+    """Set mask (H, W) bool to True inside a region, in place.
 
     region: a COCO RLE, a list of polygons [x, y, x, y, ...], or a box as a tuple (x, y, width,
     height); all in pixels. Raises ValueError for a mask of another size.
@@ -51,6 +51,6 @@ def paint_region(mask: np.ndarray, region: Any) -> None:
         x1, y1 = (max(0, int(v)) for v in np.ceil(high))
         mask[y0:y1, x0:x1] = True
     else:
-        for polygon in region:  # one by one: together, OpenCV would cut out where they overlap
+        for polygon in region:  # separately: together, OpenCV would cut out their overlap
             corners = np.rint(np.reshape(polygon, (-1, 2))).astype(np.int32)
             cv2.fillPoly(mask.view(np.uint8), [corners], 1)

@@ -1,4 +1,4 @@
-"""What is wrong with a dataset: each fault named, none of them a crash."""
+"""What is wrong with a dataset: every problem is reported, and none of them is a crash."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault, and what was done about it.
+    """One problem, and what was done about it.
 
-    kind: the fault in words that faults of the same kind share, for counting.
-    file: the image, as the annotations name it. image_id, annotation_id: None where none is known.
+    kind: the problem in words that problems of the same kind share, for counting.
+    file: the name of the image in the annotations. image_id, annotation_id: None if unknown.
     detail: the values that are wrong.
     """
 
@@ -32,12 +32,12 @@ class Problem:
 
 
 def say(text: str) -> None:
-    """One line for the user on standard error, above any progress bar."""
+    """Print one line for the user to standard error, above any progress bar."""
     tqdm.write(f"tagwise: {text}", file=sys.stderr)
 
 
 def summary(problems: Sequence[Problem], examples: int = 3) -> str:
-    """A text for people: how many faults of each kind, with the first few of each.
+    """A text with the number of problems of each kind, and the first few of each.
 
     >>> print(summary([Problem("image file is missing, image left out", "a.jpg", 7)]))
     1 problem in the data:

@@ -1,4 +1,4 @@
-"""One image with its instances: what every dataset yields, transform changes and task encodes."""
+"""One image with its instances: loaded by datasets, changed by transforms, encoded by tasks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Sample:
 
     image: (H, W, 3) uint8, RGB.
     keypoints: (N, K, 3) float32, x, y, v; v is 0 unlabelled, 1 labelled but hidden, 2 visible.
-        K is 0 where instances have boxes or masks alone.
+        K is 0 where instances have only boxes or masks.
     boxes: (N, 4) float32, x, y, width, height; 0 is the left edge of the first pixel.
     areas: (N,) float32, in squared pixels.
-    ignore: (H, W) bool, True where nothing is to be learned (crowds, padding, unlabelled people).
-    labelled: (K,) bool, keypoint types that the source of this image labels at all.
-    image_id, file: where it comes from.
-    classes: (N,) int64, indices into the dataset's classes; zeros when left out.
-    labels: (H, W) int32, where every pixel's instance is known: n + 1 is instance n, 0 none.
+    ignore: (H, W) bool, True where nothing is learned (crowds, padding, unlabelled people).
+    labelled: (K,) bool, the keypoint types that the dataset of this image labels.
+    image_id, file: of the image.
+    classes: (N,) int64, indices into the classes of the dataset; zeros by default.
+    labels: (H, W) int32 label map, if there is one: n + 1 is instance n, 0 the background.
     """
 
     image: np.ndarray

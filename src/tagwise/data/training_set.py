@@ -1,4 +1,4 @@
-"""Samples for training: several datasets mixed, varied, and the same again for the same number."""
+"""Samples for training: several datasets mixed and augmented, reproducible by sample number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from tagwise.data.augment import Augment, coloured, random_view, shown
+from tagwise.data.augment import Augment, apply_view, random_view, vary_colours
 from tagwise.data.collage import mosaic, paste
 from tagwise.data.regions import Size
 from tagwise.data.report import Problem
@@ -18,11 +18,11 @@ from tagwise.data.sample import Sample
 from tagwise.data.transforms import Affine, warp_sample
 from tagwise.errors import UserError
 
-_TRIES = 20  # broken images in a row before giving up on a dataset
+_TRIES = 20  # broken images in a row after which a dataset is given up
 
 
 class Dataset(Protocol):
-    """What CocoKeypoints, CocoBoxes, LabelMaps and the synthetic sets offer."""
+    """What CocoKeypoints, CocoBoxes, LabelMaps and the synthetic sets have in common."""
 
     @property
     def flip(self) -> Sequence[int]:
@@ -34,25 +34,25 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def size(self, index: int) -> Size | None:
-        """Width and height in pixels, None while the image is unread."""
+        """Width and height in pixels, None if they are not known before the image is read."""
 
     def load(self, index: int, reduce: int = 1) -> Sample: ...
 
 
 class TrainingSet:
-    """An endless set of varied samples, by number.
+    """An endless set of augmented samples, by number.
 
     datasets: sets of the same skeleton or classes (CocoKeypoints, CocoBoxes, LabelMaps, ...).
-    weights: how often each is drawn, relative to the others; None goes by their lengths.
+    weights: how often each is drawn, relative to the others; None is their lengths.
     augment: how samples are varied. input_size: (width, height) of every image.
-    length: samples in an epoch; None counts the datasets' images once. Any number may be asked
-        for: sample `number` depends on (seed, number) alone, on nothing that was asked before,
-        so that a resumed run sees what an undisturbed one does.
-    cache_bytes: memory that each process may keep decoded images in, at the resolution that
-        training needs; 0 for none.
+    length: samples per epoch; None is the number of images. Any number can be requested. Sample
+        `number` depends only on (seed, number), so that a resumed run gets the samples of an
+        uninterrupted one.
+    cache_bytes: memory per process for decoded images, at the resolution that training needs; 0 for
+        none.
 
-    An image that cannot be read is reported once (`report`, and a warning) and another one taken
-    in its place; only when 20 in a row fail does UserError stop the training.
+    An image that cannot be read is reported once (in `report`, and as a warning) and replaced by
+    another one. UserError is raised when 20 in a row cannot be read.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class TrainingSet:
         return self.length
 
     def __getitem__(self, number: int) -> Sample:
-        """The varied sample of this number, at input_size."""
+        """The augmented sample of this number, at input_size."""
         rng = np.random.default_rng((self.seed, number))
         which = int(rng.choice(len(self.datasets), p=self.shares))
         augment, flip = self.augment, self.datasets[which].flip
@@ -96,14 +96,14 @@ class TrainingSet:
             sample = mosaic(rng, draw, self.input_size, augment, flip)
         else:
             sample = draw(rng)
-            seen = random_view(rng, sample, self.input_size, augment)
-            sample = shown(sample, seen, self.input_size, flip, augment)
+            affine = random_view(rng, sample, self.input_size, augment)
+            sample = apply_view(sample, affine, self.input_size, flip, augment)
         if rng.random() < augment.paste:
             sample = paste(rng, sample, draw, augment, flip)
-        return coloured(rng, sample, augment)
+        return vary_colours(rng, sample, augment)
 
     def _draw(self, rng: np.random.Generator, which: int) -> Sample:
-        """A random image of a dataset, unvaried; a broken one is reported and replaced."""
+        """A random image of a dataset, not augmented; a broken one is reported and replaced."""
         for _ in range(_TRIES):
             item = int(rng.integers(len(self.datasets[which])))
             try:
@@ -121,7 +121,7 @@ class TrainingSet:
             warnings.warn(f"{error} (another image is taken in its place)", stacklevel=4)
 
     def _source(self, which: int, item: int) -> Sample:
-        """A dataset's sample, no larger than the closest view of it needs; from memory if there."""
+        """A sample at the resolution that its largest view needs, from memory if it is there."""
         key = (which, item)
         if key in self._cache:
             return self._cache[key]
@@ -138,7 +138,7 @@ class TrainingSet:
         return sample
 
     def _resolution(self, size: Size) -> float:
-        """The greatest scale, at most 1, at which any view shows an image of `size`."""
+        """The maximum scale, at most 1, at which a view can show an image of `size`."""
         if self.augment.native:
             return min(1.0, self.augment.enlargement())
         across, down = self.input_size
@@ -149,7 +149,7 @@ class TrainingSet:
 
 
 def _shrunk(sample: Sample, scale: float, flip: Sequence[int]) -> Sample:
-    """A sample made smaller where that saves a fifth of its width or more."""
+    """The sample made smaller, if that saves at least a fifth of its width."""
     if scale > 0.8:
         return sample
     height, width = sample.image.shape[:2]
@@ -168,13 +168,13 @@ def _check_same_names(datasets: Sequence[Dataset]) -> None:
     for dataset in datasets[1:]:
         if _names(dataset) != first:
             raise UserError(
-                f"datasets of {_listed(first)} and of {_listed(_names(dataset))} cannot be mixed "
-                "as they are; give all the same skeleton or classes, with a mapping of names"
+                f"datasets of {_listed(first)} and of {_listed(_names(dataset))} cannot be mixed; "
+                "give all of them the same skeleton or classes, with a mapping of names"
             )
 
 
 def _names(dataset: Dataset) -> tuple[str, list[str]]:
-    """What a dataset's names are names of, and these."""
+    """What the names of a dataset are, and the names."""
     labels = dataset.labels_of_task()
     if "skeleton" in labels:
         return "keypoints", list(labels["skeleton"]["keypoints"])
@@ -182,5 +182,5 @@ def _names(dataset: Dataset) -> tuple[str, list[str]]:
 
 
 def _listed(names: tuple[str, list[str]]) -> str:
-    kind, listed = names
-    return f"{len(listed)} {kind} ({', '.join(listed)})" if listed else kind
+    what, listed = names
+    return f"{len(listed)} {what} ({', '.join(listed)})" if listed else what

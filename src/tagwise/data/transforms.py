@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from tagwise.data.instances import clip_boxes, hide_keypoints, inside, keep_seen
+from tagwise.data.instances import clip_boxes, hide_keypoints, inside, keep_visible
 from tagwise.data.regions import Size
 from tagwise.data.sample import Sample
 from tagwise.geometry import cell_to_pixel, to_xywh, to_xyxy
@@ -58,7 +58,7 @@ class Affine:
 
     @classmethod
     def turn(cls, degrees: float, scale: float = 1.0) -> Affine:
-        """Turn clockwise (as seen, y down) and enlarge about the point (0, 0)."""
+        """Rotate clockwise on the screen (y points down) and scale about the point (0, 0)."""
         c, s = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
         return cls(np.array([[c, -s, 0.0], [s, c, 0.0]]))
 
@@ -88,9 +88,9 @@ class Affine:
         return moved.astype(xy.dtype, copy=False)
 
     def boxes(self, boxes: np.ndarray, *, ellipses: bool = False) -> np.ndarray:
-        """Move boxes (N, 4) x, y, width, height; each becomes the upright box around its image.
+        """Move boxes (N, 4) x, y, width, height; each becomes the upright box around the moved box.
 
-        ellipses: around the image of the ellipse in it instead, which is smaller where boxes turn.
+        ellipses: around the moved ellipse inside the box, which is smaller under rotation.
         """
         if ellipses:
             middle = self.points(boxes[..., :2] + boxes[..., 2:] / 2 - 0.5) + 0.5
@@ -101,15 +101,15 @@ class Affine:
         left, top, right, bottom = np.moveaxis(to_xyxy(boxes), -1, 0)
         corners = np.stack([[left, top], [right, top], [left, bottom], [right, bottom]])
         corners = np.moveaxis(corners, 1, -1)  # (4, N, 2)
-        corners = self.points(corners - 0.5) + 0.5  # a box ends at pixels' edges, not centres
+        corners = self.points(corners - 0.5) + 0.5  # boxes end at edges of pixels
         moved = to_xywh(np.concatenate([corners.min(0), corners.max(0)], -1))
         return moved.astype(boxes.dtype, copy=False)
 
     def image(self, image: np.ndarray, size: Size, fill: int = FILL) -> np.ndarray:
-        """Warp an image (H, W, 3) uint8 to `size` (width, height), bilinear, anti-aliased.
+        """Warp an image (H, W, 3) uint8 to `size` (width, height), bilinear and anti-aliased.
 
-        Averages blocks first where the image shrinks to less than half, since bilinear
-        interpolation alone would skip pixels.
+        An image that shrinks to less than half is averaged in blocks first, since bilinear
+        interpolation would skip pixels.
         """
         source, shrunk = image, self
         if self.scale < 0.5:
@@ -123,7 +123,7 @@ class Affine:
         )
 
     def mask(self, mask: np.ndarray, size: Size, outside: bool = False) -> np.ndarray:
-        """Warp a mask (H, W) bool to `size`, nearest pixel; beyond its edge it is `outside`."""
+        """Warp a mask (H, W) bool to `size`, nearest neighbour, with `outside` beyond it."""
         if not outside and not mask.any():
             return np.zeros((size[1], size[0]), bool)
         warped = cv2.warpAffine(
@@ -136,15 +136,15 @@ class Affine:
         return warped.view(bool)
 
     def labels(self, labels: np.ndarray, size: Size) -> np.ndarray:
-        """Warp a label map (H, W) int32 to `size`, nearest pixel; beyond its edge is 0."""
+        """Warp a label map (H, W) int32 to `size`, nearest neighbour, with 0 beyond its edge."""
         return cv2.warpAffine(labels, self.matrix, size, flags=cv2.INTER_NEAREST)
 
 
 def fit_affine(size: Size, input_size: Size, multiple: int | None = None) -> tuple[Affine, Size]:
-    """The map that fits an image of `size` into a network's input, shape kept, centred.
+    """The map that fits an image of `size` into a network's input, centred, with its aspect ratio.
 
-    size, input_size: (width, height). multiple: None pads to input_size exactly; a number pads
-    each side no further than the next multiple of it, so that little padding is computed.
+    size, input_size: (width, height). multiple: None pads to exactly input_size; a number pads each
+    side to the next multiple of it, so that the network computes little padding.
     Returns the map and the padded size.
 
     >>> fit_affine((640, 480), (512, 512), multiple=32)[1]
@@ -154,7 +154,7 @@ def fit_affine(size: Size, input_size: Size, multiple: int | None = None) -> tup
     inner = (size[0] * scale, size[1] * scale)
     if multiple is None:
         outer = input_size
-    else:  # the small number forgives 384.0000001
+    else:  # the small number allows for rounding, such as 384.0000001
         outer = tuple(max(1, math.ceil(side / multiple - 1e-6)) * multiple for side in inner)
     left, top = ((outer[axis] - inner[axis]) / 2 for axis in (0, 1))
     return Affine.shift(left, top) @ Affine.scaling(scale), (int(outer[0]), int(outer[1]))
@@ -170,12 +170,13 @@ def warp_sample(
     ignore_outside: bool = False,
     ellipses: bool = False,
 ) -> Sample:
-    """Move a whole sample into a canvas of `size` (width, height).
+    """Move a whole sample onto a canvas of `size` (width, height).
 
-    flip: the dataset's; types change sides when the map mirrors. Keypoints that leave the canvas
-    get v = 0; instances with none left go, and so do boxes with little and masks with nothing
-    left (see instances.keep_seen). ignore_outside: learn nothing beyond the photo's edge (by
-    default that is plain background, as the padding is at prediction). ellipses: see Affine.boxes.
+    flip: that of the dataset; keypoint types change sides if the map mirrors. Keypoints outside of
+    the canvas get v = 0. Instances without a keypoint left, boxes with little left and masks with
+    nothing left are removed (see `instances.keep_visible`). ignore_outside: learn nothing beyond
+    the photo's edge, which is otherwise background, like the padding in prediction. ellipses: see
+    `Affine.boxes`.
     """
     keypoints, labelled = sample.keypoints.copy(), sample.labelled.copy()
     keypoints[..., :2] = affine.points(keypoints[..., :2])
@@ -193,24 +194,24 @@ def warp_sample(
         labelled=labelled,
         labels=None if sample.labels is None else affine.labels(sample.labels, size),
     )
-    return keep_seen(moved, whole)
+    return keep_visible(moved, whole)
 
 
 def reduced(sample: Sample, factor: int) -> Sample:
-    """Labels shrunk by a factor, to go with an image that is so already."""
+    """The sample with its labels shrunk by a factor, to fit an image that was read at that size."""
     if factor == 1:
         return sample
     small = Affine.scaling(1 / factor)
     height, width = sample.image.shape[:2]
     sample.keypoints[..., :2] = small.points(sample.keypoints[..., :2])
     hide_keypoints(sample.keypoints, np.zeros(sample.keypoints.shape[:2], bool))
-    less = replace(
+    smaller = replace(
         sample,
         boxes=small.boxes(sample.boxes),
         areas=sample.areas / factor**2,
         ignore=small.mask(sample.ignore, (width, height)),
     )
     if sample.labels is None:
-        return less
-    less.labels = small.labels(sample.labels, (width, height))
-    return keep_seen(less, less.boxes)
+        return smaller
+    smaller.labels = small.labels(sample.labels, (width, height))
+    return keep_visible(smaller, smaller.boxes)

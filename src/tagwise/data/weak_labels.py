@@ -1,4 +1,4 @@
-"""What another model saw in photos of which not everybody is labelled."""
+"""Results of another model as weak labels, for photos in which not everybody is labelled."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from tagwise.files import read_json
 from tagwise.geometry import iou, keypoint_boxes, oks, to_xyxy
 from tagwise.skeletons import Skeleton
 
-_SAME_OKS = 0.3  # a result this like a labelled instance is that instance
-_FILL_OKS = 0.5  # and this like it may lend it keypoints
+_SAME_OKS = 0.3  # OKS from which a result is the same instance as a labelled one
+_FILL_OKS = 0.5  # OKS from which a result may add keypoints to a labelled instance
 _SAME_IOU = 0.5
-_SURE = 0.1  # a keypoint below this score says nothing of where the instance is
-_GROW = 0.15  # keypoints end at ankles and eyes, bodies at soles and hair
-_KEEP = 0.08  # of an instance's size: how far around its keypoints learning goes on
+_CONFIDENT = 0.1  # keypoints with a lower score do not say where the instance is
+_GROW = 0.15  # margin of boxes: keypoints end at ankles and eyes, bodies at soles and hair
+_KEEP = 0.08  # radius around labelled keypoints that is still learned, relative to the instance
 
 
-class Seen:
+class WeakLabels:
     """Results of another model, used as weak labels.
 
     path: COCO results (a list of image_id, keypoints, score). skeleton: its K keypoint types.
-    fill: None, or the least score at which a keypoint of a type that the set never labels is
-        taken over for the labelled instance that the result agrees with.
+    fill: None, or the score from which keypoints of types that the dataset never labels are added
+        to the labelled instance that the result matches.
 
-    A result that agrees with no labelled instance is somebody without labels: its box is ignored,
-    except close around labelled keypoints.
+    A result that matches no labelled instance is a person without labels: its box is ignored,
+    except close to labelled keypoints.
     """
 
     def __init__(self, path: str | Path, skeleton: Skeleton, fill: float | None = None) -> None:
         self.sigmas, self.fill = np.array(skeleton.sigmas, np.float32), fill
         results = read_json(path)
         if not isinstance(results, list):
-            raise UserError(f"{path} is no COCO results file: it holds no list")
+            raise UserError(f"{path} is not a COCO results file: it does not hold a list")
         self._by_image: dict[int, np.ndarray] = {}
         found: dict[int, list] = defaultdict(list)
         for entry in results:
@@ -54,37 +54,37 @@ class Seen:
             self._by_image[image_id] = np.nan_to_num(keypoints, posinf=0.0, neginf=0.0)
 
     def apply(self, sample: Sample) -> Sample:
-        """The sample (in pixels of the annotations) with what was seen in it."""
+        """The sample, in pixels of the annotations, with the weak labels of its image."""
         results = self._by_image.get(sample.image_id)
         if results is None:
             return sample
-        likeness = oks(results, sample.keypoints, np.maximum(sample.areas, 1), self.sigmas)
-        same = (likeness >= _SAME_OKS).any(1)
+        similarity = oks(results, sample.keypoints, np.maximum(sample.areas, 1), self.sigmas)
+        same = (similarity >= _SAME_OKS).any(1)
         for result, known in zip(results, same):
             box = _box(result)
             if known or box is None:
                 continue
             if iou(to_xyxy(box), to_xyxy(sample.boxes)).max(initial=0) < _SAME_IOU:
                 _ignore(sample, box)
-        return self._filled(sample, results, likeness) if self.fill is not None else sample
+        return self._filled(sample, results, similarity) if self.fill is not None else sample
 
-    def _filled(self, sample: Sample, results: np.ndarray, likeness: np.ndarray) -> Sample:
-        """Take over keypoints of never labelled types, where all instances can have them.
+    def _filled(self, sample: Sample, results: np.ndarray, similarity: np.ndarray) -> Sample:
+        """Add keypoints of types that the dataset never labels.
 
-        A type counts as labelled in this image if for every instance it was either seen surely
-        or surely not seen; in between nobody knows, and the type gives no loss.
+        A type counts as labelled in this image if each instance either has it with a high score or
+        clearly does not have it. Otherwise the type gives no loss.
         """
         keypoints, missing = sample.keypoints.copy(), ~sample.labelled
         known = missing.copy()
-        for person, column in enumerate(likeness.T):
+        for person, column in enumerate(similarity.T):
             best = results[column.argmax()]
             if column.max() < _FILL_OKS:
                 known[:] = False
                 break
-            seen = missing & (best[:, 2] >= self.fill)
-            known &= seen | (best[:, 2] < self.fill / 3)
-            keypoints[person, seen, :2] = best[seen, :2]
-            keypoints[person, seen, 2] = 2
+            found = missing & (best[:, 2] >= self.fill)
+            known &= found | (best[:, 2] < self.fill / 3)
+            keypoints[person, found, :2] = best[found, :2]
+            keypoints[person, found, 2] = 2
         keypoints[:, missing & ~known] = 0
         return replace(sample, keypoints=keypoints, labelled=sample.labelled | known)
 
@@ -94,17 +94,17 @@ def _are_numbers(values) -> bool:
 
 
 def _box(result: np.ndarray) -> tuple[float, ...] | None:
-    """The box (x, y, width, height) of a result (K, 3), somewhat grown; None if it is a guess."""
-    sure = result[result[:, 2] >= _SURE]
-    if len(sure) < 2:
+    """The box (x, y, width, height) around a result (K, 3), with a margin; None if uncertain."""
+    confident = result[result[:, 2] >= _CONFIDENT]
+    if len(confident) < 2:
         return None
-    x, y, width, height = keypoint_boxes(sure[None])[0].tolist()
+    x, y, width, height = keypoint_boxes(confident[None])[0].tolist()
     margin = _GROW * max(width, height)
     return x - margin, y - margin, width + 2 * margin, height + 2 * margin
 
 
 def _ignore(sample: Sample, box: tuple[float, ...]) -> None:
-    """Ignore a box in place, but go on learning close around labelled keypoints."""
+    """Ignore a box, in place, except close to labelled keypoints."""
     region = np.zeros_like(sample.ignore)
     paint_region(region, box)
     for keypoints, size in zip(sample.keypoints, sample.boxes[:, 2:].max(1)):
