@@ -141,9 +141,6 @@ class FasterRCNNTask(Task):
     scorer: ClassVar[type[BoxScorer]] = BoxScorer
     merges: ClassVar[str] = "results"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
-
     def labels(self) -> dict[str, Any]:
         return {"classes": self.classes}
 

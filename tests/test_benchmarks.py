@@ -41,8 +41,8 @@ def test_faster_rcnn_is_a_task_that_can_be_scored(monkeypatch, tmp_path):
     shapes = SyntheticShapes(("disc", "star"), 3, size=(96, 96), count=(2, 4), radius=(8, 20))
     annotations = shapes.save(tmp_path)
     first = FasterRCNNTask.open_dataset(annotations, tmp_path / "images")
-    task = FasterRCNNTask.from_options(**first.labels_of_task())
-    assert FasterRCNNTask.from_options(**task.options()) == task
+    task = FasterRCNNTask.from_dict(first.labels_of_task())
+    assert FasterRCNNTask.from_dict(task.to_dict()) == task
     dataset = task.open_dataset(annotations, tmp_path / "images", like=task)
     scorer = task.make_scorer(dataset)
     for index in range(len(dataset)):
