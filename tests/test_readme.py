@@ -67,8 +67,9 @@ def test_python_runs(page, code, tmp_path, monkeypatch):
 
 def make_files_for(code):
     """The files that a block names, in the current folder. A folder stands for a video."""
-    if "smear.jpg" in code:
-        shutil.copy(PHOTOS / "messi5.jpg", "smear.jpg")
+    for photo in ("photo.jpg", "smear.jpg"):
+        if photo in code:
+            shutil.copy(PHOTOS / "messi5.jpg", photo)
     for folder in ("frames", "clip.mp4"):
         if folder in code:
             Path(folder).mkdir()
