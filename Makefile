@@ -14,12 +14,12 @@ RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 # One thread per process gives steadier times, and test processes would compete for the cores otherwise.
 ONE_THREAD := OMP_NUM_THREADS=1
-# Instructions that torch would not choose here. They round differently, which no test may depend on.
+# CPU instructions that torch would not choose here. They round differently, and no test may depend on that.
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
 SSE := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41
 OTHER_CPU ?= $(shell grep -qs avx512f /proc/cpuinfo && echo $(AVX2) || echo $(SSE))
 # All except those that need photos, another package, or hours: see their --help.
-BENCHMARKS := $(filter-out %/_bench.py %/nuclei.py %/predict.py %/faster_rcnn.py,$(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out benchmarks/_%.py %/nuclei.py %/predict.py %/faster_rcnn.py,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install test test-other-cpu check format bench clean
@@ -36,7 +36,7 @@ install: $(VENV)/.dev  ## Install the package into .venv, editable, with everyth
 test: $(VENV)/.dev  ## Install what the tests need and run them (in PYTEST_WORKERS=2 processes)
 	$(ONE_THREAD) $(RUN) -m pytest -n $(PYTEST_WORKERS)
 
-test-other-cpu: $(VENV)/.dev  ## Run the tests with older instructions than the processor's best (OTHER_CPU=)
+test-other-cpu: $(VENV)/.dev  ## Run the tests with older CPU instructions (OTHER_CPU=)
 	$(OTHER_CPU) $(ONE_THREAD) $(RUN) -m pytest -n $(PYTEST_WORKERS)
 
 check: $(VENV)/.dev  ## Check style and the layout of the source, takes seconds

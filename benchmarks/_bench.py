@@ -1,4 +1,4 @@
-"""What every benchmark shares: command line, median CPU times, an aligned table, a JSON file."""
+"""Shared parts of the benchmarks: command line, median CPU times, an aligned table, a JSON file."""
 
 import argparse
 import importlib
@@ -16,29 +16,30 @@ OUT = Path(os.environ.get("TAGWISE_BENCHMARKS", "out/benchmarks"))
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """A parser whose --help is the script's docstring."""
+    """A parser whose --help shows the script's docstring."""
     layout = argparse.RawDescriptionHelpFormatter
     return argparse.ArgumentParser(description=description, formatter_class=layout)
 
 
 def scene_maker(description: str, module: str) -> ModuleType:
-    """The generator of scenes, from the folder that the command line names.
+    """The generator of scenes, imported from the folder that the command line names.
 
-    Where it lacks it, a line says so and the script ends: `make bench` goes on with the others.
+    If the folder does not have it, print a line and end the script with status 0, so that
+    `make bench` continues with the other benchmarks.
     """
     parser = arguments(description)
     default = Path(__file__).parents[2] / "shared" / "bench"
     parser.add_argument("folder", nargs="?", type=Path, default=default, metavar="FOLDER")
     folder = parser.parse_args().folder
     if not (folder / f"{module}.py").is_file():
-        print(f"skipped: {folder} has no {module}.py; name the folder that has", file=sys.stderr)
+        print(f"skipped: {folder} has no {module}.py; name the folder that does", file=sys.stderr)
         raise SystemExit(0)
     sys.path.insert(0, str(folder))
     return importlib.import_module(module)
 
 
 def timed(fn: Callable[[], object], repeats: int = 20, warmup: int = 2) -> float:
-    """Median CPU milliseconds of `fn()` (all threads; other load does not count)."""
+    """Median CPU milliseconds of `fn()`: all threads, without other load on the machine."""
     for _ in range(warmup):
         fn()
     times = []
@@ -50,7 +51,7 @@ def timed(fn: Callable[[], object], repeats: int = 20, warmup: int = 2) -> float
 
 
 def report(name: str, rows: list[dict]) -> None:
-    """Print `rows` (None: an empty cell) as a table; write them to out/benchmarks/NAME.json."""
+    """Print `rows` as a table (None: an empty cell); write them to out/benchmarks/NAME.json."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [columns, *([_text(row.get(column)) for column in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
@@ -67,7 +68,7 @@ def report(name: str, rows: list[dict]) -> None:
 
 
 def machine() -> dict:
-    """What the figures were measured on."""
+    """The machine that the figures were measured on."""
     info = {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()}
     try:
         import torch

@@ -2,9 +2,9 @@
 
     python benchmarks/corner_pool.py
 
-The goal is 7 CPU ms along H and 10 along W. Networks here run in channels_last. The references are
-torch.cummax on a flipped map, which is what most ports to plain torch do, and the loop of the
-first official kernel, one row or column after the other.
+The goal is 7 CPU ms along H and 10 along W. The networks of tagwise run in channels_last. The
+references are torch.cummax on a flipped map, as in most ports to plain torch, and the loop of the
+first official kernel, which processes one row or column after the other.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def row(direction: str, layout: str) -> dict:
-    """All three on the same map; along H is top and bottom, along W left and right."""
+    """All three methods on the same map; top and bottom run along H, left and right along W."""
     x, gradient = maps(torch.float32, LAYOUTS[layout])
     return {
         "work": f"{direction}, {layout}",
@@ -52,7 +52,7 @@ def half_row(direction: str) -> dict:
 
 
 def maps(dtype: torch.dtype, layout: torch.memory_format) -> tuple[torch.Tensor, torch.Tensor]:
-    """A leaf to pool, and a gradient of what comes out."""
+    """A leaf to pool, and the gradient of its output."""
     x, gradient = (torch.randn(SHAPE, dtype=dtype).contiguous(memory_format=layout) for _ in "xg")
     return x.requires_grad_(), gradient
 

@@ -2,10 +2,10 @@
 
     python benchmarks/corners.py [FOLDER]
 
-FOLDER holds `corner_scenes.py`, the generator of the scenes; by default that of the shared data
-beside the project. Maps of 128 x 128 and 80 classes, the best 100 corners of either kind. The
-reference is the published way in plain torch: a window maximum over every cell of every class, the
-best of all of them, a table of all pairs.
+FOLDER holds `corner_scenes.py`, the generator of the scenes; by default it is the folder of shared
+data next to the project. Maps have 128 x 128 cells and 80 classes, and the best 100 top-left and
+bottom-right corners are used. The reference is the published method in plain torch: a window
+maximum over every cell of every class, the best of all of them, and a table of all pairs.
 """
 
 import numpy as np
@@ -18,11 +18,11 @@ from tagwise.grouping.corner_peaks import find_corners
 from tagwise.grouping.corners import pair_by_truth
 
 TOP_K = 100
-CHOSEN = {
+SETTINGS = {
     "default": CornerSettings(top_k=TOP_K),
     "cornernet": CornerSettings.preset("cornernet", top_k=TOP_K),
 }
-# Objects, tags, classes of the scenes; seeds.
+# Number of objects, tags and classes of the scenes.
 CASES = [
     (50, "separated", "random"),
     (100, "separated", "random"),
@@ -47,15 +47,15 @@ def _maps(scene) -> list[torch.Tensor]:
 
 
 def _times(corner_scenes, count, tags, classes) -> dict:
-    """Medians over three seeds of the median CPU time; heatmaps already are scores in [0, 1]."""
+    """Medians over three seeds of the median CPU time; the heatmaps are scores in [0, 1]."""
     rows = []
     for seed in range(3):
         maps = _maps(corner_scenes.scene(count, seed, tags=tags, classes=classes))
         row = {
-            name: timed(lambda maps=maps, chosen=chosen: decode_corners(*maps, settings=chosen))
-            for name, chosen in CHOSEN.items()
+            name: timed(lambda maps=maps, how=how: decode_corners(*maps, settings=how))
+            for name, how in SETTINGS.items()
         }
-        row["of it, corners"] = timed(lambda maps=maps: find_corners(*maps, CHOSEN["default"]))
+        row["corners only"] = timed(lambda maps=maps: find_corners(*maps, SETTINGS["default"]))
         row["reference"] = timed(lambda maps=maps: _reference(*maps), 5, 1)
         rows.append(row)
     median = {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
@@ -63,18 +63,18 @@ def _times(corner_scenes, count, tags, classes) -> dict:
 
 
 def _quality(corner_scenes, count, tags, classes) -> dict:
-    """Precision, recall and F1 at score .5 and IoU .75, and F1 were all pairs right."""
+    """Precision, recall and F1 at score .5 and IoU .75, and the F1 of the true pairs."""
     row = {"scenes": f"{count} objects, {tags} tags, class {classes}"}
     found = {"default": [], "cornernet": [], "reference": [], "true pairs": []}
     for seed in SEEDS:
         scene = corner_scenes.scene(count, seed, tags=tags, classes=classes)
         maps = _maps(scene)
-        ways = {name: decode_corners(*maps, settings=CHOSEN[name])[0] for name in CHOSEN}
-        corners = find_corners(*maps, CHOSEN["default"])
-        ways["true pairs"] = pair_by_truth(corners, [scene["boxes"]], [scene["cls"]])[0]
+        decoded = {name: decode_corners(*maps, settings=how)[0] for name, how in SETTINGS.items()}
+        corners = find_corners(*maps, SETTINGS["default"])
+        decoded["true pairs"] = pair_by_truth(corners, [scene["boxes"]], [scene["cls"]])[0]
         rows = {
             name: (np.column_stack([boxes.boxes, boxes.scores]), boxes.classes)
-            for name, boxes in ways.items()
+            for name, boxes in decoded.items()
         }
         rows["reference"] = _reference(*maps)
         for name, boxes in rows.items():
@@ -89,19 +89,19 @@ def _quality(corner_scenes, count, tags, classes) -> dict:
 
 def _reference(tl_heat, br_heat, tl_tag, br_tag, tl_off, br_off):
     """The published decoding in plain torch: (N, 5) x1, y1, x2, y2, score, and (N,) classes."""
-    kinds = []
+    corners = []
     for heat, tag, off in ((tl_heat, tl_tag, tl_off), (br_heat, br_tag, br_off)):
         _, _, height, width = heat.shape
         highest = max_pool2d(heat, 3, stride=1, padding=1)
         score, index = (heat * (heat == highest)).flatten().topk(TOP_K)
-        cell, kind = index % (height * width), index // (height * width)
+        cell, label = index % (height * width), index // (height * width)
         x = cell % width + off[0, 0].flatten()[cell]
         y = cell // width + off[0, 1].flatten()[cell]
-        kinds.append((x, y, score, kind, tag[0].flatten(1)[:, cell]))
+        corners.append((x, y, score, label, tag[0].flatten(1)[:, cell]))
     tl, br = (
-        [value.unsqueeze(side) for value in values[:4]] for side, values in zip((1, 0), kinds)
+        [value.unsqueeze(axis) for value in values[:4]] for axis, values in zip((1, 0), corners)
     )
-    distance = (kinds[0][4][:, :, None] - kinds[1][4][:, None]).square().sum(dim=0).sqrt()
+    distance = (corners[0][4][:, :, None] - corners[1][4][:, None]).square().sum(dim=0).sqrt()
     score = (tl[2] + br[2]) / 2
     wrong = (tl[3] != br[3]) | (distance > 0.5) | (br[0] < tl[0]) | (br[1] < tl[1])
     score = torch.where(wrong, -1.0, score)

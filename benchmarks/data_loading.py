@@ -1,14 +1,14 @@
-"""Samples a second that one core prepares for training, per dataset and setting.
+"""Samples per second that one core prepares for training, by dataset and setting.
 
     python benchmarks/data_loading.py [FOLDER OF DATASETS]
 
-Synthetic scenes always: figures; boxes like a blood smear's (15 an image) and label maps like
-those of nuclei (100 an image), both read from PNGs. Real photos too where the folder holds robots,
-bees, people_lsp, people_coco and blood as COCO JSON (DIR/train.json, DIR/images) and nuclei as
-label maps (DIR/train/images, DIR/train/labels). "first" decodes every image, "later" takes them
-from memory as an epoch after the first does; "plain" only reads and fits, in the same way as
-prediction. The goal is 60 samples/s at 384 × 288 from 640 × 480 JPEGs: six times what training on
-one CPU core consumes; and 150 samples/s of boxes at 512 × 512.
+Synthetic scenes are always measured: figures, boxes as in a blood smear (15 per image), and label
+maps as of nuclei (100 per image); the last two are read from PNG files. Real photos are measured if
+the folder holds robots, bees, people_lsp, people_coco and blood as COCO JSON (DIR/train.json,
+DIR/images) and nuclei as label maps (DIR/train/images, DIR/train/labels). "first" decodes every
+image, "later" takes images from memory, as every epoch after the first does. "plain" only reads and
+fits images, as prediction does. The goals are 60 samples/s at 384 × 288 from 640 × 480 JPEGs, six
+times what training on one CPU core consumes, and 150 samples/s of boxes at 512 × 512.
 """
 
 import tempfile
@@ -36,8 +36,8 @@ VIEW = Augment(focus=0.3)
 CROWD = Augment(focus=0.3, mosaic=0.3, paste=0.5)
 
 
-def samples_a_second(get, count: int = SAMPLES) -> float:
-    """CPU time, so that other work on the machine does not count."""
+def samples_per_second(get, count: int = SAMPLES) -> float:
+    """Samples per second of CPU time, so that other load on the machine does not count."""
     start = time.process_time()
     for number in range(count):
         get(number)
@@ -52,16 +52,16 @@ def measure(name: str, dataset, input_size: tuple[int, int]) -> dict:
         return warp_sample(sample, affine, size, dataset.flip)
 
     row = {"data": name, "input": f"{input_size[0]}×{input_size[1]}"}
-    row["plain /s"] = samples_a_second(plain)
+    row["plain /s"] = samples_per_second(plain)
     for label, augment in (("view", VIEW), ("crowd", CROWD)):
         training = TrainingSet([dataset], augment=augment, input_size=input_size)
-        row[f"{label}, first /s"] = samples_a_second(training.__getitem__)
-        row[f"{label}, later /s"] = samples_a_second(training.__getitem__)
+        row[f"{label}, first /s"] = samples_per_second(training.__getitem__)
+        row[f"{label}, later /s"] = samples_per_second(training.__getitem__)
     return row
 
 
 def photos(folder: Path) -> list[tuple]:
-    """The real datasets that are there, each with the input size that its model trains at."""
+    """The real datasets in the folder, each with the input size of its measurement."""
     sets = (("robots", None, (384, 288)), ("bees", None, (512, 512)))
     sets += (("people_lsp", COCO17, (512, 512)), ("people_coco", COCO17, (512, 512)))
     found = [
@@ -82,7 +82,7 @@ def photos(folder: Path) -> list[tuple]:
 
 
 def cells(folder: Path) -> list[tuple]:
-    """Made-up boxes and label maps, saved in a folder and read from there."""
+    """Synthetic boxes and label maps, saved in a folder and read from there."""
     smears = SyntheticShapes(("disc", "ellipse", "star"), 50, size=(640, 480), count=(15, 15))
     boxes = CocoBoxes(smears.save(folder / "blood"), folder / "blood/images")
     small = {"size": (512, 512), "count": (100, 100), "radius": (8.0, 20.0)}
@@ -99,8 +99,8 @@ def main() -> None:
     cv2.setNumThreads(0)
     scenes = SyntheticPoses(COCO17, length=SAMPLES, size=(256, 256))
     rows = [measure("synthetic", scenes, (256, 256))]
-    with tempfile.TemporaryDirectory() as drawn:
-        rows += [measure(*entry) for entry in [*cells(Path(drawn)), *photos(folder)]]
+    with tempfile.TemporaryDirectory() as saved:
+        rows += [measure(*entry) for entry in [*cells(Path(saved)), *photos(folder)]]
     _bench.report("data_loading", rows)
 
 

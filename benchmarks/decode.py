@@ -2,9 +2,10 @@
 
     python benchmarks/decode.py [FOLDER]
 
-FOLDER holds `pose_scenes.py`, the generator of the scenes (17 keypoint types); by default that of
-the shared data beside the project. Medians over seeds 0 to 9. The reference is the published way
-in plain numpy: a window maximum over every cell, a full-map search for every missing keypoint.
+FOLDER holds `pose_scenes.py`, the generator of the scenes (17 keypoint types); by default it is the
+folder of shared data next to the project. Figures are medians over seeds 0 to 9. The reference is
+the published method in plain numpy: a window maximum over every cell, and a search of the whole map
+for every missing keypoint.
 """
 
 import numpy as np
@@ -19,7 +20,7 @@ from tagwise.grouping.peaks import find_peaks
 
 ORDER = [0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16]
 SEEDS = range(10)
-# Side of the maps, tag dimension -> goal in CPU milliseconds, for 30 people.
+# Side of the maps and tag dimension -> goal in CPU milliseconds, for 30 people.
 GOALS = {(512, 2): 12.0, (512, 1): 10.0, (128, 2): None, (128, 1): 1.5}
 
 
@@ -74,18 +75,18 @@ _CASES = [(20, 1, "hard"), (20, 2, "hard"), (8, 1, "hard"), (30, 1, "hard"), (20
 
 
 def _quality(pose_scenes, people, dimension, level) -> dict:
-    """Joint recall, OKS AP, people found for each there is: the default and the preset."""
+    """Keypoint recall, OKS AP and found people per true one, of the default and of the preset."""
     row = {"scenes": f"{people} people, D = {dimension}, {level}"}
     scenes = [_maps(pose_scenes, people, dimension, 128, seed, level) for seed in SEEDS]
     for name in ("default", "higherhrnet"):
-        settings, found, right, joints = GroupingSettings.preset(name), [], 0.0, 0
+        settings, found, correct, joints = GroupingSettings.preset(name), [], 0.0, 0
         for heatmaps, tags, truth in scenes:
             (groups,) = decode_keypoints(heatmaps, tags, settings, ORDER)
             poses = np.nan_to_num(groups.keypoints.astype(np.float64))
             recall, total = pose_scenes.joint_recall(poses, truth, 1)
-            right, joints = right + recall, joints + total
+            correct, joints = correct + recall, joints + total
             found.append((poses, groups.scores))
-        row[f"{name}: recall"] = right / joints
+        row[f"{name}: recall"] = correct / joints
         row["AP" if name == "default" else "AP "] = pose_scenes.oks_ap(
             found, [truth for *_, truth in scenes]
         )
@@ -96,8 +97,8 @@ def _quality(pose_scenes, people, dimension, level) -> dict:
 
 def _reference(heatmaps: np.ndarray, tags: np.ndarray) -> list[np.ndarray]:
     """The published decoding in plain numpy: (K, 3) x, y, score of each person."""
-    kinds, height, width = heatmaps.shape
-    tags = tags.reshape(kinds, -1, height, width)
+    types, height, width = heatmaps.shape
+    tags = tags.reshape(types, -1, height, width)
     people, members = [], []
     for k in ORDER:
         peaks = np.where(maximum_filter(heatmaps[k], 5) == heatmaps[k], heatmaps[k], 0).ravel()
@@ -113,7 +114,7 @@ def _reference(heatmaps: np.ndarray, tags: np.ndarray) -> list[np.ndarray]:
         for cell, tag, person in zip(best, found, matched):
             if person < 0:
                 person = len(people)
-                people.append(np.zeros((kinds, 3)))
+                people.append(np.zeros((types, 3)))
                 members.append([])
             people[person][k] = cell % width, cell // width, peaks[cell]
             members[person].append(tag)

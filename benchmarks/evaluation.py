@@ -1,8 +1,8 @@
-"""Keypoint AP of 100,000 detections in 5,000 images, against pycocotools.
+"""Keypoint AP of 100,000 detections in 5,000 images, compared with pycocotools.
 
     python benchmarks/evaluation.py
 
-Both start from lists of dicts in memory, as a validation has them, and end with ten figures.
+Both start from lists of dicts in memory, as in a validation, and return ten figures.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ IMAGES, PEOPLE, DETECTIONS = 5000, 5, 20
 
 
 def scene(seed: int = 0) -> tuple[list[dict], dict]:
-    """Results and ground truth: each person found four times, from nearly right to wrong."""
+    """Results and ground truth: each person is found four times, from nearly correct to wrong."""
     rng = np.random.default_rng(seed)
     annotations, results = [], []
     for image in range(IMAGES):
@@ -50,7 +50,7 @@ def scene(seed: int = 0) -> tuple[list[dict], dict]:
 
 
 def with_pycocotools(results: list[dict], truth: dict) -> float:
-    """AP by pycocotools; it writes into what it is given, so that is copied outside the timing."""
+    """AP by pycocotools. It changes its arguments, so callers copy them, outside the timing."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

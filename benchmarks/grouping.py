@@ -1,10 +1,10 @@
-"""Grouping points by tags: CPU time of one thread, and how it grows with the points.
+"""Grouping points by tag: CPU time of one thread, and how it grows with the number of points.
 
     python benchmarks/grouping.py
 
-Tags of D = 8 in 500 groups, centres drawn from N(0, 5), tags round them from N(0, .1), so that
-what is compared is time alone: every grouping below is right. The goal is half a second for
-100,000 points. scikit-learn's DBSCAN is beside them where it is installed.
+Tags have D = 8 and are in 500 groups, with centres from N(0, 5) and tags around them from N(0, .1).
+Every method below finds the true groups, so that only time is compared. The goal is half a second
+for 100,000 points. scikit-learn's DBSCAN is included if it is installed.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ def main() -> None:
                 lambda data=data, call=call, found=found: found.append(call(*data)),
                 *((1, 0) if "sklearn" in name else (3, 1)),
             )
-            assert as_many(found[-1], data[3]), name
+            assert are_equal(found[-1], data[3]), name
         if name in ours():
             row["goal at 100,000"] = GOAL
         rows.append(row)
@@ -36,19 +36,19 @@ def main() -> None:
 
 
 def points_in_groups(points: int):
-    """Tags, types and scores of points, in random order, the group of each and the centres."""
+    """Tags, types and scores of points in random order, the group of each, and the centres."""
     rng = np.random.default_rng(0)
     centres = rng.normal(0, 5, (GROUPS, DIMS))
     own = np.repeat(np.arange(GROUPS), points // GROUPS)
     types = np.tile(np.arange(points // GROUPS), GROUPS)
-    turn = rng.permutation(points)
+    order = rng.permutation(points)
     tags = (centres[own] + rng.normal(0, 0.1, (points, DIMS))).astype(np.float32)
-    return tags[turn], types[turn], rng.random(points), own[turn], centres
+    return tags[order], types[order], rng.random(points), own[order], centres
 
 
 def ours() -> dict:
-    """Each takes tags, types, scores, truth, centres; and gives the group of each point."""
-    far = 0.02  # a partner's tag differs by .01, all others by more
+    """Functions of tags, types, scores, truth and centres that return the group of each point."""
+    far = 0.02  # the tags of partners differ by .01, all others by more
     return {
         "group_by_seed": lambda t, k, s, *_: grouping.group_by_seed(t, s, bandwidth=RADIUS).group,
         "group_connected": lambda t, *_: grouping.group_connected(t, radius=RADIUS).group,
@@ -73,8 +73,8 @@ def peers() -> dict:
     }
 
 
-def as_many(group: np.ndarray, truth: np.ndarray) -> bool:
-    """Whether the groups are those of the truth."""
+def are_equal(group: np.ndarray, truth: np.ndarray) -> bool:
+    """Whether the groups are the true ones, whatever their numbers."""
     pairs = set(zip(group.tolist(), truth.tolist()))
     return len(pairs) == len(set(truth.tolist())) == len(set(group.tolist()))
 

@@ -1,14 +1,14 @@
-"""The model `nuclei` against Otsu's threshold and a watershed, on the same images, in one table.
+"""The model `nuclei` compared with Otsu's threshold and a watershed, on the same images.
 
     pip install scikit-image
     OMP_NUM_THREADS=1 python benchmarks/nuclei.py DATA/nuclei
 
 DATA/nuclei holds train/ and val/, each with images/ and labels/. The classical pipeline is the
-usual one: the grey image, turned over where nuclei are dark, smoothed, Otsu's threshold, holes
-filled, the distance to the background smoothed, its peaks as markers of a watershed. Smoothing,
-distance of peaks and least area are chosen for each kind of image by F1 on some of the training
-images. Figures are pooled over the nuclei of a kind; time is CPU milliseconds an image, in memory
-to label map.
+usual one: convert to grey, invert where nuclei are dark, smooth, apply Otsu's threshold, fill
+holes, smooth the distance to the background, and use its peaks as markers of a watershed.
+Smoothing, distance of peaks and smallest area are chosen for each type of image (fluorescence or
+stained) by F1 on some of the training images. Figures are pooled over the nuclei of a type. Times
+are CPU milliseconds per image, from the image in memory to the label map.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tagwise.metrics import label_map_counts, pooled_figures
 from tagwise.prediction.predictor import Predictor
 
 CHOICES = {"smooth": (1.0, 2.0), "distance": (3, 5, 8), "least": (16, 40)}
-EVERY = 6  # of the training images, for the choice
+EVERY = 6  # every 6th training image is used to choose settings
 Images = list[tuple[np.ndarray, np.ndarray]]  # image, true label map
 
 
@@ -44,13 +44,13 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     train, val = (
-        by_kind(options.data / part, step) for part, step in (("train", EVERY), ("val", 1))
+        by_type(options.data / part, step) for part, step in (("train", EVERY), ("val", 1))
     )
     predictor = Predictor(options.weights, threshold=0.0)
     predictor(val["fluorescence"][0][0])  # compiles and warms up
     rows, totals = [], {}
-    for kind, images in val.items():
-        chosen = best_choice(train[kind])
+    for subset, images in val.items():
+        chosen = best_choice(train[subset])
         methods = {
             "Otsu + watershed": lambda image, chosen=chosen: classical(image, **chosen),
             options.weights: lambda image: predictor(image).labels,
@@ -59,21 +59,21 @@ def main() -> None:
             counts, cpu = scored(method, images)
             before = totals.get(name, (0, 0.0, 0))
             totals[name] = (before[0] + counts, before[1] + cpu, before[2] + len(images))
-            rows.append(row(kind, name, counts, cpu, len(images)))
+            rows.append(row(subset, name, counts, cpu, len(images)))
             rows[-1]["chosen"] = str(chosen) if name != options.weights else None
     rows += [row("all", name, *total) for name, total in totals.items()]
     report("nuclei", rows)
 
 
-def by_kind(folder: Path, every: int) -> dict[str, Images]:
-    """The images of a part of the set, every so many, as fluorescence (dark) and stained."""
+def by_type(folder: Path, every: int) -> dict[str, Images]:
+    """Every Nth image of a part of the set, by type: fluorescence (dark) or stained (bright)."""
     data = LabelMaps(folder / "images", folder / "labels")
-    kinds: dict[str, Images] = {"fluorescence": [], "stained": []}
+    types: dict[str, Images] = {"fluorescence": [], "stained": []}
     for index in range(0, len(data), every):
         image = read_image(data.path(index))
-        kind = "stained" if is_bright(image) else "fluorescence"
-        kinds[kind].append((image, data.label_map(index)))
-    return kinds
+        name = "stained" if is_bright(image) else "fluorescence"
+        types[name].append((image, data.label_map(index)))
+    return types
 
 
 def is_bright(image: np.ndarray) -> bool:
@@ -81,7 +81,7 @@ def is_bright(image: np.ndarray) -> bool:
 
 
 def classical(image: np.ndarray, smooth: float, distance: int, least: int) -> np.ndarray:
-    """A label map by Otsu's threshold and a watershed of the distance to the background."""
+    """A label map (H, W) by Otsu's threshold and a watershed of the distance to the background."""
     from skimage.feature import peak_local_max
     from skimage.filters import threshold_otsu
     from skimage.segmentation import watershed
@@ -121,11 +121,11 @@ def scored(method: Callable[[np.ndarray], np.ndarray], images: Images) -> tuple[
     return counts, seconds
 
 
-def row(kind: str, name: str, counts: np.ndarray, seconds: float, images: int) -> dict:
+def row(subset: str, name: str, counts: np.ndarray, seconds: float, images: int) -> dict:
     figures = {key: round(100 * value, 1) for key, value in pooled_figures(counts).items()}
     wanted = [key for key in figures if key.startswith("F1")] + ["pooledAP@.5", "pooledAP@.7"]
     return {
-        "images": kind,
+        "images": subset,
         "method": name,
         "number": images,
         "nuclei": int(counts[0][0] + counts[0][2]),

@@ -1,8 +1,9 @@
-"""What `tagwise predict` costs besides the network: CPU time of each step of a photo, in ms.
+"""The cost of `tagwise predict` besides the network: CPU time of each step per photo, in ms.
 
     python benchmarks/predict.py PHOTOS [--weights people] [--count 60] [--precision fp32]
 
-Goal: everything except the forward pass at most 15 % of it, pictures and files included.
+The goal is that all other steps, including pictures and files, take at most 15 % of the time of the
+forward pass.
 """
 
 import statistics
@@ -57,7 +58,7 @@ def run(model: Predictor, sources: list) -> PredictRun:
 
 
 class Clock:
-    """CPU seconds by step, photo by photo; a step counts in the thread that runs it."""
+    """CPU seconds of each step and of each photo; a step is timed in the thread that runs it."""
 
     def __init__(self) -> None:
         self.steps: dict[str, list[float]] = defaultdict(list)
@@ -86,8 +87,8 @@ class Clock:
 
 @contextmanager
 def watched(clock: Clock, model: Predictor):
-    """Clocks on the steps of a prediction."""
-    places = [
+    """Time the steps of a prediction by wrapping the functions that do them."""
+    steps = [
         (predictor, "read_image", "read the photo"),
         (predictor.Affine, "image", "fit it to the input"),
         (model, "_forward", "network"),
@@ -96,8 +97,8 @@ def watched(clock: Clock, model: Predictor):
         (outputs, "encode_jpeg", "encode the picture"),
         (outputs.Predictions, "save", "save, drawing included"),
     ]
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
-    for owner, name, label in places:
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in steps]
+    for owner, name, label in steps:
         setattr(owner, name, clock.timed(label, getattr(owner, name)))
     try:
         yield
@@ -107,7 +108,7 @@ def watched(clock: Clock, model: Predictor):
 
 
 def rows(clock: Clock, photos: int, instances: int) -> list[dict]:
-    """A row a step. Flipped passes count together: each is a call of its own."""
+    """One row per step. With flips, every pass is a call of its own."""
     network = sum(clock.steps["network"])
     table = []
     for step, times in clock.steps.items():
@@ -115,24 +116,24 @@ def rows(clock: Clock, photos: int, instances: int) -> list[dict]:
             {
                 "step": step,
                 "median ms": 1e3 * statistics.median(times),
-                "ms a photo": 1e3 * sum(times) / photos,
+                "ms per photo": 1e3 * sum(times) / photos,
                 "share of network": sum(times) / network,
             }
         )
     total = sum(clock.total)
-    rest = (total - network) / network
-    verdict = "met" if rest <= GOAL else "missed"
+    others = (total - network) / network
+    verdict = "met" if others <= GOAL else "missed"
     table += [
         {
             "step": "all",
             "median ms": 1e3 * statistics.median(clock.total),
-            "ms a photo": 1e3 * total / photos,
+            "ms per photo": 1e3 * total / photos,
             "share of network": total / network,
         },
         {
             "step": f"all except the network, goal {GOAL:.0%}: {verdict}",
-            "ms a photo": 1e3 * (total - network) / photos,
-            "share of network": rest,
+            "ms per photo": 1e3 * (total - network) / photos,
+            "share of network": others,
         },
         {"step": f"({photos} photos, {instances} instances)"},
     ]

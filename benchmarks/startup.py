@@ -1,9 +1,9 @@
-"""How long a user waits before anything happens: import and help, in ms.
+"""Startup time: import and help, in ms.
 
     python benchmarks/startup.py
 
-Goals: `import tagwise` at most 200 ms, `tagwise --help` at most 600 ms. The CPU time of a child
-process is what does not depend on other load; elapsed time is the least of the repeats.
+Goals: `import tagwise` in at most 200 ms, `tagwise --help` in at most 600 ms. CPU time is that of a
+child process, which does not depend on other load; elapsed time is the minimum of the repeats.
 """
 
 import os

@@ -1,13 +1,12 @@
-"""Identity through a video: IDF1 and MOTA, beside a plain tracker by IoU.
+"""Identities in a video: IDF1 and MOTA, compared with a plain tracker by IoU.
 
-    python benchmarks/tracking.py          # needs motmetrics, which carries the two sequences
+    python benchmarks/tracking.py          # needs motmetrics, which contains the two sequences
 
-TUD-Campus and TUD-Stadtmitte are streets with 8 and 10 people who pass before one another. Their
-true boxes become detections: some are missed (more of those that others cover), edges are off by a
-share of the box's size, and false boxes are added. Both trackers get the same detections, by seeds
-0 to 4; the plain one has the best of many settings on seed 100, ours are the defaults.
-Synthetic clips: figures that meet, hide each other, and go on or turn back; tags are what a network
-learned in about a minute, on other clips, see `tagwise.data.synthetic.clips`.
+TUD-Campus and TUD-Stadtmitte show streets with 8 and 10 people who pass in front of one another.
+Their true boxes become detections: some are missed (more of those that others cover), edges are
+moved by a share of the box's size, and false boxes are added. Both trackers get the same
+detections, with seeds 0 to 4. The plain tracker has the best of many settings on seed 100; tagwise
+has its defaults.
 """
 
 from itertools import product
@@ -23,7 +22,7 @@ from tagwise.tracking.tracker import Tracker
 
 SEEDS, TUNED_ON = range(5), 100
 SEQUENCES = ("TUD-Campus", "TUD-Stadtmitte")
-# Share missed, standard deviation of edges in box sizes, false boxes a frame.
+# Share of missed boxes, standard deviation of edges in box sizes, false boxes per frame.
 NOISE = {"light": (0.1, 0.03, 0.5), "heavy": (0.25, 0.08, 2.0)}
 
 
@@ -42,7 +41,7 @@ def main() -> None:
 
 
 class PlainTracker:
-    """Boxes go to the track whose last box they overlap most, the best assignment a frame."""
+    """Assigns boxes to the tracks with the most overlapping last box, optimally in each frame."""
 
     def __init__(self, least_iou: float, least_score: float, memory: int, confirm: int) -> None:
         self.least_iou, self.least_score = least_iou, least_score
@@ -77,7 +76,7 @@ class PlainTracker:
 
 
 def tuned(clips) -> tuple:
-    """The settings of the plain tracker with the greatest IDF1 + MOTA."""
+    """The settings of the plain tracker with the largest IDF1 + MOTA."""
     grid = product((0.1, 0.2, 0.3, 0.5), (0.1, 0.3, 0.5, 0.6), (0, 2, 5, 10, 30), (1, 2, 3))
     figures = {s: scored(clips, lambda s=s: PlainTracker(*s)) for s in grid}
     return max(figures, key=lambda s: figures[s]["IDF1"] + figures[s]["MOTA"])
@@ -90,12 +89,12 @@ def read_truth(sequence: str) -> list[tuple[np.ndarray, np.ndarray]]:
     path = Path(motmetrics.__file__).parent / "data" / sequence / "gt.txt"
     rows = np.loadtxt(path, delimiter=",")
     frames = range(1, int(rows[:, 0].max()) + 1)
-    rows[:, 2:4] -= 1  # the first pixel is number 1 in these files
+    rows[:, 2:4] -= 1  # pixels count from 1 in these files
     return [(rows[rows[:, 0] == f, 1].astype(int), rows[rows[:, 0] == f, 2:6]) for f in frames]
 
 
 def detections(truth, missed: float, spread: float, false: float, seed: int) -> list[Boxes]:
-    """What a detector might find in every frame."""
+    """Simulated detections of every frame."""
     rng = np.random.default_rng(seed)
     sizes = np.concatenate([boxes[:, 2:] for _, boxes in truth])
     extent = max(to_xyxy(boxes).max() for _, boxes in truth)
@@ -117,7 +116,7 @@ def detections(truth, missed: float, spread: float, false: float, seed: int) -> 
 
 
 def covered(boxes: np.ndarray) -> np.ndarray:
-    """The share of each box (N,) that the one which covers most of it, standing lower, covers."""
+    """Share (N,) of each box that is covered by the lower box that covers most of it."""
     corners = to_xyxy(boxes)
     low = np.maximum(corners[:, None, :2], corners[None, :, :2])
     high = np.minimum(corners[:, None, 2:], corners[None, :, 2:])
@@ -127,7 +126,7 @@ def covered(boxes: np.ndarray) -> np.ndarray:
 
 
 def scored(clips, tracker) -> dict:
-    """Figures of a tracker, in %, means over clips; clips: pairs of truth and detections."""
+    """Mean figures of a tracker over clips, in %; clips: pairs of truth and detections."""
     import motmetrics
 
     runs = []
@@ -136,7 +135,7 @@ def scored(clips, tracker) -> dict:
         for (ids, boxes), found in zip(truth, frames):
             own = one.update(found)
             shown = own >= 0
-            # Given here, as motmetrics 1.4 computes it by a function that numpy 2 has no more.
+            # motmetrics 1.4 computes distances with a function that numpy 2 no longer has.
             distance = 1 - iou(to_xyxy(boxes), to_xyxy(found.boxes[shown]))
             distance[distance > 0.5] = np.nan
             accumulator.update(ids, own[shown], distance)

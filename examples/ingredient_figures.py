@@ -182,7 +182,7 @@ def draw_collapse() -> Figure:
     axes[0].legend(frameon=False)
     axes[1].plot(weights, collapse(weights), "o-", color=colour(3), lw=2)
     axes[1].set(xscale="log", xlabel="weight of pull, push = 1", ylim=(0, None))
-    axes[1].set_ylabel("mean distance between groups after training")
+    axes[1].set_ylabel("final mean distance of groups")
     return figure
 
 

@@ -1,10 +1,13 @@
-"""Every benchmark tells what it measures, and one without its scenes says what it lacks."""
+"""Every benchmark has a help text, says what data it misses, and uses the package as it is now."""
 
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from tagwise.data import SyntheticShapes
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("[!_]*.py"))
@@ -29,3 +32,34 @@ def test_help(monkeypatch, capsys, name):
 def test_no_scenes(monkeypatch, capsys, tmp_path, name):
     assert run(monkeypatch, name, str(tmp_path)) == 0
     assert f"skipped: {tmp_path} has no " in capsys.readouterr().err
+
+
+def test_faster_rcnn_is_a_task_that_can_be_scored(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from _faster_rcnn import FasterRCNNTask
+
+    shapes = SyntheticShapes(("disc", "star"), 3, size=(96, 96), count=(2, 4), radius=(8, 20))
+    annotations = shapes.save(tmp_path)
+    first = FasterRCNNTask.open_dataset(annotations, tmp_path / "images")
+    task = FasterRCNNTask.from_dict(first.labels_of_task())
+    assert FasterRCNNTask.from_dict(task.to_dict()) == task
+    dataset = task.open_dataset(annotations, tmp_path / "images", like=task)
+    scorer = task.make_scorer(dataset)
+    for index in range(len(dataset)):
+        targets = task.collate([task.encode(dataset[index], stride=4)])
+        outputs = {"network": PerfectDetector(), "truth": targets}
+        (found,) = task.decode(outputs, stride=4)
+        scorer.add(index, found)
+        assert task.loss(outputs, targets)["total"] == 3
+    assert scorer.figures()["AP"] == 1
+
+
+class PerfectDetector:
+    """Stands in for torchvision's network: it finds the true boxes, and has two loss terms."""
+
+    def detect(self, outputs, targets=None):
+        if targets is not None:
+            return [], {"first": torch.tensor(1.0), "second": torch.tensor(2.0)}
+        pairs = zip(outputs["truth"]["boxes"], outputs["truth"]["labels"], strict=True)
+        found = [{"boxes": b, "labels": n, "scores": torch.ones(len(n))} for b, n in pairs]
+        return found, {}

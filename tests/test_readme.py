@@ -1,23 +1,115 @@
-"""The README's Python runs as it stands."""
+"""The Python, the commands and the links of the README and of docs work as they are written."""
 
 import re
+import shlex
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import tagwise
+from tagwise import cli
+from tagwise.training.recipe import load_recipe
+
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+CARDS = sorted(ROOT.glob("src/tagwise/weights/*.md"))
+RECIPES = sorted(ROOT.glob("recipes/**/*.yaml"))
+PHOTOS = ROOT / "examples" / "photos"
 
 
-@pytest.mark.parametrize("code", BLOCKS, ids=lambda code: code.splitlines()[0])
-def test_a_block_of_the_readme_runs(code, tmp_path, monkeypatch):
+def blocks_of(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def commands_of(path):
+    """The arguments of each whole `tagwise` command of a page or of a recipe's comments."""
+    text = path.read_text()
+    fenced = [block for block in text.split("```")[1::2] if block.startswith("\n")]
+    lines = (text if path in RECIPES else "\n".join(fenced)).replace("\\\n", " ")
+    pattern = r"^(?:# +)?(?:accelerate launch -m )?tagwise ([a-z].*)$"
+    return [shlex.split(line, comments=True) for line in re.findall(pattern, lines, re.MULTILINE)]
+
+
+def mentions_of(page):
+    """(verb, flags) of each `tagwise` command inside a sentence, which may leave out arguments."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for verb, rest in re.findall(
+        r"`(?:tagwise|accelerate launch -m tagwise) ([a-z]+)([^`]*)`", text
+    ):
+        yield verb, re.findall(r"--[a-z.-]+", rest)
+
+
+BLOCKS = [(page.name, code) for page in PAGES for code in blocks_of(page)]
+COMMANDS = [
+    pytest.param(words, id=f"{path.name}: {' '.join(words)}")
+    for path in [*PAGES, *RECIPES]
+    for words in commands_of(path)
+]
+MENTIONS = sorted(
+    {
+        (verb, flag)
+        for page in [*PAGES, *CARDS]
+        for verb, flags in mentions_of(page)
+        for flag in flags
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "code"), BLOCKS)
+def test_python_runs(page, code, tmp_path, monkeypatch):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    make_files_for(code)
+    exec(compile(code, page, "exec"), {})
 
 
-def test_every_link_of_the_readme_leads_somewhere():
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text())
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
+def make_files_for(code):
+    """The files that a block names, in the current folder. A folder stands for a video."""
+    for photo in ("photo.jpg", "smear.jpg"):
+        if photo in code:
+            shutil.copy(PHOTOS / "messi5.jpg", photo)
+    for folder in ("frames", "clip.mp4"):
+        if folder in code:
+            Path(folder).mkdir()
+            shutil.copy(PHOTOS / "pedestrians.jpg", f"{folder}/1.jpg")
+    if "people.onnx" in code:
+        pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
+        tagwise.export("people")
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_commands_parse(words, monkeypatch):
+    run = SimpleNamespace(finish=lambda: "", exit_code=0)
+    for verb in ("predict", "track", "convert", "export"):
+        monkeypatch.setattr(tagwise, verb, lambda *_, **__: run)
+    monkeypatch.setattr(tagwise, "evaluate", lambda **_: {"failed": []})
+    monkeypatch.setattr(tagwise, "train", read_recipe)
+    monkeypatch.setattr("tagwise.commands.plot.plot", lambda **_: run)
+    assert cli.main(words) == 0
+
+
+def read_recipe(recipe, overrides, **_):
+    """Reads a recipe with its overrides, as `train` does first."""
+    own = ROOT / recipe
+    load_recipe(own if own.exists() else ROOT / "recipes" / "robots.yaml", overrides)
+
+
+@pytest.mark.parametrize(("verb", "flag"), MENTIONS)
+def test_flags_in_sentences_exist(verb, flag, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([verb, "--help"])
+    assert re.search(rf"{flag}\b", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    for link in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
+def test_pages_have_python_commands_and_flags():
+    assert len(BLOCKS) >= 8
+    assert len(COMMANDS) >= 20
+    assert len(MENTIONS) >= 3
