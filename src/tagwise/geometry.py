@@ -22,9 +22,9 @@ import numpy as np
 
 from tagwise.runtime import compiled
 
-# Beyond this many nats a keypoint adds less than the last digit of a float64 sum of others.
+# exp(-37) is less than the last digit of 1 in float64: keypoints farther apart than this count 0.
 _FARTHEST = 37.0
-# pycocotools adds it to areas, so that an area of 0 divides nothing by 0.
+# pycocotools adds it to areas, so that an area of 0 does not divide by 0.
 _SPACING = float(np.spacing(1.0))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tagwise.errors import UserError
+from tagwise.geometry import to_xyxy
 
 _ENOUGH = 4  # coordinates; of fewer, nothing can be said
 
@@ -34,7 +35,7 @@ def check_corner_form(boxes: np.ndarray, sizes: np.ndarray, where: str) -> None:
     boxes, sizes = boxes[known], sizes[known]
     if len(boxes) < 2:
         return
-    outside = (boxes[:, :2] + boxes[:, 2:] > sizes + 1).any(1)
+    outside = (to_xyxy(boxes)[:, 2:] > sizes + 1).any(1)
     as_corners = (boxes[:, 2:] > boxes[:, :2]).all(1) & (boxes[:, 2:] <= sizes + 1).all(1)
     if outside.mean() > 0.5 and as_corners.all():
         raise UserError(
