@@ -58,6 +58,15 @@ def test_overrides_reach_into_lists_and_missing_sections(recipe_file):
     assert recipe.model.pretrained is None
 
 
+def test_pairs_are_names_or_numbers(recipe_file):
+    path = recipe_file(MINIMAL + "  flip_pairs: [[ear A, ear B], [3, 4]]\n")
+    assert load_recipe(path).data.flip_pairs == (("ear A", "ear B"), (3, 4))
+    assert load_recipe(recipe_file(MINIMAL)).data.flip_pairs is None
+    assert load_recipe(path, ["data.flip_pairs=[]"]).data.flip_pairs == ()
+    with pytest.raises(UserError, match="expected 2 values, found 3"):
+        load_recipe(path, ["data.flip_pairs=[[1, 2, 3]]"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ class CocoKeypoints(Photos):
         not have, or never labels, are False in Sample.labelled and give no loss.
     category: its name where several have keypoints; None takes the first that has annotations.
     sigmas: OKS sigmas, one for all types or one each, in place of those of the file or of COCO.
+    flip_pairs: types that change places in a mirror, in place of those that the file or the names
+        tell, see `Skeleton.with_flip_pairs`.
     ignore_results: COCO results of another model for these images, in types of `skeleton`; what
         it saw beyond the labelled instances is somebody without labels, and ignored.
     fill_results: the least score at which those results also lend the labelled instances the
@@ -54,6 +56,7 @@ class CocoKeypoints(Photos):
         *,
         category: str | None = None,
         sigmas: float | tuple[float, ...] | None = None,
+        flip_pairs: Sequence[Sequence[str | int]] | None = None,
         ignore_results: str | Path | None = None,
         fill_results: float | None = None,
         keep_missing: bool = False,
@@ -62,6 +65,8 @@ class CocoKeypoints(Photos):
         self.labels = read_keypoint_labels(self.annotations, category)
         self.source, self.category_id = self.labels.skeleton, self.labels.category["id"]
         self.skeleton = _with_sigmas(skeleton or self.source, sigmas)
+        if flip_pairs is not None:
+            self.skeleton = self.skeleton.with_flip_pairs(flip_pairs)
         self.sigmas_given, self.mapping = sigmas is not None, dict(mapping or {})
         self.columns = match_types(self.skeleton, self.source, mapping or {}, self.annotations)
         self.report = self.labels.problems

@@ -54,6 +54,8 @@ class DataConfig:
 
     input_size, val_size: width, height in pixels, in training and validation. cache_gib: memory
     that each loader may keep decoded images in. workers: processes that make samples.
+    flip_pairs: keypoint types of the skeleton that change places in a mirror, in pairs, by name or
+    number from 0; None takes what the first set or the names tell, and [] is none.
     """
 
     train: tuple[SetConfig, ...]
@@ -64,6 +66,7 @@ class DataConfig:
     augment: Augment = field(default_factory=Augment)
     cache_gib: float = 1.0
     workers: int = 1
+    flip_pairs: tuple[tuple[str | int, str | int], ...] | None = None
 
 
 @dataclass(frozen=True)
