@@ -91,9 +91,28 @@ def test_faults_name_the_file_the_key_and_the_mend(recipe_file, text, message):
     assert "\n" not in str(caught.value)
 
 
+DAMAGED = [
+    b"\xff\xfe\x00",
+    b"\0" * 500,
+    b"a: 2020-13-45",
+    b"[" * 5000,
+    b"a: !!timestamp x",
+    b"\x8a",
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_recipe_is_said_in_a_line(tmp_path, content):
+    (tmp_path / "recipe.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"recipe\.yaml is no") as caught:
+        load_recipe(tmp_path / "recipe.yaml")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("optim.lr=[1", "is no valid YAML"),
         ("optim.lr", "write key.sub=value"),
         ("optim.lrr=1", "did you mean 'lr'"),
         ("task.name=1", "holds a single value"),

@@ -12,7 +12,10 @@ import yaml
 
 from tagwise.data.augment import Augment
 from tagwise.errors import UserError, unknown_name
-from tagwise.files import read_text
+from tagwise.files import read_text, whole_file
+
+# What PyYAML raises of damaged files besides its own: by dates, nesting and tags.
+_NO_YAML = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -137,10 +140,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises UserError, naming the file, for what is no YAML mapping and for unknown keys.
     """
     path = Path(path)
-    try:
-        tree = yaml.safe_load(read_text(path, "recipe"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    tree = _yaml(read_text(path, "recipe"), str(path))
     if not isinstance(tree, dict):
         raise UserError(f"{path} is no recipe: expected keys such as data, model, optim")
     for override in overrides:
@@ -170,7 +170,8 @@ def gather_overrides(argv: Sequence[str]) -> list[str]:
 def save_recipe(recipe: Recipe, path: str | Path) -> None:
     """Write the recipe with every default spelled out."""
     text = yaml.safe_dump(_plain(asdict(recipe)), sort_keys=False, allow_unicode=True)
-    Path(path).write_text(text, encoding="utf-8")
+    with whole_file(Path(path)) as file:
+        file.write(text.encode())
 
 
 def parse(kind: type, tree: Any, where: str) -> Any:
@@ -238,6 +239,14 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
     raise UserError(f"{where}: expected {hint.__name__}, found {value!r}")
 
 
+def _yaml(text: str, where: str) -> Any:
+    """The value of some YAML. Raises UserError, beginning with `where`, for anything else."""
+    try:
+        return yaml.safe_load(text)
+    except _NO_YAML as error:
+        raise UserError(f"{where} is no valid YAML: {' '.join(str(error).split())}") from error
+
+
 def _override(tree: dict[str, Any], override: str) -> None:
     """Set one dotted key, `key.sub=value`; list items go by their number."""
     key, equals, text = override.partition("=")
@@ -254,7 +263,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
             raise UserError(f"override {override!r}: {part!r} holds a single value")
     if isinstance(node, list):
         last = _item(node, last, override)
-    node[last] = yaml.safe_load(text)
+    node[last] = _yaml(text, f"override {override!r}")
 
 
 def _item(node: list, part: str, override: str) -> int:
