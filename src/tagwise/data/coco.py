@@ -17,7 +17,7 @@ from tagwise.data.sample import Sample
 from tagwise.data.seen import Seen
 from tagwise.data.transforms import reduced
 from tagwise.errors import UserError, unknown_name
-from tagwise.skeletons import Skeleton, name_words
+from tagwise.skeletons import Skeleton, match_names, plain_name
 
 
 class CocoKeypoints(Photos):
@@ -127,17 +127,20 @@ def _with_sigmas(skeleton: Skeleton, sigmas: float | tuple[float, ...] | None) -
 def match_types(
     target: Skeleton, source: Skeleton, mapping: Mapping[str, str | None], where: Path
 ) -> np.ndarray:
-    """For each type of the target its column in the source, -1 for none; int64 (K,)."""
-    by_words = {name_words(name): k for k, name in enumerate(source.keypoints)}
-    for name, other in mapping.items():
+    """For each type of the target its column in the source, -1 for none; int64 (K,).
+
+    mapping: {type of the target: type of the source, or None for none}; other types are found by
+        `match_names`.
+    """
+    renamed = {plain_name(name): other and plain_name(other) for name, other in mapping.items()}
+    for name, other in renamed.items():
         if name not in target.keypoints:
             raise unknown_name(f"keypoint in the mapping for {where}:", name, target.keypoints)
         if other is not None and other not in source.keypoints:
             raise unknown_name(f"keypoint of {where}:", other, source.keypoints)
-    columns = []
-    for name in target.keypoints:
-        other = mapping.get(name, name)
-        columns.append(-1 if other is None else by_words.get(name_words(other), -1))
+    wanted = [renamed.get(name, name) for name in target.keypoints]
+    found = match_names([name or "" for name in wanted], source.keypoints)
+    columns = [-1 if name is None else column for name, column in zip(wanted, found, strict=True)]
     if max(columns) < 0:
         raise UserError(
             f"{where} has none of the keypoints {', '.join(target.keypoints)}; "

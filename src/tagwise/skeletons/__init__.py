@@ -5,7 +5,7 @@ here. This folder imports `errors` alone.
 """
 
 from tagwise.skeletons.mirror import mirror_types
-from tagwise.skeletons.names import match_names, name_words
+from tagwise.skeletons.names import match_names, name_words, plain_name
 from tagwise.skeletons.skeleton import COCO17, CROWDPOSE14, Skeleton, default_sigmas
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "match_names",
     "mirror_types",
     "name_words",
+    "plain_name",
 ]
