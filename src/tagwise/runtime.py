@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import io
+import pickle
 import sys
+import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from numba import njit
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from tagwise.errors import UserError, unknown_name
 
@@ -70,21 +75,78 @@ def keep_freed_memory() -> None:
 def compiled(**options):
     """numba's njit, cached on disk where a folder for the cache can be written.
 
-    A function is compiled on its first call. Where no cache folder can be written, it is kept in
-    memory. options: of njit.
+    A function is compiled on its first call. Where no cache folder can be written, or the disk is
+    full, it is kept in memory; damaged files of the cache are made again. options: of njit.
     """
 
     def decorate(function):
-        try:
-            return njit(cache=True, nogil=True, **options)(function)
-        except RuntimeError:
-            return njit(nogil=True, **options)(function)
+        dispatcher = njit(nogil=True, **options)(function)
+        with suppress(RuntimeError):  # no folder for the cache
+            dispatcher._cache = _Cache(function)
+        return dispatcher
 
     return decorate
 
 
 def is_compiled(function) -> bool:
     """Whether an earlier run left this `compiled` function on disk."""
-    folder = function.stats.cache_path
-    module = function.__module__.rpartition(".")[2]
-    return folder is not None and any(Path(folder).glob(f"{module}.{function.__name__}-*.nbi"))
+    return isinstance(function._cache, _Cache) and function._cache.on_disk
+
+
+class _Cache(FunctionCache):
+    """numba's cache of a function, of which no file, damaged or not writable, stops a call."""
+
+    def __init__(self, function) -> None:
+        super().__init__(function)
+        self._cache_file = _CheckedFiles(
+            self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
+        )
+
+    @property
+    def on_disk(self) -> bool:
+        return Path(self._cache_file._index_path).exists()
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # unpickling damaged files raises almost anything
+            try:
+                self.flush()
+            except OSError:
+                self.disable()
+            return None
+
+    def save_overload(self, sig, data):
+        with suppress(OSError):
+            super().save_overload(sig, data)
+
+
+class _CheckedFiles(IndexDataCacheFile):
+    """The files of a cache with checksums: damaged machine code would end the process."""
+
+    def _dump(self, obj):
+        content = super()._dump(obj)
+        return content + _checksum(content)  # unpickling stops before it
+
+    def _load_index(self):
+        path = Path(self._index_path)
+        if path.exists():
+            content = io.BytesIO(path.read_bytes())
+            pickle.load(content)  # numba's version, which is written apart
+            _check(content.read())
+        return super()._load_index()
+
+    def _load_data(self, name):
+        path = Path(self._data_path(name))
+        if path.exists():
+            _check(path.read_bytes())
+        return super()._load_data(name)
+
+
+def _checksum(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(4, "big")
+
+
+def _check(content: bytes) -> None:
+    if content[-4:] != _checksum(content[:-4]):
+        raise ValueError("a file of the cache is damaged")

@@ -6,7 +6,7 @@ import pytest
 from foxes_labels import CATEGORY, annotation
 from PIL import Image
 
-from tagwise.data.coco import CocoKeypoints
+from tagwise.data.coco import CocoKeypoints, match_types
 from tagwise.data.images import read_image
 from tagwise.errors import UserError
 from tagwise.skeletons import Skeleton
@@ -87,6 +87,32 @@ def test_mapping_of_unknown_names(foxes):
         CocoKeypoints(*files, mapping={"nose": "left_pow"})
     with pytest.raises(UserError, match="nose, left_paw, right_paw"):
         CocoKeypoints(*files, skeleton=Skeleton("x", ("hand",)))
+
+
+def types(*names):
+    return Skeleton("x", names)
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "columns"),
+    [
+        (types("toe+", "toe-", "toe"), types("toe", "toe+", "toe-"), (1, 2, 0)),
+        (types("A", "a"), types("a", "A"), (1, 0)),
+        (types("鼻", "左眼"), types("左眼", "鼻"), (1, 0)),
+        (types("e\u0301paule", "tail"), types("TAIL", "\u00e9paule"), (1, 0)),
+        (types("mid_hip", "nose"), types("Nose", "midhip"), (1, 0)),
+        (types("toe+", "nose"), types("toe-", "nose"), (-1, 1)),
+        (types("left_hip", "nose"), types("LeftHip", "left-hip", "nose"), (-1, 2)),
+    ],
+)
+def test_columns_of_types(target, source, columns):
+    assert tuple(match_types(target, source, {}, "x.json")) == columns
+
+
+def test_mapped_names_may_be_typed_in_another_form():
+    target, source = types("nose", "\u00e9paule"), types("e\u0301paule", "museau")
+    mapping = {"e\u0301paule": None, "nose": "museau"}
+    assert tuple(match_types(target, source, mapping, "x.json")) == (1, -1)
 
 
 def test_instances_of_other_types_alone_are_ignored(foxes):

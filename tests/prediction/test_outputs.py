@@ -1,4 +1,3 @@
-import errno
 import io
 import json
 
@@ -6,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from disks import file_limit
 from spots import PIN
 from tagwise.errors import UserError
-from tagwise.files import whole_file
 from tagwise.prediction.outputs import CocoResults, Predictions, write_picture
 from tagwise.prediction.sources import Source, find_sources
 from tagwise.results import Poses
@@ -27,41 +26,6 @@ def photo(tmp_path):
 
 
 IMAGE = np.zeros((10, 20, 3), np.uint8)
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(b"before")
-
-    def fail_halfway():
-        with whole_file(path) as file:
-            file.write(b"half")
-            file.flush()
-            raise RuntimeError("killed")
-
-    with pytest.raises(RuntimeError, match="killed"):
-        fail_halfway()
-    assert path.read_bytes() == b"before"
-    with whole_file(path) as file:
-        file.write(b"after")
-        assert path.read_bytes() == b"before"
-    assert path.read_bytes() == b"after"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_full_disk_is_said_in_a_line(tmp_path):
-    with (
-        pytest.raises(UserError, match="No space left on device; free space"),
-        whole_file(tmp_path / "file"),
-    ):
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_that_cannot_be_made_is_said_in_a_line(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot make the folder"):
-        Predictions(tmp_path / "file" / "out", {}, pictures=False, resume=False)
 
 
 def test_a_photo_is_done_once_its_files_are_there(tmp_path, photo):
@@ -110,6 +74,60 @@ def test_a_torn_journal_line_costs_only_its_photo(tmp_path, photo):
     third = Predictions(tmp_path / "out", {}, pictures=False, resume=True)
     assert third.is_done(photo)
     assert third.is_done(other)
+
+
+BAD_FIRST = [b'{"settings": 3}', b"[]", b"", b"\xff", b"\0\0", b'{"name": "a", "source": null}']
+
+
+@pytest.mark.parametrize("line", BAD_FIRST, ids=range(len(BAD_FIRST)))
+def test_a_journal_without_settings_is_refused_in_a_line(tmp_path, line):
+    run = Predictions(tmp_path, {}, pictures=False, resume=False)
+    run.path.write_bytes(line + b"\n")
+    with pytest.raises(UserError, match=r"is damaged: its first line .*leave out --resume"):
+        Predictions(tmp_path, {}, pictures=False, resume=True)
+    Predictions(tmp_path, {}, pictures=False, resume=False)
+    Predictions(tmp_path, {}, pictures=False, resume=True)
+
+
+NO_ROWS = [b"7", b"{", b"\xff\xfe", b"[" * 100_000, b"\0" * 100]
+NO_PHOTOS = [b'{"name": "b"}', b'{"name": ["b"], "source": 1}', b'{"name": {}}', b'{"x": 1}']
+LINES = [*((line, 1) for line in NO_ROWS), *((line, 0) for line in NO_PHOTOS)]
+
+
+@pytest.mark.parametrize(("line", "told"), LINES, ids=range(len(LINES)))
+def test_a_damaged_line_of_the_journal_costs_only_its_photo(tmp_path, photo, line, told, capsys):
+    run = Predictions(tmp_path / "out", {}, pictures=False, resume=False)
+    other = Source(photo.image.with_name("b.jpg"), "b")
+    other.image.write_bytes(photo.image.read_bytes())
+    with run.path.open("ab") as journal:
+        journal.write(line + b"\n")
+    run.save(photo, pin(), IMAGE)
+    again = Predictions(tmp_path / "out", {}, pictures=False, resume=True)
+    assert again.is_done(photo)
+    assert not again.is_done(other)
+    said = capsys.readouterr().err
+    assert said.count("\n") == told
+    assert ("1 damaged line(s), number 2" in said) == bool(told)
+
+
+def test_a_full_disk_leaves_the_journal(tmp_path, photo):
+    run = Predictions(tmp_path / "out", {}, pictures=False, resume=False)
+    for number in range(200):
+        run.save(Source(photo.image, f"photo {number}"), pin(), IMAGE)
+    before = run.path.read_bytes()
+    with (
+        file_limit(len(before) + 10),
+        pytest.raises(UserError, match=r"cannot write .*\.tagwise-predict\.jsonl"),
+    ):
+        run.save(photo, pin(), IMAGE)
+    assert run.path.read_bytes() == before
+    assert not Predictions(tmp_path / "out", {}, False, resume=True).is_done(photo)
+
+
+def test_partial_files_of_a_killed_run_go_at_the_next(tmp_path):
+    (tmp_path / ".a.predictions.json.999999999.partial").write_bytes(b"half")
+    Predictions(tmp_path, {}, pictures=False, resume=True)
+    assert not list(tmp_path.glob(".*.partial"))
 
 
 def coco(tmp_path, *names):

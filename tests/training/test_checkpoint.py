@@ -1,5 +1,7 @@
 """Checkpoints: they restore everything, and a damaged or foreign one is refused by name."""
 
+import random
+
 import pytest
 import torch
 from torch import nn
@@ -71,3 +73,56 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
         saved.save(2)
     assert (tmp_path / "last.pt").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.parametrize("part", ["step", "best", "model", "average", "optimizer", "random"])
+def test_one_without_a_part(tmp_path, part):
+    checkpoint(tmp_path).save(1)
+    path = tmp_path / "last.pt"
+    saved = torch.load(path, weights_only=True)
+    del saved[part]
+    torch.save(saved, path)
+    with pytest.raises(UserError, match=rf"is broken or does not fit .*it has no '{part}'"):
+        checkpoint(tmp_path).load()
+
+
+@pytest.mark.parametrize("part", ["step", "best", "model", "average", "optimizer", "random"])
+@pytest.mark.parametrize("value", [None, "x", [], {}, {"x": 1}, torch.zeros(3)], ids=str)
+def test_one_with_something_else_for_a_part(tmp_path, part, value):
+    checkpoint(tmp_path).save(1)
+    path = tmp_path / "last.pt"
+    torch.save(torch.load(path, weights_only=True) | {part: value}, path)
+    with pytest.raises(UserError, match="is broken or does not fit this recipe") as caught:
+        checkpoint(tmp_path).load()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [[1, 2], 3, None, torch.zeros(2), "text"], ids=str)
+def test_one_that_holds_something_else(tmp_path, content):
+    torch.save(content, tmp_path / "last.pt")
+    with pytest.raises(UserError, match="is broken or does not fit this recipe"):
+        checkpoint(tmp_path).load()
+
+
+def test_one_that_is_cut_or_overwritten_anywhere(tmp_path):
+    checkpoint(tmp_path).save(1)
+    path, rng = tmp_path / "last.pt", random.Random(0)
+    content = path.read_bytes()
+    reasons = []
+    for _ in range(100):
+        start, length = rng.randrange(len(content)), rng.choice([1, 64, 10_000])
+        hole = bytes(min(length, len(content) - start))
+        holed = content[:start] + hole + content[start + len(hole) :]
+        path.write_bytes(rng.choice([content[:start], holed]))
+        try:
+            checkpoint(tmp_path).load()
+        except UserError as error:
+            reasons.append(str(error))
+    assert len(reasons) > 50
+    assert not [reason for reason in reasons if "\n" in reason]
+
+
+def test_a_folder_in_its_place(tmp_path):
+    (tmp_path / "last.pt").mkdir()
+    with pytest.raises(UserError, match=r"checkpoint .* is a folder"):
+        checkpoint(tmp_path).load()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from small_runs import FIGURE, recipe_for
+from tagwise.data.augment import Augment
 from tagwise.errors import UserError
 from tagwise.models import create_model
 from tagwise.tasks import PoseTask
@@ -51,3 +52,37 @@ def test_a_missing_set_is_named(recipe):
     missing = replace(recipe.data.train[0], annotations="nowhere.json")
     with pytest.raises(UserError, match=r"nowhere\.json"):
         open_datasets(replace(recipe, data=replace(recipe.data, train=(missing,))))
+
+
+def with_data(recipe, **changes):
+    return replace(recipe, data=replace(recipe.data, **changes))
+
+
+def mirror_lines(error):
+    return [line for line in error.splitlines() if line.startswith("in a mirror")]
+
+
+def test_it_is_said_which_types_change_places(recipe, capsys):
+    sets, val, task = open_datasets(recipe)
+    assert mirror_lines(capsys.readouterr().err) == [
+        "in a mirror, left_foot and right_foot change places"
+    ]
+    assert sets[0].flip == val.flip == task.skeleton.flip == (0, 1, 3, 2)
+
+
+def test_pairs_of_the_recipe_come_before_those_of_names(recipe, capsys):
+    stated = with_data(recipe, flip_pairs=(("head", "trunk"),), augment=Augment(flip=1.0))
+    sets, val, task = open_datasets(stated)
+    assert sets[0].flip == val.flip == task.skeleton.flip == (1, 0, 2, 3)
+    (line,) = mirror_lines(capsys.readouterr().err)
+    assert line.startswith("in a mirror, head and trunk change places; left_foot, right_foot look")
+
+
+def test_sides_without_a_pair_are_no_matter_where_nothing_is_mirrored(recipe, capsys):
+    open_datasets(with_data(recipe, flip_pairs=(), augment=Augment(flip=0.0)))
+    assert mirror_lines(capsys.readouterr().err) == ["in a mirror, no keypoint types change places"]
+
+
+def test_pairs_of_unknown_types_are_refused(recipe):
+    with pytest.raises(UserError, match=r"unknown keypoint of flip_pairs: 'trunc'; did you mean"):
+        open_datasets(with_data(recipe, flip_pairs=(("head", "trunc"),)))

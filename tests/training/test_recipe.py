@@ -59,6 +59,15 @@ def test_overrides_reach_into_lists_and_missing_sections(recipe_file):
     assert recipe.model.pretrained is None
 
 
+def test_pairs_are_names_or_numbers(recipe_file):
+    path = recipe_file(MINIMAL + "  flip_pairs: [[ear A, ear B], [3, 4]]\n")
+    assert load_recipe(path).data.flip_pairs == (("ear A", "ear B"), (3, 4))
+    assert load_recipe(recipe_file(MINIMAL)).data.flip_pairs is None
+    assert load_recipe(path, ["data.flip_pairs=[]"]).data.flip_pairs == ()
+    with pytest.raises(UserError, match=r"flip_pairs\[0\] is \[1, 2, 3\]; use a list of 2"):
+        load_recipe(path, ["data.flip_pairs=[[1, 2, 3]]"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -90,9 +99,28 @@ def test_errors_name_the_file_the_key_and_the_fix(recipe_file, text, message):
     assert "\n" not in str(caught.value)
 
 
+DAMAGED = [
+    b"\xff\xfe\x00",
+    b"\0" * 500,
+    b"a: 2020-13-45",
+    b"[" * 5000,
+    b"a: !!timestamp x",
+    b"\x8a",
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_recipe_is_said_in_a_line(tmp_path, content):
+    (tmp_path / "recipe.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"recipe\.yaml is no") as caught:
+        load_recipe(tmp_path / "recipe.yaml")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("optim.lr=[1", "is not valid YAML"),
         ("optim.lr", "write key.sub=value"),
         ("optim.lrr=1", "did you mean 'lr'"),
         ("task.name=1", "holds a single value"),

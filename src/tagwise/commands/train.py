@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tagwise.errors import UserError
+from tagwise.files import make_folder
 from tagwise.runtime import keep_freed_memory
 from tagwise.training.loop import run_training
 from tagwise.training.recipe import Recipe, load_recipe
@@ -39,7 +40,7 @@ def train(
     folder = Path(out) if out is not None else Path("runs") / name
     if (folder / "last.pt").exists() and not resume:
         raise UserError(f"{folder} holds a run already; add --resume, or name another --out")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     keep_freed_memory()
     run_training(recipe, folder, resume)
     return folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tagwise.data.sample import Sample
 from tagwise.data.transforms import reduced
 from tagwise.data.weak_labels import WeakLabels
 from tagwise.errors import UserError, unknown_name
-from tagwise.skeletons import Skeleton, name_words
+from tagwise.skeletons import Skeleton, match_names, plain_name
 
 
 class CocoKeypoints(Photos):
@@ -30,6 +30,8 @@ class CocoKeypoints(Photos):
         not have, or never labels, are False in Sample.labelled and give no loss.
     category: its name where several have keypoints; None takes the first that has annotations.
     sigmas: OKS sigmas, one for all types or one each, in place of those of the file or of COCO.
+    flip_pairs: types that change places in a mirror, in place of those that the file or the names
+        tell, see `Skeleton.with_flip_pairs`.
     ignore_results: COCO results of another model for these images, in types of `skeleton`; what
         it saw beyond the labelled instances is somebody without labels, and ignored.
     fill_results: the least score at which those results also lend the labelled instances the
@@ -54,6 +56,7 @@ class CocoKeypoints(Photos):
         *,
         category: str | None = None,
         sigmas: float | tuple[float, ...] | None = None,
+        flip_pairs: Sequence[Sequence[str | int]] | None = None,
         ignore_results: str | Path | None = None,
         fill_results: float | None = None,
         keep_missing: bool = False,
@@ -62,6 +65,8 @@ class CocoKeypoints(Photos):
         self.labels = read_keypoint_labels(self.annotations, category)
         self.source, self.category_id = self.labels.skeleton, self.labels.category["id"]
         self.skeleton = _with_sigmas(skeleton or self.source, sigmas)
+        if flip_pairs is not None:
+            self.skeleton = self.skeleton.with_flip_pairs(flip_pairs)
         self.sigmas_given, self.mapping = sigmas is not None, dict(mapping or {})
         self.columns = match_types(self.skeleton, self.source, mapping or {}, self.annotations)
         self.report = self.labels.problems
@@ -124,17 +129,20 @@ def _with_sigmas(skeleton: Skeleton, sigmas: float | tuple[float, ...] | None) -
 def match_types(
     target: Skeleton, source: Skeleton, mapping: Mapping[str, str | None], where: Path
 ) -> np.ndarray:
-    """For each type of the target its column in the source, -1 for none; int64 (K,)."""
-    by_words = {name_words(name): k for k, name in enumerate(source.keypoints)}
-    for name, other in mapping.items():
+    """For each type of the target its column in the source, -1 for none; int64 (K,).
+
+    mapping: {type of the target: type of the source, or None for none}; other types are found by
+        `match_names`.
+    """
+    renamed = {plain_name(name): other and plain_name(other) for name, other in mapping.items()}
+    for name, other in renamed.items():
         if name not in target.keypoints:
             raise unknown_name(f"keypoint in the mapping for {where}:", name, target.keypoints)
         if other is not None and other not in source.keypoints:
             raise unknown_name(f"keypoint of {where}:", other, source.keypoints)
-    columns = []
-    for name in target.keypoints:
-        other = mapping.get(name, name)
-        columns.append(-1 if other is None else by_words.get(name_words(other), -1))
+    wanted = [renamed.get(name, name) for name in target.keypoints]
+    found = match_names([name or "" for name in wanted], source.keypoints)
+    columns = [-1 if name is None else column for name, column in zip(wanted, found, strict=True)]
     if max(columns) < 0:
         raise UserError(
             f"{where} has none of the keypoints {', '.join(target.keypoints)}; "

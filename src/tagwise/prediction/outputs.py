@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from tagwise.errors import UserError
-from tagwise.files import read_json, whole_file
+from tagwise.files import append_line, make_folder, read_json, trim_lines, whole_file
 from tagwise.prediction.sources import Source
 from tagwise.results import Result
 from tagwise.tasks import Task, read_result
 
 _JOURNAL = ".tagwise-predict.jsonl"
-
-
-def make_folder(path: str | Path) -> Path:
-    """The folder, made if need be. Raises UserError where it cannot be."""
-    path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot make the folder {path}: {error.strerror or error}; give another --out"
-        ) from error
-    return path
 
 
 class Predictions:
@@ -51,8 +40,13 @@ class Predictions:
                 file.write(_line({"settings": settings}))
 
     def _read(self, settings: dict[str, Any]) -> None:
-        entries = [_entry(line) for line in self.path.read_bytes().splitlines()]
-        before = entries[0].get("settings", {}) if entries else {}
+        entries, damaged = trim_lines(self.path)
+        before = entries[0].get("settings") if entries else None
+        if not isinstance(before, dict):
+            raise UserError(
+                f"{self.path} is damaged: its first line does not say with which settings the "
+                "results were made; leave out --resume to start again"
+            )
         now = json.loads(json.dumps(settings))
         other = [
             f"{k} {before.get(k)!r} then, {now[k]!r} now" for k in now if now[k] != before.get(k)
@@ -62,12 +56,15 @@ class Predictions:
                 f"{self.folder} was made with other settings ({'; '.join(other)}); use those, "
                 "another --out, or leave out --resume to start again"
             )
-        self._done = {entry["name"]: entry["source"] for entry in entries[1:] if "name" in entry}
-        # Rewritten, so that a line that a killed run left torn does not swallow the next one.
-        with whole_file(self.path) as file:
-            file.write(_line({"settings": settings}))
-            for name, source in self._done.items():
-                file.write(_line({"name": name, "source": source}))
+        for entry in entries[1:]:
+            if isinstance(entry.get("name"), str):
+                self._done[entry["name"]] = entry.get("source")
+        if damaged:
+            print(
+                f"tagwise: {self.path} had {len(damaged)} damaged line(s), number {damaged[0]} "
+                "first; their photos are done again",
+                file=sys.stderr,
+            )
 
     def json_path(self, source: Source) -> Path:
         return self.folder / f"{source.name}.predictions.json"
@@ -89,12 +86,7 @@ class Predictions:
                 file.write(encode_jpeg(result.plot(image)))
         with whole_file(path) as file:
             file.write(_line(result.to_dict()))
-        entry = {"name": source.name, "source": source.state()}
-        try:
-            with self.path.open("ab") as journal:
-                journal.write(_line(entry))
-        except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}; free space") from error
+        append_line(self.path, {"name": source.name, "source": source.state()})
 
 
 class CocoResults:
@@ -173,12 +165,3 @@ def write_picture(picture: Any, path: str | Path) -> Path:
 
 def _line(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode() + b"\n"
-
-
-def _entry(line: bytes) -> dict[str, Any]:
-    """A line of the journal; nothing for one that was torn when a run was killed."""
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

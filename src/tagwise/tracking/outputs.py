@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tagwise.files import whole_file
+from tagwise.files import make_folder, whole_file
 from tagwise.plot import TrackPainter
-from tagwise.prediction.outputs import make_folder
 from tagwise.prediction.video import PhotoVideo, Video, video_writer
 from tagwise.results import Result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,6 +14,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from tagwise.errors import UserError
 from tagwise.files import check_regular, whole_file
+
+# What reading raises of damaged files, and of files that hold something else.
+_BROKEN = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, OSError, EOFError)
+_BROKEN += (UnpicklingError,)
 
 
 @dataclass
@@ -59,17 +64,20 @@ class Checkpoint:
         check_regular(path, "checkpoint")
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
+            if not isinstance(saved, dict):
+                raise TypeError("it holds no training")
+            step, best = operator.index(saved["step"]), float(saved["best"])
             self.model.load_state_dict(saved["model"])
             self.average.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
-        except (RuntimeError, LookupError, ValueError, EOFError, UnpicklingError) as error:
-            reason = _first_line(error)
+            torch.set_rng_state(saved["random"])
+        except _BROKEN as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else _first_line(error)
             raise UserError(
                 f"{path} is broken or does not fit this recipe ({reason}); use another --out"
             ) from error
-        torch.set_rng_state(saved["random"])
-        self.best = saved["best"]
-        return saved["step"]
+        self.best = best
+        return step
 
 
 def _first_line(error: Exception) -> str:

@@ -38,6 +38,8 @@ def open_datasets(recipe: Recipe) -> tuple[list[Photos], Photos | None, Task]:
         if dataset.report:
             print(summary(dataset.report), file=sys.stderr)
         dataset.require_instances()
+    if first.flip:
+        print(task.skeleton.mirror_note(flipping=data.augment.flip > 0), file=sys.stderr)
     return sets, val, task
 
 
@@ -45,6 +47,7 @@ def _open(recipe: Recipe, config: SetConfig, like: Task | None = None) -> Photos
     root = Path(recipe.data.root).expanduser()
     options = {"sigmas": recipe.sigmas, "fill_results": config.fill_results}
     options |= {"category": config.category, "mapping": config.mapping or None}
+    options["flip_pairs"] = recipe.data.flip_pairs
     options["ignore_results"] = config.ignore_results and root / config.ignore_results
     given = {name: value for name, value in options.items() if value is not None}
     task = task_named(recipe.task)

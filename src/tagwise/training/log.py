@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tagwise.errors import UserError, optional
+from tagwise.files import append_line, trim_lines
 from tagwise.training.recipe import Recipe, save_recipe
 
 
@@ -35,10 +35,17 @@ class TrainingLog:
 
     def _forget_after(self, step: int) -> None:
         """Drop rows of steps that the checkpoint has not seen: they are about to be made again."""
-        text = self.path.read_text() if step and self.path.exists() else ""
-        # What no line break ends was being written when the run was killed.
-        lines = text[: text.rfind("\n") + 1].splitlines(keepends=True)
-        self.path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+
+        def seen(row: dict[str, Any]) -> bool:
+            return isinstance(row.get("step"), int) and row["step"] <= step
+
+        _, damaged = trim_lines(self.path, seen)
+        if damaged and step:
+            print(
+                f"tagwise: {self.path} had {len(damaged)} damaged line(s), number {damaged[0]} "
+                "first; they are left out, the rest is kept",
+                file=sys.stderr,
+            )
 
     def _reset(self) -> None:
         self.waited, self.since, self.sums, self.count = 0.0, time.perf_counter(), {}, 0
@@ -80,8 +87,7 @@ class TrainingLog:
         self._reset()
 
     def _write(self, row: dict[str, float]) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_line(self.path, row)
         if self.board:
             for name, value in row.items():
                 self.board.add_scalar(name, value, row["step"])

@@ -12,10 +12,13 @@ import yaml
 
 from tagwise.data.augment import Augment
 from tagwise.errors import UserError
-from tagwise.files import read_text
+from tagwise.files import read_text, whole_file
 from tagwise.settings import Count, NonNegative, NonNegativeInt, Positive, Range, Settings, Share
 
 _Size = tuple[Count, Count]
+
+# What PyYAML raises for damaged files besides its own errors: by dates, nesting and tags.
+_YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class DataConfig(Settings):
 
     input_size, val_size: width, height in pixels, in training and validation. cache_gib: memory
     in which each loader may keep decoded images. workers: processes that make samples.
+    flip_pairs: pairs of keypoint types of the skeleton that a mirrored image swaps, by name or by
+        number from 0; None takes those that the first set or the names tell, [] means none.
     """
 
     train: tuple[SetConfig, ...]
@@ -67,6 +72,7 @@ class DataConfig(Settings):
     augment: Augment = field(default_factory=Augment)
     cache_gib: NonNegative = 1.0
     workers: NonNegativeInt = 1
+    flip_pairs: tuple[tuple[str | int, str | int], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -139,10 +145,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises UserError, naming the file, for text that is not a YAML mapping, unknown keys and values
     that do not fit.
     """
-    try:
-        tree = _read_yaml(read_text(path, "recipe"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    tree = _read_yaml(read_text(path, "recipe"), str(path))
     if not isinstance(tree, dict):
         raise UserError(f"{path} is not a recipe: expected keys such as data, model, optim")
     for override in overrides:
@@ -172,7 +175,8 @@ def gather_overrides(argv: Sequence[str]) -> list[str]:
 def save_recipe(recipe: Recipe, path: str | Path) -> None:
     """Write the recipe with every default spelled out."""
     text = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True)
-    Path(path).write_text(text, encoding="utf-8")
+    with whole_file(Path(path)) as file:
+        file.write(text.encode())
 
 
 class _Loader(yaml.SafeLoader):
@@ -184,8 +188,12 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _read_yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)
+def _read_yaml(text: str, where: str) -> Any:
+    """The value of a YAML text. Raises UserError, beginning with `where`, if it is not valid."""
+    try:
+        return yaml.load(text, _Loader)
+    except _YAML_ERRORS as error:
+        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
@@ -204,7 +212,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
             raise UserError(f"override {override!r}: {part!r} holds a single value")
     if isinstance(node, list):
         last = _item(node, last, override)
-    node[last] = _read_yaml(text)
+    node[last] = _read_yaml(text, f"override {override!r}")
 
 
 def _item(node: list, part: str, override: str) -> int:

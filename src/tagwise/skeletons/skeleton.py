@@ -1,46 +1,19 @@
-"""Skeletons: which keypoint types an instance has, how they connect and how they mirror.
-
-Data only. Nothing in the program knows left from right, or a joint's number, but from here.
-"""
+"""The skeleton: keypoint types, edges, OKS constants and mirror pairs; COCO's and CrowdPose's."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from tagwise.errors import UserError
+from tagwise.skeletons.mirror import mirror_types, sided_types
+from tagwise.skeletons.names import name_key, plain_name
+from tagwise.skeletons.stated import flip_of_category, stated_edges, stated_flip
 
-_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
-_SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
 _DEFAULT_SIGMA = 0.1
-
-
-def name_words(name: str) -> tuple[str, ...]:
-    """The words of a keypoint name in lower case, however they are joined.
-
-    >>> name_words("left_hip") == name_words("Left-Hip") == name_words("leftHip")
-    True
-    """
-    words = [word.lower() for word in _WORD.findall(name)]
-    split: list[str] = []
-    for word in words:  # "leftwrist" has no seam of its own
-        side = next((s for s in ("left", "right") if word.startswith(s) and word != s), None)
-        split += [side, word[len(side) :]] if side else [word]
-    return tuple(split)
-
-
-def mirror_types(keypoints: Sequence[str]) -> tuple[int, ...]:
-    """For every keypoint type the type that it becomes in a mirror, from left and right in names.
-
-    >>> mirror_types(["nose", "left_eye", "right_eye"])
-    (0, 2, 1)
-    """
-    places = {name_words(name): k for k, name in enumerate(keypoints)}
-    swapped = [tuple(_SIDES.get(word, word) for word in name_words(n)) for n in keypoints]
-    return tuple(places.get(words, k) for k, words in enumerate(swapped))
+_LISTED = 20  # pairs that one line names
 
 
 @dataclass(frozen=True)
@@ -49,9 +22,10 @@ class Skeleton:
 
     name: what an instance is ("person").
     keypoints: K names of keypoint types, in the order of every K axis of the program.
-    edges: pairs of types that a drawing joins, counted from 0.
+    edges: pairs of types that a drawing joins, counted from 0; each once.
     sigmas: K OKS constants (the spread of annotation, relative to the square root of the area).
-    flip: K indices, the type that each becomes in a mirror; derived from the names when empty.
+    flip: K indices, the type that each becomes in a mirror; derived from the names when empty, see
+        `mirror_types`.
 
     Raises UserError when these do not fit together.
 
@@ -69,8 +43,11 @@ class Skeleton:
         def fill(field: str, value: Any) -> None:
             object.__setattr__(self, field, value)
 
-        fill("keypoints", tuple(self.keypoints))
-        fill("edges", tuple((int(a), int(b)) for a, b in self.edges))
+        edges: dict[frozenset[int], tuple[int, int]] = {}
+        for a, b in self.edges:
+            edges.setdefault(frozenset((int(a), int(b))), (int(a), int(b)))
+        fill("keypoints", tuple(plain_name(name) for name in self.keypoints))
+        fill("edges", tuple((a, b) for a, b in edges.values() if a != b))
         fill("sigmas", tuple(float(s) for s in self.sigmas) or default_sigmas(self.keypoints))
         fill("flip", tuple(int(k) for k in self.flip) or mirror_types(self.keypoints))
         self._check()
@@ -95,10 +72,12 @@ class Skeleton:
 
     @classmethod
     def from_coco(cls, category: dict[str, Any], sigmas: Sequence[float] | None = None) -> Skeleton:
-        """The skeleton of a COCO "categories" entry; its "skeleton" counts from 1.
+        """The skeleton of a COCO "categories" entry.
 
-        Sigmas are those given, else the entry's own "sigmas", else the published ones for the
-        names of COCO and CrowdPose and 0.1 for any other name set. Raises UserError.
+        Its "skeleton" counts from 1, or from 0 if a 0 occurs, see `stated_edges`. Mirror pairs are
+        those that it states under one of `FLIP_KEYS`, else those that the names tell. Sigmas are
+        those given, else the entry's own "sigmas", else the published ones for the names of COCO
+        and CrowdPose and 0.1 for any other name set. Raises UserError.
         """
         name = category.get("name", "instance")
         keypoints = category.get("keypoints")
@@ -106,28 +85,57 @@ class Skeleton:
             raise UserError(
                 f'category {name!r} has no "keypoints"; add their names to the annotation file'
             )
-        try:
-            edges = tuple((int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ())
-        except (TypeError, ValueError):
-            raise UserError(
-                f'category {name!r}: "skeleton" must be pairs of keypoint numbers from 1'
-            ) from None
+        names, where = tuple(map(str, keypoints)), f"category {name!r}"
         return cls(
             str(name),
-            tuple(str(keypoint) for keypoint in keypoints),
-            edges,
+            names,
+            stated_edges(names, category.get("skeleton"), f"{where}: 'skeleton'"),
             tuple(sigmas if sigmas is not None else category.get("sigmas") or ()),
+            flip_of_category(category, names, where),
         )
 
     def to_coco(self, category_id: int = 1) -> dict[str, Any]:
-        """This skeleton as a COCO "categories" entry (edges counted from 1)."""
-        return {
+        """This skeleton as a COCO "categories" entry: edges from 1, and pairs that names hide."""
+        category = {
             "id": category_id,
             "name": self.name,
             "keypoints": list(self.keypoints),
             "skeleton": [[a + 1, b + 1] for a, b in self.edges],
             "sigmas": list(self.sigmas),
         }
+        if self.flip != mirror_types(self.keypoints):
+            category["flip_idx"] = list(self.flip)
+        return category
+
+    def with_flip_pairs(self, pairs: Sequence[Sequence[str | int]]) -> Skeleton:
+        """The same skeleton, of which these types, and no others, change places in a mirror.
+
+        pairs: of names, or of numbers from 0. Raises UserError for what are no such pairs.
+
+        >>> Skeleton("mouse", ("nose", "ear A", "ear B")).with_flip_pairs([["ear A", "ear B"]]).flip
+        (0, 2, 1)
+        """
+        return replace(self, flip=stated_flip(self.keypoints, pairs, "flip_pairs"))
+
+    def mirror_note(self, flipping: bool = True) -> str:
+        """One line: which types change places in a mirror.
+
+        flipping: whether images are mirrored at all. If so, the line also names types that look
+        like one side of something and stay where they are, and says how to state pairs.
+
+        >>> Skeleton("mouse", ("nose", "left_ear", "right_ear")).mirror_note()
+        'in a mirror, left_ear and right_ear change places'
+        """
+        names = self.keypoints
+        pairs = [f"{names[a]} and {names[b]}" for a, b in enumerate(self.flip) if a < b]
+        note = f"in a mirror, {_listed(pairs) if pairs else 'no keypoint types'} change places"
+        alone = [names[k] for k in sided_types(names) if self.flip[k] == k]
+        if alone and flipping:
+            note += (
+                f"; {_listed(alone)} look like sides, but stay: state pairs with data.flip_pairs, "
+                "or mirror nothing with data.augment.flip 0"
+            )
+        return note
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON and YAML; from_dict makes the same skeleton again."""
@@ -156,6 +164,12 @@ class Skeleton:
             return (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
         far = [sum(row) for row in _hops(len(self), self.edges)]
         return tuple(sorted(range(len(self)), key=far.__getitem__))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names, of many the first ones and how many more there are."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
 def _hops(count: int, edges: Sequence[tuple[int, int]]) -> list[list[int]]:
@@ -196,11 +210,11 @@ _CROWDPOSE_SIGMAS = (
 
 def default_sigmas(keypoints: Sequence[str]) -> tuple[float, ...]:
     """OKS constants for these names: published for COCO-17 and CrowdPose-14, else 0.1 each."""
-    words = [name_words(name) for name in keypoints]
-    if words == [name_words(name) for name in _COCO_NAMES]:
+    keys = [name_key(name) for name in keypoints]
+    if keys == [name_key(name) for name in _COCO_NAMES]:
         return _COCO_SIGMAS
-    heads = {("top", "head"): ("head",), ("head", "top"): ("head",)}
-    if [heads.get(w, w) for w in words] == [name_words(name) for name in _CROWDPOSE_NAMES]:
+    heads = {"tophead": "head", "headtop": "head"}
+    if [heads.get(key, key) for key in keys] == [name_key(name) for name in _CROWDPOSE_NAMES]:
         return _CROWDPOSE_SIGMAS
     return (_DEFAULT_SIGMA,) * len(keypoints)
 

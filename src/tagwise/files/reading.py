@@ -1,4 +1,4 @@
-"""Files: read only where they are regular ones, and written whole or not at all."""
+"""Reading: regular files alone, and what a file is by its first bytes."""
 
 from __future__ import annotations
 
@@ -6,40 +6,11 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from tagwise.errors import UserError
-
-
-@contextmanager
-def whole_file(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
-    """A file to write that takes its name only when all of it is written; folders are made.
-
-    durable: wait until the disk has it, so that even a power cut leaves the old file or the new.
-
-    Raises UserError where it cannot be written (no right, disk full); nothing is left then.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            yield file
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; free space or give another --out"
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-
-
-# ---------------------------------------------------------------------- reading
 
 
 def check_regular(path: str | Path, what: str = "file") -> os.stat_result:
@@ -81,7 +52,8 @@ def read_text(path: str | Path, what: str = "file") -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         is_a = kind_of(data[:SNIFFED])
-        hint = f"is {is_a}" if is_a else "is not UTF-8 text"
+        text = is_a in (None, "a text file", "a JSON file")  # in another encoding, or damaged
+        hint = "is not UTF-8 text" if text else f"is {is_a}"
         raise UserError(f"{what} {_shown(path)} {hint}; give another file") from None
 
 

@@ -1,0 +1,34 @@
+"""Files: read only where they are regular ones, and written whole or not at all.
+
+Nothing outside this folder writes files. It imports `errors`.
+"""
+
+from tagwise.files.reading import (
+    SNIFFED,
+    check_regular,
+    kind_of,
+    open_regular,
+    read_json,
+    read_text,
+)
+from tagwise.files.writing import (
+    append_line,
+    make_folder,
+    remove_partials,
+    trim_lines,
+    whole_file,
+)
+
+__all__ = [
+    "SNIFFED",
+    "append_line",
+    "check_regular",
+    "kind_of",
+    "make_folder",
+    "open_regular",
+    "read_json",
+    "read_text",
+    "remove_partials",
+    "trim_lines",
+    "whole_file",
+]

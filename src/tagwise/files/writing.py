@@ -1,0 +1,182 @@
+"""Writing: files that appear whole or not at all, and logs that grow by whole lines.
+
+Nothing else in the package opens a file to write; a test looks for other writers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tagwise.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows, which refuses to remove a file that a process has open
+    fcntl = None  # type: ignore[assignment]
+
+_PARTIAL = re.compile(r"\..+\.(\d+)\.partial")
+_LONGEST = 200  # bytes of a name that its partial file repeats; file systems allow 255
+
+
+@contextmanager
+def whole_file(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
+    """A file to write that takes its name only when all of it is written; folders are made.
+
+    durable: wait until the disk has it, so that even a power cut leaves the old file or the new.
+
+    Raises UserError where it cannot be written (no right, disk full); nothing is left then.
+    """
+    partial = _partial_path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_partials_once(path.parent)
+        with partial.open("wb") as file:
+            _lock(file)
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def make_folder(path: str | Path) -> Path:
+    """The folder of a run, made if need be, without the partial files of runs that were killed.
+
+    Raises UserError where it cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the folder {path}: {error.strerror or error}; give another --out"
+        ) from error
+    remove_partials(path)
+    return path
+
+
+# ---------------------------------------------------------------------- logs of JSON lines
+
+
+def append_line(path: Path, row: dict[str, Any]) -> None:
+    """Append a row to a log as one line of JSON.
+
+    Raises UserError where the line cannot be written whole; the log is then as it was before.
+    """
+    rest = memoryview(json.dumps(row).encode() + b"\n")
+    try:
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                while rest:  # a full disk may take a part, and says so only at the next
+                    rest = rest[file.write(rest) :]
+            except BaseException:
+                file.truncate(before)
+                raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def trim_lines(
+    path: Path, keep: Callable[[dict[str, Any]], bool] = lambda row: True
+) -> tuple[list[dict[str, Any]], list[int]]:
+    """Leave only whole lines in a log, of those the rows that `keep` wants; no log is an empty one.
+
+    Returns these rows, and the numbers from 1 of the lines that were no JSON objects, which go. A
+    last line without an end is no fault: it was being written when a run was killed. Raises
+    UserError where the log cannot be read or written; it is then as it was before.
+    """
+    try:
+        content = path.read_bytes() if path.exists() else None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; remove it") from error
+    lines = (content or b"").splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()
+    rows = [_row(line) for line in lines]
+    kept = [k for k, row in enumerate(rows) if row is not None and keep(row)]
+    trimmed = b"".join(lines[k] for k in kept)
+    if trimmed != content:
+        with whole_file(path) as file:
+            file.write(trimmed)
+    return [rows[k] for k in kept], [k + 1 for k, row in enumerate(rows) if row is None]
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+# ---------------------------------------------------------------------- partial files
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove the partial files in a folder whose processes are dead."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _PARTIAL.fullmatch(entry.name)
+            if match and not _is_written(Path(entry.path), int(match[1])):
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+
+# A process that writes many files into a folder looks for partial files there once.
+_remove_partials_once = cache(remove_partials)
+
+
+def _partial_path(path: Path) -> Path:
+    """Where a file is written before it takes its name, which may be as long as names can be."""
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST:
+        short = os.fsencode(name)[: _LONGEST // 2].decode(errors="ignore")
+        name = f"{short}.{zlib.crc32(os.fsencode(name)):08x}"
+    return path.with_name(f".{name}.{os.getpid()}.partial")
+
+
+def _is_written(partial: Path, pid: int) -> bool:
+    """Whether some process writes a partial file, be it of another computer with the same drive."""
+    if fcntl is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        pass
+    except OSError:  # alive, but another user's
+        return True
+    else:
+        return True
+    try:
+        with partial.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
+
+
+def _lock(file: BinaryIO) -> None:
+    """Mark a partial file as being written, until it is closed or its process dies."""
+    if fcntl is not None:
+        with suppress(OSError):  # not every network drive has locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write {path}: {error.strerror or error}; free space or give another --out"
+    )

@@ -1,0 +1,100 @@
+"""Compiled loops come from the disk, and no damage or lack there stops a call."""
+
+import importlib.util
+import random
+import sys
+
+import pytest
+
+from disks import file_limit
+from tagwise.runtime import is_compiled
+
+SOURCE = """
+from tagwise.runtime import compiled
+
+@compiled()
+def double(x):
+    return x * 2
+
+@compiled()
+def shifted(x):
+    return double(x) + 1
+"""
+
+
+@pytest.fixture
+def loops(tmp_path, monkeypatch):
+    """A function that imports the loops anew, as a new process does."""
+    path = tmp_path / "loops.py"
+    path.write_text(SOURCE)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def imported():
+        spec = importlib.util.spec_from_file_location("loops", path)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "loops", module)
+        spec.loader.exec_module(module)
+        return module
+
+    return imported
+
+
+def cached(tmp_path):
+    return sorted((tmp_path / "__pycache__").glob("*.nb?"))
+
+
+def hits(function):
+    return sum(function.stats.cache_hits.values())
+
+
+def test_a_loop_is_compiled_once_for_all_processes(loops, tmp_path):
+    module = loops()
+    assert not is_compiled(module.shifted)
+    assert module.shifted(3) == 7
+    assert [path.suffix for path in cached(tmp_path)] == [".nbc", ".nbi"] * 2
+    again = loops()
+    assert is_compiled(again.shifted)
+    assert again.shifted(3) == 7
+    assert hits(again.shifted) == 1
+
+
+def damaged(content):
+    rng = random.Random(0)
+    yield from (b"", content[: len(content) // 2], content[:-1], bytes(len(content)), b"hello\n")
+    yield bytes(rng.randrange(256) for _ in content)
+    for _ in range(5):
+        start = rng.randrange(len(content))
+        yield content[:start] + bytes(min(64, len(content) - start)) + content[start + 64 :]
+        yield content[:start] + bytes([content[start] ^ 4]) + content[start + 1 :]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_damaged_files_of_the_cache_are_made_again(loops, tmp_path, number):
+    assert loops().shifted(3) == 7
+    path = cached(tmp_path)[number]
+    content = path.read_bytes()
+    for bad in damaged(content):
+        path.write_bytes(bad)
+        module = loops()
+        assert (module.double(3), module.shifted(3)) == (6, 7)
+        path = cached(tmp_path)[number]
+        again = loops()
+        assert (again.double(3), again.shifted(3)) == (6, 7)
+        assert hits(again.double) == hits(again.shifted) == 1, "the cache was not repaired"
+        path.write_bytes(content)
+
+
+def test_a_folder_in_place_of_a_file_of_the_cache(loops, tmp_path):
+    assert loops().double(3) == 6
+    for path in cached(tmp_path):
+        path.unlink()
+        path.mkdir()
+        assert loops().double(3) == 6
+
+
+def test_a_full_disk_keeps_loops_in_memory(loops, tmp_path):
+    module = loops()
+    with file_limit(0):
+        assert module.shifted(3) == 7
+    assert [path for path in cached(tmp_path) if path.stat().st_size] == []
+    assert loops().shifted(3) == 7
