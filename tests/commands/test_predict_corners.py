@@ -79,13 +79,13 @@ def test_coco_results_have_the_categories_of_the_set(photo, tmp_path):
     assert {row["image_id"] for row in rows} == {7}
 
 
-def test_a_set_without_the_models_classes_is_refused(photo, tmp_path):
+def test_a_set_with_none_of_the_models_classes_is_refused(photo, tmp_path):
     content = {
         "images": [{"id": 7, "file_name": "wall.png"}],
         "annotations": [],
-        "categories": [{"id": 5, "name": "tile"}],
+        "categories": [{"id": 5, "name": "door"}],
     }
     labels = tmp_path / "labels.json"
     labels.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="no category brick"):
+    with pytest.raises(UserError, match="no category brick, tile; it has door"):
         predict(photo, BlockNetwork(), out=tmp_path / "out", device="cpu", coco=labels).finish()

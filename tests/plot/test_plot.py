@@ -156,7 +156,7 @@ def test_the_verb_says_what_it_needs(tmp_path):
     with pytest.raises(UserError, match=r"use \.png"):
         plot_verb(what="push", out=tmp_path / "push.docx")
     (tmp_path / "no.json").write_text("{}")
-    with pytest.raises(UserError, match="no JSON of predicted poses"):
+    with pytest.raises(UserError, match="not JSON of predicted poses"):
         plot_verb(tmp_path / "no.json")
 
 
