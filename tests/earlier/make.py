@@ -27,7 +27,7 @@ CATEGORIES = {"pose": [{"id": 1, "name": "pin", **KEYPOINTS}]}
 CATEGORIES["corners"] = [{"id": 1, "name": "brick"}, {"id": 2, "name": "ring"}]
 
 COMMON = {
-    "model": {"name": "small", "pretrained": None, "options": {"width": 4, "channels": 12}},
+    "model": {"name": "small", "pretrained": None, "options": {"width": 4, "channels": 8}},
     "optim": {"steps": 400, "batch": 8, "lr": 0.004, "backbone_scale": 1.0, "ema": 0.98},
     "run": {"validate_every": 0, "save_every": 0, "log_every": 50, "device": "cpu"},
 }
@@ -44,7 +44,7 @@ TASKS = {
         "task_options": {"tag_dim": 2, "position": 16, "reach": 1, "centres": True},
         "decoder": {"threshold": 0.35},
     },
-    "pixels": {"task_options": {"tag_dim": 2, "position": 8}},
+    "pixels": {"task_options": {"tag_dim": 2, "position": 8}, "run": {"best": "F1@.5"}},
 }
 
 
@@ -98,7 +98,8 @@ def make(task, work, out):
         write_set(work / task / name, task, count, seed)
         labels = f"{name}/labels" if task == "pixels" else f"{name}/labels.json"
         files[name] = {"annotations": labels, "images": f"{name}/images"}
-    recipe = {"task": task, **TASKS[task], **COMMON}
+    recipe = {"task": task, **COMMON, **TASKS[task]}
+    recipe["run"] = COMMON["run"] | recipe["run"]
     recipe["data"] = DATA | {"train": [files["train"]], "val": files["val"]}
     (out / f"{task}.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     where = [f"data.root={work / task}"]
@@ -121,12 +122,13 @@ def make_presets(out):
         header = json.loads(content.metadata()["tagwise"])
     presets = {}
     for name in ("higherhrnet", "poseae", "mmpose1"):
-        header["task_options"]["grouping"] = asdict(GroupingSettings.preset(name))
+        options = {**header["task_options"], "grouping": asdict(GroupingSettings.preset(name))}
+        changed = {**header, "task_options": options}
         with tempfile.TemporaryDirectory() as folder:
             model = Path(folder) / "pose.safetensors"
-            save_file(load_file(file), model, metadata={"tagwise": json.dumps(header)})
+            save_file(load_file(file), model, metadata={"tagwise": json.dumps(changed)})
             found = Predictor(model, device="cpu", precision="fp32")(out / "pose.png")
-        presets[name] = {"header": header, "instances": found.to_dict()["instances"]}
+        presets[name] = {"header": changed, "instances": found.to_dict()["instances"]}
     (out / "pose.presets.json").write_text(json.dumps(presets))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from point_sets import distances, forms_of, partition, scenes
+from scenes.points import distances, forms_of, partition, tagged_points
 from tagwise.grouping import group_by_reference, group_by_type, group_pairs
 
 
@@ -27,7 +27,7 @@ def _margin(distance, row, own, radius):
     return min(others.min(initial=np.inf), radius) - distance[row, own]
 
 
-@given(scene=scenes(), radius=st.sampled_from([0.3, 1.0, np.inf]))
+@given(scene=tagged_points(), radius=st.sampled_from([0.3, 1.0, np.inf]))
 @settings(deadline=None, max_examples=60)
 def test_the_nearest_reference(scene, radius):
     rng, tags, image, gate = scene
@@ -47,7 +47,7 @@ def test_the_nearest_reference(scene, radius):
                 assert groups.margin[p] == pytest.approx(expected, abs=1e-6)
 
 
-@given(scene=scenes(), radius=st.sampled_from([0.3, 1.0, np.inf]), size=st.integers(0, 30))
+@given(scene=tagged_points(), radius=st.sampled_from([0.3, 1.0, np.inf]), size=st.integers(0, 30))
 @settings(deadline=None, max_examples=60)
 def test_the_best_pairs(scene, radius, size):
     rng, tags, image, gate = scene
@@ -101,7 +101,7 @@ def _deal_slowly(tags, types, scores, radius, sweeps, gate):
     return {frozenset(g) for g in groups}
 
 
-@given(scene=scenes(), kinds=st.integers(1, 5), sweeps=st.integers(0, 3))
+@given(scene=tagged_points(), kinds=st.integers(1, 5), sweeps=st.integers(0, 3))
 @settings(deadline=None, max_examples=80)
 def test_one_of_each_type(scene, kinds, sweeps):
     rng, tags, image, gate = scene
@@ -158,7 +158,7 @@ def test_the_surer_point_gets_the_place():
     assert sure_first[2] == sure_first[0] != sure_first[3]
 
 
-@given(scene=scenes(), shift=st.floats(-50, 50), seed=st.integers(0, 99))
+@given(scene=tagged_points(), shift=st.floats(-50, 50), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=30)
 def test_where_tags_lie_and_the_order_of_points_change_nothing(scene, shift, seed):
     rng, tags, image, _ = scene

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from point_sets import distances, forms_of, partition, scenes
+from scenes.points import distances, forms_of, partition, tagged_points
 from tagwise.grouping import group_by_seed, group_connected
 
 
@@ -41,7 +41,7 @@ def _seed_slowly(tags, scores, width, threshold, shifts, gate):
 
 
 @given(
-    scene=scenes(),
+    scene=tagged_points(),
     learned=st.booleans(),
     threshold=st.sampled_from([0.0, 0.5]),
     shifts=st.integers(0, 3),
@@ -71,7 +71,7 @@ def test_seeds(scene, learned, threshold, shifts):
         assert partition(groups.group) == expected
 
 
-@given(scene=scenes(), shifts=st.integers(0, 2))
+@given(scene=tagged_points(), shifts=st.integers(0, 2))
 @settings(deadline=None, max_examples=40)
 def test_margins_of_seeds(scene, shifts):
     rng, tags, _, gate = scene
@@ -108,7 +108,7 @@ def _chains(distance, radius):
     return group
 
 
-@given(scene=scenes(60), radius=st.sampled_from([0.2, 0.8, 3.0]))
+@given(scene=tagged_points(60), radius=st.sampled_from([0.2, 0.8, 3.0]))
 @settings(deadline=None, max_examples=100)
 def test_connected(scene, radius):
     _, tags, image, gate = scene

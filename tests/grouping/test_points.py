@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from point_sets import partition
+from scenes.points import partition
 from tagwise.grouping import (
     group_by_reference,
     group_by_seed,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crowds import ORDER, best_first, people_at_edges, pose_maps
+from scenes.small import ORDER, best_first, people_at_edges, pose_maps
 from slow import corners as slow_corners
 from slow import poses as slow_poses
 from tagwise.grouping import (

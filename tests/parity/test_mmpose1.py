@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crowds import ORDER, best_first, people_at_edges, pose_maps
+from scenes.small import ORDER, best_first, people_at_edges, pose_maps
 from slow import mmpose1
 from tagwise.grouping import GroupingSettings, decode_keypoints
 

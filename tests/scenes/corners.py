@@ -36,11 +36,11 @@ def draw_boxes(rng, count, classes, size):
     return np.reshape(boxes, (-1, 4)), np.array(labels, int)
 
 
-def corner_scene(seed, count, classes=1, dim=1, size=96, crowded=False, scatter=0.1, strangers=20):
+def corner_scene(seed, count, classes=1, dim=1, size=96, crowded=False, scatter=0.1, clutter=20):
     """Boxes as a network sees their corners.
 
     crowded: tags are anything from 0 to 10, so that many are alike; else they are 1 apart.
-    scatter: standard deviation of a corner's tag. strangers: faint corners of nothing.
+    scatter: standard deviation of a corner's tag. clutter: faint corners of nothing in each map.
     """
     rng = np.random.default_rng(seed)
     boxes, labels = draw_boxes(rng, count, classes, size)
@@ -57,7 +57,7 @@ def corner_scene(seed, count, classes=1, dim=1, size=96, crowded=False, scatter=
             heat[label] = np.maximum(heat[label], spot)
             tag[:, y, x] = value + scatter * rng.normal(size=dim)
             offset[:, y, x] = place - (x, y)
-        for _ in range(strangers):
+        for _ in range(clutter):
             label, y, x = rng.integers(0, heat.shape)
             heat[label, y, x] = max(heat[label, y, x], rng.uniform(0.05, 0.35))
         maps |= {f"{corner}_heat": heat, f"{corner}_tag": tag, f"{corner}_off": offset}

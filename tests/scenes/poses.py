@@ -64,11 +64,11 @@ def draw_people(rng, count, size):
     return people
 
 
-def pose_scene(seed, people, dim=1, size=96, gap=1.0, scatter=0.25, strangers=0.25):
+def pose_scene(seed, people, dim=1, size=96, gap=1.0, scatter=0.25, clutter=0.25):
     """A crowd as a network sees it.
 
     gap: how far apart people's tags are, at least. scatter: standard deviation of the tags of one
-    person. strangers: peaks of nobody, faint ones, as a share of all keypoints there could be.
+    person. clutter: faint peaks of nobody, as a share of all keypoints there could be.
     """
     rng = np.random.default_rng(seed)
     truth = draw_people(rng, people, size)
@@ -77,7 +77,7 @@ def pose_scene(seed, people, dim=1, size=96, gap=1.0, scatter=0.25, strangers=0.
         (k, *truth[n, k, :2], rng.uniform(0.4, 1), own[n] + scatter * rng.normal(size=dim))
         for n, k in np.argwhere(truth[..., 2] > 0)
     ]
-    for _ in range(round(strangers * people * KEYPOINTS)):
+    for _ in range(round(clutter * people * KEYPOINTS)):
         place, score = rng.uniform(3, size - 4, 2), rng.uniform(0.12, 0.35)
         peaks.append((rng.integers(KEYPOINTS), *place, score, rng.uniform(-1, gap * people, dim)))
     heatmaps = np.abs(rng.normal(0, 0.008, (KEYPOINTS, size, size)))

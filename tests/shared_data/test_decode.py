@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from orders import ORDER
+from slow.poses import COCO_ORDER
 from tagwise.grouping import GroupingSettings, decode_keypoints
 from tagwise.grouping.kernels.assignment import assign
 
-ORDERS = {17: ORDER, 14: [*range(7), 11, 12, 7, 8, 9, 10, 13]}
+ORDERS = {17: COCO_ORDER, 14: [*range(7), 11, 12, 7, 8, 9, 10, 13]}
 
 
 def decoded(det, tag, preset, **changes):

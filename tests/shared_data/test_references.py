@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from orders import ORDER
 from slow import corners, fitting, losses, names, networks, poses, targets, tensors
 
 
@@ -78,7 +77,7 @@ def test_people(golden, scene, decoder):
     det, tag = golden.pose_scene(scene)
     settings = {"higherhrnet": poses.HIGHERHRNET, "poseae": poses.POSEAE}[decoder]
     for refine, variant in ((False, "adjust"), (True, "adjust_refine")):
-        found = poses.decode(det[0], tag[0].swapaxes(0, 1), ORDER, settings, refine)
+        found = poses.decode(det[0], tag[0].swapaxes(0, 1), poses.COCO_ORDER, settings, refine)
         golden.compare_people.__wrapped__(decoder, scene, variant, *found)
 
 

@@ -4,6 +4,9 @@ from itertools import combinations, permutations
 
 import numpy as np
 
+# The order in which the published decoders group the keypoint types of COCO.
+COCO_ORDER = [0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16]
+
 
 def peaks(heatmap, window, threshold, most):
     """(x, y) of the cells above the threshold that no cell of the window exceeds, best first."""

@@ -1,4 +1,4 @@
-"""Random tagged points in several images, with a gate, for the tests of their grouping."""
+"""Random tagged points in several images, and which pairs of them may be grouped."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ def partition(group):
 
 
 @st.composite
-def scenes(draw, most=30):
+def tagged_points(draw, most=30):
     """rng, tags (P, D), image (P,) with a few that are ignored, gate (P, P) bool or None."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     count, dims = draw(st.integers(0, most)), draw(st.integers(1, 4))

@@ -1,4 +1,4 @@
-"""Made-up maps of a few people, and their answers in an order that can be compared."""
+"""Small maps of a few people with lost and false peaks, and answers in a fixed order."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ ORDER = [2, 0, 3, 1]
 
 
 def pose_maps(seed, people, size, dim, spread):
-    """Four types of keypoints; peaks of all people over faint noise, some lost, some strangers.
+    """Four types of keypoints; peaks of all people over faint noise; some are lost.
 
     The noise has three levels, so that neighbours are often equal, and so is what may be filled in.
     spread: how far tags of one person lie apart; people's tags are whole numbers, some the same.
