@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tagwise.data import label_maps
 from tagwise.data.label_maps import LabelMaps
 from tagwise.data.training_set import TrainingSet
 from tagwise.errors import UserError
@@ -151,3 +152,82 @@ def test_photos_labelled_as_they_are_shown(folders):
     sample = LabelMaps(images, labels)[0]
     np.testing.assert_array_equal(sample.image, np.rot90(stored, -1))
     assert sample.labels.shape == (24, 32)
+
+
+# ---------------------------------------------------------------------- foreground masks
+
+
+def discs(values, centres=((6, 6), (6, 20), (16, 9))):
+    """(24, 32) with a disc around each centre, y and x; values: one for each."""
+    labels = np.zeros((24, 32), np.uint8)
+    v, u = np.ogrid[:24, :32]
+    for value, (y, x) in zip(values, centres, strict=True):
+        labels[(v - y) ** 2 + (u - x) ** 2 <= 9] = value
+    return labels
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_foreground_masks_are_split_into_regions_and_named(folders, value):
+    single = discs([value], [(6, 6)])
+    data = LabelMaps(
+        *folders(discs([value] * 3), single, discs([value] * 3), np.zeros_like(single))
+    )
+    assert [len(data[index].boxes) for index in range(4)] == [3, 1, 3, 0]
+    np.testing.assert_array_equal(data[0].labels, discs([1, 2, 3]))
+    np.testing.assert_array_equal(data.label_map(0), data[0].labels)
+    (problem,) = data.report
+    assert "foreground masks" in problem.kind
+    assert "each connected region is taken as an instance" in problem.kind
+    assert problem.detail == "2 of 3 maps looked at"
+
+
+def test_foreground_masks_of_one_bit(folders):
+    images, labels = folders(discs([1] * 3))
+    Image.fromarray(discs([255] * 3)).convert("1").save(labels / "0.png")
+    data = LabelMaps(images, labels)
+    assert len(data[0].boxes) == 3
+    assert len(data.report) == 1
+
+
+def test_pieces_of_instances_are_no_foreground(folders):
+    """An instance may lie in several pieces, and a photo may show a single one."""
+    broken = discs([7, 7, 9])
+    for maps in ([broken], [discs([1], [(6, 6)])] * 3, [discs([1] * 3), *[discs([1, 2, 3])] * 2]):
+        data = LabelMaps(*folders(*maps))
+        assert data.report == []
+        assert [data[i].labels.max() for i in range(len(maps))] == [
+            len(set(m[m > 0])) for m in maps
+        ]
+    few = [discs([1] * 3), *[discs([1], [(6, 6)])] * 4]
+    data = LabelMaps(*folders(*few))
+    assert data.report == []
+    assert len(data[0].boxes) == 1
+
+
+def test_a_map_of_instances_among_foreground_masks_stays_one(folders, monkeypatch):
+    """Only so many maps are looked at; another one is taken as it is."""
+    monkeypatch.setattr(label_maps, "_LOOKED_AT", 3)
+    data = LabelMaps(*folders(discs([255] * 3), discs([4, 4, 5]), *[discs([255] * 3)] * 4))
+    assert [len(data[index].boxes) for index in (0, 1, 2)] == [3, 2, 3]
+    assert data.report[0].detail == "3 of 3 maps looked at"
+
+
+def test_maps_of_classes_are_named(folders):
+    rng = np.random.default_rng(0)
+    labels = (rng.random((24, 32)) < 0.2) * rng.integers(1, 4, (24, 32))
+    data = LabelMaps(*folders(labels.astype(np.uint8)))
+    (problem,) = data.report
+    assert "are they classes rather than instances?" in problem.kind
+    assert len(data[0].boxes) == 3
+
+
+def test_oversized_and_odd_label_maps_are_left_out_with_a_reason(folders, monkeypatch):
+    images, labels = folders(*[cells()] * 3)
+    (labels / "1.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    monkeypatch.setenv("TAGWISE_MAX_MEGAPIXELS", "0.001")
+    Image.fromarray(np.zeros((50, 50), np.uint8)).save(labels / "2.png")
+    data = LabelMaps(images, labels)
+    assert data.ids == [1]
+    assert [problem.file for problem in data.report] == ["1.png", "2.png"]
+    assert "Git LFS pointer" in data.report[0].detail
+    assert "more than 0.001" in data.report[1].detail

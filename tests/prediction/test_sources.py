@@ -1,7 +1,9 @@
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tagwise.errors import UserError
 from tagwise.prediction.sources import find_sources
@@ -112,3 +114,18 @@ def test_state_tells_a_changed_file(photos):
     assert source.state() != before
     (photos / "a.jpg").unlink()
     assert source.state() is None
+
+
+def test_bytes_files_and_tensors_are_one_image_each(photos):
+    image = torch.zeros(3, 4, 4)
+    for source in (b"ab", bytearray(b"ab"), memoryview(b"ab"), io.BytesIO(b"ab"), image):
+        (found,) = find_sources(source)
+        assert found.image is source
+        assert found.name == "image-000000"
+    assert names([b"ab", io.BytesIO(b"ab")]) == ["image-000000", "image-000001"]
+
+
+@pytest.mark.parametrize("name", ["a" * 5000 + ".jpg", "a\0b.jpg"])
+def test_names_that_no_file_has(photos, name):
+    with pytest.raises(UserError, match="no such file or folder"):
+        find_sources(name)

@@ -157,7 +157,8 @@ def _header(path: Path, what: str) -> tuple[Size, tuple[str, ...]]:
 def _read_map(path: Path) -> np.ndarray:
     """A label map (H, W) of integers. Raises UserError, naming the file."""
     with opened(path, "label map") as picture:
-        return np.array(picture)
+        # NumPy would make a bool of a bit that Pillow stores as 255, which equals no other True.
+        return np.array(picture.convert("L") if picture.mode == "1" else picture)
 
 
 # ---------------------------------------------------------------------- what the numbers mean

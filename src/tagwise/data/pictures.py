@@ -81,11 +81,12 @@ def opened(source: Any, what: str = "image", reduce: int = 1) -> Iterator[Image.
     place of whatever is raised inside the context.
     """
     name = name_of(source)
-    with ExitStack() as stack, _naming(f"{what} {name}".rstrip()):
-        if isinstance(source, Image.Image):
+    if isinstance(source, Image.Image):
+        with _naming(f"{what} {name}", "closed, cut off or damaged"):
             check_size(source.size, f"{what} {name}")
             yield source
-            return
+        return
+    with ExitStack() as stack, _naming(f"{what} {name}", "cut off or damaged"):
         file = stack.enter_context(_file_of(source, what))
         length = file.seek(0, io.SEEK_END)
         if not length:
@@ -144,8 +145,8 @@ def check_size(size: tuple[int, int], name: str, reduce: int = 1) -> None:
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Turns whatever decoding raises into a UserError with the image's name."""
+def _naming(name: str, likely: str) -> Iterator[None]:
+    """Turns whatever decoding raises into a UserError with the image's name; likely: the cause."""
     try:
         yield
     except UserError:
@@ -154,7 +155,7 @@ def _naming(name: str) -> Iterator[None]:
         raise UserError(f"{name} needs more memory than there is; make it smaller") from error
     except Exception as error:  # decoders raise what they like
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"cannot read {name} ({reason}); is it cut off or damaged?") from error
+        raise UserError(f"cannot read {name} ({reason}); is it {likely}?") from error
 
 
 @contextmanager

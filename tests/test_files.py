@@ -1,0 +1,146 @@
+"""Reading: regular files alone, and a word for what is something else."""
+
+import json
+import os
+import socket
+import threading
+
+import pytest
+
+from tagwise.errors import UserError
+from tagwise.files import check_regular, kind_of, open_regular, read_json, read_text
+
+
+def test_a_regular_file_is_opened(tmp_path):
+    (tmp_path / "a").write_bytes(b"\0\r\nabc")
+    with open_regular(tmp_path / "a") as file:
+        assert file.read() == b"\0\r\nabc"
+    (tmp_path / "link").symlink_to("a")
+    assert check_regular(str(tmp_path / "link")).st_size == 6
+
+
+def special(tmp_path, kind):
+    path = tmp_path / kind
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(path))
+        server.close()
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "loop":
+        path.symlink_to(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("pipe", "image .*pipe is a pipe, not a file"),
+        ("socket", "is a socket, not a file"),
+        ("folder", "is a folder; give a file"),
+        ("device", "is a device, not a file"),
+        ("loop", "cannot read image .*loop: "),
+        ("missing", "no such image: .*missing"),
+    ],
+)
+def test_nothing_else_is_opened(tmp_path, kind, words):
+    path = special(tmp_path, kind)
+    for read in (check_regular, open_regular):
+        with pytest.raises(UserError, match=words):
+            read(path, "image")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 5000, "a/" * 3000 + "b", "\ud800", ""])
+def test_names_that_no_file_has(name):
+    for read in (check_regular, open_regular, read_text, read_json):
+        with pytest.raises(UserError) as caught:
+            read(name)
+        assert "\n" not in str(caught.value)
+        assert "\0" not in str(caught.value)
+        assert len(str(caught.value)) < 500
+
+
+def test_a_pipe_that_takes_a_files_place_is_not_waited_for(tmp_path, monkeypatch):
+    """Between the look at a file and its opening it may become a pipe that nobody writes to."""
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr("tagwise.files.check_regular", lambda *_: None)
+    found = []
+
+    def read():
+        with pytest.raises(UserError, match="no longer a file") as caught:
+            open_regular(tmp_path / "pipe")
+        found.append(caught)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert found
+
+
+def test_no_right_to_read(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text("a")
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(UserError, match=r"cannot read file .*secret: Permission denied"):
+        open_regular(path)
+
+
+def test_text_and_json(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes('\ufeff{"Fuß": [1]}'.encode())
+    assert read_json(path) == {"Fuß": [1]}
+    assert read_text(path).startswith("{")
+    path.write_text('{\n"a": }')
+    with pytest.raises(UserError, match=r"a\.json is not JSON: .* in line 2"):
+        read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x80\x02}q\x00.", "labels .* is a pickle; give another file"),
+        (b"\xff\xfe{\0}\0", "is not UTF-8 text"),
+        (b"<!DOCTYPE html><p>Sign in", "is not JSON but an HTML page"),
+        (b"[" * 200_000, "is not JSON that can be read"),
+        (b"[" + b"9" * 9999 + b"]", "is not JSON that can be read"),
+        (b"", "is not JSON but empty"),
+    ],
+)
+def test_what_is_no_json(tmp_path, content, words):
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        read_json(tmp_path / "a", "labels")
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"", "empty (0 bytes)"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),
+        (b"  <!doctype HTML>\n<html>", "an HTML page"),
+        (b"\xef\xbb\xbf<html>", "an HTML page"),
+        (b"<?xml version='1.0'?><svg/>", "an XML file"),
+        (json.dumps({"a": 1}).encode(), "a JSON file"),
+        (b"epochs: 3\n", "a text file"),
+        ("näher".encode()[:2], "a text file"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "a PNG image"),
+        (b"\xff\xd8\xff\xe0", "a JPEG image"),
+        (b"\0\0\0\x1cftypheic", "an AVIF or HEIC image"),
+        (b"\0\0\0\x1cftypisom", "an MP4 or QuickTime video"),
+        (b"\x1f\x8b\x08", "a gzip archive (unpack it first)"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (b"\x80\x02}q", "a pickle"),
+        (b"\x10\0\0\0\0\0\0\0{}", "a safetensors file"),
+        (b"\x08\x08\x12\x07pytorch", "an ONNX model"),
+        (b"\x01\x02\x03\x04" * 9, None),
+    ],
+)
+def test_kinds(head, kind):
+    found = kind_of(head)
+    assert found is None if kind is None else found.startswith(kind)
