@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import resource
@@ -35,6 +36,7 @@ def measured(call: Callable[[], object], seconds: int = 30) -> Seen:
         start = time.perf_counter()
         child = os.fork()
         if child == 0:
+            faulthandler.disable()
             os.dup2(noise.fileno(), 2)
             signal.alarm(seconds)
             # What it holds at first is less than its parent does: mapped files are not counted.

@@ -25,7 +25,7 @@ def refuse():
         (lambda: None, "read", ""),
         (refuse, "refused", "no"),
         (lambda: [][0], "raised", "IndexError"),
-        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "crashed", "signal 11"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "crashed", "signal 9"),
         (lambda: time.sleep(9), "hung", "signal 14"),
     ],
 )
