@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import resource
@@ -32,17 +33,20 @@ class Measured(NamedTuple):
 def measured(call: Callable[[], object], seconds: int = 30) -> Measured:
     """Run a call in a fork of this process; it is killed after `seconds`."""
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as noise:
-        before, start = _resident(), time.perf_counter()
+        start = time.perf_counter()
         child = os.fork()
         if child == 0:
+            faulthandler.disable()
             os.dup2(noise.fileno(), 2)
             signal.alarm(seconds)
+            # What it holds at first is less than its parent does: mapped files are not counted.
+            os.write(answer.fileno(), f"{_resident()}\n".encode())
             os.write(answer.fileno(), json.dumps(_answer(call)).encode())
             os._exit(0)
         _, status, usage = os.wait4(child, 0)
         taken = time.perf_counter() - start
         answer.seek(0), noise.seek(0)
-        told = answer.read()
+        before, told = float(answer.readline()), answer.read()
         if status == 0 and told:
             what, text = json.loads(told)
         else:

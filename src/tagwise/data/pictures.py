@@ -29,7 +29,8 @@ _LONGEST = 1_000_000  # pixels of a side; decoders keep a pointer for each row
 _TILE = 4096  # pixels of a side that a TIFF's tiles may have in any case
 # Of large images, how few bytes are too few: no photo is as even as this.
 _LARGE, _PIXELS_A_BYTE = 25_000_000, 10_000
-_READS = 200_000  # of a file until it counts as damaged; a decoder takes 64 KiB at a time
+# How much of a file is read until it counts as damaged. Decoders take 64 KiB at a time.
+_READS, _HEADER_BYTES, _BYTES_A_PIXEL = 200_000, 64 << 20, 16
 _HOW_TO_ALLOW = f"allow more with {MAX_MEGAPIXELS}=NUMBER in the environment"
 
 
@@ -175,17 +176,22 @@ def _file_of(source: Any, what: str) -> Iterator[BinaryIO]:
         yield io.BytesIO(source.read())
 
 
-class _Patient:
-    """A file that gives up after many small reads, as of a header that goes on and on in zeros."""
+class _Bounded:
+    """A file of which only so much is read: damaged ones may go on in zeros for gigabytes."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self._left = file, _READS
+        self._file, self._reads, self._bytes = file, _READS, _HEADER_BYTES
         self.seek, self.tell = file.seek, file.tell
 
+    def allow(self, size: tuple[int, int]) -> None:
+        """As many bytes more as an image of that width and height can need."""
+        self._bytes += _BYTES_A_PIXEL * size[0] * size[1]
+
     def read(self, count: int = -1) -> bytes:
-        self._left -= 1
-        if self._left < 0:
-            raise OSError("its parts are too many, or too much of it is empty")
+        self._reads -= 1
+        self._bytes -= max(count, 0)
+        if min(self._reads, self._bytes) < 0:
+            raise OSError("far more of it is read than an image needs")
         return self._file.read(count)
 
 
@@ -206,10 +212,10 @@ def _picture(file: BinaryIO, length: int, name: str) -> Iterator[Image.Image]:
     entry = FORMATS[found]
     try:
         module = import_module(f"PIL.{entry.module}ImagePlugin")
-        given = (
-            file if found in ("TIFF", "JPEG2000") else _Patient(file)
-        )  # those read by themselves
+        bounded = _Bounded(file)
+        given = file if found in ("TIFF", "JPEG2000") else bounded  # those read by themselves
         with getattr(module, f"{entry.reader}ImageFile")(given) as picture:
+            bounded.allow(picture.size)
             yield picture
     except ImportError as error:
         raise UserError(f"{name} needs a newer Pillow to read {found}: update it") from error

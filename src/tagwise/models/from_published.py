@@ -130,7 +130,7 @@ def _fitted(
 def _names_of(model: str) -> set[str]:
     """The names of a family's tensors, as first published."""
     task = CornerTask(COCO80) if model.startswith("cornernet") else PoseTask(COCO17)
-    with torch.device("meta"):
+    with torch.device("meta"), SkipInit():
         names = MODELS[model](task.heads()).trunk.state_dict()
     return {name for name in names if not counts_batches(name)}
 

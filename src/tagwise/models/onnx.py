@@ -107,7 +107,9 @@ def open_session(graph: str | bytes, device: str | torch.device = "cpu") -> Any:
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.type == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
-    return runtime.InferenceSession(graph, options, providers=providers)
+    # With the CPU alone there is nothing to fall back to, and no reason to print that.
+    fall_back = int(len(providers) > 1)
+    return runtime.InferenceSession(graph, options, providers=providers, enable_fallback=fall_back)
 
 
 def need_onnx(module: str) -> Any:

@@ -1,0 +1,139 @@
+"""Bad image files: bombs, and damage by chance. `python tests/faults/bad_files.py --count 2000`.
+
+Each is read in a process of its own. Whatever is not read must be refused with a UserError, within
+a second and 600 MiB, with nothing printed; no process may die.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from image_bombs import bombs, encoded
+from measured import Seen, measured
+from PIL import Image
+
+from tagwise.data.images import read_image
+
+SECONDS, MIB = 1.0, 600
+
+
+def sound_files() -> dict[str, bytes]:
+    """A small image in every format, most with detail that damage can hit."""
+    rng = np.random.default_rng(0)
+    rough = rng.integers(0, 256, (12, 16, 3), np.uint8)
+    photo = Image.fromarray(rough).resize((120, 90), Image.Resampling.BICUBIC)
+    deep = Image.fromarray(np.asarray(photo)[..., 0].astype(np.uint16) * 257)
+    files = {
+        "JPEG": encoded(photo, "JPEG"),
+        "progressive JPEG": encoded(photo, "JPEG", progressive=True),
+        "PNG": encoded(photo, "PNG"),
+        "palette PNG": encoded(photo.quantize(), "PNG"),
+        "16-bit PNG": encoded(deep, "PNG"),
+        "animated PNG": encoded(photo, "PNG", save_all=True, append_images=[photo.rotate(9)]),
+        "GIF": encoded(photo.quantize(), "GIF", save_all=True, append_images=[photo.rotate(9)]),
+        "BMP": encoded(photo, "BMP"),
+        "WebP": encoded(photo, "WEBP"),
+        "lossless WebP": encoded(photo, "WEBP", lossless=True),
+        "JPEG 2000": encoded(photo, "JPEG2000"),
+        "PPM": encoded(photo, "PPM"),
+        "16-bit TIFF": encoded(deep, "TIFF"),
+        "bilevel TIFF": encoded(photo.convert("1"), "TIFF", compression="group4"),
+    }
+    if ".avif" in Image.registered_extensions():
+        files["AVIF"] = encoded(photo, "AVIF")
+    for way in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "zstd"):
+        files[f"TIFF, {way}"] = encoded(photo, "TIFF", compression=way)
+    return files
+
+
+def damaged(data: bytes, rng: np.random.Generator) -> tuple[bytes, int]:
+    """A file with damage by chance, and the length that zeros fill it up to (0: none)."""
+    changed = bytearray(data)
+    front = min(len(data), 200)
+    way = rng.integers(5)
+    if way < 3:  # bytes change, anywhere or in the header
+        end = front if way else len(data)
+        for place in rng.integers(2, end, rng.integers(1, 5)):
+            changed[place] = rng.integers(256)
+        return bytes(changed), 0
+    cut = int(rng.integers(1, len(data)))
+    if way == 3:  # cut off, and at times filled with zeros as by a full disk
+        return bytes(changed[:cut]), int(rng.choice([0, len(data), 4 << 30]))
+    length = int(rng.integers(1, 40))  # a part is missing or there twice
+    part = changed[cut : cut + length]
+    return bytes(changed[:cut] + part * int(rng.choice([0, 2])) + changed[cut + length :]), 0
+
+
+def seen(data: bytes, path: Path, length: int = 0) -> Seen:
+    """What comes of reading a file with this content."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.truncate(max(length, len(data)))
+    return measured(lambda: read_image(path))
+
+
+def fault_of(found: Seen) -> str | None:
+    """What is wrong with an outcome, or None."""
+    if found.what not in ("read", "refused"):
+        return f"{found.what}: {found.text}"
+    if found.noise:
+        return f"printed {found.noise[:100]!r}"
+    if found.what == "refused" and (found.seconds > SECONDS or found.mib > MIB):
+        return f"took {found.seconds:.1f} s and {found.mib:.0f} MiB"
+    return None
+
+
+def bombs_tried(path: Path) -> Iterator[tuple[str, Seen]]:
+    """Every bomb and what came of it."""
+    for name, data in bombs():
+        found = seen(data, path)
+        if found.what == "read":
+            found = found._replace(what="raised", text="a bomb was read")
+        yield f"bomb: {name}", found
+
+
+def damage_tried(count: int, seed: int, path: Path) -> Iterator[tuple[str, Seen]]:
+    """So many damaged files and what came of each."""
+    rng = np.random.default_rng(seed)
+    files = list(sound_files().items())
+    for number in range(count):
+        name, data = files[number % len(files)]
+        content, length = damaged(data, rng)
+        yield f"damaged {name}", seen(content, path, length)
+
+
+def main() -> int:
+    """Print what was tried and what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=200, help="damaged files")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    counts: Counter[str] = Counter()
+    slowest = largest = 0.0
+    faults = []
+    warnings.filterwarnings("ignore", module="tagwise")  # what it says of sound files
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image"
+        damage = damage_tried(options.count, options.seed, path)
+        for kind, found in chain(bombs_tried(path), damage):
+            counts[f"{kind.partition(':')[0].partition(' ')[0]} {found.what}"] += 1
+            slowest, largest = max(slowest, found.seconds), max(largest, found.mib)
+            if fault := fault_of(found):
+                faults.append(f"{kind}: {fault}")
+    for what, number in sorted(counts.items()):
+        print(f"{number:6d} {what}")
+    print(f"slowest {slowest:.2f} s, largest {largest:.0f} MiB, {len(faults)} faults")
+    print("\n".join(faults))
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""A short form of bad_files.py, and its measuring."""
+
+import os
+import signal
+import time
+
+import bad_files
+import numpy as np
+import pytest
+from image_bombs import bombs
+from measured import measured
+
+from tagwise.errors import UserError
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+
+
+def refuse():
+    raise UserError("no")
+
+
+@pytest.mark.parametrize(
+    ("call", "what", "text"),
+    [
+        (lambda: None, "read", ""),
+        (refuse, "refused", "no"),
+        (lambda: [][0], "raised", "IndexError"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "crashed", "signal 9"),
+        (lambda: time.sleep(9), "hung", "signal 14"),
+    ],
+)
+def test_what_is_measured(call, what, text):
+    found = measured(call, seconds=1)
+    assert found.what == what
+    assert text in found.text
+
+
+def test_memory_and_noise_are_measured():
+    found = measured(lambda: (np.ones(50 << 20, np.uint8), os.write(2, b"noise")))
+    assert 45 < found.mib < 80
+    assert found.noise == "noise"
+
+
+@pytest.mark.parametrize(("name", "data"), list(bombs()), ids=lambda value: str(value)[:40])
+def test_a_bomb_is_refused_at_once(tmp_path, name, data):
+    found = bad_files.seen(data, tmp_path / "image")
+    assert found.what == "refused", found
+    assert bad_files.fault_of(found) is None
+    assert "image " in found.text
+
+
+def test_damage_by_chance(tmp_path):
+    outcomes = [found for _, found in bad_files.damage_tried(42, 1, tmp_path / "image")]
+    faults = [fault for fault in map(bad_files.fault_of, outcomes) if fault]
+    assert len(outcomes) == 42
+    assert {found.what for found in outcomes} == {"read", "refused"}
+    assert not [fault for fault in faults if "UserWarning" not in fault]  # of several frames
+
+
+@pytest.mark.parametrize("name", list(bad_files.sound_files()))
+def test_zeros_without_end(tmp_path, name):
+    """A file whose later part was never written: gigabytes of zeros, which take no space."""
+    data = bad_files.sound_files()[name]
+    for cut in (len(data) // 20 + 4, len(data) // 2):
+        found = bad_files.seen(data[:cut], tmp_path / "image", 8 << 30)
+        assert found.what in ("read", "refused"), found
+        assert found.seconds < 3
+        assert found.mib < 600
