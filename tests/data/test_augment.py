@@ -157,12 +157,13 @@ def test_blur_smooths_and_noise_roughens():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"flip": 1.5}, "flip must be from 0 to 1"),
-        ({"quarter": -0.5}, "quarter must be from 0 to 1"),
-        ({"scale": (2.0, 1.0)}, r"scale must be \[least, greatest\]"),
-        ({"scale": (0.0, 1.0)}, "scale must be above 0"),
-        ({"focus_size": (0.5,)}, "focus_size"),
-        ({"rotate": -3.0}, "rotate must not be below 0"),
+        ({"flip": 1.5}, "flip is 1.5; use a number from 0 to 1"),
+        ({"quarter": -0.5}, "quarter is -0.5; use a number from 0 to 1"),
+        ({"scale": (2.0, 1.0)}, r"scale is \(2.0, 1.0\); use .* the smaller one first"),
+        ({"scale": (0.0, 1.0)}, r"scale\[0\] is 0.0; use a number above 0"),
+        ({"focus_size": (0.5,)}, r"focus_size is \(0.5,\); use a list of 2 values"),
+        ({"rotate": -3.0}, "rotate is -3.0; use a number of at least 0"),
+        ({"paste_count": (1.5, 2)}, r"paste_count\[0\] is 1.5; use a whole number"),
     ],
 )
 def test_settings_that_make_no_sense(fields, words):

@@ -1,6 +1,6 @@
 """From annotated photos to the samples that tasks encode: labelled sets, transforms, augmentation.
 
-Imports `errors`, `files`, `geometry`, `label_maps` and `skeletons`.
+Imports `errors`, `files`, `geometry`, `label_maps`, `settings` and `skeletons`.
 """
 
 from tagwise.data.augment import Augment

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -12,14 +13,13 @@ import numpy as np
 from tagwise.data.regions import Size
 from tagwise.data.sample import Sample
 from tagwise.data.transforms import FILL, Affine, warp_sample
-from tagwise.errors import UserError
+from tagwise.settings import Ascending, NonNegative, NonNegativeInt, Positive, Settings, Share
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-_PROBABILITIES = ("flip", "quarter", "focus", "grey", "blur", "noise", "mosaic", "paste", "cover")
 
 
 @dataclass(frozen=True)
-class Augment:
+class Augment(Settings):
     """How samples are varied; Augment.none() only fits them into the input.
 
     scale: least and greatest size, relative to the image fitted into the input; with `native`,
@@ -45,44 +45,30 @@ class Augment:
     ignore_outside: learn nothing beyond a photo's edge, where by default there is background.
     """
 
-    scale: tuple[float, float] = (0.7, 1.4)
-    cover: float = 0.5
-    rotate: float = 30.0
-    shift: float = 0.1
-    flip: float = 0.5
-    focus: float = 0.0
-    focus_size: tuple[float, float] = (0.3, 0.9)
-    zoom: float = 2.0
-    brightness: float = 0.25
-    contrast: float = 0.25
-    saturation: float = 0.3
-    hue: float = 10.0
-    tint: float = 0.08
-    grey: float = 0.05
-    blur: float = 0.1
-    noise: float = 0.1
-    mosaic: float = 0.0
-    paste: float = 0.0
-    paste_count: tuple[int, int] = (1, 3)
-    paste_size: tuple[float, float] = (0.2, 0.8)
+    scale: Annotated[tuple[Positive, Positive], Ascending()] = (0.7, 1.4)
+    cover: Share = 0.5
+    rotate: NonNegative = 30.0
+    shift: NonNegative = 0.1
+    flip: Share = 0.5
+    focus: Share = 0.0
+    focus_size: Annotated[tuple[NonNegative, NonNegative], Ascending()] = (0.3, 0.9)
+    zoom: NonNegative = 2.0
+    brightness: NonNegative = 0.25
+    contrast: NonNegative = 0.25
+    saturation: NonNegative = 0.3
+    hue: NonNegative = 10.0
+    tint: NonNegative = 0.08
+    grey: Share = 0.05
+    blur: Share = 0.1
+    noise: Share = 0.1
+    mosaic: Share = 0.0
+    paste: Share = 0.0
+    paste_count: Annotated[tuple[NonNegativeInt, NonNegativeInt], Ascending()] = (1, 3)
+    paste_size: Annotated[tuple[NonNegative, NonNegative], Ascending()] = (0.2, 0.8)
     ignore_outside: bool = False
-    quarter: float = 0.0
+    quarter: Share = 0.0
     ellipses: bool = False
     native: bool = False
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(field.default, tuple):
-                object.__setattr__(self, field.name, tuple(value))
-                if len(value) != 2 or not 0 <= value[0] <= value[1]:
-                    raise UserError(f"augment.{field.name} must be [least, greatest], not {value}")
-            elif field.name in _PROBABILITIES and not 0 <= value <= 1:
-                raise UserError(f"augment.{field.name} must be from 0 to 1, not {value}")
-            elif value < 0:
-                raise UserError(f"augment.{field.name} must not be below 0, but is {value}")
-        if self.scale[0] <= 0:
-            raise UserError(f"augment.scale must be above 0, not {self.scale}")
 
     @classmethod
     def none(cls) -> Augment:

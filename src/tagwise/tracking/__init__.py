@@ -2,5 +2,5 @@
 
 `Tracker` gives ids to results, frame by frame; a run reads a video and writes its files.
 
-Imports `files`, `geometry`, `plot`, `prediction` and `results`.
+Imports `errors`, `files`, `geometry`, `plot`, `prediction`, `results` and `settings`.
 """

@@ -17,12 +17,15 @@ with the tracks that got none, as an instance that is half hidden is seen, but p
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from tagwise.errors import UserError
 from tagwise.geometry import keypoint_boxes, oks, present_keypoints
 from tagwise.results import Result
+from tagwise.settings import Count, NonNegative, NonNegativeInt, Positive, Range, Settings, Share
 from tagwise.tracking.motion import Motion
 from tagwise.tracking.tag_memory import TagMemory
 
@@ -30,7 +33,7 @@ _LEAST_OKS, _EVEN_OKS = 0.02, 0.25  # the worst that counts; what says neither s
 
 
 @dataclass(frozen=True)
-class TrackSettings:
+class TrackSettings(Settings):
     """How instances are tracked.
 
     high: score from which a detection may start a track.
@@ -43,28 +46,26 @@ class TrackSettings:
     keypoint_weight: of the keypoints' evidence.
     tags: use them, as far as they carry over.
     tag_memory: how much of a track's remembered tag stays when it is seen again.
+
+    Raises UserError for values that do not fit.
     """
 
-    high: float = 0.5
-    low: float = 0.1
-    memory: int = 30
-    confirm: int = 2
+    high: Share = 0.5
+    low: Share = 0.1
+    memory: NonNegativeInt = 30
+    confirm: Count = 2
     surprise: float = 2.0
-    noise: float = 0.08
-    acceleration: float = 0.01
-    speed: float = 0.1
-    keypoint_weight: float = 1.0
+    noise: Positive = 0.08
+    acceleration: NonNegative = 0.01
+    speed: NonNegative = 0.1
+    keypoint_weight: NonNegative = 1.0
     tags: bool = True
-    tag_memory: float = 0.9
+    tag_memory: Annotated[float, Range(least=0, below=1)] = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high:
-            raise ValueError(f"scores must be 0 <= low <= high, not {self.low} and {self.high}")
-        if self.memory < 0 or self.confirm < 1 or not 0 <= self.tag_memory < 1:
-            raise ValueError(
-                "memory must be 0 or more, confirm 1 or more and tag_memory in [0, 1), not "
-                f"{self.memory}, {self.confirm} and {self.tag_memory}"
-            )
+        super().__post_init__()
+        if self.low > self.high:
+            raise UserError(f"low is {self.low}; use at most high, which is {self.high}")
 
 
 class Tracker:

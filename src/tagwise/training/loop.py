@@ -161,10 +161,6 @@ def make_accelerator(run: RunConfig) -> Any:
     Raises UserError where accelerate or the device is missing.
     """
     accelerate = optional("accelerate", "train", "training needs an extra")
-    if run.precision not in ("no", "bf16"):
-        raise unknown_name("run.precision", run.precision, ("no", "bf16"))
-    if run.device not in (None, "cpu", "cuda"):
-        raise UserError(f"run.device {run.device!r}: expected cpu, cuda or nothing")
     if run.device == "cuda" and not torch.cuda.is_available():
         raise UserError("run.device cuda: this machine has no usable GPU; use cpu")
     if run.threads:

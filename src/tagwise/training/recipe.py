@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import yaml
 
 from tagwise.data.augment import Augment
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError
 from tagwise.files import read_text
+from tagwise.settings import (
+    Count,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    Range,
+    Settings,
+    Share,
+)
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """The network: a name of the zoo, the weights it starts from, and its own options.
 
     freeze: prefixes of parameter names that stay as they are, their batch norms too.
@@ -29,7 +38,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class SetConfig:
+class SetConfig(Settings):
     """One set of labelled images; paths are relative to `data.root`.
 
     weight: share of the training samples, relative to the other sets.
@@ -41,15 +50,15 @@ class SetConfig:
 
     annotations: str
     images: str
-    weight: float = 1.0
+    weight: NonNegative = 1.0
     category: str | None = None
     mapping: dict[str, str | None] = field(default_factory=dict)
     ignore_results: str | None = None
-    fill_results: float | None = None
+    fill_results: Share | None = None
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Settings):
     """Where the images are and how they are varied.
 
     input_size, val_size: width, height in pixels, in training and validation. cache_gib: memory
@@ -59,35 +68,40 @@ class DataConfig:
     train: tuple[SetConfig, ...]
     val: SetConfig | None = None
     root: str = "."
-    input_size: tuple[int, int] = (512, 512)
-    val_size: tuple[int, int] | None = None
+    input_size: tuple[Count, Count] = (512, 512)
+    val_size: tuple[Count, Count] | None = None
     augment: Augment = field(default_factory=Augment)
-    cache_gib: float = 1.0
-    workers: int = 1
+    cache_gib: NonNegative = 1.0
+    workers: NonNegativeInt = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.train:
+            raise UserError("train is empty; name at least one set")
 
 
 @dataclass(frozen=True)
-class OptimConfig:
+class OptimConfig(Settings):
     """AdamW with linear warm-up and cosine decay, by steps of `batch` images a process.
 
     drops: shares of the steps at each of which the rate falls to a tenth, in place of the cosine.
     clip: largest norm of the gradient; .inf for none. ema: 0 keeps no moving average.
     """
 
-    steps: int = 2000
-    batch: int = 8
-    lr: float = 2e-3
-    backbone_scale: float = 0.35
-    weight_decay: float = 0.01
-    warmup: float = 0.05
-    final_lr: float = 0.01
-    drops: tuple[float, ...] = ()
-    clip: float = 3.0
-    ema: float = 0.998
+    steps: Count = 2000
+    batch: Count = 8
+    lr: Positive = 2e-3
+    backbone_scale: NonNegative = 0.35
+    weight_decay: NonNegative = 0.01
+    warmup: Share = 0.05
+    final_lr: Share = 0.01
+    drops: tuple[Share, ...] = ()
+    clip: Annotated[float, Range(above=0, infinite=True)] = 3.0
+    ema: Annotated[float, Range(least=0, below=1)] = 0.998
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Settings):
     """How the training runs.
 
     validate_every, save_every: in steps; 0 leaves only the one at the end.
@@ -95,19 +109,19 @@ class RunConfig:
     best: the figure by which best.safetensors is chosen.
     """
 
-    seed: int = 0
-    precision: str = "no"
-    validate_every: int = 500
-    save_every: int = 100
-    log_every: int = 20
+    seed: NonNegativeInt = 0
+    precision: Literal["no", "bf16"] = "no"
+    validate_every: NonNegativeInt = 500
+    save_every: NonNegativeInt = 100
+    log_every: NonNegativeInt = 20
     best: str = "AP"
     tensorboard: bool = False
-    threads: int | None = None
-    device: str | None = None
+    threads: NonNegativeInt | None = None
+    device: Literal["cpu", "cuda"] | None = None
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Settings):
     """One trained model.
 
     task_options: of the task; the skeleton is left out, it comes from the first set.
@@ -120,7 +134,7 @@ class Recipe:
     data: DataConfig
     task: str = "pose"
     task_options: dict[str, Any] = field(default_factory=dict)
-    sigmas: float | tuple[float, ...] | None = None
+    sigmas: Positive | tuple[Positive, ...] | None = None
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
@@ -131,18 +145,19 @@ class Recipe:
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe; `overrides` such as "optim.lr=1e-3" replace single values.
 
-    Raises UserError, naming the file, for what is no YAML mapping and for unknown keys.
+    Raises UserError, which names the file, where it is not a YAML mapping, and for unknown keys and
+    values that do not fit.
     """
     path = Path(path)
     try:
-        tree = yaml.safe_load(read_text(path, "recipe"))
+        tree = _yaml(read_text(path, "recipe"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
-        raise UserError(f"{path} is no recipe: expected keys such as data, model, optim")
+        raise UserError(f"{path} is not a recipe: expected keys such as data, model, optim")
     for override in overrides:
         _override(tree, override)
-    return parse(Recipe, tree, str(path))
+    return Recipe.from_dict(tree, str(path))
 
 
 def gather_overrides(argv: Sequence[str]) -> list[str]:
@@ -166,73 +181,23 @@ def gather_overrides(argv: Sequence[str]) -> list[str]:
 
 def save_recipe(recipe: Recipe, path: str | Path) -> None:
     """Write the recipe with every default spelled out."""
-    text = yaml.safe_dump(_plain(asdict(recipe)), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True)
     Path(path).write_text(text, encoding="utf-8")
 
 
-def parse(kind: type, tree: Any, where: str) -> Any:
-    """A mapping as the dataclass `kind`, checked key by key; `where` begins the errors."""
-    if not isinstance(tree, Mapping):
-        raise UserError(f"{where}: expected keys and values, found {tree!r}")
-    hints = get_type_hints(kind)
-    for key in tree:
-        if key not in hints:
-            raise UserError(f"{where}: {unknown_name('key', str(key), hints)}")
-    for item in fields(kind):
-        required = item.default is MISSING and item.default_factory is MISSING
-        if required and item.name not in tree:
-            raise UserError(f"{where}: the key {item.name!r} is missing")
-    return kind(**{k: _value(hints[k], v, f"{where}: {k}") for k, v in tree.items()})
+class _Loader(yaml.SafeLoader):
+    """A safe loader that reads 1e-3 as a number, as JSON and YAML 1.2 do. YAML 1.1 has 1.0e-3."""
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the annotated type, or a UserError that names both."""
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return _union(args, value, where)
-    if is_dataclass(hint):
-        return parse(hint, value, where)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise UserError(f"{where}: expected a list, found {value!r}")
-        if args[-1] is not Ellipsis and len(args) != len(value):
-            raise UserError(f"{where}: expected {len(args)} values, found {len(value)}")
-        item = args[0]
-        return tuple(_value(item, v, f"{where}[{i}]") for i, v in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise UserError(f"{where}: expected keys and values, found {value!r}")
-        return dict(value)
-    return _scalar(hint, value, where)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
 
 
-def _union(args: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and type(None) in args:
-        return None
-    choices = [a for a in args if a is not type(None)]
-    for choice in choices[:-1]:
-        try:
-            return _value(choice, value, where)
-        except UserError:
-            continue
-    return _value(choices[-1], value, where)
-
-
-def _scalar(hint: Any, value: Any, where: str) -> Any:
-    if hint is Any:
-        return value
-    number = isinstance(value, (int, float, str)) and not isinstance(value, bool)
-    try:
-        # YAML reads 1e-3, without a dot, as text.
-        if hint is float and number:
-            return float(value)
-        if hint is int and number and float(value) == int(float(value)):
-            return int(float(value))
-    except ValueError:
-        pass
-    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise UserError(f"{where}: expected {hint.__name__}, found {value!r}")
+def _yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
@@ -251,17 +216,10 @@ def _override(tree: dict[str, Any], override: str) -> None:
             raise UserError(f"override {override!r}: {part!r} holds a single value")
     if isinstance(node, list):
         last = _item(node, last, override)
-    node[last] = yaml.safe_load(text)
+    node[last] = _yaml(text)
 
 
 def _item(node: list, part: str, override: str) -> int:
     if not part.isdigit() or int(part) >= len(node):
         raise UserError(f"override {override!r}: no item {part!r} in a list of {len(node)}")
     return int(part)
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, all the way down, so that the YAML needs no tags of Python's own."""
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
