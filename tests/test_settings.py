@@ -94,6 +94,20 @@ def test_what_is_left_out_keeps_its_default():
     )
 
 
+def test_defaults_are_checked_and_converted():
+    @dataclass(frozen=True)
+    class Whole(Settings):
+        scale: Positive = 2
+
+    @dataclass(frozen=True)
+    class Wrong(Settings):
+        scale: Positive = 0.0
+
+    assert type(Whole().scale) is float
+    with pytest.raises(UserError, match=r"scale is 0\.0; use a number above 0"):
+        Wrong()
+
+
 def test_a_copy_with_changes_is_checked_too():
     with pytest.raises(UserError, match="share is 2; use a number from 0 to 1"):
         replace(Outer("a"), share=2)

@@ -101,10 +101,10 @@ class Settings:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __post_init__(self) -> None:
-        hints = _hints(type(self))
-        for item in fields(self):
-            value = _fit(hints[item.name], getattr(self, item.name), item.name)
-            object.__setattr__(self, item.name, value)
+        for name, hint, default, checked_default in _checked_fields(type(self)):
+            value = getattr(self, name)
+            value = checked_default if value is default else _fit(hint, value, name)
+            object.__setattr__(self, name, value)
 
     @classmethod
     def preset(cls, name: str, /, **changes: Any) -> Self:
@@ -179,8 +179,17 @@ class _MisfitError(Exception):
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
-    return type_hints(cls, include_extras=True)
+def _checked_fields(cls: type) -> tuple[tuple[str, Any, Any, Any], ...]:
+    """Name, annotation, default, and default as the annotated type, of each field of a class.
+
+    Defaults are checked only here, once, so that settings are made in microseconds.
+    """
+    hints, out = type_hints(cls, include_extras=True), []
+    for item in fields(cls):
+        hint, default = hints[item.name], item.default
+        checked = default if default is MISSING else _fit(hint, default, item.name)
+        out.append((item.name, hint, default, checked))
+    return tuple(out)
 
 
 def _fit(hint: Any, value: Any, name: str) -> Any:

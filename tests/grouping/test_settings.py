@@ -1,9 +1,12 @@
 """Settings of grouping: presets, plain values, files of earlier versions, helpful errors."""
 
 import json
+from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
+import tagwise
 from tagwise.errors import UserError
 from tagwise.grouping.settings import (
     CORNER_PRESETS,
@@ -14,6 +17,7 @@ from tagwise.grouping.settings import (
     PublishedRules,
 )
 
+WEIGHTS = Path(tagwise.__file__).parent / "weights"
 EVERY_PRESET = [
     *(GroupingSettings.preset(name) for name in PRESETS),
     *(CornerSettings.preset(name) for name in CORNER_PRESETS),
@@ -163,6 +167,22 @@ def test_what_earlier_versions_wrote_loads_as_before(preset):
     assert settings == GroupingSettings.preset(preset)
     assert (settings.published is None) == (preset == "default")
     assert not set(settings.to_dict()) - {"published", *OLD_DEFAULT}
+
+
+@pytest.mark.parametrize("path", sorted(WEIGHTS.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_shipped_models_say_what_they_said(path):
+    with safe_open(path, framework="numpy") as file:
+        header = json.loads(file.metadata()["tagwise"])
+    cls, field = {
+        "pose": (GroupingSettings, "grouping"),
+        "corners": (CornerSettings, "pairing"),
+        "pixels": (PixelSettings, "grouping"),
+    }[header["task"]]
+    written = header["task_options"][field]
+    loaded = cls.from_dict(written).to_dict()
+    assert loaded.pop("published", None) is None
+    assert len(written) > 4
+    assert {**PublishedRules().to_dict(), **loaded}.items() >= written.items()
 
 
 @pytest.mark.parametrize(

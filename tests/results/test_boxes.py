@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError
-from tagwise.results import Boxes, result_from_dict
+from tagwise.results import Boxes
+from tagwise.tasks import read_result
 
 NAMES = ("RBC", "WBC", "Platelets")
 
@@ -34,7 +35,7 @@ def test_json_and_back():
     record = json.loads(json.dumps(boxes.to_dict(), allow_nan=False))
     assert record["task"] == "corners"
     assert record["instances"][0]["class"] == NAMES[boxes.classes[0]]
-    again = result_from_dict(record)
+    again = read_result(record)
     np.testing.assert_allclose(again.boxes, boxes.boxes, atol=0.006)
     np.testing.assert_allclose(again.tags, boxes.tags, atol=6e-5)
     np.testing.assert_array_equal(again.classes, boxes.classes)
@@ -46,7 +47,7 @@ def test_nothing_found():
     empty = Boxes([], [], [], NAMES)
     assert len(empty) == 0
     assert empty.to_coco(1, [1, 2, 3]) == []
-    assert len(result_from_dict(empty.to_dict())) == 0
+    assert len(read_result(empty.to_dict())) == 0
     assert len(empty.transform(Affine.scaling(2).matrix, width=10, height=10)) == 0
 
 
@@ -92,6 +93,6 @@ def test_misfits_are_named():
     with pytest.raises(ValueError, match="from 0 to 2"):
         Boxes(np.zeros((1, 4)), [0.1], [3], NAMES)
     with pytest.raises(UserError, match="task 'words'"):
-        result_from_dict({"task": "words"})
-    with pytest.raises(UserError, match="no JSON of predicted boxes"):
-        result_from_dict({"task": "corners", "instances": [{}]})
+        read_result({"task": "words"})
+    with pytest.raises(UserError, match="not JSON of predicted boxes"):
+        read_result({"task": "corners", "instances": [{}]})

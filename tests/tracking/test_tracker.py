@@ -176,10 +176,19 @@ def test_masks_are_tracked_too():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"high": 0.2, "low": 0.3}, {"memory": -1}, {"confirm": 0}, {"tag_memory": 1.0}]
+    ("wrong", "message"),
+    [
+        ({"high": 0.2, "low": 0.3}, "low is 0.3; use a number of at most high, 0.2"),
+        ({"low": -0.1}, "low is -0.1; use a number of at least 0"),
+        ({"memory": -1}, "memory is -1; use a whole number of at least 0"),
+        ({"confirm": 0}, "confirm is 0; use a whole number of at least 1"),
+        ({"noise": 0}, "noise is 0; use a number above 0"),
+        ({"tag_memory": 1.0}, "tag_memory is 1.0; use a number of at least 0 and below 1"),
+        ({"tags": 1}, "tags is 1; use true or false"),
+    ],
 )
-def test_settings_out_of_range_are_refused(wrong):
-    with pytest.raises(UserError, match="; use a"):
+def test_settings_out_of_range_are_refused(wrong, message):
+    with pytest.raises(UserError, match=message):
         TrackSettings(**wrong)
 
 

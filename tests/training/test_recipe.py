@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tagwise.errors import UserError
-from tagwise.training.recipe import Recipe, gather_overrides, load_recipe, save_recipe
+from tagwise.training.recipe import gather_overrides, load_recipe, save_recipe
 
 MINIMAL = """
 data:
@@ -41,14 +41,25 @@ def test_a_written_recipe_reads_back_the_same(recipe_file, tmp_path):
 @pytest.mark.parametrize(
     ("override", "value"),
     [
-        ("optim.lr=1e-3", 1e-3),  # text to PyYAML
+        ("optim.lr=1e-3", 1e-3),  # YAML 1.1 itself reads this as text
+        ("optim.lr=1.5E3", 1500.0),
+        ("optim.lr=.5e-1", 0.05),
         ("optim.lr=0.5", 0.5),
         ("optim.lr=2.5E+1", 25.0),
         ("optim.lr=1", 1.0),
+        ("optim.steps=1e3", 1000),
+        ("optim.clip=.inf", float("inf")),
+        ("task_options.position=1e1", 10.0),
+        ("info.note=1e-3 or so", "1e-3 or so"),
     ],
 )
 def test_overrides_become_the_type_of_their_field(recipe_file, override, value):
-    assert load_recipe(recipe_file(MINIMAL), [override]).optim.lr == value
+    recipe = load_recipe(recipe_file(MINIMAL), [override])
+    section, key = override.partition("=")[0].split(".")
+    found = getattr(recipe, section)
+    found = found[key] if isinstance(found, dict) else getattr(found, key)
+    assert found == value
+    assert type(found) is type(value)
 
 
 def test_overrides_reach_into_lists_and_missing_sections(recipe_file):
@@ -74,17 +85,29 @@ def test_pairs_are_names_or_numbers(recipe_file):
         ("optimm: {}\n" + MINIMAL, "did you mean 'optim'"),
         (MINIMAL + "  input_sise: [1, 2]\n", "did you mean 'input_size'"),
         (MINIMAL + "  augment: {rotat: 3}\n", "did you mean 'rotate'"),
-        (
-            MINIMAL + "optim: {steps: many}\n",
-            "steps is 'many'; use a whole number of at least 1",
-        ),
-        (MINIMAL + "optim: {steps: 1.5}\n", "steps is 1.5; use a whole number"),
+        (MINIMAL + "optim: {steps: many}\n", "optim: steps is 'many'; use a whole number"),
+        (MINIMAL + "optim: {steps: 1.5}\n", "steps is 1.5; use a whole number of at least 1"),
+        (MINIMAL + "optim: {steps: 0}\n", "steps is 0; use a whole number of at least 1"),
+        (MINIMAL + "optim: {ema: 1}\n", "ema is 1; use a number of at least 0 and below 1"),
+        (MINIMAL + "optim: {clip: 0}\n", "clip is 0; use a number above 0, or infinity"),
+        (MINIMAL + "optim: {lr: .nan}\n", "lr is nan; use a number above 0"),
+        (MINIMAL + "optim: {drops: [0.5, 2]}\n", "drops[1] is 2; use a number from 0 to 1"),
         (MINIMAL + "run: {tensorboard: 1}\n", "tensorboard is 1; use true or false"),
-        (MINIMAL + "  input_size: [1]\n", "input_size is [1]; use a list of 2 values"),
-        (MINIMAL + "optim: {lr: 0}\n", "optim: lr is 0; use a number above 0"),
-        (MINIMAL + "optim: {ema: 1}\n", "use a number of at least 0 and below 1"),
-        (MINIMAL + "run: {precision: fp8}\n", "unknown precision 'fp8'"),
-        (MINIMAL + "run: {device: gpu}\n", "unknown device 'gpu'"),
+        (
+            MINIMAL + "run: {precision: bf15}\n",
+            "run: unknown precision 'bf15'; did you mean 'bf16'",
+        ),
+        (MINIMAL + "run: {device: gpu}\n", "run: unknown device 'gpu'"),
+        (MINIMAL + "  input_size: [1]\n", "data: input_size is [1]; use a list of 2 values"),
+        (
+            MINIMAL + "  input_size: [0, 32]\n",
+            "input_size[0] is 0; use a whole number of at least 1",
+        ),
+        (MINIMAL + "  workers: -1\n", "workers is -1; use a whole number of at least 0"),
+        (MINIMAL + "  augment: {flip: 2}\n", "data: augment: flip is 2; use a number from 0 to 1"),
+        (MINIMAL + "    - {images: b}\n", "data: train[1]: the setting 'annotations' is missing"),
+        ("data: {train: []}\n", "data: train is empty; name at least one set"),
+        (MINIMAL + "sigmas: [0.1, 0]\n", "sigmas is [0.1, 0]; use a number above 0 or a list"),
         ("task: pose\n", "the setting 'data' is missing"),
         ("- a\n- b\n", "is not a recipe"),
         ("a: [b\n", "is not valid YAML"),
@@ -137,9 +160,13 @@ def test_a_missing_recipe_is_named(tmp_path):
         load_recipe(tmp_path / "nowhere.yaml")
 
 
-@pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("recipes/*.yaml")), ids=str)
-def test_every_recipe_that_ships_is_valid(path):
-    assert isinstance(load_recipe(path), Recipe)
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[2].glob("recipes/**/*.yaml")), ids=str
+)
+def test_every_recipe_that_ships_is_the_same_after_saving(path, tmp_path):
+    recipe = load_recipe(path)
+    save_recipe(recipe, tmp_path / "resolved.yaml")
+    assert load_recipe(tmp_path / "resolved.yaml") == recipe
 
 
 @pytest.mark.parametrize(

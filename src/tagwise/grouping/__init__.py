@@ -2,7 +2,7 @@
 
 `decode_keypoints` groups the keypoints of heatmaps, `decode_corners` pairs corners into boxes, and
 `decode_pixels` makes a label map. `group_by_type`, `group_pairs`, `group_by_reference`,
-`group_by_seed` and `group_connected` group points of any kind.
+`group_by_seed` and `group_connected` group any points that have tags.
 
 This folder needs torch, numpy, scipy and numba alone, so that it can be copied into another project
 with the few modules that it imports.

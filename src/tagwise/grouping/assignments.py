@@ -1,10 +1,10 @@
-"""Grouping where something is known of the groups: references, partners, or one of each type.
+"""Grouping where something is known about the groups: references, pairs, or one of each type.
 
 Tags (P, D) are numpy arrays or torch tensors of any float type and device; distances are
-Euclidean, in float64. A gate says which pairs (i, j) may be together: a function that takes two
-int64 index arrays of one length and returns so many bools, or a boolean matrix, dense or
-scipy.sparse. It is asked only about pairs near enough. Only points of one image are grouped; those
-with a negative image, like those whose tag is not finite, are in no group.
+Euclidean, in float64. A gate says which pairs (i, j) may be grouped: a function that takes two
+int64 index arrays of one length and returns an array of bools of that length, or a boolean matrix,
+dense or scipy.sparse. It is asked only about pairs that are near enough. Only points of one image
+are grouped. Points with a negative image or a tag that is not finite are in no group.
 """
 
 from __future__ import annotations
@@ -84,8 +84,9 @@ def group_pairs(
 ) -> Groups:
     """Pairs of two sets, one-to-one, such as the two corners of an object.
 
-    The choice is optimal: each pair gains radius minus its distance, and the gains are summed; with
-    no radius, as many pairs as can be, at the least sum of distances.
+    The choice is optimal: each pair gains radius minus its distance, and the sum of gains is the
+    largest possible. With no radius, there are as many pairs as possible, with the least sum of
+    distances.
 
     Args:
         first: (P, D). second: (Q, D). `group` is the row of `second` that each of `first` got.
@@ -96,7 +97,7 @@ def group_pairs(
     Raises:
         ValueError: as `group_by_reference`.
 
-    Points that are near each other in a tangle cost the cube of their number.
+    The time for a set of points that are all near each other grows with the cube of their number.
 
     >>> pairs = group_pairs([[0.0], [0.4]], [[0.3], [9.0]], radius=1)
     >>> pairs.group
@@ -110,7 +111,7 @@ def group_pairs(
         row, column, square = _near(points.tags[rows], others.tags[columns], limit, ask)
         distance = np.sqrt(square)
         leave = radius if np.isfinite(radius) else 1 + 2 * len(row) * distance.max(initial=0.0)
-        # Whoever lies just at the radius is still paired.
+        # A pair exactly at the radius is still made.
         cost = distance - leave - 1e-9 * leave
         chosen = kernels.match_pairs(row, column, cost, len(rows), len(columns))
         found = chosen >= 0
@@ -141,10 +142,10 @@ def _two_sets(tags, others, image, other_image, gate, name):
 
 def _shared_images(points: Points, others: Points):
     """Indices of the points and of the others of each image that has both."""
-    there = dict(others.images())
+    columns = dict(others.images())
     for image, rows in points.images():
-        if image in there:
-            yield rows, there[image]
+        if image in columns:
+            yield rows, columns[image]
 
 
 def _nobody(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -181,14 +182,14 @@ def group_by_type(
 
         s n / (n + 1) (1 - d^2 / radius^2),
 
-    the Ward increase of the group's scatter set against the radius; the sum of gains over a type is
-    the largest there is, and no pair beyond the radius is made. Means are weighted by score.
+    the Ward increase of the group's scatter relative to the radius. The sum of gains over a type is
+    the largest possible, and no pair beyond the radius is made. Means are weighted by score.
 
     Args:
         tags: (P, D). types: (P,) integers of any values. scores: (P,) >= 0, all 1 if None.
         radius: in tag units. image: (P,) integers; all one image if None.
-        gate: of two points, either way round, or a matrix (P, P); a point joins a group if it is
-            allowed with every point there.
+        gate: of two points in either order, or a matrix (P, P); a point joins a group if the gate
+            allows it with every point of the group.
 
     Groups are numbered image by image, by falling sum of scores.
 

@@ -1,4 +1,4 @@
-"""Grouping where nothing is known of the groups, not even their number.
+"""Grouping where nothing is known about the groups, not even their number.
 
 Tags, gates and images are as in `tagwise.grouping.assignments`.
 """
@@ -36,18 +36,18 @@ def group_by_seed(
     image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
-    """Clusters round seeds: the best point that no seed covers yet is the next seed.
+    """Clusters around seeds: the best point that no seed covers yet is the next seed.
 
-    A seed covers the points within its bandwidth. Then, `shifts` times, every point goes to the
-    nearest seed that covers it and each seed to the weighted mean of its points, as mean shift does
-    (Comaniciu and Meer 2002), and of two seeds of which the better covers the other the other goes.
-    Points that no seed covers in the end are in no group. "Nearest" is by distance / bandwidth.
+    A seed covers the points within its bandwidth. Then, `shifts` times, every point is assigned to
+    the nearest seed that covers it, and each seed moves to the weighted mean of its points, as in
+    mean shift (Comaniciu and Meer 2002). A seed that a better one covers is dropped. Points that no
+    seed covers at the end are in no group. "Nearest" is by distance / bandwidth.
 
     Args:
-        tags: (P, D). scores: (P,) >= 0, the seed map's values, say; all 1 if None.
+        tags: (P, D). scores: (P,) >= 0, such as the values of a seed map; all 1 if None.
         bandwidth: in tag units, one, or (P,) a bandwidth for the cluster that each point would
             seed, as a network may learn it (Neven et al. 2019, arXiv:1906.11109).
-        seed_threshold: points of a lower score are no seeds.
+        seed_threshold: points with a lower score do not become seeds.
         shifts: 0 leaves the seeds where they are.
         image: (P,) integers; all one image if None.
         gate: of (point, seed), both points, or a matrix (P, P).
@@ -78,7 +78,7 @@ def group_by_seed(
 
 
 def _bandwidths(bandwidth, points) -> np.ndarray:
-    """(P,) float64, all > 0 where it counts."""
+    """(P,) float64, > 0 for all points to use."""
     width = as_array(bandwidth).astype(np.float64)
     if width.ndim:
         check_length("bandwidth", width, "tags", points.tags)
@@ -109,9 +109,9 @@ def _by_seed(tags, scores, width, threshold, shifts, allowed):
     margin = margin_of(index, best, index, best, second)
     found = index >= 0
     margin[found] *= width[seeds[index[found]]]
-    # Seeds that lost all their points to others are no groups.
-    there, index[found] = np.unique(index[found], return_inverse=True)
-    return index, centres[there], margin
+    # Seeds that lost all their points to others do not become groups.
+    kept, index[found] = np.unique(index[found], return_inverse=True)
+    return index, centres[kept], margin
 
 
 def _pick(tags, ranked, scale, allowed) -> np.ndarray:
@@ -134,8 +134,9 @@ def _means(tags, scores, index, centres) -> np.ndarray:
     index, weight = index[found], scores[found]
     total = np.bincount(index, weight, len(centres))
     sums = [np.bincount(index, weight * column, len(centres)) for column in tags[found].T]
-    there = (total > 0)[:, None]
-    return np.where(there, np.stack(sums, axis=1) / np.where(there, total[:, None], 1), centres)
+    any_weight = (total > 0)[:, None]
+    means = np.stack(sums, axis=1) / np.where(any_weight, total[:, None], 1)
+    return np.where(any_weight, means, centres)
 
 
 def group_connected(
@@ -146,19 +147,19 @@ def group_connected(
     image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
-    """Clusters of points that a chain of steps connects, no step longer than the radius.
+    """Clusters of points connected by a chain of steps, no step longer than the radius.
 
     This is single linkage cut at the radius, or DBSCAN (Ester et al. 1996) with a minimum of one
-    point: clusters may have any form, and noise between two makes them one. Every point is in a
-    group. The margin is how much the radius could grow before the point had another group for a
-    neighbour, at most the radius itself, which stands for more.
+    point. Clusters may have any shape, and noise between two of them joins them. Every point is in
+    a group. The margin is how much the radius could grow before another group came within reach of
+    the point; it is at most the radius itself.
 
     Args:
         tags: (P, D). scores: (P,) >= 0; weights in the groups' mean tags and in their order.
         radius: in tag units. image: (P,) integers; all one image if None.
-        gate: of two points i < j, or a matrix (P, P), of which one half may be empty. A sparse one,
-            of neighbouring pixels, say, costs only as much as it has entries; the others, as many
-            as there are pairs within twice the radius.
+        gate: of two points i < j, or a matrix (P, P), of which one half may be empty. The cost of
+            a sparse one, such as of neighbouring pixels, grows with its entries; that of the others
+            with the pairs within twice the radius.
 
     Groups are numbered image by image, by falling sum of scores.
 
@@ -189,7 +190,7 @@ def group_connected(
 
 
 def _link_gated(tags, radius, rows, allowed):
-    """`_link_kernels.link`, where each pair is asked for."""
+    """`link`, where the gate is asked about each pair."""
     parent, apart = np.arange(len(tags)), np.full(len(tags), 2 * radius)
     for i, j, _ in _pairs(tags, radius, rows, allowed):
         kernels.join_pairs(parent, i, j)

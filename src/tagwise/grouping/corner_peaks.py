@@ -1,4 +1,4 @@
-"""From corner maps to corners: local maxima of all classes together, tags and offsets there."""
+"""From corner maps to corners: local maxima over all classes, with their tags and offsets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CornerPeaks:
     xy: (P, 2) float32, x and y in cells: the cell's index plus the offset, so that whole numbers
         are the edges of cells.
     cells: (P, 2) int64, x and y of the heatmap's largest cell.
-    scores: (P,) float32, the heatmap there.
+    scores: (P,) float32, the heatmap value.
     classes: (P,) int64.
     tags: (P, D) float32.
     starts: (B, 3) int64; the top-left corners of image b are starts[b, 0] to starts[b, 1], the
@@ -64,7 +64,7 @@ def find_corners(
     br_off: Tensor | None = None,
     settings: CornerSettings | None = None,
 ) -> CornerPeaks:
-    """Local maxima above the threshold, with tags and offsets there; top_k of each corner.
+    """Local maxima above the threshold, with their tags and offsets; top_k of each corner.
 
     The maps are those of `decode_corners`. They are read on their own device, and only what is
     found reaches the CPU. Corners with a score, tag or offset that is not finite are left out.
@@ -98,7 +98,7 @@ def _find(heat, tag, off, settings):
     scan = _scan_on_cpu if heat.device.type == "cpu" else _scan_on_device
     image, index = scan(heat, settings)
     classes, y, x = np.unravel_index(index, heat.shape[1:])
-    cell = np.stack([x, y], axis=1)
+    cells = np.stack([x, y], axis=1)
     at_image, at_class, at_y, at_x = (
         torch.as_tensor(part, device=heat.device) for part in (image, classes, y, x)
     )
@@ -107,10 +107,10 @@ def _find(heat, tag, off, settings):
         values.append(off[at_image, :, at_y, at_x])
     found = torch.cat([value.float() for value in values], dim=1).cpu().numpy()
     finite = np.isfinite(found).all(axis=1)
-    image, cell, classes, found = (part[finite] for part in (image, cell, classes, found))
-    score, tags, shift = np.split(found, [1, 1 + tag.shape[1]], axis=1)
-    xy = cell + (shift if off is not None else np.float32(0))
-    return image, xy.astype(np.float32), cell, score[:, 0], classes, tags
+    image, cells, classes, found = (part[finite] for part in (image, cells, classes, found))
+    scores, tags, shifts = np.split(found, [1, 1 + tag.shape[1]], axis=1)
+    xy = cells + (shifts if off is not None else np.float32(0))
+    return image, xy.astype(np.float32), cells, scores[:, 0], classes, tags
 
 
 def _scan_on_cpu(heat: Tensor, settings: CornerSettings):
@@ -130,9 +130,8 @@ def _scan_on_cpu(heat: Tensor, settings: CornerSettings):
                 settings.top_k,
             )
         )
-    return np.repeat(np.arange(len(heat)), [len(index) for index in found[1:]]), np.concatenate(
-        found
-    )
+    image = np.repeat(np.arange(len(heat)), [len(index) for index in found[1:]])
+    return image, np.concatenate(found)
 
 
 def _scan_on_device(heat: Tensor, settings: CornerSettings):

@@ -83,26 +83,27 @@ def pair_corners(
 ) -> list[CornerBoxes]:
     """Boxes of each image, best first, from corners with tags.
 
-    A top-left and a bottom-right corner can be a pair if they are of one class, lie as corners of a
-    box do, and their tags are near. A pair's centre is the largest value of centre_heat, of its
-    class, in the middle of its box. settings.pairing "all" makes a box of every such pair, with the
-    mean of the corners' scores: Law and Deng 2018, section 4.1; with that of the centre, if there
-    is one: Duan et al. 2019 ("CenterNet: Keypoint Triplets"), section 3.2.
+    A top-left and a bottom-right corner can be a pair if they have one class, lie as the corners of
+    a box do, and their tags are near. The centre of a pair is the largest value of centre_heat, for
+    its class, in the middle of its box. With settings.pairing "all" every such pair becomes a box.
+    Its score is the mean of the corners' scores (Law and Deng 2018, section 4.1) and of the
+    centre's, where there is one (Duan et al. 2019, "CenterNet: Keypoint Triplets", section 3.2).
 
-    "one_to_one" lets no corner serve twice. Each pair has a weight, the product of
+    With "one_to_one" no corner is used twice. Each pair has a weight, the product of
 
-        - the odds s / (1 - s) of both corners' scores and of the centre's: all are there, and a
-          constant below 1: of the corners that could be a pair, few are,
+        - the odds s / (1 - s) of the scores of both corners and of the centre, and a constant below
+          1, since few of the corners that could be a pair are one,
         - how much likelier their tag distance is in one object, where each component differs
-          normally with tag_spread, than in two, where it is anything up to tag_threshold,
-        - how much likelier their box's size is among the boxes of this class in this image than by
-          chance, to the power size_weight. The spread and the sizes are fitted to the image.
+          normally with tag_spread, than in two, where it is uniform up to tag_threshold,
+        - how much likelier the size of their box is among the boxes of this class in this image
+          than by chance, to the power size_weight. The spread and the sizes are fitted to the
+          image.
 
-    A pair's share is the weight of all the one-to-one pairings that have it, of the weight of all
-    there are. The boxes are the pairing with the largest sum of shares, that is, the one of which
-    most is expected to be right. A box's score is the geometric mean of its corners' scores times
-    share^share_power; of a centre too, if there is one, to the power centre_weight and the corners'
-    to the rest.
+    The share of a pair is the weight of all one-to-one pairings that contain it, divided by the
+    weight of all pairings. The boxes are the pairing with the largest sum of shares: the one with
+    the most pairs expected to be right. The score of a box is the geometric mean of its corners'
+    scores times share^share_power. With a centre, it is that to the power 1 - centre_weight, times
+    the score of the centre to the power centre_weight.
     """
     settings = settings or CornerSettings()
     pair = _one_to_one if settings.pairing == "one_to_one" else _all_pairs

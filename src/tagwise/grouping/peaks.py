@@ -1,4 +1,4 @@
-"""From heatmaps to peaks: local maxima, the best of each type, and the tags found there."""
+"""From heatmaps to peaks: local maxima, the best of each type, with their tags."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Peaks:
 
     xy: (P, 2) float32, x and y in cells, sub-cell.
     cells: (P, 2) int64, x and y of the heatmap's largest cell.
-    scores: (P,) float32, the heatmap there.
+    scores: (P,) float32, the heatmap value.
     tags: (P, D) float32.
     starts: (B, K + 1) int64; peaks of type k in image b are starts[b, k] to starts[b, k + 1].
     block_maxima: (B, K, ceil(H / 16), ceil(W / 16)) float32 where the maps were on the CPU.
@@ -64,13 +64,13 @@ def find_peaks(
     settings: GroupingSettings | None = None,
     offsets: Tensor | None = None,
 ) -> Peaks:
-    """Local maxima above the threshold, the top_k of each map, with the tags found there.
+    """Local maxima above the threshold, the top_k of each map, with their tags.
 
     heatmaps: (B, K, H, W), any float type and device, values in [0, 1].
     tags: (B, K * D, H, W), channel k * D + d.
     offsets: (B, 2 * K, H, W), x and y of the keypoint relative to the cell's centre, in cells.
 
-    The maps are read on their own device; only what is found there reaches the CPU. Coordinates
+    The maps are read on their own device, and only what is found reaches the CPU. Coordinates
     are in cells, to be mapped by `cell_to_pixel`. Peaks with a tag that is not finite are left out.
 
     >>> heatmaps = torch.zeros(1, 1, 8, 8)

@@ -27,13 +27,13 @@ class Groups:
 
     group: (P,) int64, a row of `tags`; -1 for a point of no group.
     margin: (P,) float32 in tag units, how much farther the second-best group is than the point's
-        own, 0 a toss of a coin. Second-best is what else could have taken the point: the nearest
-        other group of its image that the gate allows, or the limit beyond which a point stays
-        alone, where that is nearer. Negative where another point took the nearest. NaN for -1.
+        own; at 0 either would do. The second-best is the nearest other group of its image that the
+        gate allows, or the limit beyond which a point stays alone, where that is nearer. Negative
+        where another point took the nearest group. NaN for -1.
     tags: (G, D) float64, what the margin measures distances to: the mean tag of each group, or
         the reference tags as given.
     image: (G,) int64, the image of each group.
-    left_out: how many points were left out since their tag or score is NaN or infinite.
+    left_out: how many points were left out because their tag or score is NaN or infinite.
     """
 
     group: np.ndarray
@@ -48,7 +48,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class Points:
-    """Points that can be grouped: tags (P, D) float64, scores and image (P,), and `use`, which."""
+    """Points to group: tags (P, D) float64, scores (P,), image (P,), and `use` (P,), a mask."""
 
     tags: np.ndarray
     scores: np.ndarray
@@ -67,9 +67,9 @@ class Points:
 def check_points(
     tags, scores=None, image=None, names=("tags", "scores", "image"), level: int = 3
 ) -> Points:
-    """Points from arrays or tensors; what is not finite is left out with a warning.
+    """Points from arrays or tensors; those that are not finite are left out with a warning.
 
-    level: how many callers up the warning points.
+    level: how many callers up the warning is attributed.
     """
     tags = as_array(tags)
     if tags.ndim != 2 or not tags.shape[1] or tags.dtype.kind not in "fiu":
@@ -127,7 +127,7 @@ def as_ids(name: str, values: np.ndarray) -> np.ndarray:
 class PairGate:
     """A gate in one form: for index arrays i, j of one length, (M,) bool.
 
-    A matrix must be (rows, columns). symmetric: (i, j) are points of one set, either way round.
+    A matrix must be (rows, columns). symmetric: (i, j) are points of one set, in either order.
     """
 
     def __init__(self, gate: Gate, rows: int, columns: int, symmetric: bool = False):
@@ -153,7 +153,7 @@ class PairGate:
             return np.asarray(self.matrix[i, j]).reshape(-1) if len(i) else np.zeros(0, bool)
         allowed = as_array(self.call(i, j))
         if allowed.shape != i.shape:
-            raise ValueError(f"gate must return {i.shape} for so many pairs, got {allowed.shape}")
+            raise ValueError(f"gate must return {i.shape}, one bool per pair, got {allowed.shape}")
         return allowed.astype(bool)
 
 
@@ -163,7 +163,7 @@ def narrowed(allowed, rows: np.ndarray, columns: np.ndarray):
 
 
 def near_pairs(grid, centres: np.ndarray, scale: np.ndarray, limit: float) -> Iterator[tuple]:
-    """`pairs_within` in parts, so that memory stays bounded where all is near all."""
+    """`pairs_within` in parts, so that memory stays bounded where all points are near all."""
     step = max(1, 4_000_000 // max(len(grid[5]), 1))
     for first in range(0, len(centres), step):
         part = slice(first, first + step)
@@ -190,12 +190,12 @@ def nearest_two(tags, centres, scale, limit, allowed=None):
 
 
 def nearest_none(count: int, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What `nearest_two` gives for points that are near nothing."""
+    """The result of `nearest_two` for points that are near nothing."""
     return np.full(count, -1, np.int64), np.full(count, limit), np.full(count, limit)
 
 
 def margin_of(own, square, index, best, second) -> np.ndarray:
-    """Distance to the second-best less distance to one's own, NaN for those of no centre.
+    """Distance to the second-best centre less distance to the own one, NaN without a centre.
 
     own (P,), the centre of each or -1; square (P,), its squared distance; index, best and second as
     `nearest_two` gives them.

@@ -68,6 +68,8 @@ class PublishedRules(Settings):
     fill_below: Literal["map", "types"] = "map"
 
 
+_NO_CHANGE = PublishedRules()
+
 # What the published decoders have in common: every group is kept, every keypoint is filled.
 _KEEP_ALL = {
     "method": "greedy",
@@ -192,7 +194,7 @@ class GroupingSettings(Settings):
         super().__post_init__()
         if self.order is not None and sorted(self.order) != list(range(len(self.order))):
             raise UserError(f"order is {list(self.order)}; name each keypoint type once")
-        if self.published == PublishedRules():  # rules that change nothing
+        if self.published == _NO_CHANGE:
             object.__setattr__(self, "published", None)
 
     @classmethod

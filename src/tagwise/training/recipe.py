@@ -74,6 +74,11 @@ class DataConfig(Settings):
     workers: NonNegativeInt = 1
     flip_pairs: tuple[tuple[str | int, str | int], ...] | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.train:
+            raise UserError("train is empty; name at least one set")
+
 
 @dataclass(frozen=True)
 class OptimConfig(Settings):
@@ -184,7 +189,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
 )
 
 

@@ -1,8 +1,8 @@
-"""The compiled loops behind the grouping of free points: a grid of cells, and what is near what.
+"""The compiled loops behind the grouping of free points: a grid of cells, and searches in it.
 
 Points are sorted once into the cells of a grid over their two widest axes. A cell is at least as
-wide as the farthest that is looked for, so what is near a centre lies in nine cells, which are
-three runs of memory. All distances here are squared.
+wide as the search distance, so what is near a centre lies in nine cells, which are three runs of
+memory. All distances here are squared.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _cell(axes, low, width, count, tag):
 
 @compiled()
 def _runs(grid, centre, runs):
-    """Where the points of the nine cells round a centre begin and end, runs (3, 2); how many."""
+    """Where the points of the nine cells around a centre begin and end, runs (3, 2); how many."""
     axes, low, width, count, starts = grid[:5]
     u, v = _cell(axes, low, width, count, centre)
     found = 0

@@ -106,12 +106,12 @@ def _middle(low, high, part, size):
     return max(math.floor(middle - reach), 0), min(math.floor(middle + reach) + 1, size)
 
 
-# Weights beyond e^30 would drown the others' share in rounding.
+# Next to weights beyond e^30 the share of others would be lost to rounding.
 _LARGEST = 30.0
-# Logarithm of the odds that corners are a pair, before tags and sizes are looked at more closely:
-# of those that could be, few are.
+# Logarithm of the odds that corners are a pair, before tags and sizes are examined: few of those
+# that could be a pair are one.
 _PRIOR = -2.0
-# The settings are presumed like so many boxes seen before: for the spread of tags, and for sizes.
+# The settings count as much as this many boxes: for the spread of tags, and for sizes.
 _TAGS_PRESUMED, _SIZES_PRESUMED = 10.0, 4.0
 # Variance of the root of a side below which no class of boxes is taken to be.
 _SIZE_SLACK = 0.05
@@ -193,7 +193,7 @@ def _nearness(dimension, threshold, variance):
 
 @compiled()
 def _tell(corner, weight, heard, told, totals):
-    """What a corner tells each of its pairs: how free the corner's other pairs leave it."""
+    """The message of a corner to each of its pairs: how free its other pairs leave it."""
     totals[:] = 1.0
     for e in range(len(corner)):
         totals[corner[e]] += weight[e] * heard[e]
@@ -206,8 +206,8 @@ def _tell(corner, weight, heard, told, totals):
 def _size_evidence(sides, classes, share, size_weight, out):
     """Logarithm of how much likelier each pair's size is in a box than by chance, to out (E,).
 
-    The roots of widths and heights are taken for normal in a class, with moments weighted by share;
-    by chance a box would end anywhere. With few boxes seen, the evidence fades.
+    The roots of widths and heights are assumed normal within a class, with moments weighted by
+    share; by chance a box would end anywhere. With few boxes, the evidence counts less.
     """
     roots = np.sqrt(sides)
     seen, pairs = np.zeros(1 + classes.max()), np.zeros(1 + classes.max())

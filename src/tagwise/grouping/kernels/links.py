@@ -1,6 +1,6 @@
 """The compiled loops behind single linkage.
 
-Points are gathered in balls of half the radius round leaders. All points of a ball are linked, so
+Points are gathered in balls of half the radius around leaders. All points of a ball are linked, so
 only points of neighbouring balls have to be compared, and only until one link between them is
 found.
 """
