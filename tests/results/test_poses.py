@@ -199,7 +199,7 @@ def test_plot_without_image_or_size_says_so():
     ],
 )
 def test_other_json_is_refused_in_one_line(record):
-    with pytest.raises(UserError, match="no JSON of predicted poses") as caught:
+    with pytest.raises(UserError, match="not JSON of predicted poses") as caught:
         Poses.from_dict(record)
     assert "\n" not in str(caught.value)
 

@@ -67,7 +67,9 @@ def test_files_appear_when_all_frames_are_done(clip, network, tmp_path):
     text = (out / "street.tracks.jsonl").read_text()
     records = [json.loads(line) for line in text.splitlines()]
     assert [sorted(i["id"] for i in record["instances"]) for record in records] == [[1, 2]] * FRAMES
-    assert {record["image"]["file"] for record in records} == {str(clip)}
+    assert {record["image"]["file"] for record in records} == {
+        str(clip / f"{number:02}.png") for number in range(FRAMES)
+    }
 
 
 def test_a_run_that_is_closed_leaves_no_files(clip, network, tmp_path):
@@ -109,5 +111,5 @@ def test_bad_input(clip, network, tmp_path):
     with pytest.raises(UserError, match="fill is -1 frames; use 0 or more"):
         track(clip, network, fill=-1)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no photo in the folder"):
+    with pytest.raises(UserError, match="no image in the folder"):
         track(tmp_path / "empty", network)
