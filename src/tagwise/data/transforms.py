@@ -99,9 +99,7 @@ class Affine:
         """
         if ellipses:
             middle = self.points(boxes[..., :2] + boxes[..., 2:] / 2 - 0.5) + 0.5
-            axes = (
-                self.matrix[:, :2] * boxes[..., None, 2:]
-            )  # the extent along x and y of each axis
+            axes = self.matrix[:, :2] * boxes[..., None, 2:]  # the x and y extent of each axis
             sides = np.sqrt((axes**2).sum(-1))
             moved = np.concatenate([middle - sides / 2, sides], -1)
             return moved.astype(boxes.dtype, copy=False)
