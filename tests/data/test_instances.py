@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagwise.data.instances import (
-    LEAST_VISIBLE,
+    MIN_VISIBLE,
     clip_boxes,
     inside,
     keep_instances,
@@ -51,13 +51,13 @@ def test_uncovered_boxes_surround_the_remaining_pixels(boxes, patch):
 def test_mostly_hidden_box_is_removed_and_ignored():
     whole = np.float32([[0, 0, 20, 10], [10, 30, 10, 10], [40, 0, 10, 10]])
     sample = without_map(discs([(20, 20, 5)] * 3))
-    left = whole * np.float32([1, 1, LEAST_VISIBLE + 0.01, 1])
-    left[1, 2] = 10 * (LEAST_VISIBLE - 0.01)
+    left = whole * np.float32([1, 1, MIN_VISIBLE + 0.01, 1])
+    left[1, 2] = 10 * (MIN_VISIBLE - 0.01)
     sample = replace(sample, boxes=left, areas=np.float32([100, 100, 100]))
     kept = keep_visible(sample, whole)
     np.testing.assert_array_equal(kept.boxes, left[[0, 2]])
     np.testing.assert_array_equal(kept.classes, [0, 2])
-    np.testing.assert_allclose(kept.areas, 100 * (LEAST_VISIBLE + 0.01), rtol=1e-5)
+    np.testing.assert_allclose(kept.areas, 100 * (MIN_VISIBLE + 0.01), rtol=1e-5)
     assert kept.ignore[30:40, 10:13].all()
     assert kept.ignore.sum() == 30
 

@@ -11,7 +11,7 @@ from tagwise.data.sample import Sample
 from tagwise.geometry import to_xywh, to_xyxy
 from tagwise.label_maps import label_map_instances
 
-LEAST_VISIBLE = 0.3  # objects with a smaller visible fraction of their box are ignored
+MIN_VISIBLE = 0.3  # objects with a smaller visible fraction of their box are ignored
 
 
 def keep_visible(sample: Sample, whole: np.ndarray) -> Sample:
@@ -22,7 +22,7 @@ def keep_visible(sample: Sample, whole: np.ndarray) -> Sample:
 
     Instances of a label map are kept if they have a pixel, and get their box and area from their
     pixels. Instances with keypoints are kept if a keypoint is labelled. Other instances are kept
-    if at least LEAST_VISIBLE of the area of their box remains. The remainder of a removed box is
+    if at least MIN_VISIBLE of the area of their box remains. The remainder of a removed box is
     added to sample.ignore, in place, because it is not background.
     """
     if sample.labels is not None:
@@ -31,7 +31,7 @@ def keep_visible(sample: Sample, whole: np.ndarray) -> Sample:
     if sample.keypoints.shape[1]:
         return keep_instances(sample, (sample.keypoints[..., 2] > 0).any(1))
     left = sample.boxes[:, 2:].prod(1) / np.maximum(whole[:, 2:].prod(1), 1e-6)
-    keep = left >= LEAST_VISIBLE
+    keep = left >= MIN_VISIBLE
     for box in sample.boxes[~keep]:
         paint_region(sample.ignore, tuple(box))
     return keep_instances(replace(sample, areas=sample.areas * left), keep)
@@ -62,9 +62,9 @@ def inside(keypoints: np.ndarray, size: Size) -> np.ndarray:
     return (x >= -0.5) & (x < size[0] - 0.5) & (y >= -0.5) & (y < size[1] - 0.5)
 
 
-def hide_keypoints(keypoints: np.ndarray, gone: np.ndarray) -> None:
-    """Set keypoints (..., 3) to (0, 0, 0), unlabelled, in place where gone, bool (...), is True."""
-    keypoints[gone | (keypoints[..., 2] <= 0)] = 0.0
+def hide_keypoints(keypoints: np.ndarray, hidden: np.ndarray) -> None:
+    """Set keypoints (..., 3) to (0, 0, 0), unlabelled, in place where hidden (...) is True."""
+    keypoints[hidden | (keypoints[..., 2] <= 0)] = 0.0
 
 
 def clip_boxes(boxes: np.ndarray, size: Size) -> np.ndarray:

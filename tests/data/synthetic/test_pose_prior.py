@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tagwise.data.synthetic.pose_prior import MadeUpPoses, RealPoses
+from tagwise.data.synthetic.pose_prior import GeneratedPoses, RealPoses
 from tagwise.errors import UserError
 from tagwise.skeletons import COCO17, CROWDPOSE14, Skeleton
 
@@ -68,7 +68,7 @@ def test_files_without_usable_poses_and_missing_files_are_refused(tmp_path):
 
 
 def test_generated_poses_are_connected_and_upright():
-    prior, rng = MadeUpPoses(COCO17), np.random.default_rng(0)
+    prior, rng = GeneratedPoses(COCO17), np.random.default_rng(0)
     for _ in range(50):
         pose = prior.draw(rng)
         assert pose.shape == (17, 3)
@@ -80,7 +80,7 @@ def test_generated_poses_are_connected_and_upright():
 
 
 def test_left_and_right_mirror_each_other():
-    rest = MadeUpPoses(COCO17).rest
+    rest = GeneratedPoses(COCO17).rest
     left = [k for k, name in enumerate(COCO17.keypoints) if "left" in name]
     np.testing.assert_allclose(rest[left, 0], -rest[[COCO17.flip[k] for k in left], 0])
     assert (rest[left, 0] > 0).all()
@@ -97,7 +97,7 @@ def test_left_and_right_mirror_each_other():
     ],
 )
 def test_unknown_skeletons_have_limbs_of_unit_length(skeleton):
-    prior = MadeUpPoses(skeleton)
+    prior = GeneratedPoses(skeleton)
     assert sorted(child for child, _ in prior.parents) == list(range(len(skeleton)))
     for child, parent in prior.parents:
         if parent >= 0:

@@ -37,7 +37,7 @@ _MIN_LABELLED = 10
 _WIDTHS = np.arange(160, 641)
 
 
-class MadeUpPoses:
+class GeneratedPoses:
     """Generated poses of any skeleton.
 
     The joints of a resting figure are rotated at random. Each rotation moves everything further

@@ -12,7 +12,7 @@ import numpy as np
 from tagwise.data.instances import hide_keypoints, inside
 from tagwise.data.regions import Size
 from tagwise.data.sample import Sample
-from tagwise.data.synthetic.pose_prior import MadeUpPoses, RealPoses
+from tagwise.data.synthetic.pose_prior import GeneratedPoses, RealPoses
 from tagwise.data.synthetic.scenes import Scenes, background, paint_textured, random_colour
 from tagwise.geometry import keypoint_boxes
 from tagwise.skeletons import COCO17, Skeleton, name_words
@@ -51,7 +51,7 @@ class SyntheticPoses(Scenes):
         super().__init__(length, seed, size)
         self.skeleton, self.people, self.tallness = skeleton, people, tallness
         if poses is None:
-            self.poses = MadeUpPoses(skeleton)
+            self.poses = GeneratedPoses(skeleton)
         else:
             self.poses = RealPoses(poses, skeleton, np.random.default_rng(seed))
         self.labelled = self.poses.labelled

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tagwise.data.instances import LEAST_VISIBLE, keep_instances
+from tagwise.data.instances import MIN_VISIBLE, keep_instances
 from tagwise.data.regions import Size, paint_region
 from tagwise.data.sample import Sample
 from tagwise.data.synthetic.scenes import Scenes, clouds, paint_textured, random_colour
@@ -73,7 +73,7 @@ class SyntheticShapes(Scenes):
             drawn[n] = _paint(rng, image, labels, corners, n + 1)
         boxes, areas = label_map_instances(labels, count)
         ignore = np.zeros(labels.shape, bool)
-        keep = areas > 0 if self.masks else areas >= LEAST_VISIBLE * drawn
+        keep = areas > 0 if self.masks else areas >= MIN_VISIBLE * drawn
         for box in boxes[~keep]:
             paint_region(ignore, tuple(box))
         sample = Sample(
