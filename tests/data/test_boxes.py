@@ -99,7 +99,7 @@ def test_faults_are_reported_and_left_out(animals, fields, words):
     assert all(np.isfinite(training[number].boxes).all() for number in range(10))
 
 
-def test_the_same_box_of_another_class_is_another_object(animals):
+def test_equal_boxes_of_different_classes_are_both_kept(animals):
     data = CocoBoxes(*animals([box(1), box(2, category_id=2), box(3, image=2)]))
     assert data.report == []
     assert len(data[0].boxes) == 2

@@ -97,7 +97,7 @@ def test_instances_without_wanted_types_are_ignored(foxes):
     assert sample.ignore[8:44, 10:34].all()
 
 
-def test_a_type_that_is_never_labelled_gives_no_loss(foxes):
+def test_types_that_are_never_labelled_contribute_no_loss(foxes):
     noseless = annotation(1, keypoints=[0, 0, 0, 30, 40, 2, 12, 40, 1])
     assert CocoKeypoints(*foxes([noseless]))[0].labelled.tolist() == [False, True, True]
 

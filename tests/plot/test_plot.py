@@ -42,7 +42,7 @@ def test_lines_have_a_dark_rim_on_a_bright_photo():
     assert drawn[100].min(axis=-1).min() < 40
 
 
-def test_the_best_instance_is_on_top():
+def test_best_instance_is_drawn_on_top():
     cross = pins([[[50, 10, 1], [50, 90, 1]], [[10, 50, 1], [90, 50, 1]]])
     drawn = plot.draw_poses(np.zeros((100, 100, 3), np.uint8), cross, width=5)
     assert near(drawn[50, 50], plot.instance_colour(0))

@@ -47,7 +47,7 @@ class LabelMaps(Photos):
 
     Images are sorted by name, and their ids count from 1. Images whose label map is missing, has
     another size, has colours or cannot be read are left out and listed in `report`. UserError is
-    raised only if no image is left.
+    raised only if a folder does not exist or no image is left.
 
     Foreground masks, with one number for all instances, are split into their connected regions (of
     8 neighbours), and `report` contains a note. Maps are treated as foreground masks if every map
