@@ -1,4 +1,4 @@
-"""Label maps, whose values say which instance a pixel belongs to, and COCO run lengths."""
+"""Label maps, which give the instance of each pixel, and COCO run lengths."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tagwise.runtime import compiled
 def label_map_instances(
     labels: np.ndarray, count: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The tight boxes and the areas of a label map's instances.
+    """Compute the tight boxes and the areas of the instances of a label map.
 
-    labels: (H, W) of any integer type; 0, like any negative value, is background and n + 1 is
-        instance n. count: N; None takes the greatest label.
-    Returns boxes (N, 4) float32, x, y, width, height in pixels from the image's edge, and areas
-    (N,) float32 in pixels. An instance without a pixel has a box of zeros and area 0; labels
+    labels: (H, W) of any integer type; 0 and negative values are background, and n + 1 is
+        instance n. count: N; None takes the largest label.
+    Returns boxes (N, 4) float32, x, y, width, height in pixels from the edge of the image, and
+    areas (N,) float32 in pixels. An instance without pixels has a box of zeros and area 0; labels
     above N are left out.
 
     >>> boxes, areas = label_map_instances(np.array([[0, 2, 2], [0, 0, 2]]))
@@ -35,12 +35,12 @@ def label_map_instances(
 
 @compiled()
 def _extents(labels, count):
-    """Boxes (N, 4) x1, y1, x2, y2, and numbers of pixels (N,), int64."""
+    """Boxes (N, 4) x1, y1, x2, y2 and numbers of pixels (N,), both int64."""
     height, width = labels.shape
     extents, areas = np.zeros((count, 4), np.int64), np.zeros(count, np.int64)
     for y in range(height):
         x = 0
-        while x < width:  # from one run of equal labels to the next
+        while x < width:  # one run of equal labels per iteration
             start, label = x, labels[y, x]
             while x < width and labels[y, x] == label:
                 x += 1
@@ -60,20 +60,20 @@ def _extents(labels, count):
 
 
 def encode_labels(labels: np.ndarray, count: int | None = None) -> list[dict[str, Any]]:
-    """The mask of each instance of a label map in COCO's compressed form.
+    """Encode the mask of each instance of a label map as a compressed COCO RLE.
 
-    labels: (H, W) of any integer type; 0, like any negative value, is background and n + 1 is
-        instance n. count: N; None takes the greatest label.
-    Returns N dicts of "size" [H, W] and "counts", a str that JSON can hold; labels above N are
-    left out. All masks take one pass over the pixels, whatever N is.
+    labels: (H, W) of any integer type; 0 and negative values are background, and n + 1 is
+        instance n. count: N; None takes the largest label.
+    Returns N dicts of "size" [H, W] and "counts", a str that JSON can contain; labels above N are
+    left out. All masks are encoded in one pass over the pixels, whatever N is.
 
-    The form is that of https://github.com/cocodataset/cocoapi (maskApi.c, rleEncode, rleToString).
+    The format follows https://github.com/cocodataset/cocoapi (maskApi.c, rleEncode, rleToString).
 
     >>> encode_labels(np.array([[0, 2], [0, 2], [1, 0]]))
     [{'size': [3, 2], 'counts': '213'}, {'size': [3, 2], 'counts': '321'}]
     """
     height, width = labels.shape
-    flat = labels.T.reshape(-1)  # COCO counts down the columns
+    flat = labels.T.reshape(-1)  # COCO's order is column-major
     count = max(int(flat.max(initial=0)), 0) if count is None else count
     starts = np.flatnonzero(np.diff(flat, prepend=flat[:1] - 1))
     lengths = np.diff(starts, append=len(flat))
@@ -91,27 +91,27 @@ def encode_labels(labels: np.ndarray, count: int | None = None) -> list[dict[str
 
 
 def _compressed(counts: np.ndarray) -> str:
-    """Run lengths (R,) int64 as text; see `rle_counts` for the way back."""
+    """Encode run lengths (R,) int64 as text; the inverse of `rle_counts`."""
     values = counts.copy()
     values[3:] -= counts[1:-2]
     chars = []
-    waiting = np.ones(len(values), bool)
-    while waiting.any():
+    unfinished = np.ones(len(values), bool)
+    while unfinished.any():
         low = values & 31
         values = values >> 5
         more = values != np.where(low & 16, -1, 0)
-        chars.append(np.where(waiting, low + 32 * more + 48, 0))
-        waiting &= more
+        chars.append(np.where(unfinished, low + 32 * more + 48, 0))
+        unfinished &= more
     table = np.stack(chars, 1)
     return table[table > 0].astype(np.uint8).tobytes().decode("ascii")
 
 
 def rle_counts(text: str | bytes) -> np.ndarray:
-    """Run lengths of COCO's compressed text form, int64.
+    """Decode the run lengths of a compressed COCO RLE; int64.
 
-    Each number is a chain of 6-bit characters: 5 bits of value, lowest first, and one that says
-    that more follow; from the third on a number is the difference to the one two places before
-    (cocodataset/cocoapi, maskApi.c, rleFrString).
+    Each number is a sequence of 6-bit characters, each with 5 bits of the value, lowest first, and
+    a bit that is set if more characters follow. From the fourth number on, the difference to the
+    number two places before is stored (cocodataset/cocoapi, maskApi.c, rleFrString).
 
     >>> rle_counts("111").tolist()
     [1, 1, 1]
@@ -137,27 +137,29 @@ def rle_counts(text: str | bytes) -> np.ndarray:
 
 
 def rle_mask(rle: dict[str, Any]) -> np.ndarray:
-    """The mask (H, W) bool of a COCO RLE, whose "counts" are compressed text or a list.
+    """Decode a COCO RLE, whose "counts" are compressed text or a list, into a mask (H, W) bool.
 
-    Raises ValueError when the runs do not fill the "size" (height, width).
+    Raises ValueError if the runs do not fill the "size" (height, width).
     """
     height, width = (int(side) for side in rle["size"])
     runs = _filling_runs(rle["counts"], width, height)
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return flat.reshape(width, height).T  # COCO counts down the columns
+    return flat.reshape(width, height).T  # COCO's order is column-major
 
 
 def decode_labels(masks: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
-    """The label map of COCO RLEs, (height, width) int32; the way back from `encode_labels`.
+    """Decode COCO RLEs into a label map (height, width) int32; the inverse of `encode_labels`.
 
-    masks: one an instance, each of `size`, (height, width). Raises ValueError where they differ in
-    size or overlap.
+    masks: one RLE per instance. size: (height, width) of each mask.
+    Raises ValueError if a mask has another size or overlaps another mask.
     """
     height, width = (int(side) for side in size)
     flat = np.zeros(height * width, np.int32)
     for number, rle in enumerate(masks, 1):
         if tuple(rle["size"]) != (height, width):
-            raise ValueError(f"mask {number} has size {rle['size']}, the image {[height, width]}")
+            raise ValueError(
+                f"mask {number} has size {rle['size']}, but the image has {[height, width]}"
+            )
         runs = _filling_runs(rle["counts"], width, height)
         edges = np.cumsum(runs)[: len(runs) // 2 * 2].reshape(-1, 2)  # off, on, off, on, ...
         for start, end in edges:
@@ -168,7 +170,7 @@ def decode_labels(masks: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.
 
 
 def _filling_runs(counts: Any, width: int, height: int) -> np.ndarray:
-    """Run lengths (R,) int64 that fill a mask of that size. Raises ValueError where they do not."""
+    """Decode run lengths (R,) int64. Raises ValueError if they do not fill a mask of that size."""
     runs = rle_counts(counts) if isinstance(counts, str | bytes) else np.asarray(counts, np.int64)
     if runs.min(initial=0) < 0 or runs.sum() != height * width:
         raise ValueError(f"runs of {runs.sum()} pixels do not fill a mask of {width}×{height}")

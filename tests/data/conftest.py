@@ -1,4 +1,4 @@
-"""Small datasets that the tests of data write themselves."""
+"""Fixtures that write small datasets."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from foxes_labels import CATEGORY
 
 @pytest.fixture
 def foxes(tmp_path):
-    """A function that writes a set of 64 × 48 images and returns the paths of JSON and folder."""
+    """A function that writes a COCO dataset of 64 × 48 images and returns its JSON and folder."""
 
     def write(annotations, images=2, category=CATEGORY, **content):
         folder = tmp_path / "images"

@@ -1,4 +1,4 @@
-"""Samples of discs, as box sets and as label maps give them."""
+"""Samples of discs, with and without a label map."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from tagwise.label_maps import label_map_instances
 
 
 def discs(places, width=64, height=48):
-    """A sample with label map of discs (x, y, radius), later ones over earlier ones."""
+    """A sample with a label map of discs (x, y, radius); later discs cover earlier ones."""
     y, x = np.mgrid[:height, :width]
     labels = np.zeros((height, width), np.int32)
     for number, (cx, cy, radius) in enumerate(places, 1):
@@ -28,5 +28,5 @@ def discs(places, width=64, height=48):
 
 
 def without_map(sample):
-    """The same with boxes alone."""
+    """A copy of the sample without its label map."""
     return replace(sample, labels=None)

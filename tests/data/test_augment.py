@@ -29,27 +29,27 @@ def views(sample, augment, count=200, size=(64, 64)):
     return [random_view(rng, sample, size, augment) for _ in range(count)]
 
 
-def test_none_fits_the_image_and_leaves_colours(sample):
+def test_none_fits_the_image_and_keeps_its_colours(sample):
     affine = random_view(np.random.default_rng(0), sample, (64, 64), PLAIN)
     np.testing.assert_allclose(affine.matrix, fit_affine((100, 60), (64, 64))[0].matrix)
     same = random_colour(np.random.default_rng(0), sample.image, PLAIN)
     np.testing.assert_array_equal(same, sample.image)
 
 
-def test_scale_spans_its_range(sample):
+def test_scale_covers_its_range(sample):
     found = [a.scale / 0.64 for a in views(sample, replace(PLAIN, scale=(0.5, 2.0)))]
     assert 0.5 <= min(found) < 0.6
     assert 1.8 < max(found) <= 2.0 + 1e-9
     assert 0.8 < np.median(found) < 1.25  # halving is as likely as doubling
 
 
-def test_cover_reaches_from_fitting_to_filling(sample):
+def test_cover_varies_from_fitting_to_filling(sample):
     found = [a.scale for a in views(sample, replace(PLAIN, cover=1.0))]
     assert 0.64 <= min(found) < 0.67
     assert 1.0 < max(found) <= 64 / 60 + 1e-9
 
 
-def test_rotation_shift_and_flip(sample):
+def test_rotation_shift_and_flip_cover_their_ranges(sample):
     centre = np.array([49.5, 29.5])
     turned = views(sample, replace(PLAIN, rotate=20.0))
     angles = [np.degrees(np.arctan2(*a.matrix[::-1, 0])) for a in turned]
@@ -64,7 +64,7 @@ def test_rotation_shift_and_flip(sample):
     assert all(a.mirrored for a in views(sample, replace(PLAIN, flip=1.0), 9))
 
 
-def test_quarter_turns(sample):
+def test_quarter_turns_are_equally_likely(sample):
     found = [
         round(np.degrees(np.arctan2(*a.matrix[::-1, 0]))) % 360
         for a in views(sample, replace(PLAIN, quarter=0.75), 400)
@@ -74,7 +74,7 @@ def test_quarter_turns(sample):
     assert views(sample, PLAIN, 3)[2].matrix.tolist() == views(sample, PLAIN, 3)[0].matrix.tolist()
 
 
-def test_a_photo_on_its_side_fits_the_input(sample):
+def test_photo_rotated_by_90_degrees_fits_the_input(sample):
     for affine in views(sample, replace(PLAIN, quarter=1.0), 20, (64, 96)):
         w, h = affine.boxes(np.array([[0.0, 0, 100, 60]]))[0, 2:]
         assert w == pytest.approx(64) or h == pytest.approx(96)
@@ -82,8 +82,8 @@ def test_a_photo_on_its_side_fits_the_input(sample):
         assert h <= 96 + 1e-6
 
 
-def test_the_order_of_settings_drawn_does_not_depend_on_quarter_turns(sample):
-    """What was drawn from a seed before there were quarter turns is drawn still."""
+def test_random_numbers_are_the_same_as_before_quarter_turns_existed(sample):
+    """Without `quarter`, a seed gives the same view as in versions without that setting."""
     rng = np.random.default_rng(5)
     random_view(rng, sample, (64, 64), PLAIN)
     other = np.random.default_rng(5)
@@ -94,7 +94,7 @@ def test_the_order_of_settings_drawn_does_not_depend_on_quarter_turns(sample):
     assert rng.random() == other.random()
 
 
-def test_turned_boxes_may_hold_ellipses(sample):
+def test_ellipses_keep_rotated_boxes_tight(sample):
     affine = Affine.shift(40, 40) @ Affine.turn(45) @ Affine.shift(-74, -46)
     square = replace(sample, boxes=np.float32([[70, 42, 8, 8]]))
     loose = apply_view(square, affine, (80, 80), (0, 1), PLAIN)
@@ -103,7 +103,7 @@ def test_turned_boxes_may_hold_ellipses(sample):
     np.testing.assert_allclose(tight.boxes[0, 2:], 8, rtol=1e-5)
 
 
-def test_focus_brings_an_instance_in_at_the_wanted_size(sample):
+def test_focus_shows_an_instance_at_the_requested_size(sample):
     augment = replace(PLAIN, focus=1.0, focus_size=(0.5, 0.5), zoom=9.0, rotate=30.0)
     for affine in views(sample, augment, 50):
         assert affine.scale == pytest.approx(32 / 16)
@@ -114,7 +114,7 @@ def test_focus_brings_an_instance_in_at_the_wanted_size(sample):
     assert [a.scale for a in near] == pytest.approx([0.64 * 1.5] * 5)
 
 
-def test_focus_without_instances(sample):
+def test_focus_without_instances_shows_the_whole_image(sample):
     empty = replace(sample, boxes=sample.boxes[:0], keypoints=sample.keypoints[:0])
     affine = views(empty, replace(PLAIN, focus=1.0), 1)[0]
     assert affine.scale == pytest.approx(0.64)
@@ -126,7 +126,7 @@ def test_grey_has_equal_channels(sample):
     assert np.ptp(image.astype(int), axis=2).max() <= 1
 
 
-def test_saturation_and_hue_leave_grey_alone():
+def test_saturation_and_hue_do_not_change_grey():
     grey = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     for seed in range(10):
         augment = replace(PLAIN, saturation=0.5, hue=40.0)
@@ -135,7 +135,7 @@ def test_saturation_and_hue_leave_grey_alone():
 
 
 @pytest.mark.parametrize("field", ["brightness", "contrast", "saturation", "hue", "tint"])
-def test_each_colour_setting_does_something(sample, field):
+def test_each_colour_setting_changes_the_image(sample, field):
     strength = 30.0 if field == "hue" else 0.5
     changed = random_colour(
         np.random.default_rng(3), sample.image, replace(PLAIN, **{field: strength})
@@ -144,7 +144,7 @@ def test_each_colour_setting_does_something(sample, field):
     assert np.abs(changed.astype(int) - sample.image).mean() > 1
 
 
-def test_blur_smooths_and_noise_roughens():
+def test_blur_reduces_and_noise_adds_variation():
     rng = np.random.default_rng(0)
     rough = rng.integers(0, 256, (64, 64, 3), np.uint8)
     assert random_colour(rng, rough, replace(PLAIN, blur=1.0)).std() < rough.std()

@@ -25,7 +25,7 @@ def animals(foxes):
     return write
 
 
-def test_a_sound_file(animals):
+def test_valid_file_gives_boxes_and_classes(animals):
     data = CocoBoxes(*animals([box(1), box(2, category_id=2, bbox=(0, 0, 5.5, 6)), box(3, 2)]))
     assert data.classes == ("fox", "hare")
     assert data.category_ids == [4, 2]
@@ -45,13 +45,13 @@ def test_a_sound_file(animals):
     assert not sample.ignore.any()
 
 
-def test_an_image_without_boxes(animals):
+def test_image_without_annotations_has_no_boxes(animals):
     sample = CocoBoxes(*animals([box(1)]))[1]
     assert sample.boxes.shape == (0, 4)
     assert sample.classes.shape == (0,)
 
 
-def test_classes_by_name_and_order(animals):
+def test_classes_are_chosen_by_name_in_the_given_order(animals):
     files = animals([box(1), box(2, category_id=2, bbox=(0, 0, 5, 6))])
     data = CocoBoxes(*files, classes=("hare", "fox"))
     assert data.category_ids == [2, 4]
@@ -64,7 +64,7 @@ def test_classes_by_name_and_order(animals):
     assert CocoBoxes(*files, classes=("cow", "fox")).category_ids == [None, 4]
 
 
-def test_a_file_without_categories(animals):
+def test_file_without_categories_is_refused(animals):
     with pytest.raises(UserError, match=r"foxes\.json has no categories"):
         CocoBoxes(*animals([box(1)], categories=[]))
 
@@ -83,13 +83,13 @@ FAULTS = [
     ({"category_id": [1]}, "unknown category"),
     ({"category_id": None}, "without a category"),
     ({"image_id": 9}, "unknown image"),
-    ({"bbox": [10, 8, 24, 36]}, "box is there twice"),
+    ({"bbox": [10, 8, 24, 36]}, "duplicate box"),
     ({"iscrowd": 1, "bbox": None}, "crowd region cannot be read"),
 ]
 
 
 @pytest.mark.parametrize(("fields", "words"), FAULTS)
-def test_faults_are_named_and_left_out(animals, fields, words):
+def test_faults_are_reported_and_left_out(animals, fields, words):
     data = CocoBoxes(*animals([box(7), box(8, bbox=(40, 0, 9, 9)) | fields, box(9, image=2)]))
     assert [problem.annotation_id for problem in data.report] == [8]
     assert words in data.report[0].kind
@@ -99,19 +99,19 @@ def test_faults_are_named_and_left_out(animals, fields, words):
     assert all(np.isfinite(training[number].boxes).all() for number in range(10))
 
 
-def test_the_same_box_of_another_class_is_another_object(animals):
+def test_equal_boxes_of_different_classes_are_both_kept(animals):
     data = CocoBoxes(*animals([box(1), box(2, category_id=2), box(3, image=2)]))
     assert data.report == []
     assert len(data[0].boxes) == 2
 
 
-def test_a_single_category_needs_no_naming(animals):
+def test_category_id_is_optional_with_a_single_category(animals):
     data = CocoBoxes(*animals([box(1) | {"category_id": None}], categories=[FOX]))
     assert data.report == []
     assert len(data[0].boxes) == 1
 
 
-def test_boxes_are_cut_at_the_edge(animals):
+def test_boxes_are_clipped_to_the_image(animals):
     sample = CocoBoxes(*animals([box(1, bbox=(-5, 40, 20, 30)), box(2, bbox=(50, 0, 99, 5))]))[0]
     np.testing.assert_allclose(sample.boxes, [[0, 40, 15, 8], [50, 0, 14, 5]])
 
@@ -128,10 +128,10 @@ def test_crowds_are_ignored(animals):
     assert len(sample.boxes) == 1
     assert sample.ignore[25, 45]
     assert sample.ignore[40:, 60:].all()
-    assert not sample.ignore[:9, :9].any()  # a crowd of a class that is background
+    assert not sample.ignore[:9, :9].any()  # its class is background
 
 
-def test_five_hundred_objects(animals):
+def test_five_hundred_objects_are_read(animals):
     corners = np.stack(np.meshgrid(np.arange(25) * 2.5, np.arange(20) * 2.4), -1).reshape(-1, 2)
     boxes = [
         box(n, bbox=(*corner, 2.0, 2.2), category_id=4 - n % 2 * 2)
@@ -146,7 +146,7 @@ def test_five_hundred_objects(animals):
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-def test_reduced_samples_keep_places(animals, factor):
+def test_reduced_samples_keep_positions(animals, factor):
     data = CocoBoxes(*animals([box(1), box(2, iscrowd=1, bbox=(40, 0, 24, 48))]))
     small = data.load(0, factor)
     assert small.image.shape == (48 // factor, 64 // factor, 3)
@@ -155,7 +155,7 @@ def test_reduced_samples_keep_places(animals, factor):
     assert small.ignore[:, 40 // factor :].all()
 
 
-def test_sizes_may_be_left_out(animals):
+def test_image_sizes_are_optional(animals):
     path, folder = animals([box(1, bbox=(60, 40, 20, 20)), box(2, bbox=(70, 0, 5, 5))])
     content = json.loads(path.read_text())
     content["images"] = [{"id": 1, "file_name": "1.png"}]
@@ -165,7 +165,7 @@ def test_sizes_may_be_left_out(animals):
     np.testing.assert_allclose(data[0].boxes, [[60, 40, 4, 8]])
 
 
-def test_keypoint_files_are_box_files_too(foxes):
+def test_keypoint_files_load_as_boxes(foxes):
     data = CocoBoxes(*foxes([box(1, category_id=1)], category=CATEGORY))
     assert data.classes == ("fox",)
     assert len(data[0].boxes) == 1

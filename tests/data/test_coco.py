@@ -12,7 +12,7 @@ from tagwise.errors import UserError
 from tagwise.skeletons import Skeleton
 
 
-def test_a_sound_file(foxes):
+def test_valid_file_gives_images_and_instances(foxes):
     data = CocoKeypoints(*foxes([annotation(1), annotation(2, image=2), annotation(3, image=2)]))
     assert len(data) == 2
     assert data.ids == [1, 2]
@@ -31,13 +31,13 @@ def test_a_sound_file(foxes):
     assert (sample.image_id, sample.file) == (2, "2.png")
 
 
-def test_whatever_unlabelled_keypoints_hold_is_no_fault(foxes):
+def test_values_of_unlabelled_keypoints_are_not_checked(foxes):
     data = CocoKeypoints(*foxes([annotation(1, keypoints=[-7, 999, 0, 30, 40, 2, 12, 40, 1])]))
     assert data.report == []
     np.testing.assert_array_equal(data[0].keypoints[0, 0], 0)
 
 
-def test_image_without_annotations(foxes):
+def test_image_without_annotations_has_no_instances(foxes):
     sample = CocoKeypoints(*foxes([annotation(1)]))[1]
     assert sample.keypoints.shape == (0, 3, 3)
     assert sample.boxes.shape == (0, 4)
@@ -79,7 +79,7 @@ def test_names_are_mapped(foxes):
     assert without[0].labelled.tolist() == [True, False, False, False]
 
 
-def test_mapping_of_unknown_names(foxes):
+def test_mapping_of_unknown_names_is_refused(foxes):
     files = foxes([annotation(1)])
     with pytest.raises(UserError, match="did you mean 'nose'"):
         CocoKeypoints(*files, mapping={"nosse": "nose"})
@@ -115,7 +115,7 @@ def test_mapped_names_may_be_typed_in_another_form():
     assert tuple(match_types(target, source, mapping, "x.json")) == (1, -1)
 
 
-def test_instances_of_other_types_alone_are_ignored(foxes):
+def test_instances_without_wanted_types_are_ignored(foxes):
     paws = Skeleton("paws", ("left_paw", "right_paw"))
     nose = annotation(1, keypoints=[20, 10, 2, 0, 0, 0, 0, 0, 0])
     sample = CocoKeypoints(*foxes([nose, annotation(2, image=2)]), skeleton=paws)[0]
@@ -123,9 +123,9 @@ def test_instances_of_other_types_alone_are_ignored(foxes):
     assert sample.ignore[8:44, 10:34].all()
 
 
-def test_a_type_that_is_never_labelled_gives_no_loss(foxes):
-    blind = annotation(1, keypoints=[0, 0, 0, 30, 40, 2, 12, 40, 1])
-    assert CocoKeypoints(*foxes([blind]))[0].labelled.tolist() == [False, True, True]
+def test_types_that_are_never_labelled_contribute_no_loss(foxes):
+    noseless = annotation(1, keypoints=[0, 0, 0, 30, 40, 2, 12, 40, 1])
+    assert CocoKeypoints(*foxes([noseless]))[0].labelled.tolist() == [False, True, True]
 
 
 FAULTS = [
@@ -146,8 +146,8 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("fields", "words", "left"), FAULTS)
-def test_faults_are_named_and_left_out(foxes, fields, words, left):
-    """The faulty part is named with its annotation, the rest of the file stays."""
+def test_faults_are_reported_and_left_out(foxes, fields, words, left):
+    """The fault is reported with the id of its annotation, and the rest of the file is kept."""
     data = CocoKeypoints(*foxes([annotation(8) | fields, annotation(9, image=2)]))
     assert len(data.report) == 1
     problem = data.report[0]
@@ -160,7 +160,7 @@ def test_faults_are_named_and_left_out(foxes, fields, words, left):
     assert (data[0].boxes[:, 2:] > 0).all()
 
 
-def test_a_box_left_out_is_around_the_keypoints_and_at_least_a_pixel_large(foxes):
+def test_missing_box_is_around_the_keypoints_and_at_least_one_pixel_large(foxes):
     line = annotation(1, keypoints=[20, 10, 2, 30, 10, 2, 0, 0, 0], bbox=[])
     point = annotation(2, image=2, keypoints=[20, 10, 2, 0, 0, 0, 0, 0, 0], bbox=[])
     data = CocoKeypoints(*foxes([line, point]))
@@ -168,22 +168,22 @@ def test_a_box_left_out_is_around_the_keypoints_and_at_least_a_pixel_large(foxes
     assert data[1].boxes.tolist() == [[19.5, 9.5, 1, 1]]
 
 
-def test_a_broken_crowd_region_gives_way_to_its_box(foxes):
+def test_broken_crowd_region_is_replaced_by_its_box(foxes):
     broken = {"size": [48, 64], "counts": "~"}
     crowd = annotation(1, keypoints=[0] * 9, iscrowd=1, segmentation=broken, bbox=[0, 0, 9, 7])
     data = CocoKeypoints(*foxes([crowd]))
-    assert "its box ignored instead" in data.report[0].kind
+    assert "its box is ignored instead" in data.report[0].kind
     assert data[0].ignore[:7, :9].all()
     assert data[0].ignore.sum() == 63
 
 
-def test_ids_used_twice(foxes):
-    """Ids of annotations are not needed; only the same annotation twice is one too many."""
+def test_duplicate_annotations_and_images_are_left_out(foxes):
+    """Different annotations may share an id; only an exact copy is left out."""
     data = CocoKeypoints(*foxes([annotation(1), annotation(1, image=2)]))
     assert data.report == []
     assert [len(data[n].keypoints) for n in (0, 1)] == [1, 1]
     data = CocoKeypoints(*foxes([annotation(2), annotation(2)]))
-    assert [problem.kind for problem in data.report] == ["annotation is there twice, left out once"]
+    assert [problem.kind for problem in data.report] == ["duplicate annotation, left out"]
     assert len(data[0].keypoints) == 1
     json_path, folder = foxes([annotation(1)])
     content = json.loads(json_path.read_text())
@@ -196,7 +196,7 @@ def test_ids_used_twice(foxes):
     assert [problem.image_id for problem in data.report] == [1, 50]
 
 
-def test_missing_images(foxes):
+def test_missing_images_are_reported_and_left_out(foxes):
     path, folder = foxes([annotation(1), annotation(2, image=2)])
     (folder / "1.png").unlink()
     data = CocoKeypoints(path, folder)
@@ -207,12 +207,12 @@ def test_missing_images(foxes):
         CocoKeypoints(path, folder)
 
 
-def test_broken_images_are_found_by_a_check(foxes):
+def test_check_images_removes_broken_images(foxes):
     path, folder = foxes([annotation(1)], images=3)
     (folder / "2.png").write_bytes(b"")
     cv2.imwrite(str(folder / "3.png"), np.zeros((9, 9, 3), np.uint8))
     data = CocoKeypoints(path, folder)
-    for index, words in ((1, "empty"), (2, "9×9.*says 64×48")):
+    for index, words in ((1, "empty"), (2, "9×9.*gives 64×48")):
         with pytest.raises(UserError, match=words):
             data[index]
     found = data.check_images()
@@ -225,13 +225,13 @@ def test_broken_images_are_found_by_a_check(foxes):
     ("text", "words"),
     [
         ("{not json", "not JSON: .* line 1"),
-        ("[1, 2]", "holds a list"),
+        ("[1, 2]", "contains a list"),
         ('{"images": []}', "annotations or categories"),
         ('{"images": [{}], "annotations": [], "categories": []}', 'no "id"'),
         ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "no category"),
     ],
 )
-def test_what_is_no_coco(tmp_path, text, words):
+def test_files_that_are_not_coco_are_refused(tmp_path, text, words):
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(UserError, match=words) as caught:
@@ -240,14 +240,14 @@ def test_what_is_no_coco(tmp_path, text, words):
     assert "\n" not in str(caught.value)
 
 
-def test_no_file_and_no_images(tmp_path, foxes):
+def test_missing_file_and_empty_dataset_are_refused(tmp_path, foxes):
     with pytest.raises(UserError, match="no such file"):
         CocoKeypoints(tmp_path / "none.json", tmp_path)
     with pytest.raises(UserError, match="lists no image"):
         CocoKeypoints(*foxes([], images=0))
 
 
-def test_category_by_name(foxes):
+def test_category_is_chosen_by_name(foxes):
     hare = CATEGORY | {"id": 2, "name": "hare"}
     files = foxes([annotation(1), annotation(2, category_id=2)], categories=[CATEGORY, hare])
     assert CocoKeypoints(*files).skeleton.name == "fox"
@@ -262,7 +262,7 @@ def test_category_by_name(foxes):
         CocoKeypoints(*files, category="cow")
 
 
-def test_sizes_may_be_left_out(foxes):
+def test_image_sizes_are_optional(foxes):
     path, folder = foxes([annotation(1, keypoints=[0] * 9, bbox=[60, 40, 4, 8])])
     content = json.loads(path.read_text())
     content["images"] = [{"id": 1, "file_name": "1.png"}]
@@ -273,8 +273,8 @@ def test_sizes_may_be_left_out(foxes):
     assert data[0].ignore[40:, 60:].all()
 
 
-def test_labels_made_on_the_photo_as_stored(foxes):
-    """Some tools label a turned photo without turning it; the size in the file tells."""
+def test_labels_may_ignore_the_exif_orientation(foxes):
+    """Some tools label a photo without applying its orientation; the image size reveals this."""
     path, folder = foxes([annotation(1)])
     stored = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     exif = Image.Exif()
@@ -284,7 +284,7 @@ def test_labels_made_on_the_photo_as_stored(foxes):
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-def test_reduced_samples_keep_places(foxes, factor):
+def test_reduced_samples_keep_positions(foxes, factor):
     crowd = annotation(2, keypoints=[0] * 9, iscrowd=1, bbox=[40, 0, 24, 48])
     data = CocoKeypoints(*foxes([annotation(1), crowd]))
     whole, small = data[0], data.load(0, factor)

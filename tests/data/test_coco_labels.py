@@ -1,4 +1,4 @@
-"""What the one reader of COCO labels makes of what labelling programs write."""
+"""Tests of reading COCO labels in the variants that labelling programs write."""
 
 import json
 
@@ -15,7 +15,7 @@ GOOD = [20, 10, 2, 30, 40, 2, 12, 40, 1]
 
 
 def changed(files, change):
-    """The same files after a change of their content."""
+    """Change the content of a JSON file with a function; return the same paths."""
     path, folder = files
     content = json.loads(path.read_text())
     change(content)
@@ -23,7 +23,7 @@ def changed(files, change):
     return path, folder
 
 
-def test_ids_are_found_as_numbers_and_as_texts():
+def test_ids_match_as_numbers_and_as_strings():
     ids = Ids([7, "8", "photo 9", -3, 10**30])
     assert [ids.find(value) for value in (7, "7", 7.0, 8, "8", "photo 9", "-3")] == [
         *(7, 7, 7, "8", "8", "photo 9", -3)
@@ -41,45 +41,45 @@ def test_ids_are_found_as_numbers_and_as_texts():
         [20.0, 10.0, 2.0, 30.0, 40.0, 2.0, 12.0, 40.0, 1.0],
     ],
 )
-def test_keypoints_in_other_forms(foxes, values):
+def test_keypoints_may_be_nested_lists_strings_or_floats(foxes, values):
     data = CocoKeypoints(*foxes([annotation(1, keypoints=values)]))
     np.testing.assert_allclose(data[0].keypoints[0].ravel(), GOOD)
     assert data.report == []
 
 
 @pytest.mark.parametrize("values", [[20, 10, 0, 0, 12, 40], [[20, 10], [0, 0], [12, 40]]])
-def test_keypoints_without_visibility(foxes, values):
+def test_keypoints_without_visibility_are_visible_unless_zero(foxes, values):
     data = CocoKeypoints(*foxes([annotation(1, keypoints=values)]))
     np.testing.assert_allclose(data[0].keypoints[0], [[20, 10, 2], [0, 0, 0], [12, 40, 2]])
     assert [problem.kind[:31] for problem in data.report] == ["keypoints without visibility, t"]
 
 
 @pytest.mark.parametrize("crowd", [None, "0", 0, False, "", "false", 0.0])
-def test_no_crowd(foxes, crowd):
+def test_false_values_of_iscrowd_mark_an_instance(foxes, crowd):
     assert len(CocoKeypoints(*foxes([annotation(1, iscrowd=crowd)]))[0].keypoints) == 1
 
 
 @pytest.mark.parametrize("crowd", ["1", 1, True, "true", 1.0])
-def test_a_crowd(foxes, crowd):
+def test_true_values_of_iscrowd_mark_a_crowd(foxes, crowd):
     files = foxes([annotation(1, iscrowd=crowd, segmentation=[]), annotation(2)])
     assert len(CocoKeypoints(*files)[0].keypoints) == 1
 
 
 @pytest.mark.parametrize("area", [0, -5, None, "many", float("nan"), [4]])
-def test_an_area_that_is_none_is_that_of_the_box(foxes, area):
+def test_invalid_area_is_replaced_by_the_area_of_the_box(foxes, area):
     data = CocoKeypoints(*foxes([annotation(1, area=area, bbox=[10, 8, 20, 30])]))
     assert data[0].areas.tolist() == [600]
 
 
 @pytest.mark.parametrize("side", [-1, 0, "unknown", None, float("inf")])
-def test_unknown_sizes(foxes, side):
+def test_invalid_image_size_is_unknown(foxes, side):
     files = changed(foxes([annotation(1)]), lambda c: c["images"][0].update(width=side))
     data = CocoKeypoints(*files)
     assert data.size(0) is None
     assert data[0].image.shape == (48, 64, 3)
 
 
-def test_image_ids_of_another_kind_in_annotations(foxes):
+def test_annotations_may_write_image_ids_as_another_type(foxes):
     data = CocoKeypoints(*foxes([annotation(1, image_id="1"), annotation(2, image_id=2.0)]))
     assert [len(data[n].keypoints) for n in (0, 1)] == [1, 1]
 
@@ -93,7 +93,7 @@ def test_annotations_need_no_ids(foxes):
     assert [len(data[n].keypoints) for n in (0, 1)] == [1, 1]
 
 
-def test_windows_paths(foxes):
+def test_file_names_may_have_windows_separators(foxes):
     path, folder = foxes([annotation(1)])
     files = (path, folder.parent)
     changed(files, lambda c: c["images"][0].update(file_name=f"{folder.name}\\1.png"))
@@ -102,14 +102,14 @@ def test_windows_paths(foxes):
     assert len(data[0].keypoints) == 1
 
 
-def test_the_category_that_has_annotations_is_meant(foxes):
+def test_first_category_with_annotations_is_read(foxes):
     group = {**CATEGORY, "id": 0, "name": "animals"}
     data = CocoKeypoints(*foxes([annotation(1)], categories=[group, CATEGORY]))
     assert data.category_id == CATEGORY["id"]
     assert len(data[0].keypoints) == 1
 
 
-def test_what_is_left_out_is_named(foxes):
+def test_annotations_of_other_categories_are_reported(foxes):
     hare = {**CATEGORY, "id": 9, "name": "hare"}
     others = [annotation(n, category_id=9) for n in (2, 3)]
     data = CocoKeypoints(*foxes([annotation(1), *others], categories=[CATEGORY, hare]))
@@ -118,7 +118,7 @@ def test_what_is_left_out_is_named(foxes):
     assert "2 annotations" in str(data.report[0])
 
 
-def test_the_group_that_roboflow_puts_first_is_no_class():
+def test_group_category_of_roboflow_is_not_a_class():
     names = ("cells", "red", "white")
     categories = [
         {"id": n, "name": name, "supercategory": "cells" if n else "none"}
@@ -153,7 +153,7 @@ def test_boxes_as_corners_are_refused(foxes, dataset):
         dataset(*files)
 
 
-def test_a_set_without_an_instance_says_why(foxes):
+def test_error_for_missing_instances_names_the_problems(foxes):
     data = CocoKeypoints(*foxes([annotation(1, image_id=50), annotation(2, image_id=60)]))
     with pytest.raises(UserError, match=r"no instance that can.*2 × annotation of an unk"):
         data.require_instances()

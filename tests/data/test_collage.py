@@ -13,7 +13,7 @@ PLAIN = Augment.none()
 
 
 def photo(value, width=40, height=40, labelled=(True, True, True)):
-    """A photo of one flat value with one instance about its middle."""
+    """A photo of a single grey value with one instance at its centre."""
     middle = np.float32([width / 2, height / 2, 0])
     keypoints = middle + np.float32([[[0, -8, 2], [8, 8, 2], [-8, 8, 1]]])
     box = np.float32([[width / 2 - 8, height / 2 - 8, 16, 16]])
@@ -29,7 +29,7 @@ def photo(value, width=40, height=40, labelled=(True, True, True)):
 
 
 def drawing(*samples):
-    """A draw that deals these samples in turn, again and again."""
+    """A `draw` function that returns these samples cyclically."""
     number = -1
 
     def draw(rng):
@@ -40,7 +40,7 @@ def drawing(*samples):
     return draw
 
 
-def test_lay_covers_what_is_below():
+def test_paste_patch_covers_the_canvas():
     below, above = photo(10), photo(200, 20, 20)
     above.ignore[:, :5] = True
     below.ignore[:] = True
@@ -50,13 +50,13 @@ def test_lay_covers_what_is_below():
     assert both.ignore[20:, 20:25].all()
     assert not both.ignore[20:, 25:].any()
     assert both.ignore[:20].all()
-    # of the one below, the keypoint at (28, 28) is gone; the one above is at its new place
+    # The patch hides the canvas's keypoint at (28, 28), and its own keypoints are shifted.
     np.testing.assert_allclose(both.keypoints[0], [[20, 12, 2], [0, 0, 0], [12, 28, 1]])
     np.testing.assert_allclose(both.keypoints[1], [[30, 22, 2], [38, 38, 2], [22, 38, 1]])
     np.testing.assert_allclose(both.boxes[1], [22, 22, 16, 16])
 
 
-def test_lay_leaves_both_sources_alone():
+def test_paste_patch_does_not_change_its_arguments():
     below, above = photo(10), photo(200, 20, 20)
     before = below.keypoints.copy()
     paste_patch(below, above, 10, 10)
@@ -65,7 +65,7 @@ def test_lay_leaves_both_sources_alone():
     np.testing.assert_array_equal(above.keypoints, photo(200, 20, 20).keypoints)
 
 
-def test_lay_drops_instances_that_are_wholly_covered():
+def test_paste_patch_removes_completely_covered_instances():
     both = paste_patch(photo(10), photo(200, 40, 40), 0, 0)
     assert len(both.keypoints) == len(both.boxes) == len(both.areas) == 1
     assert (both.image == 200).all()
@@ -74,8 +74,8 @@ def test_lay_drops_instances_that_are_wholly_covered():
 @pytest.mark.parametrize(
     ("left", "top", "kept"), [(-10, 0, 3), (30, 30, 0), (-60, 5, 0), (0, 25, 1)]
 )
-def test_lay_over_the_edge(left, top, kept):
-    """Keypoints of the patch beyond the canvas are dropped, and its box is cut."""
+def test_paste_patch_clips_the_patch_to_the_canvas(left, top, kept):
+    """Keypoints of the patch outside of the canvas are removed, and its box is clipped."""
     canvas = blank((40, 40), photo(10))
     both = paste_patch(canvas, photo(200), left, top)
     assert (both.keypoints[..., 2] > 0).sum() == kept
@@ -87,21 +87,21 @@ def test_lay_over_the_edge(left, top, kept):
         assert y + h <= 40
 
 
-def test_mosaic_holds_whole_photos_side_by_side():
+def test_mosaic_contains_2_4_or_6_photos():
     sizes, counts = set(), set()
     for seed in range(30):
         rng = np.random.default_rng(seed)
         made = mosaic(rng, drawing(*map(photo, range(20, 26))), (80, 60), PLAIN, FLIP)
         assert made.image.shape == (60, 80, 3)
         counts.add(len(made.keypoints))
-        for instance in made.keypoints:  # a keypoint lies on the photo that it belongs to
+        for instance in made.keypoints:  # all keypoints are on the same photo
             x, y = np.rint(instance[instance[:, 2] > 0, :2]).astype(int).T
             assert len(set(made.image[y, x, 0])) == 1
         sizes.add(tuple(np.unique(made.image)[:1]))
     assert counts == {2, 4, 6}
 
 
-def test_mosaic_learns_only_what_all_its_photos_label():
+def test_mosaic_labels_only_types_that_all_its_photos_label():
     photos = photo(20), photo(30, labelled=(True, False, True))
     made = mosaic(np.random.default_rng(0), drawing(*photos), (80, 60), PLAIN, FLIP)
     assert made.labelled.tolist() == [True, False, True]
@@ -111,12 +111,12 @@ def test_mosaic_keeps_ignored_regions():
     crowd = photo(20)
     crowd.ignore[:] = True
     made = mosaic(np.random.default_rng(0), drawing(crowd, photo(30)), (80, 60), PLAIN, FLIP)
-    seen = made.image[..., 0]
-    assert (made.ignore == (seen == 20)).mean() > 0.98  # but for blended seams of photo and fill
+    values = made.image[..., 0]
+    assert (made.ignore == (values == 20)).mean() > 0.98  # except where photo and fill blend
     assert made.ignore.any()
 
 
-def test_paste_adds_instances_at_the_wanted_size():
+def test_paste_adds_instances_at_the_requested_size():
     augment = replace(PLAIN, paste_count=(2, 2), paste_size=(0.3, 0.3), zoom=99.0)
     sizes = []
     for seed in range(20):
@@ -143,18 +143,18 @@ def test_paste_mirrors_and_swaps_sides():
     assert (left[2], right[2]) == (1, 2)
 
 
-def test_paste_of_photos_without_instances():
+def test_paste_of_photos_without_instances_changes_nothing():
     empty = replace(photo(9), keypoints=np.zeros((0, 3, 3), np.float32), boxes=np.zeros((0, 4)))
     canvas = photo(10)
     assert paste(np.random.default_rng(0), canvas, drawing(empty), PLAIN, FLIP) is canvas
 
 
 def flat(sample, value):
-    """The sample with an image of one value, to see where it lies."""
+    """The sample with an image of a single value, which shows where it is pasted."""
     return replace(sample, image=np.full_like(sample.image, value))
 
 
-def test_lay_covers_boxes():
+def test_paste_patch_shrinks_covered_boxes():
     canvas = without_map(discs([(10, 10, 5), (30, 20, 8), (31, 40, 4)], 60, 50))
     patch = without_map(discs([(10, 10, 6), (19, 4, 2)], 22, 20))
     patch.classes[:] = 7
@@ -167,7 +167,7 @@ def test_lay_covers_boxes():
     assert not both.ignore.any()
 
 
-def test_lay_ignores_boxes_that_are_mostly_covered():
+def test_paste_patch_ignores_mostly_covered_boxes():
     canvas = without_map(discs([(30, 20, 8)], 60, 50))
     both = paste_patch(canvas, without_map(discs([], 60, 50)), 0, 15)
     assert len(both.boxes) == 0
@@ -175,10 +175,10 @@ def test_lay_ignores_boxes_that_are_mostly_covered():
     assert both.ignore.sum() == 3 * 17
 
 
-def test_lay_numbers_masks_on():
+def test_paste_patch_appends_the_masks_of_the_patch():
     canvas = flat(discs([(10, 10, 5), (30, 20, 8)], 60, 50), 10)
     patch = flat(discs([(10, 10, 6), (1, 1, 1)], 22, 20), 200)
-    both = paste_patch(canvas, patch, 48, 20)  # the patch hangs over, and covers neither
+    both = paste_patch(canvas, patch, 48, 20)  # extends beyond the canvas, covers no disc
     assert np.unique(both.labels).tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_array_equal(both.labels[:, :48], canvas.labels[:, :48])
     np.testing.assert_array_equal(
@@ -191,7 +191,7 @@ def test_lay_numbers_masks_on():
     np.testing.assert_array_equal(covered.labels == 1, canvas.labels == 2)
 
 
-def test_lay_along_an_outline():
+def test_paste_patch_pastes_only_inside_the_outline():
     canvas = flat(discs([(30, 20, 8)], 60, 50), 10)
     patch = flat(discs([(10, 10, 6)], 22, 20), 200)
     patch.ignore[:] = True
@@ -212,13 +212,13 @@ def test_paste_cuts_masks_out_along_their_outline():
         made = paste(np.random.default_rng(seed), canvas, drawing(source), augment, ())
         new = made.labels > 1
         assert new.any()
-        assert (made.image[new] == 200).mean() > 0.8  # beyond its photo's edge there is fill
+        assert (made.image[new] == 200).mean() > 0.8  # outside of its photo there is fill
         assert (made.image[~new] == 10).all()
         assert len(made.boxes) == made.labels.max() <= 4
 
 
 @pytest.mark.parametrize("made_of", [discs, lambda *args: without_map(discs(*args))])
-def test_mosaics_of_boxes_and_masks(made_of):
+def test_mosaics_keep_boxes_and_masks_on_their_instances(made_of):
     photos = [made_of([(20, 20, 8), (40, 30, 9)]), made_of([])]
     augment = replace(PLAIN, quarter=0.5, flip=0.5)
     for seed in range(10):
@@ -228,6 +228,6 @@ def test_mosaics_of_boxes_and_masks(made_of):
         assert set(made.classes.tolist()) <= {0, 1}
         for n, (x, y, w, h) in enumerate(np.rint(made.boxes).astype(int), 1):
             part = made.image[y : y + h, x : x + w, 0]
-            assert (part > 10).mean() > 0.4  # discs are 20 and 40, their ground is 0
+            assert (part > 10).mean() > 0.4  # discs are 20 and 40, the background is 0
             if made.labels is not None:
                 assert (made.labels[y : y + h, x : x + w] == n).any(0).all()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagwise.data.instances import (
-    LEAST_VISIBLE,
+    MIN_VISIBLE,
     clip_boxes,
     inside,
     keep_instances,
@@ -22,20 +22,20 @@ rectangles = st.tuples(
 )
 
 
-def test_inside_ends_at_the_edges_of_pixels():
+def test_inside_includes_half_a_pixel_around_the_centres():
     xs = np.array([-0.6, -0.5, 9.4, 9.5])
     points = np.stack([xs, np.zeros(4), np.full(4, 2)], 1)
     assert inside(points, (10, 5)).tolist() == [False, True, True, False]
 
 
-def test_boxes_are_cut_to_the_canvas():
+def test_boxes_are_clipped_to_the_canvas():
     boxes = np.float32([[-5, 2, 10, 20], [50, 50, 5, 5]])
     np.testing.assert_allclose(clip_boxes(boxes, (10, 10)), [[0, 2, 5, 8], [10, 10, 0, 0]])
 
 
 @settings(deadline=None)  # the first call compiles
 @given(st.lists(rectangles, max_size=6), rectangles)
-def test_uncovered_boxes_are_around_the_pixels_left(boxes, patch):
+def test_uncovered_boxes_surround_the_remaining_pixels(boxes, patch):
     left = uncovered_boxes(np.float32(boxes).reshape(-1, 4), patch)
     for box, found in zip(boxes, left):
         pixels = np.zeros((24, 24), np.int32)
@@ -48,21 +48,21 @@ def test_uncovered_boxes_are_around_the_pixels_left(boxes, patch):
             assert found[2:].prod() == 0
 
 
-def test_a_box_with_too_little_left_is_ignored_instead():
+def test_mostly_hidden_box_is_removed_and_ignored():
     whole = np.float32([[0, 0, 20, 10], [10, 30, 10, 10], [40, 0, 10, 10]])
     sample = without_map(discs([(20, 20, 5)] * 3))
-    left = whole * np.float32([1, 1, LEAST_VISIBLE + 0.01, 1])
-    left[1, 2] = 10 * (LEAST_VISIBLE - 0.01)
+    left = whole * np.float32([1, 1, MIN_VISIBLE + 0.01, 1])
+    left[1, 2] = 10 * (MIN_VISIBLE - 0.01)
     sample = replace(sample, boxes=left, areas=np.float32([100, 100, 100]))
     kept = keep_visible(sample, whole)
     np.testing.assert_array_equal(kept.boxes, left[[0, 2]])
     np.testing.assert_array_equal(kept.classes, [0, 2])
-    np.testing.assert_allclose(kept.areas, 100 * (LEAST_VISIBLE + 0.01), rtol=1e-5)
+    np.testing.assert_allclose(kept.areas, 100 * (MIN_VISIBLE + 0.01), rtol=1e-5)
     assert kept.ignore[30:40, 10:13].all()
     assert kept.ignore.sum() == 30
 
 
-def test_masks_stay_to_the_last_pixel_with_boxes_of_their_own():
+def test_masks_are_kept_while_a_pixel_is_visible():
     sample = discs([(20, 20, 8), (40, 20, 8), (50, 40, 3)])
     sample.labels[:, :40] = 0
     sample.labels[sample.labels == 3] = 0
@@ -75,7 +75,7 @@ def test_masks_stay_to_the_last_pixel_with_boxes_of_their_own():
     assert not kept.ignore.any()
 
 
-def test_kept_instances_are_numbered_anew():
+def test_kept_instances_are_renumbered():
     sample = discs([(10, 10, 5), (30, 10, 5), (50, 10, 5)])
     kept = keep_instances(sample, np.array([True, False, True]))
     assert np.unique(kept.labels).tolist() == [0, 1, 2]
@@ -87,7 +87,7 @@ def test_kept_instances_are_numbered_anew():
 
 
 @pytest.mark.parametrize("count", [0, 4])
-def test_classes_left_out_are_zeros(count):
+def test_classes_are_zeros_by_default(count):
     sample = Sample(
         image=np.zeros((2, 2, 3), np.uint8),
         keypoints=np.zeros((count, 0, 3), np.float32),

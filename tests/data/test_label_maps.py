@@ -10,7 +10,7 @@ from tagwise.errors import UserError
 
 @pytest.fixture
 def folders(tmp_path):
-    """A function that writes images 0.png, 1.png, ... with label maps; returns both folders."""
+    """A function that writes images 0.png, 1.png, ... and label maps, and returns both folders."""
 
     def write(*maps):
         images, labels = tmp_path / "images", tmp_path / "labels"
@@ -33,7 +33,7 @@ def cells(dtype=np.uint16, values=(1, 2)):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_sound_folder(folders, dtype):
+def test_valid_folders_give_label_maps_boxes_and_areas(folders, dtype):
     data = LabelMaps(*folders(cells(dtype), np.zeros((24, 32), dtype)))
     assert (len(data), data.ids, data.report) == (2, [1, 2], [])
     assert data.labels_of_task() == {}
@@ -58,14 +58,14 @@ def test_a_sound_folder(folders, dtype):
     ("dtype", "values"),
     [(np.uint16, (700, 65535)), (np.int32, (5, 2_000_000_000)), (np.int32, (70_000, 80_000))],
 )
-def test_numbers_may_have_gaps(folders, tmp_path, dtype, values):
+def test_instance_numbers_may_have_gaps(folders, tmp_path, dtype, values):
     images, labels = folders(cells())
     (labels / "0.png").unlink()
     Image.fromarray(cells(dtype, values)).save(labels / "0.tif")
     np.testing.assert_array_equal(LabelMaps(images, labels)[0].labels, cells())
 
 
-def test_a_map_without_background_and_negative_numbers(folders):
+def test_background_is_optional_and_negative_numbers_belong_to_it(folders):
     images, labels = folders(cells())
     (labels / "0.png").unlink()
     full = np.where(cells() == 0, 90_000, cells()).astype(np.int32)
@@ -77,7 +77,7 @@ def test_a_map_without_background_and_negative_numbers(folders):
     np.testing.assert_array_equal(sample.labels, expected)
 
 
-def test_palette_images_are_label_maps_by_their_indices(folders):
+def test_palette_images_are_read_as_indices(folders):
     images, labels = folders(cells())
     picture = Image.fromarray(cells(np.uint8))
     picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
@@ -86,20 +86,20 @@ def test_palette_images_are_label_maps_by_their_indices(folders):
     np.testing.assert_array_equal(LabelMaps(images, labels)[0].labels, cells())
 
 
-def test_faults_are_named_and_left_out(folders):
+def test_faults_are_reported_and_left_out(folders):
     images, labels = folders(*[cells()] * 7)
     (labels / "1.png").unlink()
     Image.fromarray(cells()[:, :9]).save(labels / "2.png")
     (labels / "3.png").write_bytes(b"")
     Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(labels / "4.png")
-    (images / "5.png").write_bytes(b"no image")
+    (images / "5.png").write_bytes(b"not an image")
     (images / "6.png").unlink()
-    (labels / "._0.png").write_bytes(b"what some file systems leave behind")
+    (labels / "._0.png").write_bytes(b"metadata that macOS writes")
     data = LabelMaps(images, labels)
     assert data.ids == [1]
     assert [(problem.file, problem.kind) for problem in data.report] == [
         ("1.png", "no label map, image left out"),
-        ("2.png", "label map is of another size, image left out"),
+        ("2.png", "label map has another size, image left out"),
         ("3.png", "label map is empty or cannot be read, image left out"),
         ("4.png", "label map is not one channel of integers, image left out"),
         ("5.png", "image is empty or cannot be read, image left out"),
@@ -107,7 +107,7 @@ def test_faults_are_named_and_left_out(folders):
     ]
 
 
-def test_files_that_are_cut_off(folders):
+def test_truncated_files_raise_and_are_removed_by_check_images(folders):
     noise = np.random.default_rng(0).integers(0, 9, (24, 32)).astype(np.uint16)
     images, labels = folders(noise, noise, noise)
     Image.fromarray(noise.astype(np.uint8)).save(images / "0.png")
@@ -125,7 +125,7 @@ def test_files_that_are_cut_off(folders):
     assert data.ids == [3]
 
 
-def test_folders_that_hold_nothing(folders, tmp_path):
+def test_missing_and_empty_folders_are_refused(folders, tmp_path):
     images, labels = folders(cells())
     with pytest.raises(UserError, match="no such folder"):
         LabelMaps(images, tmp_path / "none")
@@ -135,7 +135,7 @@ def test_folders_that_hold_nothing(folders, tmp_path):
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-def test_reduced_samples_keep_places(folders, factor):
+def test_reduced_samples_keep_positions(folders, factor):
     small = LabelMaps(*folders(cells())).load(0, factor)
     assert small.image.shape[:2] == small.labels.shape == (24 // factor, 32 // factor)
     expected = np.float32([[4, 2, 6, 6], [4, 8, 26, 4]]) / factor
@@ -143,7 +143,7 @@ def test_reduced_samples_keep_places(folders, factor):
     np.testing.assert_array_equal(small.areas, np.bincount(small.labels.ravel())[1:])
 
 
-def test_photos_labelled_as_they_are_shown(folders):
+def test_label_maps_may_follow_the_exif_orientation(folders):
     images, labels = folders(cells())
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -12,7 +12,7 @@ MASKS = arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
 
 
 @given(MASKS)
-def test_compressed_masks_are_pycocotools(mask):
+def test_compressed_masks_agree_with_pycocotools(mask):
     coco = pytest.importorskip("pycocotools.mask")
     rle = coco.encode(np.asfortranarray(mask.view(np.uint8)))
     np.testing.assert_array_equal(rle_mask(rle), mask)
@@ -20,7 +20,7 @@ def test_compressed_masks_are_pycocotools(mask):
     np.testing.assert_array_equal(rle_mask(as_text), mask)
 
 
-def test_long_runs_are_pycocotools():
+def test_long_runs_agree_with_pycocotools():
     coco = pytest.importorskip("pycocotools.mask")
     mask = np.zeros((700, 900), bool)
     mask[3:690, 5:800] = mask[100, 850:] = True
@@ -28,7 +28,7 @@ def test_long_runs_are_pycocotools():
     np.testing.assert_array_equal(rle_mask(rle), mask)
 
 
-def test_list_of_runs_counts_down_the_columns():
+def test_lists_of_runs_are_column_major():
     mask = rle_mask({"size": [2, 3], "counts": [1, 2, 3]})
     np.testing.assert_array_equal(mask, [[0, 1, 0], [1, 0, 0]])
 
@@ -39,21 +39,21 @@ def test_list_of_runs_counts_down_the_columns():
         {"size": [2, 3], "counts": [1, 2]},
         {"size": [2, 3], "counts": [8, -2]},
         {"size": [2, 3], "counts": "~~"},
-        {"size": [2, 3], "counts": "1Q"},  # Q says that more follows
+        {"size": [2, 3], "counts": "1Q"},  # Q announces another character
     ],
 )
-def test_runs_that_do_not_fit(rle):
+def test_runs_that_do_not_fill_the_mask_are_refused(rle):
     with pytest.raises(ValueError, match="run"):
         rle_mask(rle)
     with pytest.raises(ValueError, match="run"):
         check_region(rle, (3, 2))
 
 
-def test_no_runs():
+def test_empty_text_has_no_runs():
     assert rle_counts("").size == 0
 
 
-def test_box_and_overhanging_box():
+def test_boxes_are_painted_and_clipped_to_the_mask():
     mask = np.zeros((6, 8), bool)
     paint_region(mask, (2.0, 1.0, 3.0, 2.0))
     assert mask[1:3, 2:5].all()
@@ -66,7 +66,7 @@ def test_box_and_overhanging_box():
     assert mask.sum() == 4
 
 
-def test_polygons_are_pycocotools_to_a_pixel():
+def test_polygons_agree_with_pycocotools_to_one_pixel():
     coco = pytest.importorskip("pycocotools.mask")
     star = [[10, 5, 60, 8, 50, 44, 30, 30, 12, 40], [40, 10, 78, 10, 78, 30, 40, 30]]
     truth = coco.decode(coco.merge(coco.frPyObjects(star, 50, 80))).astype(bool)
@@ -81,13 +81,13 @@ def test_polygons_are_pycocotools_to_a_pixel():
     "region",
     [None, {"counts": "11"}, {"size": [9, 9], "counts": [81]}, [[1, 2, 3]], [[1, "x"]], 7],
 )
-def test_what_is_no_region(region):
+def test_invalid_regions_are_refused(region):
     with pytest.raises(ValueError, match=r"."):
         check_region(region, (4, 4))
 
 
 @pytest.mark.parametrize("region", [{"size": [4, 4], "counts": [3, 13]}, [[0, 0, 3, 0, 3, 3]]])
-def test_sound_regions_can_be_painted(region):
+def test_valid_regions_can_be_painted(region):
     check_region(region, (4, 4))
     check_region(region, (None, None))
     mask = np.zeros((4, 4), bool)

@@ -1,11 +1,11 @@
 from tagwise.data.report import Problem, summary
 
 
-def test_nothing_wrong():
+def test_summary_without_problems_says_so():
     assert summary([]) == "no problems in the data"
 
 
-def test_counts_kinds_and_names_the_first_of_each():
+def test_summary_counts_each_kind_and_lists_the_first_problems():
     missing = [Problem("file is missing", f"{i}.jpg", i) for i in range(5)]
     odd = [Problem("keypoint outside the image", "a.jpg", 9, 31, "types [2] at [[-4.0, 7.0]]")]
     lines = summary(odd + missing, examples=2).splitlines()

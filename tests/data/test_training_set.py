@@ -29,7 +29,7 @@ def same(first, second):
         np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name))
 
 
-def test_samples_are_sound(data):
+def test_samples_have_consistent_shapes_and_types(data):
     training = TrainingSet([data], augment=BUSY, input_size=(96, 64), length=50)
     assert len(training) == 50
     for number in range(50):
@@ -48,7 +48,7 @@ def test_samples_are_sound(data):
         assert (xy < [95.5, 63.5]).all()
 
 
-def test_a_number_is_one_sample_whatever_was_asked_before(data):
+def test_samples_depend_only_on_their_number(data):
     first = TrainingSet([data], augment=BUSY, input_size=(64, 64), seed=3)
     second = TrainingSet([data], augment=BUSY, input_size=(64, 64), seed=3, cache_bytes=0)
     ahead = [first[number] for number in range(12)]
@@ -58,14 +58,14 @@ def test_a_number_is_one_sample_whatever_was_asked_before(data):
     same(pickle.loads(pickle.dumps(first))[5], ahead[5])
 
 
-def test_seeds_and_numbers_differ(data):
+def test_different_seeds_and_numbers_give_different_samples(data):
     training = TrainingSet([data], augment=BUSY, input_size=(64, 64), seed=1)
     other = TrainingSet([data], augment=BUSY, input_size=(64, 64), seed=2)
     assert (training[0].image != training[1].image).any()
     assert (training[0].image != other[0].image).any()
 
 
-def test_without_augmentation_it_only_fits(data):
+def test_samples_are_only_fitted_without_augmentation(data):
     training = TrainingSet([data], augment=Augment.none(), input_size=(128, 128))
     numbers = [n for n in range(20) if len(training[n].keypoints)]
     affine, _ = fit_affine((64, 48), (128, 128))
@@ -76,7 +76,7 @@ def test_without_augmentation_it_only_fits(data):
 
 
 @pytest.mark.parametrize("masks", [False, True])
-def test_boxes_and_masks_are_sound(masks):
+def test_samples_of_boxes_and_masks_are_consistent(masks):
     augment = replace(BUSY, quarter=0.6, rotate=20.0)
     shapes = SyntheticShapes(length=6, size=(128, 96), radius=(6, 30), masks=masks)
     training = TrainingSet([shapes], augment=augment, input_size=(96, 64), seed=3)
@@ -99,10 +99,10 @@ def test_boxes_and_masks_are_sound(masks):
             assert sample.labels is None
 
 
-def test_weights_set_the_shares():
+def test_weights_set_the_frequency_of_each_dataset():
     few = SyntheticPoses(length=2, size=(48, 48), seed=1)
     many = SyntheticPoses(length=50, size=(48, 48), seed=2)
-    many.labelled[0] = False  # tells the two apart
+    many.labelled[0] = False  # distinguishes the two datasets
     for weights, expected in (([3.0, 1.0], 0.25), (None, 50 / 52), ([1.0, 0.0], 0.0)):
         training = TrainingSet([few, many], weights, Augment.none(), (32, 32), seed=5)
         share = np.mean([not training[number].labelled[0] for number in range(120)])
@@ -110,7 +110,7 @@ def test_weights_set_the_shares():
     assert len(training) == 52
 
 
-def test_images_are_kept_no_larger_than_needed():
+def test_images_are_cached_at_the_needed_resolution():
     scenes = SyntheticPoses(length=3, size=(400, 300), people=(2, 2))
     training = TrainingSet([scenes], augment=Augment.none(), input_size=(100, 100))
     plain = training._source(0, 1)
@@ -124,7 +124,7 @@ def test_images_are_kept_no_larger_than_needed():
     assert closer._source(0, 1).image.shape == (150, 200, 3)
 
 
-def test_images_on_their_side_may_need_more():
+def test_quarter_turns_may_need_a_higher_resolution():
     scenes = SyntheticShapes(length=1, size=(400, 100))
     upright = TrainingSet([scenes], augment=Augment.none(), input_size=(50, 200))
     turned = TrainingSet(
@@ -134,16 +134,16 @@ def test_images_on_their_side_may_need_more():
     assert turned._source(0, 0).image.shape == (50, 200, 3)
 
 
-def test_memory_is_bounded():
+def test_cache_size_is_limited():
     scenes = SyntheticPoses(length=20, size=(64, 64))
-    each = 64 * 64 * 4  # colours and ignore mask
+    each = 64 * 64 * 4  # three colour channels and the ignore mask
     training = TrainingSet([scenes], augment=BUSY, input_size=(64, 64), cache_bytes=5 * each + 7)
     for number in range(40):
         training[number]
     assert len(training._cache) == 5
 
 
-def test_broken_images_are_replaced_and_named_once(foxes):
+def test_broken_images_are_replaced_and_reported_once(foxes):
     path, folder = foxes([annotation(1), annotation(2, image=2)], images=4)
     data = CocoKeypoints(path, folder)
     (folder / "2.png").write_bytes(b"\x89PNG broken")
@@ -160,7 +160,7 @@ def test_broken_images_are_replaced_and_named_once(foxes):
             same(again[number], training[number])
 
 
-def test_nothing_but_broken_images_stops_with_the_reason(foxes):
+def test_dataset_of_broken_images_raises_user_error(foxes):
     path, folder = foxes([annotation(1)])
     data = CocoKeypoints(path, folder)
     for file in folder.iterdir():
@@ -173,7 +173,7 @@ def test_nothing_but_broken_images_stops_with_the_reason(foxes):
         training[0]
 
 
-def test_skeletons_must_be_the_same():
+def test_datasets_with_different_names_are_refused():
     with pytest.raises(UserError, match="mapping of names"):
         TrainingSet([SyntheticPoses(COCO17, 2), SyntheticPoses(CROWDPOSE14, 2)])
     shapes = SyntheticShapes(length=2)
@@ -185,7 +185,7 @@ def test_skeletons_must_be_the_same():
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0]])
-def test_weights_that_make_no_sense(weights):
+def test_invalid_weights_are_refused(weights):
     scenes = SyntheticPoses(Skeleton("x", ("a", "b"), ((0, 1),)), 2)
     with pytest.raises(UserError, match="weights"):
         TrainingSet([scenes, scenes], weights)

@@ -39,13 +39,13 @@ def sample(width=60, height=40, keypoints=None):
 
 
 @given(affines())
-def test_inverse_brings_points_back(affine):
+def test_inverse_restores_points(affine):
     points = np.random.default_rng(0).uniform(-100, 100, (20, 2))
     np.testing.assert_allclose(affine.inverse().points(affine.points(points)), points, atol=1e-8)
 
 
 @given(affines(), affines())
-def test_product_is_one_after_the_other(first, second):
+def test_product_applies_the_second_map_after_the_first(first, second):
     points = np.random.default_rng(0).uniform(-100, 100, (20, 2))
     both = (second @ first).points(points)
     np.testing.assert_allclose(both, second.points(first.points(points)), atol=1e-8)
@@ -54,7 +54,7 @@ def test_product_is_one_after_the_other(first, second):
 
 
 @given(affines())
-def test_boxes_hold_the_points_in_them(affine):
+def test_moved_boxes_contain_their_moved_points(affine):
     box = np.array([[3.0, 5.0, 40.0, 20.0]])
     inner = np.random.default_rng(0).uniform([3, 5], [43, 25], (50, 2)) - 0.5
     x, y, w, h = affine.boxes(box)[0]
@@ -84,7 +84,7 @@ def test_mirror_swaps_first_and_last_pixel():
     y=st.integers(40, 120),
 )
 def test_points_follow_the_image(angle, scale, mirror, x, y):
-    """A blob's centre of mass in the warped image is where the point went, also when shrunk."""
+    """The centre of mass of a blob in the warped image is at the moved point, at any scale."""
     image = np.zeros((160, 200, 3), np.uint8)
     yy, xx = np.mgrid[:160, :200]
     blob = 255 * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / (2 * 36.0))
@@ -100,7 +100,7 @@ def test_points_follow_the_image(angle, scale, mirror, x, y):
 
 @pytest.mark.parametrize("scale", [0.1, 0.26, 0.45])
 def test_shrinking_averages_instead_of_skipping(scale):
-    """Fine stripes become even grey; bilinear sampling alone would show moiré."""
+    """Fine stripes become uniform grey; plain bilinear sampling would give a moiré pattern."""
     image = np.zeros((300, 300, 3), np.uint8)
     image[:, ::2] = 255
     side = int(300 * scale) - 2
@@ -109,7 +109,7 @@ def test_shrinking_averages_instead_of_skipping(scale):
     assert abs(small.mean() - 127.5) < 3
 
 
-def test_outside_is_the_fill():
+def test_area_outside_of_the_image_is_filled():
     image = np.zeros((10, 10, 3), np.uint8)
     warped = Affine.shift(5, 0).image(image, (20, 10))
     assert (warped[:, :5] == FILL).all()
@@ -144,7 +144,7 @@ def test_fit_fills_one_side_and_centres_the_other(size, input_size):
 
 
 @given(st.tuples(st.integers(1, 3000), st.integers(1, 3000)))
-def test_fit_pads_no_further_than_the_next_multiple(size):
+def test_fit_pads_to_the_next_multiple(size):
     affine, out = fit_affine(size, (512, 512), multiple=32)
     _, _, w, h = affine.boxes(np.array([[0.0, 0.0, *size]]))[0]
     assert all(side % 32 == 0 for side in out)
@@ -175,7 +175,7 @@ def test_mirroring_twice_changes_nothing():
         np.testing.assert_array_equal(getattr(twice, field), getattr(whole, field))
 
 
-def test_warping_leaves_the_source_alone():
+def test_warping_does_not_change_the_source():
     whole = sample()
     before = whole.keypoints.copy()
     moved = warp_sample(whole, Affine.shift(7, 0), (60, 40), FLIP)
@@ -184,13 +184,13 @@ def test_warping_leaves_the_source_alone():
     assert whole.labelled.tolist() == [True, True, False]
 
 
-def test_areas_grow_with_the_square():
+def test_areas_scale_with_the_square_of_lengths():
     moved = warp_sample(sample(), Affine.scaling(0.5), (30, 20), FLIP)
     np.testing.assert_allclose(moved.areas, [100])
     np.testing.assert_allclose(moved.boxes, [[10, 5, 10, 10]])
 
 
-def test_keypoints_and_instances_that_leave_go():
+def test_keypoints_and_instances_outside_are_removed():
     two = sample(
         keypoints=[[[30, 10, 2], [40, 30, 2], [0, 0, 0]], [[5, 5, 2], [0, 0, 0], [2, 9, 1]]]
     )
@@ -199,21 +199,21 @@ def test_keypoints_and_instances_that_leave_go():
     assert len(moved.boxes) == len(moved.areas) == 1
 
 
-def test_no_instances_at_all():
-    none = sample(keypoints=np.zeros((0, 3, 3)))
-    moved = warp_sample(none, Affine.mirror(60), (32, 32), FLIP)
+def test_samples_without_instances_can_be_warped():
+    empty = sample(keypoints=np.zeros((0, 3, 3)))
+    moved = warp_sample(empty, Affine.mirror(60), (32, 32), FLIP)
     assert moved.keypoints.shape == (0, 3, 3)
     assert moved.image.shape == (32, 32, 3)
 
 
-def test_ignore_outside_is_a_choice():
+def test_area_outside_is_ignored_only_on_request():
     assert not warp_sample(sample(), Affine.shift(9, 0), (80, 40), FLIP).ignore.any()
     moved = warp_sample(sample(), Affine.shift(9, 0), (80, 40), FLIP, ignore_outside=True)
     assert moved.ignore[:, :9].all()
     assert not moved.ignore[:, 9:69].any()
 
 
-def test_shrinks_images_wider_than_opencv_can_warp():
+def test_images_wider_than_opencv_can_warp_are_shrunk():
     wide = np.full((4, 40000, 3), 9, np.uint8)
     affine, out = fit_affine((40000, 4), (512, 512), multiple=32)
     assert affine.image(wide, out, fill=9).shape == (32, 512, 3)
@@ -228,7 +228,7 @@ def same_instances(first, second):
         np.testing.assert_array_equal(getattr(first, field), getattr(second, field))
 
 
-def test_two_mirrors_and_four_quarter_turns_change_no_label():
+def test_two_mirrors_and_four_quarter_turns_restore_the_labels():
     cells = discs(CELLS)
     mirror = Affine.mirror(64)
     once = warp_sample(cells, mirror, (64, 48), ())
@@ -247,14 +247,14 @@ def test_two_mirrors_and_four_quarter_turns_change_no_label():
 
 @settings(max_examples=40, deadline=None)
 @given(affines(least=0.6, most=2.5))
-def test_boxes_of_discs_are_those_of_their_pixels(affine):
-    """Around the ellipse in it, a turned box is as tight as the warped pixels' own."""
+def test_ellipse_boxes_of_discs_agree_with_their_pixels(affine):
+    """The box around the inscribed ellipse is as tight as the box around the warped pixels."""
     centre = Affine.shift(100, 100) @ affine @ Affine.shift(-24, -24)
     cells = discs([(24, 24, 15.4)], 49, 49)
     by_pixels = warp_sample(cells, centre, (300, 300), ())
     by_ellipse = warp_sample(without_map(cells), centre, (300, 300), (), ellipses=True)
     by_box = warp_sample(without_map(cells), centre, (300, 300), ())
-    reach = affine.scale / 2 + 1.5  # the pixels that a disc is made of are not round either
+    reach = affine.scale / 2 + 1.5  # a disc of pixels is not exactly round
     np.testing.assert_allclose(edges(by_ellipse), edges(by_pixels), atol=reach)
     assert (edges(by_box)[0, :2] <= edges(by_pixels)[0, :2] + reach).all()
     assert (edges(by_box)[0, 2:] >= edges(by_pixels)[0, 2:] - reach).all()
@@ -266,10 +266,10 @@ def edges(sample):
 
 @given(affines(), st.permutations(range(5)))
 @settings(max_examples=40, deadline=None)
-def test_the_order_of_instances_means_nothing(affine, order):
+def test_order_of_instances_does_not_change_the_result(affine, order):
     boxes = without_map(discs(CELLS))
     other = replace(boxes, **{f: getattr(boxes, f)[order] for f in ("boxes", "areas", "classes")})
-    other.classes = order = np.array(order)  # tells who is who
+    other.classes = order = np.array(order)  # identifies the instances
     boxes.classes = np.arange(5)
     plain, shuffled = (warp_sample(s, affine, (64, 64), ()) for s in (boxes, other))
     back = np.argsort(shuffled.classes)
@@ -279,7 +279,7 @@ def test_the_order_of_instances_means_nothing(affine, order):
     np.testing.assert_array_equal(shuffled.ignore, plain.ignore)
 
 
-def test_boxes_that_leave_are_cut_dropped_or_ignored():
+def test_boxes_partly_outside_are_clipped_removed_or_ignored():
     whole = without_map(discs([(15, 15, 9), (30, 15, 4), (60, 4, 3)]))
     moved = warp_sample(whole, Affine.shift(-15, 0), (40, 40), ())
     np.testing.assert_allclose(moved.boxes, [[0, 6, 10, 19], [11, 11, 9, 9]])
@@ -291,7 +291,7 @@ def test_boxes_that_leave_are_cut_dropped_or_ignored():
     assert less.ignore.sum() == 19 * 5
 
 
-def test_label_maps_grow_and_shrink_with_the_image():
+def test_label_maps_scale_with_the_image():
     cells = discs(CELLS)
     for scale in (0.5, 2.0):
         size = (int(64 * scale), int(48 * scale))

@@ -9,7 +9,7 @@ from tagwise.errors import UserError
 from tagwise.skeletons import Skeleton
 
 FOX = Skeleton("fox", ("nose", "left_paw", "right_paw", "tail"))
-LABELLED = [20, 10, 30, 40, 12, 40]  # what foxes_labels.annotation has
+LABELLED = [20, 10, 30, 40, 12, 40]  # the keypoints of foxes_labels.annotation
 
 
 def result(points, scores=(0.9, 0.9, 0.9, 0.9), image=1):
@@ -28,38 +28,38 @@ def load(foxes, tmp_path):
     return load
 
 
-def test_the_labelled_one_is_not_ignored(load):
+def test_result_of_a_labelled_instance_is_not_ignored(load):
     data = load([result([*np.add(LABELLED, 1), 25, 25])])
     assert not data[0].ignore.any()
     assert data[0].labelled.tolist() == [True, True, True, False]
 
 
-def test_others_are_ignored(load):
+def test_results_without_labelled_instance_are_ignored(load):
     data = load([result([44, 4, 60, 20, 44, 20, 50, 12])])
     ignore = data[0].ignore
-    assert ignore[4:21, 44:61].all()  # its keypoints, and some way round
+    assert ignore[4:21, 44:61].all()  # the keypoints and a margin around them
     assert ignore[3, 43]
     assert not ignore[:, :40].any()
     assert not ignore[30:].any()
     assert not data[1].ignore.any()
 
 
-def test_guesses_are_not_believed(load):
+def test_uncertain_results_have_no_effect(load):
     assert not load([result([44, 4, 60, 20, 44, 20, 50, 12], (0.9, 0.05, 0.05, 0.05))])[
         0
     ].ignore.any()
 
 
-def test_learning_goes_on_around_labelled_keypoints(load):
+def test_area_around_labelled_keypoints_is_not_ignored(load):
     ignore = load([result([26, 30, 62, 47, 40, 30, 62, 30])])[0].ignore
     assert ignore[35, 50]
     assert ignore[28, 30]
     assert not ignore[38:43, 28:33].any()  # the labelled paw at (30, 40)
 
 
-def test_missing_types_are_filled_from_the_one_that_agrees(load):
-    away = result([44, 4, 60, 20, 44, 20, 50, 12])
-    data = load([away, result([*LABELLED, 25, 25], (0.9, 0.9, 0.9, 0.6))], fill=0.3)
+def test_missing_types_are_filled_from_the_matching_result(load):
+    other = result([44, 4, 60, 20, 44, 20, 50, 12])
+    data = load([other, result([*LABELLED, 25, 25], (0.9, 0.9, 0.9, 0.6))], fill=0.3)
     np.testing.assert_allclose(data[0].keypoints[0, 3], [25, 25, 2])
     assert data[0].labelled.all()
     np.testing.assert_allclose(data[0].keypoints[0, :3, :2].ravel(), LABELLED)
@@ -67,13 +67,13 @@ def test_missing_types_are_filled_from_the_one_that_agrees(load):
 
 
 @pytest.mark.parametrize(("score", "known"), [(0.2, False), (0.05, True)])
-def test_a_type_not_seen_is_labelled_only_if_surely_absent(load, score, known):
+def test_type_below_the_fill_score_is_labelled_only_if_clearly_absent(load, score, known):
     sample = load([result([*LABELLED, 25, 25], (0.9, 0.9, 0.9, score))], fill=0.3)[0]
     np.testing.assert_allclose(sample.keypoints[0, 3], 0)
     assert sample.labelled[3] == known
 
 
-def test_nobody_who_agrees_fills_nothing(load):
+def test_results_that_match_no_instance_fill_in_no_types(load):
     sample = load([result([44, 4, 60, 20, 44, 20, 50, 12])], fill=0.3)[0]
     assert not sample.labelled[3]
     np.testing.assert_allclose(sample.keypoints[0, 3], 0)
@@ -82,6 +82,6 @@ def test_nobody_who_agrees_fills_nothing(load):
 @pytest.mark.parametrize(
     "content", [{}, [{"image_id": 1}], [{"keypoints": [1, 2, 3]}], [{"keypoints": ["x"] * 12}], [3]]
 )
-def test_what_are_no_results(load, content):
+def test_files_that_are_not_results_are_refused(load, content):
     with pytest.raises(UserError, match=r"results\.json"):
         load(content)

@@ -1,4 +1,4 @@
-"""Boxes on photos."""
+"""Tests of drawing boxes."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def shows(picture, x, y, colour):
     return (np.abs(colours_at(picture, x, y) - colour).max(1) < 40).any()
 
 
-def test_the_outline_is_where_the_box_is():
+def test_outline_is_drawn_at_the_box():
     drawn = plot.draw_boxes(BLACK, one(), width=3, labels=False)
     for x, y in ((20, 50), (80, 50), (50, 30), (50, 70)):
         assert shows(drawn, x, y, plot.instance_colour(0))
@@ -36,7 +36,7 @@ def test_classes_have_colours_and_labels():
     assert (drawn[30:45, 20:60] != plain[30:45, 20:60]).any()
 
 
-def test_corners_have_the_colours_of_their_tags():
+def test_corners_are_drawn_in_the_colours_of_their_tags():
     tags = np.array([[[0.0], [5.0]]])
     drawn = plot.draw_boxes(BLACK, one(tags), colours="tag", corners=True, labels=False, width=3)
     first, second = tag_colours(tags)[0].astype(int)
@@ -46,7 +46,7 @@ def test_corners_have_the_colours_of_their_tags():
     assert drawn[45:55, 45:55].any()
 
 
-def test_like_tags_have_like_colours():
+def test_similar_tags_have_similar_colours():
     for components in (1, 2, 5):
         tags = np.random.default_rng(components).normal(0, 3, (40, components))
         near = tag_colours(np.concatenate([tags, tags + 1e-4])).astype(int)
@@ -55,12 +55,12 @@ def test_like_tags_have_like_colours():
         assert np.median(far) > 40
 
 
-def test_nothing_and_tags_of_no_component():
+def test_empty_boxes_and_tags_without_components_can_be_drawn():
     assert not plot.draw_boxes(BLACK, Boxes([], [], [], ("a",))).any()
     assert plot.draw_boxes(BLACK, one(), colours="tag", corners=True).any()
 
 
-def test_tags_of_corners_as_a_figure():
+def test_tag_plot_has_a_row_per_corner():
     figure = plot.plot_tags(one(np.array([[[1.0, 2.0], [1.1, 2.1]]])))
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == ["top-left corner", "bottom-right corner"]

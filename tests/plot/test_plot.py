@@ -7,7 +7,7 @@ from PIL import Image
 
 from spots import PIN, PINS, SpotNetwork, draw_pins
 from tagwise import plot
-from tagwise.commands.plot import plot as plot_verb
+from tagwise.commands.plot import plot as plot_command
 from tagwise.errors import UserError
 from tagwise.results import Poses
 
@@ -26,7 +26,7 @@ def near(pixel, colour):
 
 
 @pytest.mark.parametrize("shade", [0, 255])
-def test_each_instance_is_drawn_in_its_colour_where_it_is(shade):
+def test_each_instance_is_drawn_in_its_colour_at_its_position(shade):
     image = np.full((200, 300, 3), shade, np.uint8)
     poses = pins([[[40, 30, 0.9], [40, 170, 0.9]], [[250, 30, 0.9], [250, 170, 0.9]]])
     drawn = plot.draw_poses(image, poses, width=5)
@@ -36,19 +36,19 @@ def test_each_instance_is_drawn_in_its_colour_where_it_is(shade):
     assert (image == shade).all()
 
 
-def test_a_dark_rim_parts_the_line_from_a_bright_photo():
+def test_lines_have_a_dark_rim_on_a_bright_photo():
     image = np.full((200, 300, 3), 255, np.uint8)
     drawn = plot.draw_poses(image, pins([[[150, 20, 1], [150, 180, 1]]]), width=6)
     assert drawn[100].min(axis=-1).min() < 40
 
 
-def test_the_best_instance_is_on_top():
+def test_best_instance_is_drawn_on_top():
     cross = pins([[[50, 10, 1], [50, 90, 1]], [[10, 50, 1], [90, 50, 1]]])
     drawn = plot.draw_poses(np.zeros((100, 100, 3), np.uint8), cross, width=5)
     assert near(drawn[50, 50], plot.instance_colour(0))
 
 
-def test_missing_faint_and_far_keypoints_draw_nothing():
+def test_missing_faint_and_distant_keypoints_are_not_drawn():
     image = np.zeros((50, 50, 3), np.uint8)
     poses = pins(
         [
@@ -70,7 +70,7 @@ def test_any_image_size_can_be_drawn_on(shape):
     assert drawn.any()
 
 
-def test_lines_grow_with_the_photo():
+def test_line_width_grows_with_the_image():
     def drawn_share(side):
         poses = pins([[[side / 2, side / 10, 1], [side / 2, side * 0.9, 1]]])
         return plot.draw_poses(np.zeros((side, side, 3), np.uint8), poses).any(axis=-1).mean()
@@ -78,17 +78,17 @@ def test_lines_grow_with_the_photo():
     assert drawn_share(2000) == pytest.approx(drawn_share(500), rel=0.4)
 
 
-def test_neighbouring_colours_differ():
+def test_successive_colours_differ():
     palette = np.array(plot.PALETTE, int)
     step = np.abs(palette - np.roll(palette, 1, axis=0)).sum(axis=1)
     assert step.min() > 150
     assert plot.instance_colour(len(palette)) == plot.instance_colour(0)
 
 
-def test_tag_plot_shows_every_found_tag_and_no_other():
+def test_tag_plot_shows_only_the_tags_of_found_keypoints():
     poses = pins([[[1, 1, 0.9], [2, 2, 0.9]], [[3, 3, 0.5], [NAN, NAN, 0]]])
     figure = plot.plot_tags(poses)
-    assert len(figure.axes) == 2  # a panel a component
+    assert len(figure.axes) == 2  # one panel per component
     for d, axis in enumerate(figure.axes):
         shown = np.concatenate([points.get_offsets() for points in axis.collections])
         expected = [(poses.tags[n, k, d], k) for n, k in [(0, 0), (0, 1), (1, 0)]]
@@ -96,12 +96,12 @@ def test_tag_plot_shows_every_found_tag_and_no_other():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["top", "foot"]
 
 
-def test_tag_plot_of_nobody():
+def test_tag_plot_without_instances_has_axes():
     poses = Poses(np.empty((0, 2, 3)), [], None, PIN)
     assert plot.plot_tags(poses).axes
 
 
-def test_push_plot_shows_both_forms_from_the_paper():
+def test_push_plot_shows_both_published_forms():
     figure = plot.plot_push(sigma=2, margin=3)
     exp, hinge = (line for line in figure.axes[0].lines if line.get_label()[:3] in ("exp", "max"))
     d = exp.get_xdata()
@@ -109,7 +109,7 @@ def test_push_plot_shows_both_forms_from_the_paper():
     np.testing.assert_allclose(hinge.get_ydata(), np.maximum(0, 3 - d))
 
 
-def test_heatmaps_glow_where_they_are_high():
+def test_heatmaps_are_drawn_bright_at_their_peaks():
     heatmaps = np.zeros((2, 8, 8), np.float32)
     heatmaps[1, 2, 5] = 1
     cells_to_pixels = np.array([[4, 0, 1.5], [0, 4, 1.5]])
@@ -120,31 +120,32 @@ def test_heatmaps_glow_where_they_are_high():
     assert not drawn[25:, :10].any()
 
 
-def test_the_verb_plots_a_prediction_made_before(tmp_path):
+def test_command_plots_a_saved_prediction(tmp_path):
     poses = pins([[[1, 1, 0.9], [20, 20, 0.9]]], width=40, height=30)
     source = tmp_path / "pin.predictions.json"
     source.write_text(json.dumps(poses.to_dict()))
-    path = plot_verb(source, out=tmp_path / "new" / "tags.png")
+    path = plot_command(source, out=tmp_path / "new" / "tags.png")
     assert Image.open(path).width > 200
-    assert Image.open(plot_verb(source, "instances", out=tmp_path / "poses.jpg")).size == (40, 30)
-    assert plot_verb(what="push", out=tmp_path / "push.svg").read_bytes()[:5] == b"<?xml"
+    poses_path = plot_command(source, "instances", out=tmp_path / "poses.jpg")
+    assert Image.open(poses_path).size == (40, 30)
+    assert plot_command(what="push", out=tmp_path / "push.svg").read_bytes()[:5] == b"<?xml"
 
 
-def test_the_verb_draws_all_that_a_file_holds_unless_told_otherwise(tmp_path):
+def test_command_draws_all_instances_of_a_file_without_threshold(tmp_path):
     poses = pins([[[5, 5, 0.9], [20, 20, 0.9]], [[30, 5, 0.9], [35, 25, 0.9]]], width=40, height=30)
     poses = Poses(poses.keypoints, [0.9, 0.1], poses.tags, PIN, width=40, height=30)
     source = tmp_path / "pins.predictions.json"
     source.write_text(json.dumps(poses.to_dict()))
 
     def drawn(name, **options):
-        return plot_verb(source, "instances", out=tmp_path / name, **options).read_bytes()
+        return plot_command(source, "instances", out=tmp_path / name, **options).read_bytes()
 
     assert drawn("default.png") == drawn("all.png", threshold=0) != drawn("one.png", threshold=0.5)
     with pytest.raises(UserError, match="threshold is"):
         drawn("none.png", threshold=1.5)
 
 
-def test_the_verb_says_what_it_needs(tmp_path):
+def test_command_errors_name_the_missing_input(tmp_path):
     source = tmp_path / "pin.predictions.json"
     source.write_text(json.dumps(pins(np.empty((0, 2, 3))).to_dict()))
     for arguments, message in [
@@ -152,27 +153,27 @@ def test_the_verb_says_what_it_needs(tmp_path):
         ((source, "maps"), "give the photo"),
     ]:
         with pytest.raises(UserError, match=message):
-            plot_verb(*arguments)
+            plot_command(*arguments)
     with pytest.raises(UserError, match=r"use \.png"):
-        plot_verb(what="push", out=tmp_path / "push.docx")
+        plot_command(what="push", out=tmp_path / "push.docx")
     (tmp_path / "no.json").write_text("{}")
     with pytest.raises(UserError, match="not JSON of predicted poses"):
-        plot_verb(tmp_path / "no.json")
+        plot_command(tmp_path / "no.json")
 
 
-def test_the_verb_draws_heatmaps_of_a_photo(tmp_path, monkeypatch):
+def test_command_draws_heatmaps_of_a_photo(tmp_path, monkeypatch):
     Image.fromarray(draw_pins(PINS)).save(tmp_path / "pins.png")
     network = SpotNetwork()
     monkeypatch.setattr(
         "tagwise.prediction.predictor.load_model", lambda name, device, fuse: network.to(device)
     )
-    path = plot_verb(tmp_path / "pins.png", "maps", out=tmp_path / "maps.png")
+    path = plot_command(tmp_path / "pins.png", "maps", out=tmp_path / "maps.png")
     drawn = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
     (x, y), _, _ = PINS[0]
     assert drawn[int(y), int(x)].max() > 150
 
 
-def test_corner_maps_show_heat_and_tags(tmp_path):
+def test_corner_maps_show_heatmaps_and_tags(tmp_path):
     from tagwise.data.transforms import Affine
 
     rng = np.random.default_rng(0)

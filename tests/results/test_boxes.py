@@ -1,4 +1,4 @@
-"""Boxes: what they hold, and their forms."""
+"""Tests of Boxes and their conversions."""
 
 import json
 
@@ -30,7 +30,7 @@ def some(count=3, seed=0):
     )
 
 
-def test_json_and_back():
+def test_json_round_trip_keeps_boxes():
     boxes = some()
     record = json.loads(json.dumps(boxes.to_dict(), allow_nan=False))
     assert record["task"] == "corners"
@@ -43,7 +43,7 @@ def test_json_and_back():
     assert again.to_dict() == record
 
 
-def test_nothing_found():
+def test_empty_boxes_can_be_converted_and_transformed():
     empty = Boxes([], [], [], NAMES)
     assert len(empty) == 0
     assert empty.to_coco(1, [1, 2, 3]) == []
@@ -51,7 +51,7 @@ def test_nothing_found():
     assert len(empty.transform(Affine.scaling(2).matrix, width=10, height=10)) == 0
 
 
-def test_coco_rows_have_the_sets_categories():
+def test_coco_results_have_the_category_ids_of_the_dataset():
     boxes = some()
     rows = boxes.to_coco(7, [30, 10, 20])
     assert [row["category_id"] for row in rows] == [(30, 10, 20)[c] for c in boxes.classes]
@@ -61,7 +61,7 @@ def test_coco_rows_have_the_sets_categories():
 
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0.2, 4), st.floats(-20, 20), st.booleans())
-def test_transform_moves_boxes_as_data_does(scale, shift, mirror):
+def test_transform_agrees_with_affine_boxes(scale, shift, mirror):
     affine = Affine.shift(shift, -shift) @ Affine.scaling(scale)
     affine = affine @ Affine.mirror(100) if mirror else affine
     boxes = some()
@@ -72,14 +72,14 @@ def test_transform_moves_boxes_as_data_does(scale, shift, mirror):
     np.testing.assert_allclose(back.boxes, boxes.boxes, rtol=1e-3, atol=1e-3)
 
 
-def test_boxes_are_cut_to_the_photo():
+def test_transform_clips_boxes_to_the_image():
     moved = Boxes([[-5, -5, 20, 200]], [0.5], [0], NAMES).transform(
         np.eye(2, 3), width=100, height=80
     )
     assert moved.boxes.tolist() == [[0, 0, 15, 80]]
 
 
-def test_choosing():
+def test_boxes_are_selected_by_score_and_index():
     boxes = some(5)
     assert len(boxes.above(float(boxes.scores[1]))) == 2
     assert boxes[[2, 0]].scores.tolist() == boxes.scores[[2, 0]].tolist()
@@ -87,7 +87,7 @@ def test_choosing():
     assert "3 of RBC/WBC/Platelets in smear.jpg" in repr(some())
 
 
-def test_misfits_are_named():
+def test_invalid_shapes_classes_and_json_are_refused():
     with pytest.raises(ValueError, match=r"boxes must be \(2, 4\)"):
         Boxes(np.zeros((3, 4)), [0.1, 0.2], [0, 0], NAMES)
     with pytest.raises(ValueError, match="from 0 to 2"):

@@ -20,7 +20,7 @@ def two_pins(**fields):
     return Poses(np.array(keypoints), np.array([0.8, 0.25]), np.array(tags), PIN, **fields)
 
 
-def test_the_json_of_an_image_is_as_documented():
+def test_json_has_the_documented_layout():
     poses = two_pins(file="photo.jpg", width=640, height=480, model="pins")
     assert json.loads(json.dumps(poses.to_dict(), allow_nan=False)) == {
         "image": {"file": "photo.jpg", "width": 640, "height": 480},
@@ -58,7 +58,7 @@ def test_coco_results_have_zeros_for_missing_keypoints():
 
 
 def test_pycocotools_reads_the_results_as_detections(tmp_path):
-    """A perfect result through the reference implementation: AP is 1."""
+    """The reference implementation gives a perfect result an AP of 1."""
     import contextlib
     import io
 
@@ -108,7 +108,7 @@ def any_poses(draw):
 
 @settings(deadline=None, max_examples=50)
 @given(any_poses())
-def test_json_and_back_keeps_all_but_the_last_decimals(poses):
+def test_json_round_trip_keeps_poses_up_to_rounding(poses):
     again = Poses.from_dict(json.loads(json.dumps(poses.to_dict(), allow_nan=False)))
     np.testing.assert_allclose(again.keypoints[..., :2], poses.keypoints[..., :2], atol=0.006)
     np.testing.assert_allclose(again.keypoints[..., 2], poses.keypoints[..., 2], atol=6e-5)
@@ -120,7 +120,7 @@ def test_json_and_back_keeps_all_but_the_last_decimals(poses):
 
 @settings(deadline=None, max_examples=50)
 @given(any_poses())
-def test_boxes_are_those_of_a_loop(poses):
+def test_boxes_agree_with_a_loop_over_keypoints(poses):
     for box, keypoints in zip(poses.boxes, poses.keypoints, strict=True):
         found = [(x, y) for x, y, score in keypoints if score > 0]
         xs, ys = [x for x, _ in found] or [0], [y for _, y in found] or [0]
@@ -128,14 +128,14 @@ def test_boxes_are_those_of_a_loop(poses):
         np.testing.assert_allclose(box, expected, rtol=1e-5, atol=1e-4)
 
 
-def test_transform_moves_points_and_nothing_else():
+def test_transform_changes_only_coordinates():
     poses = two_pins()
     moved = poses.transform(np.array([[0, 2, 1], [3, 0, -1]]), width=9)
     np.testing.assert_allclose(moved.keypoints[0, :, :2], [[5, 2], [21, 14]])
     assert np.isnan(moved.keypoints[1, 1, :2]).all()
     np.testing.assert_array_equal(moved.keypoints[..., 2], poses.keypoints[..., 2])
     assert moved.width == 9
-    np.testing.assert_allclose(poses.keypoints[0, 0], [1, 2, 0.9])  # the first is as it was
+    np.testing.assert_allclose(poses.keypoints[0, 0], [1, 2, 0.9])  # the original is unchanged
 
 
 def test_indexing_selects_poses():
@@ -154,7 +154,7 @@ def test_above_keeps_scores_of_at_least_the_threshold(threshold, count):
     assert len(two_pins().above(threshold)) == count
 
 
-def test_no_pose_at_all_works_everywhere():
+def test_empty_poses_support_every_method():
     none = Poses(np.empty((0, 2, 3)), np.empty(0), None, PIN, width=4, height=3)
     assert len(none) == 0
     assert none.boxes.shape == (0, 4)
@@ -165,7 +165,7 @@ def test_no_pose_at_all_works_everywhere():
     assert len(none.transform(np.eye(2, 3)).above(0.5)) == 0
 
 
-def test_to_supervision_carries_scores_and_tags():
+def test_to_supervision_keeps_scores_and_tags():
     poses = two_pins()
     found = poses.to_supervision()
     np.testing.assert_allclose(found.xy, np.nan_to_num(poses.keypoints[..., :2]))
@@ -175,7 +175,7 @@ def test_to_supervision_carries_scores_and_tags():
     assert len(found[0]) == 1
 
 
-def test_plot_reads_the_file_again_where_no_image_is_kept(tmp_path):
+def test_plot_reads_the_file_if_no_image_is_kept(tmp_path):
     from PIL import Image
 
     Image.new("RGB", (40, 30), (9, 80, 200)).save(tmp_path / "blue.png")
@@ -183,7 +183,7 @@ def test_plot_reads_the_file_again_where_no_image_is_kept(tmp_path):
     assert picture.getpixel((39, 29)) == (9, 80, 200)
 
 
-def test_plot_without_image_or_size_says_so():
+def test_plot_without_image_or_size_is_refused():
     with pytest.raises(ValueError, match="give plot"):
         two_pins().plot()
 
@@ -204,15 +204,15 @@ def test_other_json_is_refused_in_one_line(record):
     assert "\n" not in str(caught.value)
 
 
-def test_shapes_that_do_not_fit_are_refused():
+def test_inconsistent_shapes_are_refused():
     with pytest.raises(ValueError, match=r"keypoints must be \(N, 2, 3\)"):
         Poses(np.zeros((1, 3, 3)), [1], None, PIN)
     with pytest.raises(ValueError, match="scores"):
         Poses(np.zeros((1, 2, 3)), [1, 2], None, PIN)
 
 
-def test_keypoints_at_no_place_are_missing():
-    """Whatever their score is: JSON cannot hold NaN, and boxes are around the others."""
+def test_keypoints_without_finite_position_are_missing():
+    """They are missing whatever their score is, so that JSON contains no NaN."""
     keypoints = np.array([[[1, 2, 0.9], [NAN, 5, 0.8]], [[np.inf, 2, 0.9], [4, NAN, 0.8]]])
     poses = Poses(keypoints, np.array([0.8, 0.25]), None, PIN)
     assert poses.present.tolist() == [[True, False], [False, False]]

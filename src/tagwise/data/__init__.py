@@ -1,4 +1,6 @@
-"""From annotated photos to the samples that tasks encode: labelled sets, transforms, augmentation.
+"""Datasets of annotated photos, their transforms and augmentation.
+
+Datasets give the samples that tasks encode as training targets.
 
 Imports `errors`, `files`, `geometry`, `label_maps`, `settings` and `skeletons`.
 """

@@ -27,10 +27,10 @@ _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 @dataclass(frozen=True)
 class Augment(Settings):
-    """How samples are varied. `Augment.none()` only fits them into the input.
+    """The settings of random augmentation. `Augment.none()` only fits samples into the input.
 
     scale: minimum and maximum size relative to the image fitted into the input. With `native` it is
-        relative to the image as it is, and the input shows a random part of it.
+        relative to the original image, and the input shows a random part of it.
     cover: maximum position between fitting the image into the input (0) and filling the input with
         it (1); drawn for every sample.
     rotate: maximum angle in degrees. shift: maximum shift, as a share of the input's sides.
@@ -49,7 +49,8 @@ class Augment(Settings):
     paste: probability that instances of other photos are pasted onto the image. paste_count:
         minimum and maximum number. paste_size: minimum and maximum of the longer side of their
         boxes, as a share of the input's shorter side.
-    ignore_outside: do not learn from the area beyond a photo's edge, which is otherwise background.
+    ignore_outside: ignore the area outside of the photo, which is otherwise background.
+    native: see `scale`.
     """
 
     scale: Annotated[tuple[Positive, Positive], Ascending()] = (0.7, 1.4)
@@ -98,7 +99,7 @@ class Augment(Settings):
 
 
 def random_view(rng: np.random.Generator, sample: Sample, size: Size, augment: Augment) -> Affine:
-    """A random affine map from a sample to a canvas of `size` (width, height)."""
+    """Draw a random affine map from a sample to a canvas of `size` (width, height)."""
     height, width = sample.image.shape[:2]
     turn = random_turn(rng, augment)
     across, down = (height, width) if turn % 180 else (width, height)
@@ -126,8 +127,8 @@ def random_view(rng: np.random.Generator, sample: Sample, size: Size, augment: A
 
 
 def random_turn(rng: np.random.Generator, augment: Augment) -> int:
-    """0, 90, 180 or 270 degrees."""
-    # Without `quarter` nothing is drawn, so that samples stay those of earlier versions.
+    """Draw a rotation of 0, 90, 180 or 270 degrees, as set by `Augment.quarter`."""
+    # Without `quarter`, no number is drawn, so that samples equal those of earlier versions.
     if augment.quarter and rng.random() < augment.quarter:
         return 90 * int(rng.integers(1, 4))
     return 0
@@ -177,12 +178,12 @@ def random_colour(rng: np.random.Generator, image: np.ndarray, augment: Augment)
     return image
 
 
-def _spread(rng: np.random.Generator, most: float) -> float:
-    return float(rng.uniform(-most, most)) if most else 0.0
+def _spread(rng: np.random.Generator, maximum: float) -> float:
+    return float(rng.uniform(-maximum, maximum)) if maximum else 0.0
 
 
 def _colour_matrix(saturation: float, hue: float) -> np.ndarray:
-    """A (3, 3) matrix: saturation, then a rotation by `hue` degrees about the grey axis."""
+    """A (3, 3) matrix: saturation, then a rotation by `hue` degrees around the grey axis."""
     fade = saturation * np.eye(3) + (1 - saturation) * np.outer(np.ones(3), _LUMA)
     c, s = math.cos(math.radians(hue)), math.sin(math.radians(hue))
     cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)

@@ -30,11 +30,12 @@ from tagwise.errors import UserError
 
 @dataclass(frozen=True)
 class BoxLabels:
-    """What a COCO detection file says, without what is wrong with it.
+    """The valid labels of a COCO detection file.
 
-    where: the file's name, for errors. categories: entries of the categories that objects have.
-    classes: C names. category_ids: the category of each class, None for one that the file lacks.
-    images: the labels of each image, in the file's order. problems: what was left out or repaired.
+    where: the name of the file, for errors. categories: the entries of the object categories.
+    classes: C names. category_ids: the category id of each class, None if the file has none.
+    images: the labels of each image, in the order of the file. problems: the faults that were
+    repaired or left out. left_out: the number of objects of each category that is not a class.
     """
 
     where: str
@@ -43,7 +44,7 @@ class BoxLabels:
     category_ids: list[Any]
     images: list[ImageLabels]
     problems: list[Problem]
-    left_out: Counter[str]  # objects of categories that are not among the classes
+    left_out: Counter[str]
 
 
 def read_box_labels(
@@ -51,13 +52,13 @@ def read_box_labels(
     classes: Sequence[str] | None = None,
     need_files: bool = True,
 ) -> BoxLabels:
-    """The box labels of a COCO file.
+    """Read the box labels of a COCO file.
 
-    source: the file, or its content. classes: names of the classes that are meant, in that order;
-        None takes the categories of the file, in its order. Objects of others are left out.
+    source: the file, or its content. classes: the names of the classes to read, in this order;
+        None takes the categories of the file, in its order. Other objects are left out.
     need_files: leave out images without a file name, which cannot be opened.
-    Raises UserError for a file that is not COCO JSON, has none of the classes, or holds boxes that
-    are not x, y, width, height in pixels.
+    Raises UserError for a file that is not COCO JSON, has none of the classes, or contains boxes
+    that are not x, y, width, height in pixels.
     """
     content, where = read_coco(source), name_of(source)
     categories = object_categories(content)
@@ -97,7 +98,7 @@ class _Reader:
         self.left_out: Counter[str] = Counter()
 
     def add(self, annotation: dict[str, Any], labels: ImageLabels, category: Any) -> None:
-        """Add one annotation to its image: as an instance, or as something to ignore."""
+        """Add one annotation to its image, either as an instance or as something to ignore."""
         if category is None and len(self._names) == 1:
             category = next(iter(self._names))
         if category is None:
@@ -117,7 +118,7 @@ class _Reader:
         box = box_of(annotation)
         kind = _fault(annotation, box, labels)
         if kind is None and (labels.image_id, category, box) in self._known:
-            kind = "box is there twice, the second left out"
+            kind = "duplicate box, left out"
         if kind is not None:
             detail = f"bbox {annotation.get('bbox')}"
             self._problems.append(labels.problem(kind, annotation, detail))
@@ -130,7 +131,7 @@ class _Reader:
 
 
 def _fault(annotation: dict[str, Any], box: Box | None, labels: ImageLabels) -> str | None:
-    """What is wrong with the box of an annotation, if anything."""
+    """The fault of an annotation's box, or None."""
     if box is None:
         numbers = annotation.get("bbox")
         if not isinstance(numbers, list | tuple) or len(numbers) != 4:
@@ -146,7 +147,7 @@ def _fault(annotation: dict[str, Any], box: Box | None, labels: ImageLabels) -> 
 
 
 def _check_units(labels: BoxLabels) -> None:
-    """Raises UserError for normalised boxes, and for boxes given as corners."""
+    """Raise UserError for normalised boxes and for boxes given as corners."""
     boxes = np.array([box for image in labels.images for box in image.boxes]).reshape(-1, 4)
     sizes = np.array(
         [(image.width, image.height) for image in labels.images for _ in image.boxes], float

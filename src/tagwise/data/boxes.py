@@ -1,4 +1,4 @@
-"""Any box dataset in COCO's format, as samples."""
+"""Box datasets in COCO's format."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from tagwise.errors import UserError
 
 
 class CocoBoxes(Photos):
-    """The images and boxes of a COCO detection file.
+    """A dataset of the images and boxes of a COCO detection file.
 
-    annotations: the JSON file. images: the folder that its file names start from.
-    classes: names of the classes wanted, in that order; objects of others are background. None
+    annotations: the JSON file. images: the folder that its file names are relative to.
+    classes: the names of the wanted classes, in this order; other objects are background. None
         takes all categories of the file, in its order.
     keep_missing: keep images whose file is missing, instead of leaving them out.
 
-    `classes` are the names, `category_ids` the file's id of each, None for one that it lacks. Boxes
-    that hang over the image's edge are cut there; crowds are True in Sample.ignore. Boxes without
-    size, outside the image, not finite, of unknown categories or there twice are named in `report`
-    and left out; only a file that is not COCO JSON, has none of the classes or leaves no image
-    raises UserError.
+    The attribute `classes` holds the names, and `category_ids` the file's id of each class, or
+    None if the file lacks it. Boxes are clipped to the image. Crowds are True in Sample.ignore.
+    Boxes that have no size, are outside the image, are not finite, are duplicates or have an
+    unknown category are left out and listed in `report`. UserError is raised only for a file that
+    is not COCO JSON, has none of the classes or leaves no usable image.
 
     >>> data = CocoBoxes("blood/train.json", "blood/images")  # doctest: +SKIP
     >>> data.classes, data[0].boxes.shape  # doctest: +SKIP
     (('RBC', 'WBC', 'Platelets'), (15, 4))
     """
 
-    flip: tuple[int, ...] = ()  # no keypoints that change sides in a mirror
+    flip: tuple[int, ...] = ()  # there are no keypoint types to swap in a mirrored image
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class CocoBoxes(Photos):
         self._labels = self._existing(self.labels.images, keep_missing)
 
     def labels_of_task(self) -> dict[str, Any]:
-        """The options of a task that the labels settle."""
+        """The task options that follow from the labels."""
         return {"classes": list(self.classes)}
 
     def require_labels(self) -> None:
-        """Raises UserError if the file lacks a class, whose objects would pass for background."""
+        """Raise UserError if the file lacks a class, whose objects would count as background."""
         missing = [name for name, number in zip(self.classes, self.category_ids) if number is None]
         if missing:
             raise UserError(
@@ -65,7 +65,7 @@ class CocoBoxes(Photos):
             )
 
     def load(self, index: int, reduce: int = 1) -> Sample:
-        """Read a sample; see Photos.load."""
+        """Read a sample; see `Photos.load`."""
         labels = self._labels[index]
         image = self._read(index, reduce)
         ignore = self._ignore_mask(labels, image, reduce)
@@ -82,5 +82,5 @@ class CocoBoxes(Photos):
             file=labels.file,
             classes=np.array(labels.classes, np.int64),
         )
-        # outside only of an image whose size the file does not say, or by a millionth of a pixel
+        # Only a box in an image of unknown size, or one that rounding moves outside, can be empty.
         return reduced(keep_instances(sample, (boxes[:, 2:] > 0).all(1)), reduce)

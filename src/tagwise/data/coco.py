@@ -1,4 +1,4 @@
-"""Any keypoint dataset in COCO's format, as samples."""
+"""Keypoint datasets in COCO's format."""
 
 from __future__ import annotations
 
@@ -21,26 +21,28 @@ from tagwise.skeletons import Skeleton, match_names, plain_name
 
 
 class CocoKeypoints(Photos):
-    """The images and instances of a COCO keypoint file.
+    """A dataset of the images and instances of a COCO keypoint file.
 
-    annotations: the JSON file. images: the folder that its file names start from.
-    skeleton: the keypoint types that samples shall have; None takes those of the file.
-    mapping: {type of the skeleton: type of the file, or None for none}, for names that differ;
-        names that are equal except for case and joining need no entry. Types that the file does
-        not have, or never labels, are False in Sample.labelled and give no loss.
-    category: its name where several have keypoints; None takes the first that has annotations.
-    sigmas: OKS sigmas, one for all types or one each, in place of those of the file or of COCO.
-    flip_pairs: types that change places in a mirror, in place of those that the file or the names
-        tell, see `Skeleton.with_flip_pairs`.
-    ignore_results: COCO results of another model for these images, in types of `skeleton`; what
-        it saw beyond the labelled instances is somebody without labels, and ignored.
-    fill_results: the least score at which those results also lend the labelled instances the
-        types that the file never labels; None lends none.
+    annotations: the JSON file. images: the folder that its file names are relative to.
+    skeleton: the keypoint types of the samples; None takes those of the file.
+    mapping: {type of the skeleton: type of the file, or None for no type}, for names that differ.
+        Names that differ only in case and word separators need no entry. Types that the file does
+        not have, or never labels, are False in Sample.labelled and contribute no loss.
+    category: the name of the category to read, where several have keypoints; None takes the first
+        one that has annotations.
+    sigmas: OKS sigmas, one for all types or one per type, instead of those of the file or of COCO.
+    flip_pairs: types that a mirrored image swaps, instead of those that the file or the names give;
+        see `Skeleton.with_flip_pairs`.
+    ignore_results: COCO results of another model on these images, with the types of `skeleton`.
+        Its detections that match no labelled instance are treated as unlabelled instances and
+        ignored.
+    fill_results: the minimum score at which those results also fill in the types that the file
+        never labels; None fills in none.
     keep_missing: keep images whose file is missing, instead of leaving them out.
 
     Crowd regions and instances without any labelled keypoint are True in Sample.ignore.
-    `report` lists every fault that was found; what is faulty is left out, and only a file that
-    is not COCO keypoint JSON, or leaves no image, raises UserError.
+    Faulty annotations and images are left out and listed in `report`. UserError is raised only for
+    a file that is not COCO keypoint JSON or that leaves no usable image.
 
     >>> data = CocoKeypoints("robots/val.json", "robots/images")  # doctest: +SKIP
     >>> data[0].keypoints.shape  # doctest: +SKIP
@@ -79,15 +81,18 @@ class CocoKeypoints(Photos):
 
     @property
     def flip(self) -> tuple[int, ...]:
-        """The type that each keypoint type becomes in a mirror."""
+        """For each keypoint type, the type that it becomes in a mirrored image."""
         return self.skeleton.flip
 
     def labels_of_task(self) -> dict[str, Any]:
-        """The options of a task that the labels settle."""
+        """The task options that follow from the labels."""
         return {"skeleton": self.skeleton.to_dict()}
 
     def instances(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Keypoints (N, K, 3), boxes (N, 4) and areas (N,) of an image, float32, unread."""
+        """Keypoints (N, K, 3), boxes (N, 4) and areas (N,) of an image, float32.
+
+        The image itself is not read.
+        """
         image = self._labels[index]
         count = len(image.keypoints)
         keypoints = np.zeros((count, len(self.skeleton), 3), np.float32)
@@ -98,7 +103,7 @@ class CocoKeypoints(Photos):
         return keypoints, boxes, np.array(image.areas, np.float32)
 
     def load(self, index: int, reduce: int = 1) -> Sample:
-        """Read a sample; see Photos.load."""
+        """Read a sample; see `Photos.load`."""
         labels = self._labels[index]
         image = self._read(index, reduce)
         keypoints, boxes, areas = self.instances(index)
@@ -129,10 +134,12 @@ def _with_sigmas(skeleton: Skeleton, sigmas: float | tuple[float, ...] | None) -
 def match_types(
     target: Skeleton, source: Skeleton, mapping: Mapping[str, str | None], where: Path
 ) -> np.ndarray:
-    """For each type of the target its column in the source, -1 for none; int64 (K,).
+    """Match the keypoint types of two skeletons by name.
 
-    mapping: {type of the target: type of the source, or None for none}; other types are found by
-        `match_names`.
+    mapping: {type of the target: type of the source, or None}; other types are matched by
+        `match_names`. where: the file, for errors.
+    Returns (K,) int64: for each type of the target its index in the source, -1 if it has none.
+    Raises UserError if the mapping contains an unknown name or no type matches.
     """
     renamed = {plain_name(name): other and plain_name(other) for name, other in mapping.items()}
     for name, other in renamed.items():
@@ -146,13 +153,13 @@ def match_types(
     if max(columns) < 0:
         raise UserError(
             f"{where} has none of the keypoints {', '.join(target.keypoints)}; "
-            f"map them to its own: {', '.join(source.keypoints)}"
+            f"map them to those of the file: {', '.join(source.keypoints)}"
         )
     return np.array(columns)
 
 
 def _without_unmapped(sample: Sample) -> Sample:
-    """Ignore the boxes of instances that have keypoints, but none of the wanted types."""
+    """Remove instances without keypoints of the wanted types, and ignore their boxes."""
     empty = ~(sample.keypoints[..., 2] > 0).any(1)
     for box in sample.boxes[empty]:
         paint_region(sample.ignore, tuple(box))

@@ -1,4 +1,4 @@
-"""COCO's JSON as Python values: reading it, its categories, and ids of any kind."""
+"""Reading and checking COCO's JSON, matching ids, and choosing categories."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LISTS = ("images", "annotations", "categories")
 
 
 def read_coco(source: str | Path | dict[str, Any]) -> dict[str, Any]:
-    """The content of a COCO annotation file, or of a dict that holds the same.
+    """Return the content of a COCO annotation file, given as a path or as the content itself.
 
-    Raises UserError if it is not one.
+    Raises UserError if it is not a COCO annotation file.
     """
     content = source if isinstance(source, dict) else read_json(source)
     check_coco(content, name_of(source))
@@ -25,15 +25,17 @@ def read_coco(source: str | Path | dict[str, Any]) -> dict[str, Any]:
 
 
 def name_of(source: str | Path | dict[str, Any]) -> str:
-    """What errors call the labels: the file's path, or "the ground truth" for a dict."""
+    """The name of the labels in error messages: the path, or "the ground truth" for a dict."""
     return "the ground truth" if isinstance(source, dict) else str(source)
 
 
 def check_coco(content: Any, path: str | Path) -> None:
-    """Raises UserError, naming `path`, if the content is not that of a COCO annotation file."""
+    """Raise UserError, naming `path`, if the content is not that of a COCO annotation file."""
     if not isinstance(content, dict):
-        kind = type(content).__name__
-        raise UserError(f"{path} is not a COCO annotation file: it holds a {kind}")
+        found = type(content).__name__
+        raise UserError(
+            f"{path} is not a COCO annotation file: it contains a {found}, not an object"
+        )
     missing = [key for key in _LISTS if not isinstance(content.get(key), list)]
     if missing:
         lists = " or ".join(missing)
@@ -49,17 +51,17 @@ def check_coco(content: Any, path: str | Path) -> None:
 
 
 def is_id(value: Any) -> bool:
-    """Whether a value can name an image or a category: a number or a text."""
+    """Whether a value can be the id of an image or a category: a number or a string."""
     if type(value) in (int, str):
         return True
     return isinstance(value, float) and math.isfinite(value)
 
 
 class Ids:
-    """Finds entries by id, also where one place has it as a number and another as text.
+    """Finds ids even where one place writes them as numbers and another as strings.
 
-    An id that is there exactly is taken; otherwise 7, 7.0 and "7" are the same, as long as only
-    one entry can be meant.
+    An exact match takes precedence. Otherwise 7, 7.0 and "7" are equal, provided that only one id
+    matches.
     """
 
     def __init__(self, ids: Iterable[Any]) -> None:
@@ -68,7 +70,7 @@ class Ids:
         self._near = {_plain(v): v for v in self._exact if count[_plain(v)] == 1}
 
     def find(self, value: Any) -> Any:
-        """The id that is meant, or None."""
+        """Return the id that matches a value, or None."""
         if not is_id(value):
             return None
         if type(value) is not float and value in self._exact:
@@ -88,14 +90,15 @@ def _plain(value: Any) -> str:
 def pick_category(
     content: dict[str, Any], path: str | Path, name: str | None = None
 ) -> dict[str, Any]:
-    """The category with keypoints that is meant.
+    """Choose one of the categories with keypoints.
 
-    name: its name; None takes the first that has annotations, else the first. (Some programs put
-    a category in front that only groups the others.) Raises UserError if there is none.
+    name: the name of the category; None takes the first one that has annotations, or the first
+        one if none has. (Some programs put a category first that only groups the others.)
+    Raises UserError if no category has keypoints, or none of those has the name.
     """
     known = [category for category in content["categories"] if category.get("keypoints")]
     if not known:
-        raise UserError(f'{path}: no category has "keypoints"; is it made for something else?')
+        raise UserError(f'{path}: no category has "keypoints"; give a file of keypoint labels')
     if name is not None:
         named = [category for category in known if category.get("name") == name]
         if not named:
@@ -107,14 +110,14 @@ def pick_category(
 
 
 def annotated_categories(content: dict[str, Any]) -> Counter[Any]:
-    """How many annotations each category has, by the category's id."""
+    """The number of annotations of each category, by the category's id."""
     ids = Ids(category["id"] for category in content["categories"])
     found = (ids.find(annotation.get("category_id")) for annotation in content["annotations"])
     return Counter(number for number in found if number is not None)
 
 
 def object_categories(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The categories that objects have: all but one that has no object and groups the others.
+    """All categories, except one that only groups the others and has no annotations.
 
     Roboflow writes such a category first; all others name it as their "supercategory".
     """
@@ -130,7 +133,7 @@ def object_categories(content: dict[str, Any]) -> list[dict[str, Any]]:
 def match_classes(
     names: Sequence[str], categories: Sequence[dict[str, Any]], path: str | Path
 ) -> list[Any]:
-    """The category id of each class by its name, in any case; None for a class without one.
+    """The category id of each class, by name and ignoring case; None for a class without category.
 
     Raises UserError if no class has a category.
     """

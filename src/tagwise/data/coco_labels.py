@@ -1,7 +1,7 @@
-"""The labels of a COCO file, image by image: what is sound is kept, what is not is reported.
+"""The labels of a COCO file, grouped by image; faulty annotations are left out and reported.
 
-Every part of the program that reads COCO annotations reads them here, so that training,
-validation and evaluation see the same labels. Ids of annotations are not needed and not used.
+Training, validation and evaluation all read COCO annotations through this module, so that they
+use the same labels. Annotations need no ids.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ Box = tuple[float, float, float, float]
 
 
 class Ignored(NamedTuple):
-    """A crowd, or an instance about which too little is known: neither a hit nor a miss.
+    """A crowd, or an instance with too few labels: evaluation counts it neither as hit nor miss.
 
-    keypoints: (S, 3), x, y, v. box: x, y, width, height. area: in squared pixels. category: its id.
+    keypoints: (S, 3), x, y, v, or None. box: x, y, width, height. area: in squared pixels.
+    category: the category's id. crowd: whether it is a crowd region.
     """
 
     keypoints: np.ndarray | None
@@ -35,14 +36,16 @@ class Ignored(NamedTuple):
 
 @dataclass
 class ImageLabels:
-    """What a file says of one image, keypoint types still those of the file (S of them).
+    """The labels of one image, with the S keypoint types of the file.
 
-    image_id: as the file has it. width, height: None where the file does not say.
-    keypoints: (N, S, 3) float64, x, y, v, where the file has any. boxes: (N, 4), x, y, width,
-    height. areas: (N,). classes: (N,), where there are several. ids: the annotations' ids.
-    ignored: what counts neither as found nor as missed.
-    regions: where nothing is to be learned (see regions.paint_region).
-    crowd_index: how crowded the image is, by which CrowdPose divides its images.
+    image_id: the id as written in the file. file: the file name.
+    width, height: in pixels, None if the file does not give them.
+    keypoints: N arrays (S, 3) float64, x, y, v; empty for box labels.
+    boxes: N tuples x, y, width, height. areas: N numbers in squared pixels.
+    classes: N class indices; empty for keypoint labels. ids: the ids of the N annotations.
+    ignored: annotations that evaluation counts neither as hits nor as misses.
+    regions: regions that training ignores (see regions.paint_region).
+    crowd_index: CrowdPose's measure of how crowded the image is.
     """
 
     image_id: Any
@@ -59,22 +62,22 @@ class ImageLabels:
     crowd_index: float | None = None
 
     def problem(self, kind: str, annotation: dict[str, Any], detail: str = "") -> Problem:
-        """A fault of one of the image's annotations."""
+        """Describe a fault of one of the image's annotations."""
         return Problem(kind, self.file, self.image_id, annotation.get("id"), detail)
 
 
 def collect_images(
     content: dict[str, Any], problems: list[Problem], need_files: bool = True
 ) -> dict[Any, ImageLabels]:
-    """The images of a file by id, without labels yet.
+    """Return the images of a file by id, without labels.
 
-    need_files: leave out images without a file name.
+    problems: faults are appended to this list. need_files: leave out images without a file name.
     """
     images: dict[Any, ImageLabels] = {}
     for entry in content["images"]:
         name, number = str(entry.get("file_name") or ""), entry["id"]
         if number in images:
-            kind = "image id is used twice, the second image left out"
+            kind = "image id is used twice, second image left out"
             problems.append(Problem(kind, name, number))
         elif need_files and not name:
             problems.append(Problem('image has no "file_name", left out', "", number))
@@ -88,10 +91,10 @@ def collect_images(
 def linked_annotations(
     content: dict[str, Any], images: dict[Any, ImageLabels], problems: list[Problem]
 ) -> Iterator[tuple[dict[str, Any], ImageLabels, Any]]:
-    """Every annotation with the labels of its image and the id of its category.
+    """Yield each annotation with the labels of its image and the id of its category.
 
-    The category is None where the annotation names none. An annotation of an image or a category
-    that the file does not have, and the second of two equal ones, are reported and left out.
+    The category is None where the annotation has none. Annotations of unknown images or
+    categories, and exact copies of another annotation, are reported and left out.
     """
     image_ids = Ids(images)
     category_ids = Ids(entry["id"] for entry in content["categories"])
@@ -112,13 +115,13 @@ def linked_annotations(
             continue
         twin = annotation if number is None else by_number.setdefault(str(number), annotation)
         if twin is not annotation and twin == annotation:
-            problems.append(image.problem("annotation is there twice, left out once", annotation))
+            problems.append(image.problem("duplicate annotation, left out", annotation))
             continue
         yield annotation, image, category
 
 
 def is_crowd(annotation: dict[str, Any]) -> bool:
-    """Whether an annotation is a crowd region: "iscrowd" as a number, a text, a bool or nothing."""
+    """Whether an annotation is a crowd region; "iscrowd" may be a number, a string or missing."""
     value = annotation.get("iscrowd")
     if isinstance(value, str):
         return value.strip().lower() not in ("", "0", "0.0", "false", "no", "none", "null")
@@ -128,19 +131,22 @@ def is_crowd(annotation: dict[str, Any]) -> bool:
 def add_crowd(
     annotation: dict[str, Any], labels: ImageLabels, box: Box | None
 ) -> Iterator[Problem]:
-    """Add the region of a crowd to those that its image ignores: its segmentation, else its box."""
+    """Add the region of a crowd to the ignored regions of its image, and yield any problem.
+
+    The region is the segmentation; if that is missing or cannot be read, it is the box.
+    """
     region = annotation.get("segmentation") or box
     try:
         check_region(region, (labels.width, labels.height))
         labels.regions.append(region)
     except ValueError as error:
-        instead = "its box ignored instead" if box else "left out"
+        instead = "its box is ignored instead" if box else "left out"
         yield labels.problem(f"crowd region cannot be read, {instead}", annotation, str(error))
         labels.regions += [box] if box else []
 
 
 def box_of(annotation: dict[str, Any]) -> Box | None:
-    """The box of an annotation, if it is one of any size."""
+    """The box of an annotation; None if it is not four finite numbers or has no size."""
     box = annotation.get("bbox")
     if not isinstance(box, list | tuple) or len(box) != 4:
         return None
@@ -151,14 +157,14 @@ def box_of(annotation: dict[str, Any]) -> Box | None:
 
 
 def area_of(annotation: dict[str, Any], box: Box) -> float:
-    """The area that an annotation gives, else that of its box, in squared pixels."""
+    """The area that an annotation gives, or that of its box, in squared pixels."""
     area = as_number(annotation.get("area"))
     return area if area is not None and area > 0 else max(box[2] * box[3], 1.0)
 
 
 def as_number(value: Any) -> float | None:
-    """A finite number, also from its text; None for anything else."""
-    if type(value) is float and math.isfinite(value):  # the usual case first: there are many
+    """Convert a number, or a string that contains one, to a finite float; None if that fails."""
+    if type(value) is float and math.isfinite(value):  # a shortcut for the most frequent case
         return value
     if isinstance(value, bool) or not isinstance(value, int | float | str | np.number):
         return None
@@ -170,6 +176,6 @@ def as_number(value: Any) -> float | None:
 
 
 def _side(value: Any) -> int | None:
-    """A width or height in pixels; None where the file does not know it (0, -1, a word)."""
+    """A width or height in pixels; None for a placeholder such as 0, -1 or a word."""
     number = as_number(value)
     return int(number) if number is not None and number >= 1 else None

@@ -28,7 +28,7 @@ _GRIDS = ((1, 2), (2, 1), (2, 2), (2, 2), (2, 2), (2, 3), (3, 2))
 def mosaic(
     rng: np.random.Generator, draw: Draw, size: Size, augment: Augment, flip: Sequence[int]
 ) -> Sample:
-    """Photos in a grid with random seams, each under a random view.
+    """Compose photos in a grid with random seams, each under a random view.
 
     A keypoint type is learned from the mosaic only if every photo in it labels that type.
     """
@@ -47,7 +47,7 @@ def mosaic(
 
 
 def _seams(rng: np.random.Generator, parts: int, side: int) -> list[int]:
-    """Borders of the cells along a side: about even, with no cell below half its share."""
+    """The borders of the cells along a side; every cell has at least half of an equal share."""
     inner = [(part + rng.uniform(-0.25, 0.25)) * side / parts for part in range(1, parts)]
     return [0, *(round(place) for place in inner), side]
 
@@ -72,7 +72,7 @@ def paste(
             continue
         patch = _cut_out(rng, source, (width, height), augment, flip)
         patch_height, patch_width = patch.image.shape[:2]
-        # Up to a third of it may be outside of the canvas.
+        # Up to a third of the patch may be outside of the canvas.
         left = round(rng.uniform(-patch_width / 3, width - patch_width * 2 / 3))
         top = round(rng.uniform(-patch_height / 3, height - patch_height * 2 / 3))
         outline = None if patch.labels is None else patch.labels > 0
@@ -83,7 +83,7 @@ def paste(
 def _cut_out(
     rng: np.random.Generator, source: Sample, size: Size, augment: Augment, flip: Sequence[int]
 ) -> Sample:
-    """One instance of a photo with a margin, at a random size for a canvas of `size`.
+    """Cut one instance with a margin out of a photo, at a random size for a canvas of `size`.
 
     If the photo has a label map, all other instances are removed from it.
     """
@@ -107,7 +107,7 @@ def _cut_out(
 
 
 def blank(size: Size, like: Sample) -> Sample:
-    """An empty canvas that labels what `like` labels."""
+    """An empty canvas with the same labelled types and image id as `like`."""
     shape = (size[1], size[0])
     return Sample(
         image=np.full((*shape, 3), FILL, np.uint8),
@@ -165,7 +165,10 @@ def paste_patch(
 def _covered(
     canvas: Sample, patch: tuple[int, int, int, int], opaque: np.ndarray | slice
 ) -> Sample:
-    """What is left of a canvas under a patch (x, y, width, height); opaque: its opaque pixels."""
+    """Remove the parts of a canvas that a patch (x, y, width, height) covers.
+
+    opaque: (height, width) bool, the pixels that the patch covers, or a slice for all.
+    """
     x, y, width, height = patch
     keypoints, boxes, labels = canvas.keypoints.copy(), canvas.boxes, canvas.labels
     hide_keypoints(keypoints, inside(keypoints - np.float32([x, y, 0]), (width, height)))

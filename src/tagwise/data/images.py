@@ -1,4 +1,4 @@
-"""Reading photos of every kind into one: RGB, uint8, upright."""
+"""Reading photos of any supported format as upright RGB arrays of uint8."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tagwise.data.pixels import rgb_of_array, rgb_of_picture, warn_if_dim, warn_
 from tagwise.errors import UserError
 
 SUFFIXES = frozenset(suffix for entry in FORMATS.values() for suffix in entry.suffixes)
-"""What the names of photos in a folder end in, in small letters."""
+"""The file name suffixes of photos, in lower case."""
 
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image
 
@@ -29,24 +29,25 @@ _TURNS = {
     7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
     8: lambda image: np.rot90(image),
 }
-"""How to turn an image of each EXIF orientation upright; 1 is upright."""
+"""For each EXIF orientation, a function that turns the image upright; 1 is upright already."""
 
 
 def read_image(source: ImageSource, reduce: int = 1, *, upright: bool = True) -> np.ndarray:
-    """Read an image from a file or from memory, all by the same rules; see docs/images.md.
+    """Read an image from a file or from memory; docs/images.md describes the rules.
 
     source: the path of a JPEG, PNG, TIFF, WebP, BMP, GIF, AVIF, JPEG 2000 or PNM file, its bytes, a
-        file opened to read bytes, a Pillow image of any mode, or an array: (H, W), (H, W, 1),
+        file opened in binary mode, a Pillow image of any mode, or an array: (H, W), (H, W, 1),
         (H, W, 3) RGB or (H, W, 4) RGBA, see `pixels.rgb_of_array`.
-        Colours of 16 bits keep their high 8; transparent parts are laid on white. Of files with
-        several pages or frames the first is read, with a warning.
-    reduce: 1, 2, 4 or 8; shrink by that factor while decoding, which costs a JPEG much less than
-        to decode it whole. Pixel i of the result covers pixels i·reduce to (i+1)·reduce - 1.
-    upright: turn the image as its EXIF orientation says (a TIFF is turned in any case).
+        16-bit colours are reduced to their high 8 bits. Transparent areas are blended with white.
+        Only the first page or frame of a file is read; a warning is given if there are several.
+    reduce: 1, 2, 4 or 8; shrink by this factor during decoding. For a JPEG this is much faster
+        than decoding the full size. Pixel i of the result covers pixels i·reduce to
+        (i+1)·reduce - 1.
+    upright: apply the EXIF orientation. That of a TIFF is always applied.
 
-    Returns (H, W, 3) uint8, RGB; an array that is this already is returned without a copy. Raises
-    UserError, naming the file, if it cannot be read whole, is not a regular file, or has more
-    than 100 megapixels (`pictures.max_pixels`) after reduction.
+    Returns (H, W, 3) uint8, RGB. An array that has this form already is returned without a copy.
+    Raises UserError, naming the file, if it cannot be read completely, is not a regular file, or
+    has more than 100 megapixels (`pictures.max_pixels`) after reduction.
     """
     if reduce not in (1, 2, 4, 8):
         raise ValueError(f"reduce must be 1, 2, 4 or 8, not {reduce}")
@@ -54,13 +55,13 @@ def read_image(source: ImageSource, reduce: int = 1, *, upright: bool = True) ->
         return shrink(rgb_of_array(source), reduce)
     if not is_image(source):
         raise UserError(_not_an_image(source))
-    name, own = name_of(source), not isinstance(source, Image.Image)
+    name, encoded = name_of(source), not isinstance(source, Image.Image)
     with opened(source, reduce=reduce) as picture:
-        if own:
+        if encoded:
             _warn_of_pages(picture, name)
-        # The keyword of a 16-bit colour decoder; Pillow keeps the high 8 bits.
+        # Pillow's raw modes of 16-bit colours contain ";16"; it keeps the high 8 bits.
         deep = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
-        left = reduce // _draft(picture, reduce) if own else reduce
+        remaining = reduce // _draft(picture, reduce) if encoded else reduce
         check_size(picture.size, f"image {name}")
         picture.load()
         turn = _TURNS.get(_orientation(picture)) if upright else None
@@ -69,11 +70,11 @@ def read_image(source: ImageSource, reduce: int = 1, *, upright: bool = True) ->
             warn_if_dim(image, name)
     if turn is not None:
         image = np.ascontiguousarray(turn(image))
-    return shrink(image, left)
+    return shrink(image, remaining)
 
 
 def is_image(source: Any) -> bool:
-    """Whether something is one image that `read_image` may take, rather than several."""
+    """Whether a value is a single image source of `read_image`, not a collection of them."""
     return isinstance(
         source, (str, Path, bytes, bytearray, memoryview, np.ndarray, Image.Image)
     ) or callable(getattr(source, "read", None))
@@ -82,7 +83,8 @@ def is_image(source: Any) -> bool:
 def shrink(image: np.ndarray, factor: int) -> np.ndarray:
     """Average blocks of factor × factor pixels; the last block of a row or column may be partial.
 
-    image: (H, W, C) or (H, W), uint8. Returns the same with ceil(H / factor) and so on.
+    image: (H, W, C) or (H, W), uint8.
+    Returns an image with ceil(H / factor) rows and ceil(W / factor) columns.
     """
     if factor == 1:
         return image
@@ -95,7 +97,7 @@ def shrink(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _draft(picture: Image.Image, reduce: int) -> int:
-    """Have a JPEG decoded at a fraction of its size; returns the factor, up to `reduce`."""
+    """Let Pillow decode a JPEG at a reduced size; return the factor, at most `reduce`."""
     if reduce == 1 or picture.format != "JPEG":
         return 1
     width, height = picture.size
@@ -105,7 +107,7 @@ def _draft(picture: Image.Image, reduce: int) -> int:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """EXIF's number; 1 where there is none, or the note of the camera is damaged."""
+    """The EXIF orientation; 1 if it is missing or the EXIF data is damaged."""
     with suppress(Exception):
         return picture.getexif().get(_ORIENTATION, 1)
     return 1
@@ -113,22 +115,20 @@ def _orientation(picture: Image.Image) -> int:
 
 def _warn_of_pages(picture: Image.Image, name: str) -> None:
     several = False
-    with suppress(
-        Exception
-    ):  # what follows the first may be damaged; the first is read all the same
+    with suppress(Exception):  # the first page can be read even if later ones are damaged
         several = getattr(picture, "is_animated", False)
     if several:
         what = "pages" if picture.format == "TIFF" else "frames"
         warn_once(
             what,
             f"image {name} has several {what}: only the first of each such file is read; "
-            "save the others as files of their own",
+            "save the others as separate files",
         )
 
 
 def _not_an_image(source: Any) -> str:
-    kind = type(source).__name__
+    name = type(source).__name__
     hint = ""
     if type(source).__module__.partition(".")[0] == "torch":
-        kind, hint = "torch tensor", "; give tensor.permute(1, 2, 0).cpu().numpy()"
-    return f"an image must be a file, its bytes, a Pillow image or an array, not a {kind}{hint}"
+        name, hint = "torch tensor", "; give tensor.permute(1, 2, 0).cpu().numpy()"
+    return f"an image must be a file, its bytes, a Pillow image or an array, not a {name}{hint}"

@@ -1,4 +1,4 @@
-"""What remains of each instance when part of it is outside of the view or covered."""
+"""Clipping, covering and removing the instances of a sample."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from tagwise.data.sample import Sample
 from tagwise.geometry import to_xywh, to_xyxy
 from tagwise.label_maps import label_map_instances
 
-LEAST_VISIBLE = 0.3  # share of a box below which its object cannot be recognised
+MIN_VISIBLE = 0.3  # objects with a smaller visible fraction of their box are ignored
 
 
 def keep_visible(sample: Sample, whole: np.ndarray) -> Sample:
-    """The sample with the instances of which enough is visible.
+    """Remove the instances of which too little is visible.
 
-    sample: with boxes that are already cut to the visible part. whole: (N, 4) float32, the boxes
-    before. Instances of a label map stay if they have a pixel, and get their box and area from
-    their pixels. Instances with keypoints stay if one is labelled. Of others, LEAST_VISIBLE of the
-    box must be left. The rest of removed boxes is added to sample.ignore, in place, because it is
-    not background.
+    sample: a sample whose boxes are already clipped to the visible part.
+    whole: (N, 4) float32, the boxes before clipping.
+
+    Instances of a label map are kept if they have a pixel, and get their box and area from their
+    pixels. Instances with keypoints are kept if a keypoint is labelled. Other instances are kept
+    if at least MIN_VISIBLE of the area of their box remains. The remainder of a removed box is
+    added to sample.ignore, in place, because it is not background.
     """
     if sample.labels is not None:
         boxes, areas = label_map_instances(sample.labels, len(sample.boxes))
@@ -29,14 +31,14 @@ def keep_visible(sample: Sample, whole: np.ndarray) -> Sample:
     if sample.keypoints.shape[1]:
         return keep_instances(sample, (sample.keypoints[..., 2] > 0).any(1))
     left = sample.boxes[:, 2:].prod(1) / np.maximum(whole[:, 2:].prod(1), 1e-6)
-    keep = left >= LEAST_VISIBLE
+    keep = left >= MIN_VISIBLE
     for box in sample.boxes[~keep]:
         paint_region(sample.ignore, tuple(box))
     return keep_instances(replace(sample, areas=sample.areas * left), keep)
 
 
 def keep_instances(sample: Sample, keep: np.ndarray) -> Sample:
-    """The sample with only some of its instances; keep: (N,) bool."""
+    """Select instances of a sample; keep: (N,) bool. The labels of a label map are renumbered."""
     if keep.all():
         return sample
     labels = sample.labels
@@ -55,14 +57,14 @@ def keep_instances(sample: Sample, keep: np.ndarray) -> Sample:
 
 
 def inside(keypoints: np.ndarray, size: Size) -> np.ndarray:
-    """Which keypoints (..., 3) are inside a canvas of `size` (width, height); bool (...)."""
+    """Whether keypoints (..., 3) are inside a canvas of `size` (width, height); bool (...)."""
     x, y = keypoints[..., 0], keypoints[..., 1]
     return (x >= -0.5) & (x < size[0] - 0.5) & (y >= -0.5) & (y < size[1] - 0.5)
 
 
-def hide_keypoints(keypoints: np.ndarray, gone: np.ndarray) -> None:
-    """Make keypoints (..., 3) unlabelled (0, 0, 0) in place where gone, bool (...)."""
-    keypoints[gone | (keypoints[..., 2] <= 0)] = 0.0
+def hide_keypoints(keypoints: np.ndarray, hidden: np.ndarray) -> None:
+    """Set keypoints (..., 3) to (0, 0, 0), unlabelled, in place where hidden (...) is True."""
+    keypoints[hidden | (keypoints[..., 2] <= 0)] = 0.0
 
 
 def clip_boxes(boxes: np.ndarray, size: Size) -> np.ndarray:
@@ -72,9 +74,10 @@ def clip_boxes(boxes: np.ndarray, size: Size) -> np.ndarray:
 
 
 def uncovered_boxes(boxes: np.ndarray, patch: tuple[int, int, int, int]) -> np.ndarray:
-    """Boxes (N, 4) around what a patch (x, y, width, height) leaves uncovered of boxes (N, 4).
+    """Shrink boxes (N, 4) to the part that a patch (x, y, width, height) does not cover.
 
-    A box shrinks where the patch covers it from side to side, and is empty if it is covered.
+    A box becomes shorter where the patch covers its full width, and narrower where the patch
+    covers its full height. A box that is completely covered becomes empty.
     """
     corners = to_xyxy(boxes)
     low, high = corners[:, :2], corners[:, 2:]

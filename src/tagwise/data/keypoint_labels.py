@@ -29,10 +29,11 @@ from tagwise.skeletons import Skeleton
 
 @dataclass(frozen=True)
 class KeypointLabels:
-    """What a COCO keypoint file says, without what is wrong with it.
+    """The valid labels of a COCO keypoint file.
 
-    where: the file's name, for errors. category: its entry. skeleton: its S keypoint types.
-    images: the labels of each image, in the file's order. problems: what was left out or repaired.
+    where: the name of the file, for errors. category: the entry of the category.
+    skeleton: the S keypoint types of the category. images: the labels of each image, in the order
+    of the file. problems: the faults that were repaired or left out.
     """
 
     where: str
@@ -42,7 +43,7 @@ class KeypointLabels:
     problems: list[Problem]
 
     def labelled_types(self) -> np.ndarray:
-        """(S,) bool, the types that some instance has labelled."""
+        """(S,) bool, True for the types that are labelled in at least one instance."""
         ever = np.zeros(len(self.skeleton), bool)
         for image in self.images:
             for keypoints in image.keypoints:
@@ -53,12 +54,12 @@ class KeypointLabels:
 def read_keypoint_labels(
     source: str | Path | dict[str, Any], category: str | None = None, need_files: bool = True
 ) -> KeypointLabels:
-    """The keypoint labels of a COCO file.
+    """Read the keypoint labels of a COCO file.
 
-    source: the file, or its content. category: the name of the category with keypoints that is
-        meant; None takes the first that has annotations.
+    source: the file, or its content. category: the name of the category with keypoints to read;
+        None takes the first one that has annotations.
     need_files: leave out images without a file name, which cannot be opened.
-    Raises UserError for a file that is not COCO keypoint JSON, and for coordinates that are not
+    Raises UserError for a file that is not COCO keypoint JSON, and for coordinates that are not in
     pixels.
     """
     content, where = read_coco(source), name_of(source)
@@ -75,7 +76,7 @@ def read_keypoint_labels(
         else:
             others[names[number]] += 1
     for name, count in others.items():
-        kind = f"annotations of category {name!r} left out, {skeleton.name!r} is read"
+        kind = f"annotations of category {name!r} left out, only {skeleton.name!r} is read"
         problems.append(Problem(kind, detail=f"{count} annotations"))
     for (annotation, labels), keypoints in zip(own, _keypoints(own, len(skeleton), problems)):
         _add(annotation, labels, keypoints, entry["id"], problems)
@@ -91,7 +92,7 @@ def _add(
     category: Any,
     problems: list[Problem],
 ) -> None:
-    """Add one annotation to its image: as an instance, or as something to ignore."""
+    """Add one annotation to its image, either as an instance or as something to ignore."""
     box = box_of(annotation)
     if is_crowd(annotation):
         around = box or (None if keypoints is None else _box_around(keypoints))
@@ -101,7 +102,7 @@ def _add(
             labels.ignored.append(Ignored(keypoints, around, area, category, crowd=True))
         return
     if keypoints is None:
-        if box:  # something is there, but nobody said what: not a place to learn background
+        if box:  # an instance without labelled keypoints is not background
             labels.regions.append(box)
             area = area_of(annotation, box)
             labels.ignored.append(Ignored(None, box, area, category, crowd=False))
@@ -125,43 +126,46 @@ def _add(
 def _keypoints(
     own: list[tuple[dict[str, Any], ImageLabels]], types: int, problems: list[Problem]
 ) -> list[np.ndarray | None]:
-    """The keypoints (S, 3) float64 of each annotation; None for one without a labelled one."""
-    arrays = _all_at_once([annotation for annotation, _ in own], types)
+    """The keypoints (S, 3) float64 of each annotation; None where no keypoint is labelled."""
+    arrays = _read_together([annotation for annotation, _ in own], types)
     if arrays is None:
         arrays = []
         for annotation, labels in own:
-            values, fault = _one(annotation.get("keypoints"), types)
+            values, fault = _read_one(annotation.get("keypoints"), types)
             arrays.append(values)
             if fault:
                 problems.append(labels.problem(fault[0], annotation, fault[1]))
-    there = [n for n, keypoints in enumerate(arrays) if keypoints is not None]
-    sizes = np.array([(own[n][1].width or np.inf, own[n][1].height or np.inf) for n in there])
-    every = np.array([arrays[n] for n in there]).reshape(-1, types, 3)
+    indices = [n for n, keypoints in enumerate(arrays) if keypoints is not None]
+    sizes = np.array([(own[n][1].width or np.inf, own[n][1].height or np.inf) for n in indices])
+    every = np.array([arrays[n] for n in indices]).reshape(-1, types, 3)
     unlabelled = ~(every[..., 2] > 0) & np.isfinite(every[..., 2])
     every[unlabelled] = 0
     broken = ~np.isfinite(every).all(2)
     every[broken] = 0
-    # a label on the very edge counts from the pixel's corner and may say x = width
+    # Some programs measure from the corner of the first pixel, so that x = width can occur.
     xy = every[..., :2]
-    far = ((xy < -1) | (xy > sizes.reshape(-1, 1, 2))).any(2) & (every[..., 2] > 0)
-    for row in np.flatnonzero((broken | far).any(1)):
-        annotation, labels = own[there[row]]
+    outside = ((xy < -1) | (xy > sizes.reshape(-1, 1, 2))).any(2) & (every[..., 2] > 0)
+    for row in np.flatnonzero((broken | outside).any(1)):
+        annotation, labels = own[indices[row]]
         if broken[row].any():
             detail = f"types {np.flatnonzero(broken[row])}"
             problems.append(labels.problem("keypoint is not finite, left out", annotation, detail))
-        if far[row].any():
-            detail = f"types {np.flatnonzero(far[row])} at {xy[row, far[row]].tolist()}"
+        if outside[row].any():
+            detail = f"types {np.flatnonzero(outside[row])} at {xy[row, outside[row]].tolist()}"
             problems.append(
                 labels.problem("keypoint outside the image, left out", annotation, detail)
             )
-    every[far] = 0
-    for n, keypoints, labelled in zip(there, every, (every[..., 2] > 0).any(1)):
+    every[outside] = 0
+    for n, keypoints, labelled in zip(indices, every, (every[..., 2] > 0).any(1)):
         arrays[n] = keypoints if labelled else None
     return arrays
 
 
-def _all_at_once(annotations: list[dict[str, Any]], types: int) -> list[np.ndarray | None] | None:
-    """The usual case, many times faster than one by one: each has a list of 3 S numbers."""
+def _read_together(annotations: list[dict[str, Any]], types: int) -> list[np.ndarray | None] | None:
+    """The keypoints (S, 3) of all annotations, if each has a list of 3 S numbers; None otherwise.
+
+    This is the usual case, and many times faster than reading one annotation after the other.
+    """
     values = [annotation.get("keypoints") for annotation in annotations]
     if not all(type(each) is list and len(each) == 3 * types for each in values):
         return None
@@ -171,8 +175,8 @@ def _all_at_once(annotations: list[dict[str, Any]], types: int) -> list[np.ndarr
         return None
 
 
-def _one(values: Any, types: int) -> tuple[np.ndarray | None, tuple[str, str] | None]:
-    """The keypoints (S, 3) of one annotation as far as they can be read, and what is wrong."""
+def _read_one(values: Any, types: int) -> tuple[np.ndarray | None, tuple[str, str] | None]:
+    """The keypoints (S, 3) of one annotation and the fault, (kind, detail); either may be None."""
     if values is None or (isinstance(values, list) and not values):
         return None, None
     flat = values
@@ -180,8 +184,8 @@ def _one(values: Any, types: int) -> tuple[np.ndarray | None, tuple[str, str] | 
         flat = [number for each in values for number in each]
     count = len(flat) if isinstance(flat, list) else 0
     if count not in (2 * types, 3 * types):
-        fault = "annotation has a wrong number of keypoints, left out"
-        return None, (fault, f"{count} numbers, not {3 * types}")
+        fault = "annotation has the wrong number of keypoints, left out"
+        return None, (fault, f"{count} numbers, expected {3 * types}")
     try:
         keypoints = np.array(flat, np.float64).reshape(types, -1)
     except (TypeError, ValueError):
@@ -189,7 +193,7 @@ def _one(values: Any, types: int) -> tuple[np.ndarray | None, tuple[str, str] | 
     if count == 3 * types:
         return keypoints, None
     visible = np.where((np.isfinite(keypoints) & (keypoints != 0)).any(1), 2.0, 0.0)
-    fault = "keypoints without visibility, taken as visible where they are not 0, 0"
+    fault = "keypoints without visibility, treated as visible unless they are 0, 0"
     return np.column_stack([keypoints, visible]), (fault, "")
 
 
@@ -199,7 +203,7 @@ def _box_around(keypoints: np.ndarray) -> Box:
 
 
 def _check_units(labels: KeypointLabels) -> None:
-    """Raises UserError for normalised keypoints, and for boxes given as corners."""
+    """Raise UserError for normalised keypoints and for boxes given as corners."""
     people = [keypoints for image in labels.images for keypoints in image.keypoints]
     if not people:
         return

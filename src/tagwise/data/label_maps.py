@@ -1,4 +1,4 @@
-"""A folder of images and one of label maps, as samples."""
+"""Datasets of a folder of images and a folder of label maps."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tagwise.label_maps import label_map_instances
 
 _MAPS = (".png", ".tif", ".tiff")
 
-# To tell what kind of maps a folder holds: how many are looked at, and how many numbers and pieces
-# of each a map of classes has.
-_LOOKED_AT, _FEW_NUMBERS, _MANY_PIECES = 20, 20, 3
+# To detect what the numbers of a folder's label maps mean: the number of maps that are examined,
+# the most numbers that a map of classes has, and the fewest regions per number that it has.
+_MAX_EXAMINED, _FEW_NUMBERS, _MANY_REGIONS = 20, 20, 3
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,27 @@ class _Entry:
 
 
 class LabelMaps(Photos):
-    """Images whose instances are given pixel by pixel.
+    """A dataset of images whose instances are labelled pixel by pixel.
 
-    images: a folder of images. labels: a folder with a label map of the same name (but for the
-        ending) for each: a PNG or TIFF of one channel of integers, 8, 16 or 32 bits, 0 where
-        there is nothing and any other number for the pixels of an instance, gaps allowed.
+    images: a folder of images. labels: a folder that has a label map for each image, with the same
+        name except for the suffix. A label map is a PNG or TIFF with one channel of 8, 16 or 32
+        bit integers: 0 for the background and another number for each instance. The numbers may
+        have gaps.
 
-    Images are taken in the order of their names, and their ids count from 1. What has no label
-    map, or one of another size, with colours or that cannot be read, is named in `report` and
-    left out; only folders that leave no image raise UserError.
+    Images are sorted by name, and their ids count from 1. Images whose label map is missing, has
+    another size, has colours or cannot be read are left out and listed in `report`. UserError is
+    raised only if a folder does not exist or no image is left.
 
-    Maps that evidently are foreground masks, with one number for all instances, are split into
-    their connected regions (of 8 neighbours), and `report` says so: every map looked at has a
-    single number, and in half of them or more it lies in several regions.
+    Foreground masks, with one number for all instances, are split into their connected regions (of
+    8 neighbours), and `report` contains a note. Maps are treated as foreground masks if every map
+    examined has a single number, which forms several regions in at least half of them.
 
     >>> data = LabelMaps("nuclei/train/images", "nuclei/train/labels")  # doctest: +SKIP
     >>> int(data[0].labels.max()), len(data[0].boxes)  # doctest: +SKIP
     (36, 36)
     """
 
-    flip: tuple[int, ...] = ()  # no keypoints that change sides in a mirror
+    flip: tuple[int, ...] = ()  # there are no keypoint types to swap in a mirrored image
 
     def __init__(self, images: str | Path, labels: str | Path) -> None:
         self.images, self.annotations = Path(images), Path(labels)
@@ -67,28 +68,28 @@ class LabelMaps(Photos):
         for number, path in enumerate(_files(self.images, SUFFIXES), 1):
             try:
                 self._labels.append(_entry(number, path, maps.pop(path.stem, None)))
-            except _FaultError as fault:
+            except _LabelMapError as fault:
                 kind = f"{fault.kind}, image left out"
                 self.report.append(Problem(kind, path.name, number, detail=fault.detail))
         self.report += [
             Problem("label map without an image, left out", path.name) for path in maps.values()
         ]
         if not self._labels:
-            why = f" ({self.report[0].kind}: {self.report[0]})" if self.report else ""
+            first = f" ({self.report[0].kind}: {self.report[0]})" if self.report else ""
             raise UserError(
                 f"no image of {self.images} has a label map of the same name in "
-                f"{self.annotations}{why}"
+                f"{self.annotations}{first}"
             )
-        kind, problem = _meaning_of([entry.labels for entry in self._labels])
-        self._split = kind == "foreground"
+        meaning, problem = _meaning_of([entry.labels for entry in self._labels])
+        self._split = meaning == "foreground"
         self.report += [problem] if problem else []
 
     def has_instances(self) -> bool:
-        """Whether some label map has an instance."""
+        """Whether at least one label map has an instance."""
         return any(self.label_map(index).any() for index in range(len(self)))
 
     def label_map(self, index: int) -> np.ndarray:
-        """The label map of an image, (H, W) int32, its N instances as 1 to N.
+        """The label map of an image, (H, W) int32, with its N instances as 1 to N.
 
         Raises UserError, naming the file, if it cannot be read.
         """
@@ -96,7 +97,7 @@ class LabelMaps(Photos):
         return _regions(labels) if self._split and _has_one_number(labels) else _consecutive(labels)
 
     def load(self, index: int, reduce: int = 1) -> Sample:
-        """Read a sample; see Photos.load."""
+        """Read a sample; see `Photos.load`."""
         entry = self._labels[index]
         image = self._read(index, reduce)
         labels = self.label_map(index)
@@ -116,16 +117,16 @@ class LabelMaps(Photos):
         return reduced(sample, reduce)
 
 
-def _files(folder: Path, endings: Collection[str]) -> list[Path]:
-    """The files of a folder that have one of the endings, by name."""
+def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files of a folder that have one of the suffixes, sorted by name."""
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}")
     files = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in files if path.suffix.lower() in endings)
+    return sorted(path for path in files if path.suffix.lower() in suffixes)
 
 
-class _FaultError(Exception):
-    """Why an image is left out: in words that others share, and what else is known."""
+class _LabelMapError(Exception):
+    """The reason why an image is left out, as the `kind` and `detail` of a Problem."""
 
     def __init__(self, kind: str, detail: str = "") -> None:
         super().__init__(kind)
@@ -133,69 +134,70 @@ class _FaultError(Exception):
 
 
 def _entry(number: int, image: Path, labels: Path | None) -> _Entry:
-    """An image with its label map. Raises _FaultError, saying in short what is wrong with it."""
+    """Pair an image with its label map. Raises _LabelMapError if the map cannot be used."""
     if labels is None:
-        raise _FaultError("no label map")
+        raise _LabelMapError("no label map")
     size, bands = _header(labels, "label map")
     if len(bands) != 1 or bands[0] == "F":
-        raise _FaultError("label map is not one channel of integers")
-    shown, _ = _header(image, "image")
-    if size not in (shown, shown[::-1]):  # turned about if the camera's note says so
-        raise _FaultError("label map is of another size")
+        raise _LabelMapError("label map is not one channel of integers")
+    image_size, _ = _header(image, "image")
+    if size not in (image_size, image_size[::-1]):  # the EXIF orientation may swap the sides
+        raise _LabelMapError("label map has another size")
     return _Entry(number, image.name, *size, labels)
 
 
 def _header(path: Path, what: str) -> tuple[Size, tuple[str, ...]]:
-    """The size and the channels of an image file. Raises _FaultError if it is none."""
+    """The size and the channels of an image file. Raises _LabelMapError if it cannot be read."""
     try:
         with opened(path, what) as picture:
             return picture.size, picture.getbands()
     except UserError as error:
-        raise _FaultError(f"{what} is empty or cannot be read", str(error)) from None
+        raise _LabelMapError(f"{what} is empty or cannot be read", str(error)) from None
 
 
 def _read_map(path: Path) -> np.ndarray:
-    """A label map (H, W) of integers. Raises UserError, naming the file."""
+    """Read a label map (H, W) of integers. Raises UserError, naming the file, if that fails."""
     with opened(path, "label map") as picture:
         # NumPy would make a bool of a bit that Pillow stores as 255, which equals no other True.
         return np.array(picture.convert("L") if picture.mode == "1" else picture)
 
 
-# ---------------------------------------------------------------------- what the numbers mean
+# ---------------------------------------------------------------------- the meaning of the numbers
 
 
 def _meaning_of(maps: list[Path]) -> tuple[str, Problem | None]:
-    """Whether maps hold "instances", "foreground" masks or "classes", and a word if not instances.
+    """Detect what the numbers of label maps mean.
 
-    Reads maps until one is like those of instances: mostly the first, twenty at most.
+    Reads maps, at most 20, until one is evidently a map of instances, which is usually the first.
+    Returns "instances", "foreground" or "classes", with a problem to report unless "instances".
     """
     counts = []
-    for path in maps[:: -(-len(maps) // _LOOKED_AT)]:
+    for path in maps[:: -(-len(maps) // _MAX_EXAMINED)]:
         try:
-            numbers, pieces = _pieces(_read_map(path))
-        except UserError:  # named when it is needed
+            numbers, regions = _count_regions(_read_map(path))
+        except UserError:  # raised again when the map is needed
             continue
-        if numbers > 1 and pieces < _MANY_PIECES * numbers:
+        if numbers > 1 and regions < _MANY_REGIONS * numbers:
             return "instances", None
-        counts += [(numbers, pieces)] if numbers else []
-    scattered = sum(pieces > numbers for numbers, pieces in counts)
-    found = f"{scattered} of {len(counts)} maps looked at"
+        counts += [(numbers, regions)] if numbers else []
+    scattered = sum(regions > numbers for numbers, regions in counts)
+    found = f"{scattered} of {len(counts)} maps examined"
     if not scattered or 2 * scattered < len(counts):
         return "instances", None
     if all(numbers == 1 for numbers, _ in counts):
         kind = (
             "label maps are foreground masks, with one number for all instances: each connected "
-            "region is taken as an instance, and instances that touch as one"
+            "region is treated as one instance, so that instances that touch are merged"
         )
         return "foreground", Problem(kind, detail=found)
-    kind = "label maps have few numbers in many pieces: are they classes rather than instances?"
+    kind = "label maps have few numbers in many regions: are they classes rather than instances?"
     return "classes", Problem(kind, detail=found)
 
 
-def _pieces(labels: np.ndarray) -> tuple[int, int]:
-    """How many numbers a label map has, and in how many connected regions they lie.
+def _count_regions(labels: np.ndarray) -> tuple[int, int]:
+    """The number of different labels of a map, and the number of connected regions they form.
 
-    With more than a few numbers the regions are not counted: as many as numbers.
+    With more than 20 labels, the regions are not counted, and the same number is returned twice.
     """
     numbers = np.unique(labels)
     numbers = numbers[numbers > 0]
@@ -205,22 +207,26 @@ def _pieces(labels: np.ndarray) -> tuple[int, int]:
 
 
 def _regions(labels: np.ndarray) -> np.ndarray:
-    """The connected regions of all that is above 0, (H, W) int32, from 1 on."""
+    """Number the connected regions of the pixels above 0 from 1; (H, W) int32."""
     return cv2.connectedComponents((labels > 0).astype(np.uint8), connectivity=8)[1]
 
 
 def _has_one_number(labels: np.ndarray) -> bool:
-    there = labels[labels > 0]
-    return bool((there == there[:1]).all())
+    numbers = labels[labels > 0]
+    return bool((numbers == numbers[:1]).all())
 
 
 def _consecutive(labels: np.ndarray) -> np.ndarray:
-    """A label map (H, W) int32 whose N instances are 1 to N, in the order of their numbers."""
+    """Renumber the N instances of a label map from 1 to N, in the order of their numbers.
+
+    Returns (H, W) int32; negative numbers become background.
+    """
     labels = np.maximum(labels, 0, dtype=np.int32)
     if labels.max(initial=0) < 1 << 16:
-        there = np.bincount(labels.ravel()) > 0
-        there[0] = False
-        return np.cumsum(there, dtype=np.int32)[labels]
-    numbers, places = np.unique(labels, return_inverse=True)  # a table of all could be enormous
+        present = np.bincount(labels.ravel()) > 0
+        present[0] = False
+        return np.cumsum(present, dtype=np.int32)[labels]
+    # np.unique is slower, but a lookup table of larger numbers could need too much memory.
+    numbers, inverse = np.unique(labels, return_inverse=True)
     background = int(numbers[0] == 0)
-    return places.reshape(labels.shape).astype(np.int32) + (1 - background)
+    return inverse.reshape(labels.shape).astype(np.int32) + (1 - background)

@@ -1,4 +1,4 @@
-"""What datasets of photos in a folder have in common, whatever their labels are."""
+"""The base class of datasets whose images are files in a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tagwise.errors import UserError
 
 
 class ImageInfo(NamedTuple):
-    """An image of a dataset; its size in pixels is None where the annotations do not say."""
+    """The file name and the size in pixels of an image; None if the annotations lack the size."""
 
     file: str
     width: int | None
@@ -24,7 +24,7 @@ class ImageInfo(NamedTuple):
 
 
 class Labels(Protocol):
-    """The labels of one image, as far as every dataset has them."""
+    """The fields that the labels of one image have in every dataset."""
 
     image_id: int
     file: str
@@ -36,10 +36,12 @@ AnyLabels = TypeVar("AnyLabels", bound=Labels)
 
 
 class Photos:
-    """The base of datasets whose images are files: a subclass fills these and writes `load`.
+    """The base class of datasets whose images are files.
 
-    images: the folder of the files. annotations: the file or folder of their labels.
-    _labels: one entry an image. report: every fault that was found.
+    A subclass sets the attributes below and implements `load`.
+
+    images: the folder of the image files. annotations: the file or folder of the labels.
+    report: the problems found. _labels: one entry per image.
     """
 
     images: Path
@@ -54,16 +56,16 @@ class Photos:
         return self.load(index)
 
     def load(self, index: int, reduce: int = 1) -> Sample:
-        """Read a sample; reduce (1, 2, 4 or 8) shrinks it while the image is decoded.
+        """Read a sample and shrink it by the factor `reduce` (1, 2, 4 or 8) during decoding.
 
-        Raises UserError, naming the file, if the image cannot be read or has another size than
-        the annotations say.
+        Raises UserError, naming the file, if the image cannot be read or its size differs from
+        that in the annotations.
         """
         raise NotImplementedError
 
     @property
     def image_labels(self) -> list:
-        """The labels of each image that counts."""
+        """The labels of each image in the dataset."""
         return self._labels
 
     @property
@@ -72,62 +74,60 @@ class Photos:
         return [image.image_id for image in self._labels]
 
     def info(self, index: int) -> ImageInfo:
-        """File name and size of an image as the annotations give them."""
+        """The file name and size of an image, as given in the annotations."""
         image = self._labels[index]
         return ImageInfo(image.file, image.width, image.height)
 
     def size(self, index: int) -> tuple[int, int] | None:
-        """Width and height in pixels, None where the annotations do not say."""
+        """The width and height in pixels; None if the annotations do not give them."""
         image = self._labels[index]
         return None if None in (image.width, image.height) else (image.width, image.height)
 
     def path(self, index: int) -> Path:
-        """Where an image lies."""
+        """The path of an image file."""
         return self.images / self._labels[index].file
 
     def check_images(self) -> list[Problem]:
-        """Read every image once; leave out from now on, and report, those that are broken.
+        """Read every image once; remove broken images from the dataset and report them.
 
-        Takes a few milliseconds an image. Returns the problems found.
+        Takes a few milliseconds per image. Returns the problems found.
         """
-        found, whole = [], []
+        found, readable = [], []
         for index, labels in enumerate(self._labels):
             try:
                 self.load(index, 8)
-                whole.append(labels)
+                readable.append(labels)
             except UserError as error:
                 kind = "image cannot be read, left out"
                 found.append(Problem(kind, labels.file, labels.image_id, detail=str(error)))
-        self._labels = whole
+        self._labels = readable
         self.report += found
         return found
 
     def keep(self, indices: Sequence[int]) -> None:
-        """Only these images count from now on, in this order."""
+        """Reduce the dataset to these images, in this order."""
         self._labels = [self._labels[index] for index in indices]
 
     def labels_of_task(self) -> dict[str, Any]:
-        """The options of a task that the labels settle, such as its skeleton."""
+        """The task options that follow from the labels, such as the skeleton."""
         return {}
 
     def require_labels(self) -> None:
-        """Raises UserError if the set lacks something that training needs to be labelled."""
+        """Raise UserError if the dataset lacks labels that training needs."""
 
     def has_instances(self) -> bool:
-        """Whether some image has a labelled instance."""
+        """Whether at least one image has a labelled instance."""
         return any(len(image.boxes) > 0 for image in self._labels)
 
     def require_instances(self) -> None:
-        """Raises UserError, saying what was left out, if not one instance is labelled."""
+        """Raise UserError, with a summary of the problems, if no instance is labelled."""
         if self.has_instances():
             return
-        why = f"; what was left out: {summary(self.report, 1)}" if self.report else ""
-        raise UserError(
-            f"{self.annotations} labels no instance that can be used{' '.join(why.split(chr(10)))}"
-        )
+        problems = f"; {' '.join(summary(self.report, 1).splitlines())}" if self.report else ""
+        raise UserError(f"{self.annotations} labels no instance that can be used{problems}")
 
     def _ignore_mask(self, labels: Any, image: np.ndarray, reduce: int) -> np.ndarray:
-        """(H, W) bool at the annotations' size, True in the regions where nothing is learned."""
+        """(H, W) bool, True in the ignored regions, in the size that the annotations give."""
         width, height = labels.width, labels.height
         if width is None or height is None:
             height, width = (side * reduce for side in image.shape[:2])
@@ -135,55 +135,57 @@ class Photos:
         try:
             for region in labels.regions:
                 paint_region(ignore, region)
-        except ValueError as error:  # only where the annotations do not say the image's size
+        except ValueError as error:  # possible only if the annotations lack the image size
             raise UserError(f"{self.annotations}: image {labels.file}: {error}") from None
         return ignore
 
     def _existing(self, labels: Sequence[AnyLabels], keep_missing: bool = False) -> list[AnyLabels]:
-        """The images whose files are there; raises UserError if none is.
+        """Return the images whose files exist, and report the others.
 
-        keep_missing: all images, as long as one is there.
+        keep_missing: return all images.
+        Raises UserError if none of the files exists.
         """
         if not labels:
             raise UserError(f"{self.annotations} lists no image that can be used")
-        found, there = [], 0
+        found, existing = [], 0
         for image in labels:
             if not _is_file(self.images / image.file) and "\\" in image.file:
-                image.file = image.file.replace("\\", "/")  # as programs on Windows write it
+                image.file = image.file.replace("\\", "/")  # the separator of Windows
             exists = _is_file(self.images / image.file)
-            there += exists
+            existing += exists
             if exists or keep_missing:
                 found.append(image)
             else:
                 kind = "image file is missing, image left out"
                 self.report.append(Problem(kind, image.file, image.image_id))
-        if not there:
+        if not existing:
             raise UserError(
                 f"none of the {len(labels)} images of {self.annotations} is in {self.images}; "
-                "give the folder that their file names start from"
+                "give the folder that their file names are relative to"
             )
         return found
 
     def _read(self, index: int, reduce: int) -> np.ndarray:
         labels, path = self._labels[index], self.path(index)
-        said = (labels.height, labels.width)
+        given = (labels.height, labels.width)
         image = read_image(path, reduce)
-        if None in said:
+        if None in given:
             return image
-        want = tuple(-(-side // reduce) for side in said)
-        if image.shape[:2] != want and image.shape[1::-1] == want:
-            image = read_image(path, reduce, upright=False)  # labelled as stored, not as shown
-        if image.shape[:2] != want:
+        expected = tuple(-(-side // reduce) for side in given)
+        if image.shape[:2] != expected and image.shape[1::-1] == expected:
+            # The labels were made without applying the EXIF orientation.
+            image = read_image(path, reduce, upright=False)
+        if image.shape[:2] != expected:
             height, width = image.shape[:2]
             raise UserError(
                 f"image {path} is {width * reduce}×{height * reduce}, but {self.annotations} "
-                f"says {said[1]}×{said[0]}; were the images resized?"
+                f"gives {given[1]}×{given[0]}; use the images that were labelled, not resized ones"
             )
         return image
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a file is there; a name that no file can have is none."""
+    """Whether a path is an existing file; False for a name that the system does not allow."""
     try:
         return path.is_file()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Regions of an image as COCO writes them: run lengths, polygons and boxes."""
+"""Regions of an image in the forms that COCO uses: run lengths, polygons and boxes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Size = tuple[int, int]  # width, height
 def check_region(region: Any, size: tuple[int | None, int | None]) -> None:
     """Raise ValueError, with the reason, unless `paint_region` can draw a region on an image.
 
-    size: (width, height), None where it is unknown.
+    region: see `paint_region`. size: (width, height) of the image, None where it is unknown.
     """
     try:
         if isinstance(region, dict):
@@ -31,7 +31,7 @@ def check_region(region: Any, size: tuple[int | None, int | None]) -> None:
                 if not np.isfinite(np.reshape(np.array(polygon, float), (-1, 2))).all():
                     raise ValueError("polygon with a corner that is not finite")
     except (TypeError, KeyError, UnicodeEncodeError) as error:
-        raise ValueError(f"neither run lengths, polygons nor a box ({error})") from None
+        raise ValueError(f"not run lengths, polygons or a box ({error})") from None
 
 
 def paint_region(mask: np.ndarray, region: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a dataset: every problem is reported, and none of them is a crash."""
+"""Problems of a dataset, which are reported instead of raised."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem, and what was done about it.
+    """A problem of a dataset.
 
-    kind: the problem in words that problems of the same kind share, for counting.
-    file: the name of the image in the annotations. image_id, annotation_id: None if unknown.
+    kind: what is wrong and what was done about it, in words that similar problems share.
+    file: the file name of the image. image_id, annotation_id: None if unknown.
     detail: the values that are wrong.
     """
 
@@ -37,7 +37,9 @@ def say(text: str) -> None:
 
 
 def summary(problems: Sequence[Problem], examples: int = 3) -> str:
-    """A text with the number of problems of each kind, and the first few of each.
+    """Format the number of problems of each kind, with the first few of each.
+
+    examples: the maximum number of problems listed for each kind.
 
     >>> print(summary([Problem("image file is missing, image left out", "a.jpg", 7)]))
     1 problem in the data:

@@ -1,4 +1,4 @@
-"""One image with its instances: loaded by datasets, changed by transforms, encoded by tasks."""
+"""An image with its labelled instances, the data type that datasets and transforms return."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 @dataclass
 class Sample:
-    """An image and everything known about it, in pixels of that image.
+    """An image and its labels, in pixels of that image.
 
     image: (H, W, 3) uint8, RGB.
-    keypoints: (N, K, 3) float32, x, y, v; v is 0 unlabelled, 1 labelled but hidden, 2 visible.
-        K is 0 where instances have only boxes or masks.
+    keypoints: (N, K, 3) float32, x, y, v; v is 0 for unlabelled, 1 for labelled but hidden and 2
+        for visible keypoints. K is 0 if instances have only boxes or masks.
     boxes: (N, 4) float32, x, y, width, height; 0 is the left edge of the first pixel.
     areas: (N,) float32, in squared pixels.
     ignore: (H, W) bool, True where nothing is learned (crowds, padding, unlabelled people).
     labelled: (K,) bool, the keypoint types that the dataset of this image labels.
-    image_id, file: of the image.
+    image_id, file: the id and the file name of the image.
     classes: (N,) int64, indices into the classes of the dataset; zeros by default.
-    labels: (H, W) int32 label map, if there is one: n + 1 is instance n, 0 the background.
+    labels: (H, W) int32 label map or None; n + 1 is instance n, 0 is the background.
     """
 
     image: np.ndarray

@@ -18,33 +18,36 @@ from tagwise.data.sample import Sample
 from tagwise.data.transforms import Affine, warp_sample
 from tagwise.errors import UserError
 
-_TRIES = 20  # broken images in a row after which a dataset is given up
+_TRIES = 20  # the number of broken images in a row after which an error is raised
 
 
 class Dataset(Protocol):
-    """What CocoKeypoints, CocoBoxes, LabelMaps and the synthetic sets have in common."""
+    """The interface of CocoKeypoints, CocoBoxes, LabelMaps and the synthetic datasets."""
 
     @property
     def flip(self) -> Sequence[int]:
-        """The type that each of K keypoint types becomes in a mirror; empty without keypoints."""
+        """For each of K keypoint types, the type that it becomes in a mirrored image.
+
+        Empty without keypoints.
+        """
 
     def labels_of_task(self) -> dict[str, Any]:
-        """The options of a task that the labels settle: a skeleton, classes or nothing."""
+        """The task options that follow from the labels: a skeleton, classes or none."""
 
     def __len__(self) -> int: ...
 
     def size(self, index: int) -> Size | None:
-        """Width and height in pixels, None if they are not known before the image is read."""
+        """The width and height in pixels; None if they are unknown until the image is read."""
 
     def load(self, index: int, reduce: int = 1) -> Sample: ...
 
 
 class TrainingSet:
-    """An endless set of augmented samples, by number.
+    """An endless sequence of augmented samples, indexed by number.
 
-    datasets: sets of the same skeleton or classes (CocoKeypoints, CocoBoxes, LabelMaps, ...).
-    weights: how often each is drawn, relative to the others; None is their lengths.
-    augment: how samples are varied. input_size: (width, height) of every image.
+    datasets: datasets with the same skeleton or classes (CocoKeypoints, CocoBoxes, LabelMaps, ...).
+    weights: the relative frequency of each dataset; None uses their lengths.
+    augment: the settings of augmentation. input_size: (width, height) of every image.
     length: samples per epoch; None is the number of images. Any number can be requested. Sample
         `number` depends only on (seed, number), so that a resumed run gets the samples of an
         uninterrupted one.
@@ -103,7 +106,7 @@ class TrainingSet:
         return vary_colours(rng, sample, augment)
 
     def _draw(self, rng: np.random.Generator, which: int) -> Sample:
-        """A random image of a dataset, not augmented; a broken one is reported and replaced."""
+        """Draw a sample of a dataset without augmentation; report and replace broken images."""
         for _ in range(_TRIES):
             item = int(rng.integers(len(self.datasets[which])))
             try:
@@ -117,11 +120,12 @@ class TrainingSet:
     def _report_once(self, which: int, item: int, error: UserError) -> None:
         if (which, item) not in self._broken:
             self._broken.add((which, item))
-            self.report.append(Problem("image cannot be read, another taken", detail=str(error)))
-            warnings.warn(f"{error} (another image is taken in its place)", stacklevel=4)
+            problem = Problem("image cannot be read, another image is used", detail=str(error))
+            self.report.append(problem)
+            warnings.warn(f"{error} (another image is used instead)", stacklevel=4)
 
     def _source(self, which: int, item: int) -> Sample:
-        """A sample at the resolution that its largest view needs, from memory if it is there."""
+        """Return a sample at the resolution that its largest view needs, cached if possible."""
         key = (which, item)
         if key in self._cache:
             return self._cache[key]
@@ -149,7 +153,7 @@ class TrainingSet:
 
 
 def _shrunk(sample: Sample, scale: float, flip: Sequence[int]) -> Sample:
-    """The sample made smaller, if that saves at least a fifth of its width."""
+    """Shrink a sample by `scale`, if that saves at least a fifth of its width."""
     if scale > 0.8:
         return sample
     height, width = sample.image.shape[:2]
@@ -161,7 +165,7 @@ def _shrunk(sample: Sample, scale: float, flip: Sequence[int]) -> Sample:
 
 
 def _check_same_names(datasets: Sequence[Dataset]) -> None:
-    """Raises UserError unless all datasets have the same keypoint types, or the same classes."""
+    """Raise UserError unless all datasets have the same keypoint types or the same classes."""
     if not datasets:
         raise UserError("a training set needs at least one dataset")
     first = _names(datasets[0])
@@ -174,7 +178,7 @@ def _check_same_names(datasets: Sequence[Dataset]) -> None:
 
 
 def _names(dataset: Dataset) -> tuple[str, list[str]]:
-    """What the names of a dataset are, and the names."""
+    """What a dataset labels, "keypoints", "classes" or "masks", and the names of these."""
     labels = dataset.labels_of_task()
     if "skeleton" in labels:
         return "keypoints", list(labels["skeleton"]["keypoints"])

@@ -1,7 +1,7 @@
-"""One affine for everything in a sample: image, keypoints, boxes and masks move together.
+"""Affine maps that move the image, keypoints, boxes and masks of a sample together.
 
-Points are pixels, x then y, and (0, 0) is the centre of the top-left pixel. Scaling by s is
-therefore x' = (x + .5)s - .5, which keeps the *edges* of the image where they belong.
+Points are in pixels, x then y, and (0, 0) is the centre of the top-left pixel. Scaling by s is
+therefore x' = (x + .5)s - .5, which maps the *edges* of the image to the edges of the result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILL = 127  # grey outside the image, in training and prediction alike
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """A map of the plane, x' = A x + b.
+    """An affine map of the plane, x' = A x + b.
 
     matrix: (2, 3) float64, [A | b], from source pixels to target pixels.
 
@@ -36,50 +36,54 @@ class Affine:
 
     @classmethod
     def identity(cls) -> Affine:
+        """The map that changes nothing."""
         return cls(np.eye(2, 3))
 
     @classmethod
     def shift(cls, x: float, y: float) -> Affine:
+        """Translate by x, y."""
         return cls(np.array([[1.0, 0.0, x], [0.0, 1.0, y]]))
 
     @classmethod
     def scaling(cls, x: float, y: float | None = None) -> Affine:
-        """Enlarge by x (and y, else the same) about the image's top-left edge.
+        """Scale by x horizontally and by y, by default x, vertically.
 
-        With the stride of a map it is `cell_to_pixel`, and its inverse with 1 / stride.
+        The top-left corner of the image stays fixed. With the stride of a map, this is
+        `cell_to_pixel`; with 1 / stride, it is the inverse.
         """
         y = x if y is None else y
         return cls(np.array([[x, 0.0, cell_to_pixel(0, x)], [0.0, y, cell_to_pixel(0, y)]]))
 
     @classmethod
     def mirror(cls, width: float) -> Affine:
-        """Left becomes right in an image of this width."""
+        """Swap left and right in an image of this width."""
         return cls(np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]]))
 
     @classmethod
     def turn(cls, degrees: float, scale: float = 1.0) -> Affine:
-        """Rotate clockwise on the screen (y points down) and scale about the point (0, 0)."""
+        """Rotate clockwise on the screen (y points down) and scale around the point (0, 0)."""
         c, s = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
         return cls(np.array([[c, -s, 0.0], [s, c, 0.0]]))
 
     def __matmul__(self, first: Affine) -> Affine:
-        """The map that does `first`, then this."""
+        """The map that applies `first`, then this map."""
         linear = self.matrix[:, :2] @ first.matrix[:, :2]
         offset = self.matrix[:, :2] @ first.matrix[:, 2] + self.matrix[:, 2]
         return Affine(np.column_stack([linear, offset]))
 
     def inverse(self) -> Affine:
+        """The inverse map."""
         linear = np.linalg.inv(self.matrix[:, :2])
         return Affine(np.column_stack([linear, -linear @ self.matrix[:, 2]]))
 
     @property
     def scale(self) -> float:
-        """How much longer lengths become (the geometric mean of both axes)."""
+        """The factor by which lengths grow (the geometric mean over both axes)."""
         return math.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
 
     @property
     def mirrored(self) -> bool:
-        """Whether left and right change sides."""
+        """Whether the map swaps left and right."""
         return bool(np.linalg.det(self.matrix[:, :2]) < 0)
 
     def points(self, xy: np.ndarray) -> np.ndarray:
@@ -90,11 +94,12 @@ class Affine:
     def boxes(self, boxes: np.ndarray, *, ellipses: bool = False) -> np.ndarray:
         """Move boxes (N, 4) x, y, width, height; each becomes the upright box around the moved box.
 
-        ellipses: around the moved ellipse inside the box, which is smaller under rotation.
+        ellipses: use the upright box around the moved inscribed ellipse instead, which is smaller
+            under rotation.
         """
         if ellipses:
             middle = self.points(boxes[..., :2] + boxes[..., 2:] / 2 - 0.5) + 0.5
-            axes = self.matrix[:, :2] * boxes[..., None, 2:]  # along x (and y) by each half axis
+            axes = self.matrix[:, :2] * boxes[..., None, 2:]  # the x and y extent of each axis
             sides = np.sqrt((axes**2).sum(-1))
             moved = np.concatenate([middle - sides / 2, sides], -1)
             return moved.astype(boxes.dtype, copy=False)
@@ -123,7 +128,7 @@ class Affine:
         )
 
     def mask(self, mask: np.ndarray, size: Size, outside: bool = False) -> np.ndarray:
-        """Warp a mask (H, W) bool to `size`, nearest neighbour, with `outside` beyond it."""
+        """Warp a mask (H, W) bool to `size`, nearest neighbour, with `outside` beyond its edge."""
         if not outside and not mask.any():
             return np.zeros((size[1], size[0]), bool)
         warped = cv2.warpAffine(
@@ -141,10 +146,10 @@ class Affine:
 
 
 def fit_affine(size: Size, input_size: Size, multiple: int | None = None) -> tuple[Affine, Size]:
-    """The map that fits an image of `size` into a network's input, centred, with its aspect ratio.
+    """Compute the map that fits an image into a network's input, centred, keeping its aspect ratio.
 
-    size, input_size: (width, height). multiple: None pads to exactly input_size; a number pads each
-    side to the next multiple of it, so that the network computes little padding.
+    size, input_size: (width, height). multiple: None pads to exactly input_size. A number pads each
+    side only to the next multiple of it, so that the network computes less padding.
     Returns the map and the padded size.
 
     >>> fit_affine((640, 480), (512, 512), multiple=32)[1]
@@ -170,13 +175,16 @@ def warp_sample(
     ignore_outside: bool = False,
     ellipses: bool = False,
 ) -> Sample:
-    """Move a whole sample onto a canvas of `size` (width, height).
+    """Move a sample with its labels onto a canvas of `size` (width, height).
 
-    flip: that of the dataset; keypoint types change sides if the map mirrors. Keypoints outside of
-    the canvas get v = 0. Instances without a keypoint left, boxes with little left and masks with
-    nothing left are removed (see `instances.keep_visible`). ignore_outside: learn nothing beyond
-    the photo's edge, which is otherwise background, like the padding in prediction. ellipses: see
-    `Affine.boxes`.
+    flip: the `flip` of the dataset, by which keypoint types are swapped if the map mirrors.
+    fill: the grey value outside of the photo.
+    ignore_outside: ignore the area outside of the photo, which is otherwise background, like the
+        padding in prediction.
+    ellipses: see `Affine.boxes`.
+
+    Keypoints outside of the canvas get v = 0. Instances whose keypoints, box or mask are no longer
+    visible are removed (see `instances.keep_visible`).
     """
     keypoints, labelled = sample.keypoints.copy(), sample.labelled.copy()
     keypoints[..., :2] = affine.points(keypoints[..., :2])
@@ -198,7 +206,7 @@ def warp_sample(
 
 
 def reduced(sample: Sample, factor: int) -> Sample:
-    """The sample with its labels shrunk by a factor, to fit an image that was read at that size."""
+    """Shrink the labels of a sample by a factor, to match an image that was read at that size."""
     if factor == 1:
         return sample
     small = Affine.scaling(1 / factor)

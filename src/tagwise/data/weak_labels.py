@@ -1,4 +1,4 @@
-"""Results of another model as weak labels, for photos in which not everybody is labelled."""
+"""Results of another model as weak labels, for photos in which some instances are unlabelled."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from tagwise.skeletons import Skeleton
 _SAME_OKS = 0.3  # OKS from which a result is the same instance as a labelled one
 _FILL_OKS = 0.5  # OKS from which a result may add keypoints to a labelled instance
 _SAME_IOU = 0.5
-_CONFIDENT = 0.1  # keypoints with a lower score do not say where the instance is
+_CONFIDENT = 0.1  # keypoints with a lower score do not locate the instance
 _GROW = 0.15  # margin of boxes: keypoints end at ankles and eyes, bodies at soles and hair
-_KEEP = 0.08  # radius around labelled keypoints that is still learned, relative to the instance
+_KEEP = 0.08  # radius around labelled keypoints that is not ignored, relative to the instance
 
 
 class WeakLabels:
     """Results of another model, used as weak labels.
 
     path: COCO results (a list of image_id, keypoints, score). skeleton: its K keypoint types.
-    fill: None, or the score from which keypoints of types that the dataset never labels are added
-        to the labelled instance that the result matches.
+    fill: the minimum score of keypoints to add to the labelled instance that the result matches.
+        Only types that the dataset never labels are added. None adds no keypoints.
 
-    A result that matches no labelled instance is a person without labels: its box is ignored,
-    except close to labelled keypoints.
+    A result that matches no labelled instance is treated as an unlabelled instance: its box is
+    ignored, except close to labelled keypoints.
     """
 
     def __init__(self, path: str | Path, skeleton: Skeleton, fill: float | None = None) -> None:
         self.sigmas, self.fill = np.array(skeleton.sigmas, np.float32), fill
         results = read_json(path)
         if not isinstance(results, list):
-            raise UserError(f"{path} is not a COCO results file: it does not hold a list")
+            raise UserError(f"{path} is not a COCO results file: it does not contain a list")
         self._by_image: dict[int, np.ndarray] = {}
         found: dict[int, list] = defaultdict(list)
         for entry in results:
@@ -54,7 +54,7 @@ class WeakLabels:
             self._by_image[image_id] = np.nan_to_num(keypoints, posinf=0.0, neginf=0.0)
 
     def apply(self, sample: Sample) -> Sample:
-        """The sample, in pixels of the annotations, with the weak labels of its image."""
+        """Add the weak labels of its image to a sample, which is in pixels of the annotations."""
         results = self._by_image.get(sample.image_id)
         if results is None:
             return sample
@@ -71,8 +71,9 @@ class WeakLabels:
     def _filled(self, sample: Sample, results: np.ndarray, similarity: np.ndarray) -> Sample:
         """Add keypoints of types that the dataset never labels.
 
-        A type counts as labelled in this image if each instance either has it with a high score or
-        clearly does not have it. Otherwise the type gives no loss.
+        A type counts as labelled in this image if every instance either has it with a score of at
+        least `fill`, or has it with less than a third of that score. Otherwise the type
+        contributes no loss.
         """
         keypoints, missing = sample.keypoints.copy(), ~sample.labelled
         known = missing.copy()

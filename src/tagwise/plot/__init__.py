@@ -1,4 +1,4 @@
-"""Pictures: instances on photos, their tags, a network's maps, and the shape of the push term.
+"""Plots of instances on photos, their tags, a network's maps, and the shape of the push term.
 
 Drawing only: functions take an image and a result or arrays, and return an array or a figure.
 

@@ -16,7 +16,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class BoxesLike(Protocol):
-    """What is drawn of boxes; `tagwise.Boxes` has it."""
+    """The attributes of boxes that are drawn; `tagwise.Boxes` has them."""
 
     def __len__(self) -> int: ...
     @property
@@ -40,13 +40,14 @@ def draw_boxes(
     labels: bool = True,
     width: float | None = None,
 ) -> np.ndarray:
-    """The image with every box, its class and its score; the best ones are on top.
+    """Draw every box with its class and its score on a copy of the image, the best boxes on top.
 
     image: (H, W, 3) uint8 RGB; it is not changed.
     colours: one per class, one per instance, or by tag: corners with similar tags then have similar
         hues, and a wrong pair appears as a box with dots of two colours.
     corners: join the two paired corners by a line and mark them.
-    labels: write class and score. width: of lines, in pixels; by default it follows the sizes.
+    labels: write the class and the score. width: the line width in pixels; by default, it depends
+        on the sizes of the image and of the box.
     Returns (H, W, 3) uint8 RGB.
     """
     canvas = np.array(image, np.uint8, order="C")
@@ -66,7 +67,7 @@ def draw_boxes(
 
 
 def draw_outlines(image: np.ndarray, boxes: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
-    """The image with an outline around each box, in the colour of its number.
+    """Draw an outline around each box on a copy of the image, in the colour of its number.
 
     image: (H, W, 3) uint8 RGB; it is not changed. boxes: (N, 4) x, y, width, height.
     numbers: (N,), such as the ids of tracks.
@@ -79,23 +80,23 @@ def draw_outlines(image: np.ndarray, boxes: np.ndarray, numbers: Sequence[int]) 
 
 
 def _ends(boxes: np.ndarray) -> np.ndarray:
-    """The corners (N, 2, 2) of boxes (N, 4) as `fixed_point` has them."""
+    """The corners (N, 2, 2) of boxes (N, 4), in the coordinates of `fixed_point`."""
     corners = to_xyxy(np.asarray(boxes, np.float64)) - 0.5  # from edges to centres of pixels
     return fixed_point(corners).reshape(-1, 2, 2)
 
 
 def tag_colours(tags: np.ndarray) -> np.ndarray:
-    """Bright colours for tags: similar tags have similar colours.
+    """Compute bright colours for tags, so that similar tags have similar colours.
 
-    tags: (..., D). One component runs through the hues; of more, the first two are a direction
-    from the middle of all tags, which is the hue. Returns (..., 3) uint8 RGB.
+    tags: (..., D). A single component determines the hue. With several components, the hue is the
+    direction of the first two from the middle of all tags. Returns (..., 3) uint8 RGB.
     """
     if not tags.size:
         return np.full((*tags.shape[:-1], 3), 200, np.uint8)
     flat = np.nan_to_num(tags.reshape(-1, tags.shape[-1]).astype(np.float64))
     middle = flat - (flat.min(0) + flat.max(0)) / 2
     if flat.shape[1] == 1:
-        # Not the whole circle of hues, whose two ends would look the same.
+        # Not the full circle of hues, because its two ends look the same.
         turn = 0.4 + 0.4 * middle[:, 0] / max(np.abs(middle).max(), 1e-9)
     else:
         turn = np.arctan2(middle[:, 1], middle[:, 0]) / (2 * np.pi) % 1
@@ -114,13 +115,13 @@ def _shades(boxes: BoxesLike, colours: Colours) -> np.ndarray:
 
 
 def fixed_point(points: np.ndarray) -> np.ndarray:
-    """Positions in pixels as the fixed-point numbers that OpenCV draws at."""
+    """Convert positions in pixels to the fixed-point numbers of OpenCV's drawing functions."""
     # Fixed-point coordinates far outside of the image would overflow, and are not visible anyway.
     return np.rint(np.clip(points, -1e5, 1e5) * 2**SUBPIXEL).astype(int)
 
 
 def draw_outline(canvas: np.ndarray, ends: np.ndarray, colour: tuple, width: float) -> None:
-    """A box with a dark rim, drawn in place; ends: (2, 2) fixed-point corners."""
+    """Draw a box with a dark rim, in place; ends: (2, 2) fixed-point corners."""
     rim = max(1.0, width * 0.35)
     for extra, shade in ((2 * rim, RIM), (0.0, colour)):
         thickness = max(1, round(width + extra))
@@ -142,7 +143,7 @@ def _join(canvas: np.ndarray, ends: np.ndarray, shades: np.ndarray, width: float
 
 
 def draw_label(canvas: np.ndarray, box: np.ndarray, text: str, colour: tuple) -> None:
-    """Draw a label in the top-left corner of a box, moved to be inside the picture."""
+    """Draw a label at the top-left corner of a box, moved so that it is inside the image."""
     height, across = canvas.shape[:2]
     scale = float(np.clip(np.hypot(height, across) / 2000, 0.35, 1.2))
     (w, h), base = cv2.getTextSize(text, _FONT, scale, 1)

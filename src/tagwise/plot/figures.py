@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Tagged(Protocol):
-    """What a plot of tags needs; every result of `tagwise.results` has it."""
+    """The attributes that a plot of tags needs; every result of `tagwise.results` has them."""
 
     def __len__(self) -> int: ...
     @property
@@ -24,12 +24,12 @@ class Tagged(Protocol):
 
 
 def plot_tags(found: Tagged, title: str | None = None) -> Figure:
-    """The tags of one image: one panel per tag component, one row per keypoint type.
+    """Plot the tags of one image, with one panel per tag component and one row per keypoint type.
 
-    Where tags do their work, an instance is a narrow upright line, and lines stand apart: what
-    Newell et al. 2017, figure 3, shows. Of boxes, the rows are their two corners. Colours are
-    those of `draw_poses`. Up to four components are shown, all to one scale, so that distances
-    can be compared.
+    If the tags separate the instances, each instance is a narrow vertical line apart from the
+    others, as in figure 3 of Newell et al. 2017. For boxes, the rows are the two corners. Colours
+    are those of `draw_poses`. At most four components are shown, all at the same scale, so that
+    distances can be compared.
     """
     from matplotlib.figure import Figure
 
@@ -43,12 +43,13 @@ def plot_tags(found: Tagged, title: str | None = None) -> Figure:
         for n in reversed(range(len(found) if D else 0)):
             colour = np.array(instance_colour(n)) / 255 * 0.85
             values = tags[n, :, d]
-            there = np.isfinite(values)
-            axis.plot(values[there], rows[there], "-", color=colour, lw=1.2, alpha=0.6, zorder=2)
+            found_rows = np.isfinite(values)
+            x, y = values[found_rows], rows[found_rows]
+            axis.plot(x, y, "-", color=colour, lw=1.2, alpha=0.6, zorder=2)
             axis.scatter(
-                values[there],
-                rows[there],
-                s=12 + 50 * scores[n, there],
+                x,
+                y,
+                s=12 + 50 * scores[n, found_rows],
                 color=[colour],
                 edgecolors="white",
                 linewidths=0.7,
@@ -69,10 +70,10 @@ def plot_tags(found: Tagged, title: str | None = None) -> Figure:
 
 
 def plot_push(sigma: float = 1.0, margin: float = 1.0) -> Figure:
-    """The push term of two instances against the distance d of their tags, in both its forms.
+    """Plot both forms of the push term of two instances against the distance d of their tags.
 
-    sigma: of exp(-d² / 2σ²) (Newell et al. 2017, equation 1). margin: of max(0, margin - d)
-    (Law and Deng 2018, equation 5).
+    sigma: σ in exp(-d² / 2σ²) (Newell et al. 2017, equation 1). margin: the margin in
+    max(0, margin - d) (Law and Deng 2018, equation 5).
     """
     from matplotlib.figure import Figure
 
@@ -87,7 +88,7 @@ def plot_push(sigma: float = 1.0, margin: float = 1.0) -> Figure:
         colour = np.array(instance_colour(n)) / 255 * 0.85
         axis.plot(distance, loss, color=colour, lw=2.2, label=label)
         axis.plot(distance, -np.gradient(loss, distance), color=colour, lw=1.2, ls=":")
-    axis.plot([], [], color="0.4", lw=1.2, ls=":", label="force apart (minus the slope)")
+    axis.plot([], [], color="0.4", lw=1.2, ls=":", label="repulsion (negative slope)")
     axis.set(xlabel="distance d between the tags of two instances", ylabel="push")
     axis.legend(frameon=False)
     tidy(axis)

@@ -1,4 +1,4 @@
-"""What a network sees before grouping: its maps on the photo."""
+"""Plots of a network's maps on the photo, before grouping."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 def draw_heatmaps(
     image: np.ndarray, heatmaps: np.ndarray, affine: np.ndarray, strength: float = 0.75
 ) -> np.ndarray:
-    """The image darkened, with every keypoint type's heatmap glowing on it in its own hue.
+    """Darken the image and overlay the heatmap of every keypoint type in a hue of its own.
 
     image: (H, W, 3) uint8 RGB. heatmaps: (K, h, w) float in [0, 1].
     affine: (2, 3), from cells of the map to pixels of the image.
+    strength: the opacity of the overlay, 0 to 1.
     Returns (H, W, 3) uint8 RGB.
     """
     heatmaps = np.clip(np.asarray(heatmaps, np.float32), 0, 1)
@@ -41,12 +42,12 @@ def draw_heatmaps(
 def plot_corner_maps(
     image: np.ndarray, maps: Mapping[str, np.ndarray], affine: Affine, title: str | None = None
 ) -> Figure:
-    """The heatmaps and the tag maps of both corners, and the heatmap of centres, on the photo.
+    """Plot the heatmaps and the tag maps of both corners, and the heatmap of centres, on the photo.
 
     image: (H, W, 3) uint8 RGB.
-    maps: "tl_heat", "br_heat" (C, h, w) in [0, 1]; "tl_tag", "br_tag" (D, h, w), of which the
-        first component is shown, where the heatmap of the corner is above a tenth; "centre_heat"
-        (C, h, w) in [0, 1] if the model has it.
+    maps: "tl_heat", "br_heat" (C, h, w) in [0, 1]; "tl_tag", "br_tag" (D, h, w); "centre_heat"
+        (C, h, w) in [0, 1] if the model has it. The first component of the tags is shown where
+        the heatmap of the corner is above 0.1.
     affine: from cells of the maps to pixels of the image.
     """
     from matplotlib.figure import Figure
@@ -56,16 +57,16 @@ def plot_corner_maps(
     figure = Figure(figsize=(11, 1 + 5 * rows * height / width), layout="constrained")
     axes = figure.subplots(rows, 2)
     tags = {c: _warped(maps[f"{c}_tag"][0], affine, (width, height)) for c in ("tl", "br")}
-    seen = {c: _warped(maps[f"{c}_heat"].max(0), affine, (width, height)) for c in ("tl", "br")}
-    shown = np.concatenate([tags[c][seen[c] > 0.1] for c in tags])
-    low, high = np.quantile(shown, (0.01, 0.99)) if shown.size else (0.0, 1.0)
+    heat = {c: _warped(maps[f"{c}_heat"].max(0), affine, (width, height)) for c in ("tl", "br")}
+    visible = np.concatenate([tags[c][heat[c] > 0.1] for c in tags])
+    low, high = np.quantile(visible, (0.01, 0.99)) if visible.size else (0.0, 1.0)
     grey = np.asarray(image).mean(-1)
     for row, (corner, name) in zip(axes, (("tl", "top-left"), ("br", "bottom-right"))):
         row[0].imshow(draw_heatmaps(image, maps[f"{corner}_heat"], affine.matrix))
         row[0].set_title(f"{name} corners", fontsize=10)
         row[1].imshow(grey, cmap="gray", alpha=0.45)
-        there = np.ma.masked_where(seen[corner] <= 0.1, tags[corner])
-        drawn = row[1].imshow(there, cmap="turbo", vmin=low, vmax=high)
+        masked = np.ma.masked_where(heat[corner] <= 0.1, tags[corner])
+        drawn = row[1].imshow(masked, cmap="turbo", vmin=low, vmax=high)
         row[1].set_title(
             f"their tags, first component of {len(maps[f'{corner}_tag'])}", fontsize=10
         )
@@ -82,11 +83,12 @@ def plot_corner_maps(
 def plot_pixel_maps(
     image: np.ndarray, maps: Mapping[str, np.ndarray], affine: Affine, title: str | None = None
 ) -> Figure:
-    """The foreground, the seeds and the components of the tags of every pixel, on the photo.
+    """Plot the foreground, the seeds and the tag components of every pixel on the photo.
 
     image: (H, W, 3) uint8 RGB.
-    maps: "foreground" (1, h, w) in [0, 1]; "tags" (D, h, w), shown where the foreground is above a
-        half, at most two components; "seeds" (1, h, w) in [0, 1] if the model has them.
+    maps: "foreground" (1, h, w) in [0, 1]; "tags" (D, h, w); "seeds" (1, h, w) in [0, 1] if the
+        model has them. At most two components of the tags are shown, where the foreground is
+        above 0.5.
     affine: from cells of the maps to pixels of the image.
     """
     from matplotlib.figure import Figure
@@ -115,7 +117,7 @@ def plot_pixel_maps(
 
 
 def _without_frames(axes: Iterable[Axes]) -> None:
-    """Pictures instead of plots: no ticks, no grid, no frames."""
+    """Remove the ticks, grids and frames of axes that show images."""
     for axis in axes:
         tidy(axis)
         axis.grid(False)
@@ -124,5 +126,5 @@ def _without_frames(axes: Iterable[Axes]) -> None:
 
 
 def _warped(values: np.ndarray, affine: Affine, size: tuple[int, int]) -> np.ndarray:
-    """A map (h, w) on the pixels of the photo, nearest cell: tags of two cells do not mix."""
+    """Warp a map (h, w) to the pixels of the photo by nearest neighbour, without mixing tags."""
     return cv2.warpAffine(values.astype(np.float32), affine.matrix, size, flags=cv2.INTER_NEAREST)

@@ -1,4 +1,4 @@
-"""Masks on photos: see-through fills with crisp outlines."""
+"""Masks on photos, drawn as translucent fills with sharp outlines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tagwise.plot.style import PALETTE, SUBPIXEL
 
 
 class MasksLike(Protocol):
-    """What is drawn of masks; `tagwise.Masks` has it."""
+    """The attributes of masks that are drawn; `tagwise.Masks` has them."""
 
     def __len__(self) -> int: ...
     @property
@@ -25,10 +25,11 @@ _NEAR = 3  # pixels within which two instances are neighbours that must differ i
 def draw_masks(
     image: np.ndarray, masks: MasksLike, *, opacity: float = 0.3, width: float | None = None
 ) -> np.ndarray:
-    """The image with every instance filled and outlined, neighbours in different colours.
+    """Fill and outline every instance on a copy of the image, neighbours in different colours.
 
-    image: (H, W, 3) uint8 RGB of the masks' size; it is not changed.
-    opacity: of the fills, 0 to 1. width: of outlines in pixels; by default it follows the image.
+    image: (H, W, 3) uint8 RGB of the size of the masks; it is not changed.
+    opacity: the opacity of the fills, 0 to 1. width: the width of the outlines in pixels; by
+        default, it depends on the size of the image.
     Returns (H, W, 3) uint8 RGB.
     """
     canvas = np.array(image, np.uint8, order="C")
@@ -50,11 +51,11 @@ def draw_masks(
 
 
 def neighbour_colours(labels: np.ndarray, count: int) -> np.ndarray:
-    """A colour number (N,) for each instance, another than those of its neighbours.
+    """Choose a colour number for each instance (N,) that differs from those of its neighbours.
 
-    labels: (H, W) int32 label map of instances 1 to N. Each takes the first colour, from one that
-    goes round with its number, that no earlier neighbour has; with more neighbours than colours
-    some must agree.
+    labels: (H, W) int32 label map of instances 1 to N. Starting at its own number modulo the number
+    of colours, each instance takes the first colour that no earlier neighbour has. Neighbours may
+    share a colour only if an instance has more neighbours than there are colours.
     """
     near: list[set[int]] = [set() for _ in range(count)]
     for one, other in _neighbours(labels):
@@ -62,21 +63,21 @@ def neighbour_colours(labels: np.ndarray, count: int) -> np.ndarray:
     colours = np.zeros(count, np.int64)
     for n in range(count):
         taken = {int(colours[m]) for m in near[n]}
-        turns = [(n + step) % len(PALETTE) for step in range(len(PALETTE))]
-        colours[n] = next((colour for colour in turns if colour not in taken), turns[0])
+        candidates = [(n + step) % len(PALETTE) for step in range(len(PALETTE))]
+        colours[n] = next((colour for colour in candidates if colour not in taken), candidates[0])
     return colours
 
 
 def _neighbours(labels: np.ndarray) -> np.ndarray:
     """Pairs (M, 2) of instances that come within a few pixels of each other."""
-    numbers = labels.astype(np.float32)  # exact to 16 million
+    numbers = labels.astype(np.float32)  # exact up to 16 million
     window = np.ones((2 * _NEAR + 1, 2 * _NEAR + 1), np.uint8)
     highest = cv2.dilate(numbers, window)
     lowest = -cv2.dilate(np.where(labels > 0, -numbers, -np.inf).astype(np.float32), window)
-    # The own label with the greatest and the least around: of three at one place, all pairs
-    # that matter are met from one side or the other.
+    # Pair each label with the highest and the lowest label of its neighbourhood. Where three labels
+    # meet, the pairs that one pixel misses are found at the pixels of the other labels.
     pairs = []
     for other in (highest, lowest):
-        met = (labels > 0) & (other != numbers) & np.isfinite(other)
-        pairs.append(np.column_stack([labels[met], other[met].astype(np.int64)]) - 1)
+        differs = (labels > 0) & (other != numbers) & np.isfinite(other)
+        pairs.append(np.column_stack([labels[differs], other[differs].astype(np.int64)]) - 1)
     return np.unique(np.concatenate(pairs), axis=0)

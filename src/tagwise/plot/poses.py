@@ -13,7 +13,7 @@ from tagwise.skeletons import Skeleton
 
 
 class PosesLike(Protocol):
-    """What is drawn of poses; `tagwise.Poses` has it."""
+    """The attributes of poses that are drawn; `tagwise.Poses` has them."""
 
     def __len__(self) -> int: ...
     @property
@@ -32,12 +32,15 @@ def draw_poses(
     keypoint_threshold: float = 0.2,
     numbers: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """The image with every instance's skeleton in a colour of its own, the best ones on top.
+    """Draw the skeleton of every instance in its own colour on a copy of the image.
+
+    Instances with higher scores are drawn on top.
 
     image: (H, W, 3) uint8 RGB; it is not changed.
-    width: of lines, in pixels; by default it follows the sizes of the image and of the instance.
-    keypoint_threshold: keypoints with a lower score are not drawn.
-    numbers: which of the colours each instance has, such as its track's id; by default its rank.
+    width: the line width in pixels; by default, it depends on the sizes of the image and of the
+        instance.
+    keypoint_threshold: only keypoints with a higher score are drawn.
+    numbers: the number of each instance's colour, such as the id of its track; by default its rank.
     Returns (H, W, 3) uint8 RGB.
     """
     canvas = np.array(image, np.uint8, order="C")
@@ -45,8 +48,8 @@ def draw_poses(
     sizes = line_widths(canvas.shape, extent) if width is None else [float(width)] * len(poses)
     numbers = range(len(poses)) if numbers is None else numbers
     for n in reversed(range(len(poses))):
-        shown = poses.keypoints[n, :, 2] > keypoint_threshold
-        points = np.where(shown[:, None], poses.keypoints[n, :, :2], np.nan)
+        drawn = poses.keypoints[n, :, 2] > keypoint_threshold
+        points = np.where(drawn[:, None], poses.keypoints[n, :, :2], np.nan)
         _draw_skeleton(canvas, points, poses.skeleton.edges, instance_colour(numbers[n]), sizes[n])
     return canvas
 
@@ -58,8 +61,8 @@ def _draw_skeleton(
     colour: tuple[int, int, int],
     width: float,
 ) -> None:
-    """One instance, drawn in place. points: (K, 2), NaN where nothing is to be drawn."""
-    # Far outside, fixed-point coordinates would overflow; nothing of it would be seen anyway.
+    """Draw one instance in place. points: (K, 2), NaN for keypoints that are not drawn."""
+    # Fixed-point coordinates far outside of the image would overflow, and are not visible anyway.
     height, across = canvas.shape[:2]
     inside = (np.abs(points - (across / 2, height / 2)) < 4 * max(height, across)).all(axis=1)
     fixed = np.rint(np.where(inside[:, None], points, 0) * 2**SUBPIXEL).astype(int)

@@ -1,11 +1,11 @@
-"""Colours and axes that all pictures use."""
+"""Colours, line widths and axis styles that all plots share."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Bright enough for dark photos; every line has a dark rim for bright ones. Neighbours in the list
-# differ in hue, since neighbouring instances often have similar scores.
+# Bright enough for dark photos; lines have a dark rim for bright photos. Successive colours differ
+# in hue, because neighbouring instances often have similar scores.
 PALETTE = (
     *((255, 77, 77), (51, 181, 255), (255, 214, 51), (217, 92, 255), (88, 228, 120)),
     *((255, 148, 41), (122, 122, 255), (190, 240, 66), (255, 128, 190), (45, 226, 214)),
@@ -15,14 +15,15 @@ SUBPIXEL = 4  # OpenCV draws at fixed-point coordinates with this many fractiona
 
 
 def instance_colour(number: int) -> tuple[int, int, int]:
-    """The RGB colour of instance `number`, the same in every picture."""
+    """The RGB colour of instance `number`, the same in every plot."""
     return PALETTE[number % len(PALETTE)]
 
 
 def line_widths(shape: tuple[int, ...], extent: np.ndarray) -> np.ndarray:
-    """Line widths in pixels (N,): thin on small instances, so that crowds stay readable.
+    """Line widths in pixels (N,), thin on small instances, so that crowds stay readable.
 
-    shape: of the picture, height first. extent: (N,) longest side of each instance, in pixels.
+    shape: the shape of the image, height first. extent: (N,), the longest side of each instance in
+    pixels.
     """
     usual = max(1.0, float(np.hypot(*shape[:2])) / 220)
     return np.clip(extent / 36, 0.4 * usual, usual)

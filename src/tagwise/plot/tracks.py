@@ -15,7 +15,7 @@ from tagwise.plot.style import SUBPIXEL, instance_colour, line_widths
 
 
 class Trackable(Protocol):
-    """What is drawn of tracked instances; every result of `tagwise.results` has it."""
+    """The interface for drawing tracked instances; every result of `tagwise.results` has it."""
 
     def __getitem__(self, which: Any) -> Self: ...
     @property
@@ -34,22 +34,25 @@ class TrackPainter:
         self.trail, self._frame = trail, 0
 
     def draw(self, image: np.ndarray, result: Trackable, ids: np.ndarray) -> np.ndarray:
-        """The frame (H, W, 3) uint8 RGB with the instances whose id, of ids (N,), is not -1."""
-        shown = result[ids >= 0]
+        """Draw the tracked instances on a copy of the frame (H, W, 3) uint8 RGB.
+
+        ids: (N,), the track of each instance, -1 for instances that are not drawn.
+        """
+        tracked = result[ids >= 0]
         ids = ids[ids >= 0].tolist()
-        boxes = shown.boxes.astype(np.float64)
+        boxes = tracked.boxes.astype(np.float64)
         extent = boxes[:, 2:].max(axis=1, initial=0)
-        self._remember(ids, boxes)
+        self._extend_trails(ids, boxes)
         canvas = np.array(image, np.uint8, order="C")
         widths = line_widths(canvas.shape, extent)
         for number, width in zip(ids, widths.tolist()):
             self._draw_trail(canvas, number, width)
-        canvas = shown.draw_tracked(canvas, ids)
+        canvas = tracked.draw_tracked(canvas, ids)
         for box, number in zip(boxes, ids):
             draw_label(canvas, box, str(number), instance_colour(number))
         return canvas
 
-    def _remember(self, ids: list[int], boxes: np.ndarray) -> None:
+    def _extend_trails(self, ids: list[int], boxes: np.ndarray) -> None:
         self._frame += 1
         for number, (x, y, w, h) in zip(ids, boxes):
             trail = self._trails.setdefault(number, deque(maxlen=self.trail))
@@ -58,11 +61,11 @@ class TrackPainter:
             del self._trails[number]
 
     def _draw_trail(self, canvas: np.ndarray, number: int, width: float) -> None:
-        """Draw the path of the middle of the box's lower edge, thinner towards the past."""
+        """Draw the path of the middle of the box's lower edge, thinner for older frames."""
         trail = [(f, p) for f, p in self._trails[number] if f > self._frame - self.trail]
         colour = instance_colour(number)
         for (frame, start), (_, end) in pairwise(trail):
-            fresh = 1 - (self._frame - frame) / self.trail
-            thickness = max(1, round(1.2 * width * fresh))
+            recency = 1 - (self._frame - frame) / self.trail
+            thickness = max(1, round(1.2 * width * recency))
             ends = (tuple(fixed_point(point)) for point in (start, end))
             cv2.line(canvas, *ends, colour, thickness, cv2.LINE_AA, SUBPIXEL)

@@ -1,6 +1,6 @@
-"""What a prediction is: the instances of one image, as poses, boxes or masks.
+"""The results of prediction: the instances of one image, as poses, boxes or masks.
 
-Each class converts itself to JSON, COCO results and supervision, and draws itself.
+Each class converts to JSON, COCO results and supervision, and can be drawn.
 
 Imports `data`, `errors`, `geometry`, `label_maps`, `plot` and `skeletons`.
 """

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 class Result:
     """The instances found in one image, best first.
 
-    A result is a sequence: its items are results of one instance each.
+    A result is a sequence whose items are results of one instance each.
 
-    scores: (N,) float32 in [0, 1].
-    file, width, height: the image they were found in, where known.
-    image: (height, width, 3) uint8 RGB, kept so that `plot()` needs nothing else.
-    model: name of the model that found them.
-    task: the value of "task" in its JSON.
+    scores: (N,) float32 in [0, 1]. boxes: (N, 4) float32, x, y, width, height in pixels.
+    file, width, height: the file and the size of the image, or None if unknown.
+    image: (height, width, 3) uint8 RGB, kept so that `plot()` needs no arguments, or None.
+    model: the name of the model that found the instances, or None.
+    task: the value of "task" in the JSON of the result.
     """
 
     task: ClassVar[str]
@@ -42,7 +42,7 @@ class Result:
         return len(self.scores)
 
     def __getitem__(self, which: Any) -> Self:
-        """The instances that an index, slice, list or boolean mask selects."""
+        """Select instances with an index, slice, list or boolean mask."""
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[Self]:
@@ -53,24 +53,24 @@ class Result:
         return f"{type(self).__name__}({len(self)} of {self._contents}{where})"
 
     def above(self, threshold: float) -> Self:
-        """The instances whose score is at least the threshold."""
+        """Select the instances whose score is at least the threshold."""
         return self if (self.scores >= threshold).all() else self[self.scores >= threshold]
 
     def transform(self, affine: np.ndarray, **changes: Any) -> Self:
-        """The same instances in the pixels of another image.
+        """Map the instances to the pixels of another image.
 
-        affine: (2, 3) matrix that takes x, y of these instances to the new ones.
+        affine: (2, 3) matrix that maps x, y of these instances to x, y in the other image.
         changes: fields to replace as well, such as width and height.
         """
         raise NotImplementedError
 
     def plot(self, image: np.ndarray | None = None, **style: Any) -> Image:
-        """A picture of the image with every instance in a colour of its own.
+        """Draw the instances on their image, each in its own colour.
 
-        image: (H, W, 3) uint8 RGB, by default the image that the instances were found in: the one
-            they carry, or their file read again; black where there is neither.
-        style: arguments of the function of `tagwise.plot` that draws them, such as
-            `draw_poses` or `draw_boxes`.
+        image: (H, W, 3) uint8 RGB. By default, the image that the result holds, or the image read
+            again from its file, or a black image if neither exists.
+        style: arguments of the drawing function in `tagwise.plot`, such as `draw_poses` or
+            `draw_boxes`.
         """
         from PIL import Image
 
@@ -79,50 +79,50 @@ class Result:
             image = read_image(self.file)
         if image is None:
             if not self.width or not self.height:
-                raise ValueError("this result carries no image and no size: give plot(image)")
+                raise ValueError("this result has no image and no size: give plot(image)")
             image = np.zeros((self.height, self.width, 3), np.uint8)
         return Image.fromarray(self.draw(image, **style))
 
     @property
     def _contents(self) -> str:
-        """What the instances are, in one or two words, for `repr`."""
+        """A short description of the instances for `repr`."""
         raise NotImplementedError
 
     def draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
-        """The image (H, W, 3) uint8 RGB with every instance drawn on it, as in `plot`."""
+        """Draw every instance on a copy of an image (H, W, 3) uint8 RGB, as in `plot`."""
         raise NotImplementedError
 
     def draw_tracked(self, image: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
-        """The image with every instance in the colour of its track; numbers: (N,) ids."""
+        """Draw every instance in the colour of its track; numbers: (N,), the ids of the tracks."""
         return draw_outlines(image, self.boxes.astype(np.float64), numbers)
 
     def explained(self) -> Image:
-        """A picture of the instances that also shows how they were grouped, if it can."""
+        """Draw the instances, with how they were grouped where the task supports it."""
         return self.plot()
 
     def tracked_keypoints(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Keypoints (N, K, 3) by which a tracker tells instances apart, and their OKS sigmas (K,).
+        """Keypoints (N, K, 3) by which a tracker matches instances, and their OKS sigmas (K,).
 
         None for results without keypoints.
         """
         return None
 
     def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
-        """What a plot of tags shows: R names, scores (N, R) and tags (N, R, D).
+        """The contents of a plot of tags: R names, scores (N, R) and tags (N, R, D).
 
-        The rows are the detections of an instance, such as its keypoints.
+        Each of the R rows is a detection that instances consist of, such as a keypoint.
         """
         raise NotImplementedError
 
     def _header(self) -> dict[str, Any]:
-        """The fields that the JSON of every task begins with."""
+        """The first fields of the JSON, which are the same for every task."""
         image = {"file": self.file, "width": self.width, "height": self.height}
         return {"image": image, "model": self.model, "task": self.task}
 
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Raise a UserError where reading JSON that does not hold predicted `what` fails."""
+    """Convert errors of reading JSON that does not contain predicted `what` to UserError."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -133,10 +133,10 @@ def reading(what: str) -> Iterator[None]:
 
 
 def rounded(values: np.ndarray, decimals: int) -> np.ndarray:
-    """Rounded values in float64, so that JSON has 0.91 and not 0.9100000262260437."""
+    """Round values in float64, so that JSON has 0.91 and not 0.9100000262260437."""
     return np.round(values.astype(np.float64), decimals)
 
 
 def with_none(values: np.ndarray) -> list:
-    """Nested lists with None instead of NaN, which JSON does not have."""
+    """Convert to nested lists with None instead of NaN, which JSON does not support."""
     return np.where(np.isnan(values), None, values).tolist()

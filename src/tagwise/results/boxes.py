@@ -1,4 +1,4 @@
-"""Boxes of one image, found as pairs of corners, and their forms as JSON and COCO results."""
+"""Boxes of one image, found as pairs of corners, and their conversion to JSON and COCO results."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 class Boxes(Result):
     """The objects found in one image as boxes, best first.
 
-    boxes: (N, 4) float32 x, y, width, height in pixels; x = 0 is the left edge of the image.
+    boxes: (N, 4) float32, x, y, width, height in pixels; x = 0 is the left edge of the image.
     scores: (N,) float32 in [0, 1].
-    classes: (N,) int64, index into `names`.
-    names: names of the classes.
-    corner_scores: (N, 2) float32, heatmap scores of the top-left and the bottom-right corner.
+    classes: (N,) int64, indices into `names`.
+    names: the names of the classes.
+    corner_scores: (N, 2) float32, the scores of the top-left and the bottom-right corner.
     tags: (N, 2, D) float32, the tags of both corners.
     file, width, height, image, model: see `Result`.
 
@@ -86,9 +86,10 @@ class Boxes(Result):
         return "/".join(self.names) if len(self.names) < 4 else f"{len(self.names)} classes"
 
     def transform(self, affine: np.ndarray, **changes: Any) -> Boxes:
-        """The same boxes in the pixels of another image: the upright box around each moved box.
+        """Map the boxes to the pixels of another image, as the upright box around each moved box.
 
-        affine: (2, 3) matrix from these pixels (0 is the centre of the first) to the new ones.
+        affine: (2, 3) matrix from pixels of this image, where (0, 0) is the centre of the top-left
+            pixel, to pixels of the other image.
         changes: fields to replace as well; with width and height, boxes are clipped to the image.
         """
         moved = Affine(np.asarray(affine, np.float64)[:2]).boxes(self.boxes.astype(np.float64))
@@ -97,10 +98,10 @@ class Boxes(Result):
         return replace(self, boxes=moved, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the layout of a `.predictions.json` file.
+        """Convert to plain values for JSON, in the layout of a `.predictions.json` file.
 
-        Coordinates are rounded to a hundredth of a pixel, corner scores and tags to four decimals
-        and scores of instances, which rank them, to six.
+        Coordinates are rounded to a hundredth of a pixel, corner scores and tags to four decimals,
+        and the scores of instances, which rank them, to six.
         """
         columns = {
             "score": rounded(self.scores, 6).tolist(),
@@ -115,7 +116,7 @@ class Boxes(Result):
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Boxes:
-        """Boxes from what `to_dict` gave. A UserError says what is missing from other JSON."""
+        """Create Boxes from the output of `to_dict`. Raises UserError for other JSON."""
         with reading("boxes"):
             instances, image = record["instances"], record.get("image", {})
             columns = {
@@ -135,7 +136,7 @@ class Boxes(Result):
             )
 
     def to_coco(self, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """COCO box results, one dict an instance; category_ids: the category of each class."""
+        """Convert to COCO results, one dict per box; category_ids: the category of each class."""
         return [
             {"image_id": image_id, "category_id": category_ids[c], "bbox": box, "score": score}
             for c, box, score in zip(
@@ -144,7 +145,7 @@ class Boxes(Result):
         ]
 
     def to_supervision(self) -> supervision.Detections:
-        """`supervision.Detections` with tags in `data`; needs tagwise[viz]."""
+        """Convert to `supervision.Detections` with tags in `data`; requires tagwise[viz]."""
         supervision = optional("supervision", "viz", "to_supervision() needs supervision")
         names = np.array([self.names[c] for c in self.classes], dtype=object)
         return supervision.Detections(
@@ -158,7 +159,7 @@ class Boxes(Result):
         return draw_boxes(image, self, **style)
 
     def explained(self) -> Image:
-        """Boxes with their two corners joined, in the colours of the corners' tags."""
+        """Draw the boxes with their two corners joined, in the colours of the corners' tags."""
         return self.plot(colours="tag", corners=True, labels=False)
 
     def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Masks of one image, as a label map, and their forms as JSON, COCO results and polygons."""
+"""Masks of one image, as a label map, and their conversion to JSON, COCO results and polygons."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Masks(Result):
-    """The instances found in one image, pixel by pixel, best first.
+    """The instances found in one image as masks, best first.
 
-    labels: (H, W) int32 label map: n + 1 in the pixels of instance n, 0 in the background.
+    labels: (H, W) int32 label map; n + 1 is instance n, 0 is the background.
     scores: (N,) float32 in [0, 1].
     tags: (N, D) float32, the mean tag of each instance.
     file, width, height, image, model: see `Result`.
@@ -91,19 +91,21 @@ class Masks(Result):
         return self.labels == range(len(self))[n] + 1
 
     def polygons(self) -> list[list[np.ndarray]]:
-        """The outlines of the parts of each instance, (M, 2) float32 x, y along pixel edges.
+        """The outlines of each instance, as one polygon per connected part.
 
-        x = 0 is the left edge of the image, as in COCO. Holes have no outline.
+        A polygon is (M, 2) float32, x, y along the edges of pixels; x = 0 is the left edge of the
+        image, as in COCO. Holes have no outline.
         """
         boxes = self.boxes.astype(int)
         return [_outlines(self.labels, n + 1, box) for n, box in enumerate(boxes)]
 
     def transform(self, affine: np.ndarray, **changes: Any) -> Masks:
-        """The same masks in the pixels of another image, by nearest neighbour.
+        """Map the masks to the pixels of another image, by nearest neighbour.
 
-        affine: (2, 3) matrix from these pixels (0 is the centre of the first) to the new ones.
-        changes: fields to replace as well; width and height are the new size, by default the
-            old one.
+        affine: (2, 3) matrix from pixels of this image, where (0, 0) is the centre of the top-left
+            pixel, to pixels of the other image.
+        changes: fields to replace as well; width and height are the size of the other image, by
+            default that of this one.
         """
         import cv2
 
@@ -114,9 +116,9 @@ class Masks(Result):
         return replace(self, labels=labels, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the layout of a `.predictions.json` file.
+        """Convert to plain values for JSON, in the layout of a `.predictions.json` file.
 
-        Masks are COCO's compressed run lengths; tags are rounded to four decimals, scores to six.
+        Masks are compressed COCO RLEs. Tags are rounded to four decimals and scores to six.
         """
         columns = {
             "score": rounded(self.scores, 6).tolist(),
@@ -130,7 +132,7 @@ class Masks(Result):
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Masks:
-        """Masks from what `to_dict` gave. A UserError says what is missing from other JSON."""
+        """Create Masks from the output of `to_dict`. Raises UserError for other JSON."""
         with reading("masks"):
             instances, image = record["instances"], record["image"]
             tags = [instance.get("tags", []) for instance in instances]
@@ -145,7 +147,7 @@ class Masks(Result):
             )
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
-        """COCO results, one dict an instance: its "segmentation" as run lengths, and its box."""
+        """Convert to COCO results, one dict per instance with a "segmentation" (RLE) and a box."""
         masks, scores = encode_labels(self.labels, len(self)), rounded(self.scores, 6)
         return [
             {
@@ -159,7 +161,10 @@ class Masks(Result):
         ]
 
     def to_supervision(self) -> supervision.Detections:
-        """`supervision.Detections` with masks, and tags in `data`; needs tagwise[viz]."""
+        """Convert to `supervision.Detections` with masks, and tags in `data`.
+
+        Requires tagwise[viz].
+        """
         supervision = optional("supervision", "viz", "to_supervision() needs supervision")
         return supervision.Detections(
             xyxy=to_xyxy(self.boxes),
@@ -176,11 +181,12 @@ class Masks(Result):
 
 
 def _outlines(labels: np.ndarray, label: int, box: np.ndarray) -> list[np.ndarray]:
-    """The outer outlines of one label's pixels in its box, along the pixels' edges.
+    """The outer outlines of the pixels of one label in its box, along the edges of the pixels.
 
-    OpenCV's contours run through the centres of pixels. On a grid twice as fine, whose odd places
-    are pixels and whose even ones their edges, a mask grown by one place has contours along edges,
-    but for inner corners, which they cut by a slanting step of one place.
+    OpenCV's contours run through the centres of pixels. The mask is therefore drawn on a grid of
+    twice the resolution, whose odd coordinates are pixels and whose even coordinates are the edges
+    between them, and dilated by one. Its contours then follow the edges, except at inner corners,
+    which they cut with a diagonal step of one cell.
     """
     import cv2
 
@@ -193,13 +199,14 @@ def _outlines(labels: np.ndarray, label: int, box: np.ndarray) -> list[np.ndarra
 
 
 def _squared(points: np.ndarray) -> np.ndarray:
-    """A closed contour (M, 2) with each slanting step of one place made a corner, of even places.
+    """Replace each diagonal step of one cell in a closed contour (M, 2) by a corner.
 
-    The ends of such steps, which alone have odd places, lie on straight lines then and go.
+    The corner has even coordinates. The ends of the step, the only points with an odd coordinate,
+    are then on straight lines and are removed.
     """
     after = np.roll(points, -1, axis=0)
-    slanting = (np.abs(after - points) == 1).all(1)
+    diagonal = (np.abs(after - points) == 1).all(1)
     corners = np.where(points % 2 == 0, points, after)
     both = np.stack([points, corners], 1).reshape(-1, 2)
-    keep = np.stack([(points % 2 == 0).all(1), slanting], 1).reshape(-1)
+    keep = np.stack([(points % 2 == 0).all(1), diagonal], 1).reshape(-1)
     return both[keep]

@@ -1,4 +1,4 @@
-"""Poses of one image, and their forms as JSON, COCO results and pictures."""
+"""Poses of one image, and their conversion to JSON, COCO results and supervision."""
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 class Poses(Result):
     """The poses found in one image, best first.
 
-    keypoints: (N, K, 3) float32; x, y in pixels of the image and score in [0, 1]. A missing
+    keypoints: (N, K, 3) float32, x, y in pixels of the image and score in [0, 1]. A missing
         keypoint is (NaN, NaN, 0).
     scores: (N,) float32 in [0, 1].
     tags: (N, K, D) float32, the tag at each keypoint; NaN where it is missing.
-    skeleton: names of the K keypoint types and the lines between them.
-    file, width, height: the image they were found in, where known.
-    image: (height, width, 3) uint8 RGB, kept so that `plot()` needs nothing else.
-    model: name of the model that found them.
+    skeleton: the names of the K keypoint types and the edges between them.
+    file, width, height, image, model: see `Result`.
 
     >>> skeleton = Skeleton.from_coco({"name": "pin", "keypoints": ["top", "foot"]})
     >>> poses = Poses(np.array([[[1, 2, 0.9], [1, 9, 0.7]]]), np.array([0.8]), None, skeleton)
@@ -68,7 +66,7 @@ class Poses(Result):
         object.__setattr__(self, "tags", tags.astype(np.float32, copy=False))
 
     def __getitem__(self, which: Any) -> Poses:
-        """The poses that an index, slice, list or boolean mask selects, as Poses."""
+        """Select poses with an index, slice, list or boolean mask; always returns Poses."""
         which = np.atleast_1d(np.arange(len(self))[which])
         return replace(
             self, keypoints=self.keypoints[which], scores=self.scores[which], tags=self.tags[which]
@@ -85,13 +83,13 @@ class Poses(Result):
 
     @property
     def boxes(self) -> np.ndarray:
-        """(N, 4) float32 x, y, width, height around the found keypoints; zeros where none was."""
+        """(N, 4) float32, x, y, width, height around the found keypoints; zeros without any."""
         return keypoint_boxes(self.keypoints).astype(np.float32)
 
     def transform(self, affine: np.ndarray, **changes: Any) -> Poses:
-        """The same poses in the pixels of another image.
+        """Map the poses to the pixels of another image.
 
-        affine: (2, 3) matrix from these pixels to the new ones.
+        affine: (2, 3) matrix from pixels of this image to pixels of the other image.
         changes: fields to replace as well, such as width and height.
         """
         affine = np.asarray(affine, np.float64)
@@ -100,10 +98,10 @@ class Poses(Result):
         return replace(self, keypoints=keypoints, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the layout of a `.predictions.json` file.
+        """Convert to plain values for JSON, in the layout of a `.predictions.json` file.
 
         Coordinates are rounded to a hundredth of a pixel, scores of keypoints and tags to four
-        decimals and scores of instances, which rank them, to six.
+        decimals, and the scores of instances, which rank them, to six.
         """
         instances = [
             {"score": score, "box": box, "keypoints": keypoints, "tags": tags}
@@ -123,7 +121,10 @@ class Poses(Result):
 
     @classmethod
     def from_dict(cls, record: dict[str, Any], skeleton: Skeleton | None = None) -> Poses:
-        """Poses from what `to_dict` gave. A UserError says what is missing from other JSON."""
+        """Create Poses from the output of `to_dict`. Raises UserError for other JSON.
+
+        skeleton: None takes the keypoint types and the edges from the JSON.
+        """
         with reading("poses"):
             names, instances = record["keypoints"], record["instances"]
             if skeleton is None:
@@ -145,7 +146,7 @@ class Poses(Result):
             )
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
-        """COCO keypoint results: one dict an instance, missing keypoints as 0, 0, 0."""
+        """Convert to COCO results, one dict per instance, with missing keypoints as 0, 0, 0."""
         return [
             {
                 "image_id": image_id,
@@ -159,16 +160,16 @@ class Poses(Result):
         ]
 
     def to_supervision(self) -> supervision.KeyPoints:
-        """`supervision.KeyPoints` with tags and instance scores in `data`; needs tagwise[viz]."""
+        """Convert to `supervision.KeyPoints` with tags in `data`; requires tagwise[viz]."""
         supervision = optional("supervision", "viz", "to_supervision() needs supervision")
         xy = np.nan_to_num(self.keypoints[..., :2])
-        kind = np.zeros(len(self), int)
+        class_id = np.zeros(len(self), int)
         return supervision.KeyPoints(
             xy=xy,
             keypoint_confidence=self.keypoints[..., 2],
             detection_confidence=self.scores,
             visible=self.present,
-            class_id=kind,
+            class_id=class_id,
             data={"tags": self.tags},
         )
 
@@ -185,7 +186,7 @@ class Poses(Result):
         return self.skeleton.keypoints, self.keypoints[..., 2], self.tags
 
     def _plain_keypoints(self, missing: float | None) -> list[list[list[float | None]]]:
-        """[x, y, score] lists with `missing` in place of the coordinates of missing keypoints."""
+        """[x, y, score] lists with `missing` instead of the coordinates of missing keypoints."""
         rows = rounded(self.keypoints, 2)
         rows[..., 2] = rounded(self.keypoints[..., 2], 4)
         plain = rows.tolist()

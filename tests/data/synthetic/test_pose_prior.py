@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from tagwise.data.synthetic.pose_prior import MadeUpPoses, RealPoses
+from tagwise.data.synthetic.pose_prior import GeneratedPoses, RealPoses
 from tagwise.errors import UserError
 from tagwise.skeletons import COCO17, CROWDPOSE14, Skeleton
 
 
 def write(path, pixels, size, **content):
-    """Normalise keypoints (N, 17, 3) as the file of labels does, to six places."""
+    """Save keypoints (N, 17, 3) normalised by the size and rounded to six decimals."""
     normal = pixels.copy()
     normal[..., :2] = np.round(normal[..., :2] / size, 6)
     np.savez(path, keypoints=normal.astype(np.float32), **content)
@@ -23,12 +23,12 @@ def pixels():
 
 
 @pytest.mark.parametrize("size", [(640, 427), (480, 640), (500, 487), (320, 240)])
-def test_the_shape_of_unknown_images_is_found(tmp_path, pixels, size):
+def test_unknown_image_sizes_are_recovered(tmp_path, pixels, size):
     poses = RealPoses(write(tmp_path / "a.npz", pixels, size), COCO17, np.random.default_rng(0))
     np.testing.assert_allclose(poses.poses, pixels, atol=1e-3)
 
 
-def test_only_training_people_with_enough_keypoints(tmp_path, pixels):
+def test_only_training_poses_with_enough_keypoints_are_used(tmp_path, pixels):
     pixels[0, 9:] = 0
     path = write(tmp_path / "a.npz", pixels, (640, 480), split=np.array([0, 0, 1, 0, 1]))
     poses = RealPoses(path, COCO17, np.random.default_rng(0))
@@ -44,7 +44,7 @@ def test_types_that_coco_lacks_stay_unlabelled(tmp_path, pixels):
     np.testing.assert_allclose(poses.poses[:, 0], pixels[:, 5], atol=1e-3)
 
 
-def test_drawing_does_not_change_the_stock(tmp_path, pixels):
+def test_changing_a_drawn_pose_does_not_change_the_stored_poses(tmp_path, pixels):
     poses = RealPoses(
         write(tmp_path / "a.npz", pixels, (640, 480)), COCO17, np.random.default_rng(0)
     )
@@ -53,22 +53,22 @@ def test_drawing_does_not_change_the_stock(tmp_path, pixels):
 
 
 @pytest.mark.parametrize("content", [{}, {"keypoints": np.zeros((3, 5, 3))}])
-def test_files_of_something_else(tmp_path, content):
+def test_files_with_other_contents_are_refused(tmp_path, content):
     np.savez(tmp_path / "a.npz", **content)
     with pytest.raises(UserError, match=r"a\.npz"):
         RealPoses(tmp_path / "a.npz", COCO17, np.random.default_rng(0))
 
 
-def test_files_without_anybody(tmp_path):
+def test_files_without_usable_poses_and_missing_files_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", keypoints=np.zeros((3, 17, 3)))
-    with pytest.raises(UserError, match="nobody"):
+    with pytest.raises(UserError, match="contains no person"):
         RealPoses(tmp_path / "a.npz", COCO17, np.random.default_rng(0))
     with pytest.raises(UserError, match=r"absent\.npz"):
         RealPoses(tmp_path / "absent.npz", COCO17, np.random.default_rng(0))
 
 
-def test_a_made_up_person_hangs_together():
-    prior, rng = MadeUpPoses(COCO17), np.random.default_rng(0)
+def test_generated_poses_are_connected_and_upright():
+    prior, rng = GeneratedPoses(COCO17), np.random.default_rng(0)
     for _ in range(50):
         pose = prior.draw(rng)
         assert pose.shape == (17, 3)
@@ -79,8 +79,8 @@ def test_a_made_up_person_hangs_together():
     assert np.mean(heads) > 0.9
 
 
-def test_left_and_right_lie_apart():
-    rest = MadeUpPoses(COCO17).rest
+def test_left_and_right_mirror_each_other():
+    rest = GeneratedPoses(COCO17).rest
     left = [k for k, name in enumerate(COCO17.keypoints) if "left" in name]
     np.testing.assert_allclose(rest[left, 0], -rest[[COCO17.flip[k] for k in left], 0])
     assert (rest[left, 0] > 0).all()
@@ -96,8 +96,8 @@ def test_left_and_right_lie_apart():
         Skeleton("one", ("a",)),
     ],
 )
-def test_unknown_skeletons_spread_out(skeleton):
-    prior = MadeUpPoses(skeleton)
+def test_unknown_skeletons_have_limbs_of_unit_length(skeleton):
+    prior = GeneratedPoses(skeleton)
     assert sorted(child for child, _ in prior.parents) == list(range(len(skeleton)))
     for child, parent in prior.parents:
         if parent >= 0:

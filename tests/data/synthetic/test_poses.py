@@ -6,7 +6,7 @@ from tagwise.data.synthetic.poses import SyntheticPoses
 from tagwise.data.synthetic.scenes import background
 from tagwise.skeletons import COCO17, CROWDPOSE14, Skeleton
 
-ODD = Skeleton("odd", tuple("abcdef"), ((0, 1), (1, 2), (2, 3), (2, 4)))  # f hangs on nothing
+ODD = Skeleton("odd", tuple("abcdef"), ((0, 1), (1, 2), (2, 3), (2, 4)))  # f is not connected
 ROBOT = Skeleton(
     "robot",
     ("head", "trunk", "right_hand", "left_hand", "right_foot", "left_foot"),
@@ -15,7 +15,7 @@ ROBOT = Skeleton(
 
 
 @pytest.mark.parametrize("skeleton", [COCO17, CROWDPOSE14, ROBOT, ODD])
-def test_scenes_of_any_skeleton(skeleton):
+def test_scenes_can_have_any_skeleton(skeleton):
     scenes = SyntheticPoses(skeleton, length=6, size=(160, 120), people=(2, 5))
     assert len(scenes) == 6
     for index in range(6):
@@ -31,7 +31,7 @@ def test_scenes_of_any_skeleton(skeleton):
         assert sample.labelled.all()
 
 
-def test_scenes_are_the_same_again():
+def test_scenes_are_reproducible():
     first, second = (SyntheticPoses(length=4, size=(96, 96), seed=7) for _ in range(2))
     np.testing.assert_array_equal(first[3].image, second[3].image)
     np.testing.assert_array_equal(first[3].keypoints, second[3].keypoints)
@@ -39,23 +39,22 @@ def test_scenes_are_the_same_again():
     assert (first[3].image != SyntheticPoses(length=4, size=(96, 96), seed=8)[3].image).any()
 
 
-def test_beyond_the_last_scene():
+def test_indices_out_of_range_raise_index_error():
     scenes = SyntheticPoses(length=2, size=(32, 32))
-    assert len(list(scenes)) == 2  # by the old protocol of iteration, which ends at IndexError
+    assert len(list(scenes)) == 2  # iteration through __getitem__ ends at IndexError
     with pytest.raises(IndexError):
         scenes[-1]
 
 
-def test_keypoints_lie_on_their_figure():
-    """Alone in the scene, a figure's keypoints are where the picture differs from its ground."""
+def test_keypoints_are_on_their_figure():
+    """The keypoints of a single figure are where the image differs from its background."""
     scenes = SyntheticPoses(COCO17, length=20, size=(200, 200), people=(1, 1), seed=2)
     for index in range(20):
         sample = scenes[index]
         rng = np.random.default_rng((2, index))
-        ground = background(rng, (200, 200))
-        changed = (sample.image != ground).any(2)
+        changed = (sample.image != background(rng, (200, 200))).any(2)
         for instance, box in zip(sample.keypoints, sample.boxes):
-            assert (instance[:, 2] != 1).all()  # nobody hides it
+            assert (instance[:, 2] != 1).all()  # no other figure hides it
             x, y = np.rint(instance[instance[:, 2] > 0, :2]).astype(int).T
             assert changed[y, x].mean() > 0.9
             assert (x >= box[0] - 1).all()
@@ -64,12 +63,12 @@ def test_keypoints_lie_on_their_figure():
 
 def test_figures_in_front_hide_keypoints():
     crowd = SyntheticPoses(COCO17, length=8, size=(160, 160), people=(8, 8), tallness=(0.6, 0.9))
-    seen = np.concatenate([crowd[i].keypoints[..., 2].ravel() for i in range(8)])
-    assert (seen == 1).mean() > 0.1
-    assert (seen == 2).mean() > 0.1
+    visibility = np.concatenate([crowd[i].keypoints[..., 2].ravel() for i in range(8)])
+    assert (visibility == 1).mean() > 0.1
+    assert (visibility == 2).mean() > 0.1
 
 
-def test_saved_scenes_are_a_coco_dataset(tmp_path):
+def test_saved_scenes_load_as_a_coco_dataset(tmp_path):
     scenes = SyntheticPoses(ROBOT, length=3, size=(96, 64), seed=1)
     path = scenes.save(tmp_path / "made")
     data = CocoKeypoints(path, tmp_path / "made/images")
@@ -85,7 +84,7 @@ def test_saved_scenes_are_a_coco_dataset(tmp_path):
         np.testing.assert_allclose(read.areas, made.areas)
 
 
-def test_reduced_scenes():
+def test_reduced_scenes_keep_keypoint_positions():
     scenes = SyntheticPoses(length=1, size=(100, 60), people=(3, 3))
     whole, small = scenes[0], scenes.load(0, 4)
     assert small.image.shape == (15, 25, 3)

@@ -12,7 +12,7 @@ SMALL = {"size": (160, 120), "count": (4, 12), "radius": (8.0, 25.0)}
 
 
 @pytest.mark.parametrize("masks", [False, True])
-def test_scenes_are_sound(masks):
+def test_scenes_are_consistent(masks):
     shapes = SyntheticShapes(length=10, masks=masks, **SMALL)
     assert shapes.labels_of_task() == ({} if masks else {"classes": list(SHAPES)})
     for sample in shapes:
@@ -32,7 +32,7 @@ def test_scenes_are_sound(masks):
             assert sample.labels is None
 
 
-def test_scenes_are_the_same_again():
+def test_scenes_are_reproducible():
     first, second = (SyntheticShapes(length=4, seed=7, **SMALL) for _ in range(2))
     np.testing.assert_array_equal(first[3].image, second[3].image)
     np.testing.assert_array_equal(first[3].boxes, second[3].boxes)
@@ -40,7 +40,7 @@ def test_scenes_are_the_same_again():
     assert (first[3].image != SyntheticShapes(length=4, seed=8, **SMALL)[3].image).any()
 
 
-def test_what_is_nearly_hidden_is_ignored_without_masks():
+def test_almost_hidden_shapes_are_ignored_without_masks():
     scene = {"length": 8, "size": (96, 96), "count": (25, 25), "radius": (8.0, 30.0)}
     ignored = 0
     for every, plain in zip(SyntheticShapes(masks=True, **scene), SyntheticShapes(**scene)):
@@ -54,8 +54,8 @@ def test_what_is_nearly_hidden_is_ignored_without_masks():
     assert ignored > 5
 
 
-def test_every_shape_has_its_form():
-    """Share of the smallest turned rectangle around it that each fills."""
+def test_outlines_match_their_shape():
+    """Compare the fraction of its smallest rotated rectangle that each shape fills."""
     rng = np.random.default_rng(0)
     fills = {
         "disc": (0.76, 0.8),
@@ -85,13 +85,13 @@ def test_close_shapes_touch(close, least, most):
     assert least <= np.mean(touching) <= most
 
 
-def test_no_shapes_at_all():
+def test_scenes_may_be_empty():
     sample = SyntheticShapes(length=1, size=(32, 32), count=(0, 0), masks=True)[0]
     assert sample.boxes.shape == (0, 4)
     assert not sample.labels.any()
 
 
-def test_saved_scenes_are_read_again(tmp_path):
+def test_saved_scenes_load_as_boxes_and_label_maps(tmp_path):
     shapes = SyntheticShapes(length=3, masks=True, **SMALL)
     path = shapes.save(tmp_path)
     boxes, maps = (
@@ -107,6 +107,6 @@ def test_saved_scenes_are_read_again(tmp_path):
         np.testing.assert_array_equal(maps[index].labels, sample.labels)
 
 
-def test_unknown_shapes():
+def test_unknown_shapes_are_refused():
     with pytest.raises(UserError, match="did you mean 'disc'"):
         SyntheticShapes(("disk",))

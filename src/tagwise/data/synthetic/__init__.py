@@ -1,4 +1,4 @@
-"""Scenes that are drawn, with exact labels: people, shapes and clips of moving shapes.
+"""Synthetic scenes with exact labels: people, shapes and clips of moving figures.
 
 Imports `errors`, `files`, `geometry`, `label_maps` and `skeletons`.
 """

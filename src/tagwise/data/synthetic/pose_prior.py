@@ -1,4 +1,4 @@
-"""Poses for synthetic figures: real ones from a file of labels, or made up joint by joint."""
+"""Poses for synthetic figures: real poses from a file, or poses generated joint by joint."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tagwise.data.coco import match_types
 from tagwise.errors import UserError
 from tagwise.skeletons import COCO17, Skeleton, name_words
 
-# A standing figure seen from the front, by the last word of a name: how far from the middle
-# (positive on its own left, the viewer's right), how far down, and how freely it swings (degrees).
+# A standing figure from the front, by the last matching word of a keypoint's name: the distance
+# from the middle (positive on the figure's left, which is the viewer's right), the distance down,
+# and the standard deviation of the swing in degrees.
 _BODY = {
     "top": (0.0, -0.2, 4),
     "nose": (0.0, 0.0, 4),
@@ -31,13 +32,17 @@ _BODY = {
     "ankle": (0.19, 1.98, 35),
     "foot": (0.22, 1.9, 30),
 }
-_FREE = 25.0  # degrees, for keypoint types that _BODY does not know
+_DEFAULT_SWING = 25.0  # degrees, for skeletons with keypoint types that _BODY lacks
 _MIN_LABELLED = 10
 _WIDTHS = np.arange(160, 641)
 
 
-class MadeUpPoses:
-    """Poses of any skeleton: a resting figure whose joints swing, each with all beyond it."""
+class GeneratedPoses:
+    """Generated poses of any skeleton.
+
+    The joints of a resting figure are rotated at random. Each rotation moves everything further
+    out along the skeleton.
+    """
 
     def __init__(self, skeleton: Skeleton) -> None:
         self.parents, self.swing, rest = _tree(skeleton), [], []
@@ -47,35 +52,38 @@ class MadeUpPoses:
                 rest.append((aside * _side(name), down))
                 self.swing.append(degrees)
         else:
-            rest, self.swing = _fan(self.parents), [_FREE] * len(skeleton)
+            rest, self.swing = _fan(self.parents), [_DEFAULT_SWING] * len(skeleton)
         self.rest = np.array(rest, float)
         self.labelled = np.ones(len(skeleton), bool)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """A pose (K, 3), x, y, v = 2, in no particular unit."""
-        turned, pose = {}, self.rest.copy()
+        """Generate a pose (K, 3), x, y, v = 2, in arbitrary units."""
+        angles, pose = {}, self.rest.copy()
         for child, parent in self.parents:
             angle = rng.normal(0, math.radians(self.swing[child]))
             if parent < 0:
-                turned[child] = angle
+                angles[child] = angle
                 continue
-            turned[child] = turned[parent] + angle
-            c, s = math.cos(turned[child]), math.sin(turned[child])
+            angles[child] = angles[parent] + angle
+            c, s = math.cos(angles[child]), math.sin(angles[child])
             bone = (self.rest[child] - self.rest[parent]) * rng.uniform(0.8, 1.15)
             pose[child] = pose[parent] + np.array(
                 [c * bone[0] - s * bone[1], s * bone[0] + c * bone[1]]
             )
-        pose[:, 0] *= rng.uniform(0.5, 1.1)  # turned away from the camera
+        pose[:, 0] *= rng.uniform(0.5, 1.1)  # imitates a figure turned away from the camera
         return np.column_stack([pose, np.full(len(pose), 2.0)])
 
 
 class RealPoses:
-    """Poses of people in photos, from keypoints of COCO-17 normalised to their images.
+    """Poses of people in photos, from COCO-17 keypoints normalised by the size of their image.
 
-    path: an .npz with keypoints (N, 17, 3) in shares of width and height, and v; and optionally
-        split (N,), of which only 0, the training part, is used.
-    skeleton: the types wanted; those that COCO-17 lacks stay unlabelled.
-    count: how many poses to keep, chosen by rng among people with 10 labelled keypoints or more.
+    path: an .npz file with "keypoints" (N, 17, 3): x as a fraction of the width, y as a fraction
+        of the height, and v. An optional "split" (N,) restricts the poses to those with 0, the
+        training part.
+    skeleton: the wanted keypoint types; those that COCO-17 lacks stay unlabelled.
+    count: the maximum number of poses, which rng chooses among people with at least 10 labelled
+        keypoints.
+    Raises UserError if the file cannot be read, has other contents, or has no such person.
     """
 
     def __init__(self, path: str | Path, skeleton: Skeleton, rng: np.random.Generator, count=4000):
@@ -84,12 +92,16 @@ class RealPoses:
                 keypoints = content["keypoints"]
                 split = content["split"] if "split" in content else np.zeros(len(keypoints))
         except (OSError, KeyError, ValueError) as error:
-            raise UserError(f"{path} is no file of normalised keypoints (.npz): {error}") from None
+            raise UserError(
+                f"{path} is not an .npz file of normalised keypoints: {error}"
+            ) from None
         if keypoints.ndim != 3 or keypoints.shape[1:] != (len(COCO17), 3):
-            raise UserError(f"{path}: keypoints are {keypoints.shape}, not (people, 17, 3)")
+            raise UserError(
+                f"{path}: keypoints have shape {keypoints.shape}; expected (people, 17, 3)"
+            )
         usable = np.flatnonzero(((keypoints[..., 2] > 0).sum(1) >= _MIN_LABELLED) & (split == 0))
         if not len(usable):
-            raise UserError(f"{path} has nobody with {_MIN_LABELLED} labelled keypoints")
+            raise UserError(f"{path} contains no person with {_MIN_LABELLED} labelled keypoints")
         chosen = np.sort(rng.permutation(usable)[:count])
         poses = np.stack([_in_pixels(pose) for pose in keypoints[chosen].astype(float)])
         columns = match_types(skeleton, COCO17, {}, Path(path))
@@ -98,63 +110,64 @@ class RealPoses:
         self.poses[:, self.labelled] = poses[:, columns[self.labelled]]
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """A pose (K, 3), x, y, v, in pixels of its photo."""
+        """Return a random pose (K, 3), x, y, v, in pixels of its photo."""
         return self.poses[rng.integers(len(self.poses))].copy()
 
 
 def _in_pixels(pose: np.ndarray) -> np.ndarray:
-    """Undo the normalisation of a pose (17, 3) by the unknown size of its image.
+    """Convert a normalised pose (17, 3) to pixels, without knowing the size of its image.
 
-    COCO's keypoints were whole pixels of images whose longer side is 640, so that of all widths
-    (and heights) the true one is the least that makes every coordinate whole again.
+    COCO's keypoints are whole pixels of images whose longer side is 640. The true width is
+    therefore the smallest one that makes every x a whole number, and likewise the height.
     """
-    seen = pose[:, 2] > 0
+    labelled = pose[:, 2] > 0
     sizes = []
     for axis in (0, 1):
-        pixels = pose[seen, axis, None] * _WIDTHS
+        pixels = pose[labelled, axis, None] * _WIDTHS
         off = np.abs(pixels - np.rint(pixels)).max(0)
         sizes.append(int(_WIDTHS[off < 0.01][0]) if (off < 0.01).any() else 640)
     pose = pose.copy()
     pose[:, :2] *= sizes
-    pose[~seen] = 0
+    pose[~labelled] = 0
     return pose
 
 
 def _tree(skeleton: Skeleton) -> list[tuple[int, int]]:
-    """Every type once, with the one that it hangs on (-1 for a root), parents first."""
-    near: dict[int, list[int]] = {k: [] for k in range(len(skeleton))}
+    """Each keypoint type once, as (type, parent), parents first; the parent of a root is -1."""
+    neighbours: dict[int, list[int]] = {k: [] for k in range(len(skeleton))}
     for a, b in skeleton.edges:
-        near[a].append(b)
-        near[b].append(a)
-    out, seen = [], set()
+        neighbours[a].append(b)
+        neighbours[b].append(a)
+    out, visited = [], set()
     for root in skeleton.order:
-        queue = deque([(root, -1)] if root not in seen else [])
-        seen.add(root)
+        queue = deque([(root, -1)] if root not in visited else [])
+        visited.add(root)
         while queue:
             child, parent = queue.popleft()
             out.append((child, parent))
-            fresh = [other for other in near[child] if other not in seen]
-            seen.update(fresh)
+            fresh = [other for other in neighbours[child] if other not in visited]
+            visited.update(fresh)
             queue.extend((other, child) for other in fresh)
     return out
 
 
 def _fan(parents: list[tuple[int, int]]) -> np.ndarray:
-    """A resting place for each type of an unknown skeleton: a tree whose branches fan out."""
-    places, heading = np.zeros((len(parents), 2)), np.zeros(len(parents))
+    """Rest positions (K, 2) for an unknown skeleton: a tree whose branches fan out."""
+    rest, heading = np.zeros((len(parents), 2)), np.zeros(len(parents))
     children: dict[int, list[int]] = {}
     for child, parent in parents:
         children.setdefault(parent, []).append(child)
     for child, parent in parents:
-        twins = children[parent]
-        # all around the root, within 120 degrees ahead further out
-        step = 2 * math.pi / len(twins) if parent < 0 or heading[parent] == 0 else 2.1 / len(twins)
-        middle = (twins.index(child) - (len(twins) - 1) / 2) * step
+        siblings = children[parent]
+        # The full circle around the root; further out, about 120 degrees ahead.
+        spread = 2 * math.pi if parent < 0 or heading[parent] == 0 else 2.1
+        step = spread / len(siblings)
+        middle = (siblings.index(child) - (len(siblings) - 1) / 2) * step
         base = heading[parent] if parent >= 0 else 0.0
         heading[child] = base + middle + 1e-3
         if parent >= 0:
-            places[child] = places[parent] + [math.sin(heading[child]), math.cos(heading[child])]
-    return places
+            rest[child] = rest[parent] + [math.sin(heading[child]), math.cos(heading[child])]
+    return rest
 
 
 def _part(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Made-up scenes of figures in poses, one before the other, over textures."""
+"""Synthetic scenes of posed figures that overlap, over textured backgrounds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from tagwise.data.instances import hide_keypoints, inside
 from tagwise.data.regions import Size
 from tagwise.data.sample import Sample
-from tagwise.data.synthetic.pose_prior import MadeUpPoses, RealPoses
-from tagwise.data.synthetic.scenes import Scenes, background, random_ink, textured
+from tagwise.data.synthetic.pose_prior import GeneratedPoses, RealPoses
+from tagwise.data.synthetic.scenes import Scenes, background, paint_textured, random_colour
 from tagwise.geometry import keypoint_boxes
 from tagwise.skeletons import COCO17, Skeleton, name_words
 
@@ -22,15 +22,16 @@ _TORSO = {"shoulder", "hip"}
 
 
 class SyntheticPoses(Scenes):
-    """Made-up scenes with exact keypoints, as a dataset like CocoKeypoints.
+    """Synthetic scenes with exact keypoints, with the interface of CocoKeypoints.
 
-    skeleton: any. length: number of scenes. seed: scene i depends on (seed, i) alone.
-    size: (width, height) of a scene in pixels. people: how many figures at least and at most.
-    tallness: a figure's longer side as a share of the scene's height.
-    poses: an .npz of real COCO-17 poses (see RealPoses); None makes poses up.
+    skeleton: any skeleton. length: the number of scenes.
+    seed: scene i depends only on (seed, i) and the other arguments.
+    size: (width, height) of a scene in pixels. people: the minimum and maximum number of figures.
+    tallness: the range of a figure's longer side, as a fraction of the scene's height.
+    poses: an .npz file of real COCO-17 poses (see RealPoses); None generates poses.
 
-    Keypoints have v = 2, or 1 where a figure in front hides them; what lies outside the scene,
-    or the real pose lacks, has 0. Areas are those of whole silhouettes.
+    Keypoints have v = 2, or 1 where a figure in front hides them. Keypoints outside the scene and
+    those that the real pose lacks have v = 0. Areas are those of whole silhouettes.
 
     >>> scenes = SyntheticPoses(length=3, size=(256, 256))
     >>> scenes[0].image.shape
@@ -50,20 +51,20 @@ class SyntheticPoses(Scenes):
         super().__init__(length, seed, size)
         self.skeleton, self.people, self.tallness = skeleton, people, tallness
         if poses is None:
-            self.poses = MadeUpPoses(skeleton)
+            self.poses = GeneratedPoses(skeleton)
         else:
             self.poses = RealPoses(poses, skeleton, np.random.default_rng(seed))
         self.labelled = self.poses.labelled
         self.category_id = 1
-        self._look = _Look.of(skeleton)
+        self._style = _FigureStyle.of(skeleton)
 
     @property
     def flip(self) -> tuple[int, ...]:
-        """The type that each keypoint type becomes in a mirror."""
+        """For each keypoint type, the type that it becomes in a mirrored image."""
         return self.skeleton.flip
 
     def labels_of_task(self) -> dict[str, Any]:
-        """The options of a task that the labels settle."""
+        """The task options that follow from the labels."""
         return {"skeleton": self.skeleton.to_dict()}
 
     def instances(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -74,20 +75,23 @@ class SyntheticPoses(Scenes):
     def _scene(self, rng: np.random.Generator, index: int) -> Sample:
         width, height = self._size
         image = background(rng, self._size)
-        owner = np.zeros((height, width), np.uint8)  # which figure is in front, 0 for none
+        owner = np.zeros((height, width), np.uint8)  # the number of the front figure, 0 for none
         count = int(rng.integers(self.people[0], self.people[1] + 1))
-        # nearer figures are larger, and drawn later
-        tall = np.sort(rng.uniform(*self.tallness, count)) * height
+        # Draw from small to large, so that figures in front are larger.
+        lengths = np.sort(rng.uniform(*self.tallness, count)) * height
         figures = []
-        for number, length in enumerate(tall, 1):
+        for number, length in enumerate(lengths, 1):
             keypoints = self._placed(rng, float(length))
-            silhouette = self._look.paint(rng, image, keypoints)
+            silhouette = self._style.paint(rng, image, keypoints)
             owner[silhouette] = number
             figures.append((keypoints, silhouette))
         return self._labels(image, owner, figures, index)
 
     def _placed(self, rng: np.random.Generator, length: float) -> np.ndarray:
-        """A random pose of this length at a random place; its keypoints (K, 3) in pixels."""
+        """The keypoints (K, 3), in pixels, of a random pose at a random place.
+
+        length: the longer side of the pose in pixels, before it is rotated.
+        """
         keypoints = self.poses.draw(rng)
         has = keypoints[:, 2] > 0
         corner, sides = np.split(keypoint_boxes(keypoints[None], least=1e-6)[0], 2)
@@ -135,11 +139,14 @@ class SyntheticPoses(Scenes):
 
 
 @dataclass(frozen=True)
-class _Look:
-    """How a figure of a skeleton is drawn: limbs as capsules, a torso and a head where it has one.
+class _FigureStyle:
+    """How the figures of a skeleton are drawn.
 
-    limbs: edges. sides: for each type 1, or less for left ones, whose limbs are darker: made-up
-    figures have no front or back that would tell left from right.
+    Limbs are capsules. A skeleton that has the types for them gets a torso and a head as well.
+
+    limbs: the edges to draw. sides: the brightness of each type: 1, or less for left types. Left
+    limbs are darker, because nothing else in a synthetic figure distinguishes left from right.
+    face: the types that the head is drawn around. torso: the four types that it spans, or none.
     """
 
     limbs: tuple[tuple[int, int], ...]
@@ -148,7 +155,7 @@ class _Look:
     torso: tuple[int, ...]
 
     @classmethod
-    def of(cls, skeleton: Skeleton) -> _Look:
+    def of(cls, skeleton: Skeleton) -> _FigureStyle:
         words = [set(name_words(name)) for name in skeleton.keypoints]
         face = tuple(k for k, w in enumerate(words) if w & _FACE)
         torso = tuple(k for k, w in enumerate(words) if w & _TORSO)
@@ -157,13 +164,13 @@ class _Look:
         return cls(limbs, sides, face, torso if len(torso) == 4 else ())
 
     def paint(self, rng: np.random.Generator, image: np.ndarray, keypoints: np.ndarray):
-        """Draw a figure (K, 3) into the image (H, W, 3) in place; returns its mask (H, W) bool."""
+        """Draw a figure (K, 3) into the image (H, W, 3) in place; return its mask (H, W) bool."""
         has = keypoints[:, 2] > 0
         span = keypoint_boxes(keypoints[None])[0, 2:].max()
         thick = max(2, round(span * rng.uniform(0.05, 0.09)))
         layer, mask = np.zeros_like(image), np.zeros(image.shape[:2], np.uint8)
         at = [(int(x), int(y)) for x, y in np.rint(np.clip(keypoints[:, :2], -1e4, 1e4))]
-        shirt, skin = np.array(random_ink(rng)), np.array(random_ink(rng))
+        shirt, skin = np.array(random_colour(rng)), np.array(random_colour(rng))
         if self.torso and has[list(self.torso)].all():
             hull = cv2.convexHull(np.array([at[k] for k in self.torso], np.int32))
             for canvas, colour in ((layer, shirt), (mask, [255])):
@@ -177,12 +184,12 @@ class _Look:
                 light = [float(v) for v in np.minimum(base * shade * 1.25, 255)]
                 cv2.line(layer, at[a], at[b], light, max(1, thick // 2), cv2.LINE_AA)
         self._head(layer, mask, at, has, thick, skin)
-        for k in np.flatnonzero(has):  # a joint shows, so that every type has some look of its own
+        for k in np.flatnonzero(has):  # dots, so that each type has its own appearance
             radius = max(1, thick // 3)
             cv2.circle(mask, at[k], radius, 255, -1)
             dot = np.array([90 + 40 * (k % 4), 60 + 35 * (k % 5), 230 - 30 * (k % 6)])
             cv2.circle(layer, at[k], radius, [float(v) for v in dot], -1)
-        textured(rng, image, layer, mask)
+        paint_textured(rng, image, layer, mask)
         return mask > 0
 
     def _head(self, layer, mask, at, has, thick: int, skin: np.ndarray) -> None:

@@ -1,6 +1,6 @@
-"""What made-up scenes have in common: numbering, saving, textures.
+"""The base class of synthetic datasets, and the textures that they share.
 
-Scenes are for tests, for first runs without any data, and for pretraining.
+Synthetic scenes are meant for tests, for first runs without data, and for pretraining.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ from tagwise.files import whole_file
 
 
 class Scenes:
-    """The base of datasets that draw their images: a subclass writes `_scene` and what follows it.
+    """The base class of datasets that draw their images.
 
-    length: number of scenes. seed: scene i depends on (seed, i) alone. size: (width, height).
+    A subclass implements `_scene`, `_annotation` and `_categories`.
+
+    length: the number of scenes. seed: scene i depends only on (seed, i) and the other arguments.
+    size: (width, height) in pixels.
     """
 
     def __init__(self, length: int, seed: int, size: Size) -> None:
@@ -38,11 +41,11 @@ class Scenes:
 
     @property
     def ids(self) -> list[int]:
-        """The image ids: the scenes' numbers from 1."""
+        """The image ids, which count from 1."""
         return list(range(1, self._length + 1))
 
     def info(self, index: int) -> ImageInfo:
-        """The file name that `save` gives a scene, and its size."""
+        """The size of a scene and the file name under which `save` writes it."""
         return ImageInfo(f"{index + 1:06d}.png", *self._size)
 
     def size(self, index: int) -> Size:
@@ -53,22 +56,22 @@ class Scenes:
         return self.load(index)
 
     def load(self, index: int, reduce: int = 1) -> Sample:
-        """Draw a scene; reduce (1, 2, 4 or 8) shrinks it."""
+        """Draw a scene and shrink it by the factor `reduce` (1, 2, 4 or 8)."""
         if not 0 <= index < self._length:
-            raise IndexError(f"scene {index} of {self._length}")
+            raise IndexError(f"scene index {index} is out of range: there are {self._length}")
         rng = np.random.default_rng((self.seed, index))
         sample = self._scene(rng, index)
         sample.image = shrink(sample.image, reduce)
         return reduced(sample, reduce)
 
     def to_coco(self) -> dict[str, Any]:
-        """All scenes' labels as the content of a COCO annotation file."""
+        """The labels of all scenes as the content of a COCO annotation file."""
         return self._coco([self.load(index) for index in range(len(self))])
 
     def save(self, folder: str | Path) -> Path:
-        """Write images/*.png and annotations.json into a folder; returns the JSON's path.
+        """Write images/*.png and annotations.json into a folder; return the path of the JSON file.
 
-        Scenes with label maps have these written as labels/*.png, 16-bit.
+        Label maps, where scenes have them, are written to labels/*.png as 16-bit images.
         """
         folder, samples = Path(folder), []
         for index in range(len(self)):
@@ -97,11 +100,11 @@ class Scenes:
         raise NotImplementedError
 
     def _annotation(self, sample: Sample, n: int) -> dict[str, Any]:
-        """What an instance's COCO annotation holds besides its box and area."""
+        """The fields of an instance's COCO annotation, except its ids, box and area."""
         raise NotImplementedError
 
     def _categories(self) -> list[dict[str, Any]]:
-        """The COCO categories of all scenes."""
+        """The "categories" of the COCO file."""
         raise NotImplementedError
 
 
@@ -111,7 +114,7 @@ def _write_png(path: Path, image: np.ndarray) -> None:
 
 
 def clouds(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """A texture (height, width, 3) uint8: coloured clouds of several sizes."""
+    """Generate a texture (height, width, 3) uint8 of coloured clouds of several sizes."""
     image = np.zeros((size[1], size[0], 3), np.uint8)
     for cells, share in ((3, 0.5), (8, 0.3), (40, 0.2)):
         grid = rng.integers(0, 256, (cells, cells, 3), np.uint8)
@@ -121,27 +124,32 @@ def clouds(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def background(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """A texture (height, width, 3) uint8: coloured clouds, and some lines and shapes."""
+    """Generate a texture (height, width, 3) uint8 of coloured clouds with lines and shapes."""
     image = clouds(rng, size)
     for _ in range(rng.integers(0, 12)):
         a, b = (tuple(int(v) for v in rng.integers(0, size)) for _ in range(2))
-        colour, kind = random_ink(rng), rng.integers(3)
-        if kind == 0:
+        colour, shape = random_colour(rng), rng.integers(3)
+        if shape == 0:
             cv2.line(image, a, b, colour, int(rng.integers(1, 12)), cv2.LINE_AA)
-        elif kind == 1:
+        elif shape == 1:
             cv2.rectangle(image, a, b, colour, int(rng.integers(1, 6)))
         else:
             cv2.circle(image, a, int(rng.integers(4, 40)), colour, -1, cv2.LINE_AA)
     return image
 
 
-def random_ink(rng: np.random.Generator) -> tuple[int, int, int]:
-    """A colour that is not too dark."""
+def random_colour(rng: np.random.Generator) -> tuple[int, int, int]:
+    """Draw a colour whose channels are between 30 and 255."""
     return tuple(int(v) for v in rng.integers(30, 256, 3))
 
 
-def textured(rng: np.random.Generator, image: np.ndarray, layer: np.ndarray, mask: np.ndarray):
-    """Copy a figure's layer into the image where its mask is, roughened by a texture."""
+def paint_textured(
+    rng: np.random.Generator, image: np.ndarray, layer: np.ndarray, mask: np.ndarray
+) -> None:
+    """Copy a layer into the image where the mask is not 0, multiplied by a random texture.
+
+    image, layer: (H, W, 3) uint8; the image is changed in place. mask: (H, W) uint8.
+    """
     x, y, w, h = cv2.boundingRect(mask)
     if not w or not h:
         return

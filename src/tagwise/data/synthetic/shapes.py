@@ -1,4 +1,4 @@
-"""Made-up scenes of plain shapes that touch and overlap, with boxes, classes and label maps."""
+"""Synthetic scenes of simple shapes that touch and overlap, with boxes, classes and label maps."""
 
 from __future__ import annotations
 
@@ -8,35 +8,36 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tagwise.data.instances import LEAST_VISIBLE, keep_instances
+from tagwise.data.instances import MIN_VISIBLE, keep_instances
 from tagwise.data.regions import Size, paint_region
 from tagwise.data.sample import Sample
-from tagwise.data.synthetic.scenes import Scenes, clouds, random_ink, textured
+from tagwise.data.synthetic.scenes import Scenes, clouds, paint_textured, random_colour
 from tagwise.errors import unknown_name
 from tagwise.label_maps import label_map_instances
 
 SHAPES = ("disc", "ellipse", "rectangle", "star")
-_SUBPIXELS = 4  # bits of a pixel's fraction that OpenCV takes corners in
+_FRACTION_BITS = 4  # OpenCV takes corners in fixed point, with this many fractional bits
 
 
 class SyntheticShapes(Scenes):
-    """Made-up scenes of shapes, as a dataset like CocoBoxes, or like LabelMaps.
+    """Synthetic scenes of shapes, with the interface of CocoBoxes or of LabelMaps.
 
-    classes: which of SHAPES there are. length: number of scenes. seed: scene i depends on
-    (seed, i) alone. size: (width, height) of a scene in pixels. count: how many shapes at least
-    and at most. radius: of a shape, least and greatest, in pixels.
-    close: the share of shapes that are put right beside another one, or a little over it.
-    masks: give label maps, for tasks of pixels; without them boxes alone, of which those that are
-        nearly hidden are ignored.
+    classes: the shapes to draw, names from SHAPES. length: the number of scenes.
+    seed: scene i depends only on (seed, i) and the other arguments.
+    size: (width, height) of a scene in pixels. count: the minimum and maximum number of shapes.
+    radius: the minimum and maximum radius of a shape in pixels.
+    close: the fraction of shapes that are placed next to another shape or slightly over it.
+    masks: give label maps as well, for pixel tasks. Without them, samples have only boxes, and
+        shapes that are almost hidden are ignored.
 
-    Boxes and areas are those of what is seen of a shape.
+    Boxes and areas are those of the visible part of a shape.
 
     >>> sample = SyntheticShapes(size=(128, 128), count=(5, 5), masks=True)[0]
     >>> int(sample.labels.max()), len(sample.classes) == len(sample.boxes)
     (5, True)
     """
 
-    flip: tuple[int, ...] = ()  # no keypoints that change sides in a mirror
+    flip: tuple[int, ...] = ()  # there are no keypoint types to swap in a mirrored image
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class SyntheticShapes(Scenes):
         self.count, self.radius, self.close, self.masks = count, radius, close, masks
 
     def labels_of_task(self) -> dict[str, Any]:
-        """The options of a task that the labels settle."""
+        """The task options that follow from the labels."""
         return {} if self.masks else {"classes": list(self.classes)}
 
     def _scene(self, rng: np.random.Generator, index: int) -> Sample:
@@ -72,7 +73,7 @@ class SyntheticShapes(Scenes):
             drawn[n] = _paint(rng, image, labels, corners, n + 1)
         boxes, areas = label_map_instances(labels, count)
         ignore = np.zeros(labels.shape, bool)
-        keep = areas > 0 if self.masks else areas >= LEAST_VISIBLE * drawn
+        keep = areas > 0 if self.masks else areas >= MIN_VISIBLE * drawn
         for box in boxes[~keep]:
             paint_region(ignore, tuple(box))
         sample = Sample(
@@ -90,7 +91,7 @@ class SyntheticShapes(Scenes):
         return keep_instances(sample, keep)
 
     def _centres(self, rng: np.random.Generator, radii: np.ndarray) -> np.ndarray:
-        """Where the shapes are (N, 2): anywhere, or beside one that came before."""
+        """Draw the centres (N, 2): anywhere, or close to a shape drawn earlier."""
         centres = rng.uniform(0, 1, (len(radii), 2)) * self._size
         for n in range(1, len(radii)):
             if rng.random() < self.close:
@@ -107,7 +108,10 @@ class SyntheticShapes(Scenes):
 
 
 def outline(rng: np.random.Generator, shape: str) -> np.ndarray:
-    """The corners (P, 2) of a shape of radius 1 about (0, 0), turned and stretched at random."""
+    """Generate the corners (P, 2) of a shape of radius 1 around (0, 0).
+
+    The rotation and the proportions are random.
+    """
     if shape == "rectangle":
         corner = rng.uniform(0.5, 1.1)
         angles = np.array([corner, np.pi - corner, np.pi + corner, -corner])
@@ -118,8 +122,8 @@ def outline(rng: np.random.Generator, shape: str) -> np.ndarray:
         corners[1::2] *= rng.uniform(0.4, 0.55)
     elif shape == "ellipse":
         corners[:, 1] *= rng.uniform(0.4, 0.7)
-    turn = rng.uniform(0, 2 * np.pi)
-    c, s = np.cos(turn), np.sin(turn)
+    angle = rng.uniform(0, 2 * np.pi)
+    c, s = np.cos(angle), np.sin(angle)
     return corners @ np.array([[c, s], [-s, c]])
 
 
@@ -130,20 +134,20 @@ def _paint(
     corners: np.ndarray,
     number: int,
 ) -> int:
-    """Draw a polygon into the image (H, W, 3), and its number into the label map, in place.
+    """Draw a polygon into the image (H, W, 3) and its number into the label map (H, W), in place.
 
-    Returns how many pixels it has.
+    Returns the number of pixels that the polygon covers.
     """
     x, y = np.maximum(np.floor(corners.min(0)).astype(int) - 1, 0)
     right, bottom = np.ceil(corners.max(0)).astype(int) + 2
     cut = np.s_[y:bottom, x:right]
     mask = np.zeros(labels[cut].shape, np.uint8)
-    fine = [np.rint((corners - (x, y)) * (1 << _SUBPIXELS)).astype(np.int32)]
-    cv2.fillPoly(mask, fine, 255, shift=_SUBPIXELS)
-    ink = np.array(random_ink(rng), np.uint8)
-    layer = np.tile(ink, (*mask.shape, 1))
-    rim = [float(v) for v in ink * 0.4]  # so that neighbours of one colour stay apart
-    cv2.polylines(layer, fine, True, rim, 2, cv2.LINE_AA, shift=_SUBPIXELS)
-    textured(rng, image[cut], layer, mask)
+    fixed_point = [np.rint((corners - (x, y)) * (1 << _FRACTION_BITS)).astype(np.int32)]
+    cv2.fillPoly(mask, fixed_point, 255, shift=_FRACTION_BITS)
+    colour = np.array(random_colour(rng), np.uint8)
+    layer = np.tile(colour, (*mask.shape, 1))
+    rim = [float(v) for v in colour * 0.4]  # separates neighbours of similar colour
+    cv2.polylines(layer, fixed_point, True, rim, 2, cv2.LINE_AA, shift=_FRACTION_BITS)
+    paint_textured(rng, image[cut], layer, mask)
     labels[cut][mask > 0] = number
     return int(np.count_nonzero(mask))
