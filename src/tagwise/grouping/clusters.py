@@ -1,4 +1,4 @@
-"""Grouping where nothing is known of the groups, not even their number.
+"""Clustering, where neither the groups nor their number are known beforehand.
 
 Tags, gates and images are as in `tagwise.grouping.assignments`.
 """
@@ -19,10 +19,10 @@ from tagwise.grouping.points import (
     check_points,
     check_reach,
     margin_of,
-    narrowed,
     near_pairs,
     nearest_two,
     reach,
+    restrict,
 )
 
 
@@ -36,26 +36,27 @@ def group_by_seed(
     image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
-    """Clusters round seeds: the best point that no seed covers yet is the next seed.
+    """Cluster points around seeds; the best point that no seed covers becomes the next seed.
 
-    A seed covers the points within its bandwidth. Then, `shifts` times, every point goes to the
-    nearest seed that covers it and each seed to the weighted mean of its points, as mean shift does
-    (Comaniciu and Meer 2002), and of two seeds of which the better covers the other the other goes.
-    Points that no seed covers in the end are in no group. "Nearest" is by distance / bandwidth.
+    A seed covers the points within its bandwidth. The following is repeated `shifts` times: every
+    point is assigned to the nearest seed that covers it, each seed moves to the weighted mean of
+    its points, as in mean shift (Comaniciu and Meer 2002), and a seed that a better seed covers is
+    removed. Points that no seed covers in the end are not in any group. "Nearest" is measured by
+    distance / bandwidth.
 
     Args:
-        tags: (P, D). scores: (P,) >= 0, the seed map's values, say; all 1 if None.
-        bandwidth: in tag units, one, or (P,) a bandwidth for the cluster that each point would
-            seed, as a network may learn it (Neven et al. 2019, arXiv:1906.11109).
-        seed_threshold: points of a lower score are no seeds.
-        shifts: 0 leaves the seeds where they are.
-        image: (P,) integers; all one image if None.
-        gate: of (point, seed), both points, or a matrix (P, P).
+        tags: (P, D). scores: (P,) >= 0, for example the values of a seed map; all 1 if None.
+        bandwidth: in tag units, a single value, or (P,) values: the bandwidth of the cluster that
+            each point would seed, which a network can learn (Neven et al. 2019, arXiv:1906.11109).
+        seed_threshold: points with a lower score do not become seeds.
+        shifts: with 0, the seeds do not move.
+        image: (P,) integers; a single image if None.
+        gate: of (point, seed), both indices of points, or a matrix (P, P).
 
     Groups are numbered image by image, best seed first.
 
     Raises:
-        ValueError: shapes that do not fit, ids that are not integers, a bandwidth not > 0.
+        ValueError: shapes do not match, ids are not integers, or a bandwidth is not > 0.
 
     >>> group_by_seed([[0.0], [5.0], [0.2], [5.1]], [0.5, 0.9, 0.7, 0.1], bandwidth=1).group
     array([1, 0, 1, 0])
@@ -68,7 +69,7 @@ def group_by_seed(
     centres, images = [np.zeros((0, points.tags.shape[1]))], [np.zeros(0, np.int64)]
     for number, rows in points.images():
         part = points.tags[rows], points.scores[rows], width[rows]
-        ask = narrowed(allowed, rows, rows)
+        ask = restrict(allowed, rows, rows)
         own, centre, apart = _by_seed(*part, seed_threshold, shifts, ask)
         group[rows] = np.where(own < 0, -1, own + sum(map(len, centres)))
         margin[rows] = apart
@@ -78,7 +79,7 @@ def group_by_seed(
 
 
 def _bandwidths(bandwidth, points) -> np.ndarray:
-    """(P,) float64, all > 0 where it counts."""
+    """The bandwidth of each point, (P,) float64, > 0 for all points in use."""
     width = as_array(bandwidth).astype(np.float64)
     if width.ndim:
         check_length("bandwidth", width, "tags", points.tags)
@@ -98,24 +99,24 @@ def _by_seed(tags, scores, width, threshold, shifts, allowed):
     seeds, everyone = _pick(tags, ranked, scale, allowed), np.arange(len(tags))
     centres = tags[seeds]
     for _ in range(shifts):
-        ask = narrowed(allowed, everyone, seeds)
+        ask = restrict(allowed, everyone, seeds)
         index, _, _ = nearest_two(tags, centres, scale[seeds], 1.0, ask)
         centres = _means(tags, scores, index, centres)
-        ranked, ask = np.arange(len(seeds)), narrowed(allowed, seeds, seeds)
+        ranked, ask = np.arange(len(seeds)), restrict(allowed, seeds, seeds)
         kept = _pick(centres, ranked, scale[seeds], ask)
         seeds, centres = seeds[kept], centres[kept]
-    ask = narrowed(allowed, everyone, seeds)
+    ask = restrict(allowed, everyone, seeds)
     index, best, second = nearest_two(tags, centres, scale[seeds], 1.0, ask)
     margin = margin_of(index, best, index, best, second)
     found = index >= 0
     margin[found] *= width[seeds[index[found]]]
-    # Seeds that lost all their points to others are no groups.
+    # Drop seeds that lost all their points to other seeds.
     there, index[found] = np.unique(index[found], return_inverse=True)
     return index, centres[there], margin
 
 
 def _pick(tags, ranked, scale, allowed) -> np.ndarray:
-    """`pick_seeds`, where a seed p covers only the points q with allowed(q, p)."""
+    """As the kernel `pick_seeds`, but a seed p covers only the points q with allowed(q, p)."""
     grid = kernels.sort_into_cells(tags, reach(scale, 1.0))
     if allowed is None:
         return kernels.pick_seeds(grid, tags, ranked, scale, 1.0)
@@ -129,7 +130,7 @@ def _pick(tags, ranked, scale, allowed) -> np.ndarray:
 
 
 def _means(tags, scores, index, centres) -> np.ndarray:
-    """The mean of each centre's points, weighted by score; a centre without weight stays."""
+    """The mean of each centre's points, weighted by score; a centre with no weight is kept."""
     found = index >= 0
     index, weight = index[found], scores[found]
     total = np.bincount(index, weight, len(centres))
@@ -146,24 +147,24 @@ def group_connected(
     image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
-    """Clusters of points that a chain of steps connects, no step longer than the radius.
+    """Cluster points that are connected by a chain of steps, none longer than the radius.
 
     This is single linkage cut at the radius, or DBSCAN (Ester et al. 1996) with a minimum of one
-    point: clusters may have any form, and noise between two makes them one. Every point is in a
-    group. The margin is how much the radius could grow before the point had another group for a
-    neighbour, at most the radius itself, which stands for more.
+    point. Clusters may have any shape, and noise points between two clusters merge them. Every
+    point is in a group. The margin is the increase of the radius at which the point would get a
+    neighbour in another group; it is clipped to the radius itself.
 
     Args:
-        tags: (P, D). scores: (P,) >= 0; weights in the groups' mean tags and in their order.
-        radius: in tag units. image: (P,) integers; all one image if None.
-        gate: of two points i < j, or a matrix (P, P), of which one half may be empty. A sparse one,
-            of neighbouring pixels, say, costs only as much as it has entries; the others, as many
-            as there are pairs within twice the radius.
+        tags: (P, D). scores: (P,) >= 0; weights of the groups' mean tags, which also order them.
+        radius: in tag units. image: (P,) integers; a single image if None.
+        gate: of two points i < j, or a matrix (P, P), in which one of (i, j) and (j, i) is enough.
+            The time with a sparse matrix, for example of neighbouring pixels, grows with its number
+            of entries; with other gates, with the number of pairs within twice the radius.
 
     Groups are numbered image by image, by falling sum of scores.
 
     Raises:
-        ValueError: shapes that do not fit, ids that are not integers, a radius that is not > 0.
+        ValueError: shapes do not match, ids are not integers, or the radius is not > 0.
 
     >>> group_connected([[0.0], [3.0], [0.9], [1.8]], radius=1).group
     array([0, 1, 0, 0])
@@ -189,7 +190,7 @@ def group_connected(
 
 
 def _link_gated(tags, radius, rows, allowed):
-    """`_link_kernels.link`, where each pair is asked for."""
+    """As the kernel `link`, with the gate applied to each pair."""
     parent, apart = np.arange(len(tags)), np.full(len(tags), 2 * radius)
     for i, j, _ in _pairs(tags, radius, rows, allowed):
         kernels.join_pairs(parent, i, j)
@@ -200,7 +201,7 @@ def _link_gated(tags, radius, rows, allowed):
 
 
 def _pairs(tags, radius, rows, allowed, group=None):
-    """Allowed pairs i < j within the radius, in parts; of different groups only, if given."""
+    """Yield allowed pairs i < j within the radius, in parts; with group, only between groups."""
     for i, j in _listed(tags, radius, rows, allowed):
         distance = np.sqrt(((tags[i] - tags[j]) ** 2).sum(axis=1))
         keep = distance <= radius
@@ -212,7 +213,7 @@ def _pairs(tags, radius, rows, allowed, group=None):
 
 
 def _listed(tags, radius, rows, allowed):
-    """All pairs i < j that may be within the radius, from the tags or from the sparse gate."""
+    """Yield all pairs i < j that may be within the radius, from the tags or the sparse gate."""
     if allowed.sparse:
         i, j = allowed.matrix[rows][:, rows].nonzero()
         yield i[i < j], j[i < j]
@@ -223,7 +224,7 @@ def _listed(tags, radius, rows, allowed):
 
 
 def _by_weight(tags, scores, own):
-    """Groups numbered by falling sum of scores, and their mean tags."""
+    """Number the groups by falling sum of scores. Returns the numbers and the mean tags."""
     _, own = np.unique(own, return_inverse=True)
     total = np.bincount(own, scores)
     order = np.argsort(-total, kind="stable")

@@ -1,4 +1,4 @@
-"""From heatmaps to peaks: local maxima, the best of each type, and the tags found there."""
+"""Peaks of heatmaps: the best local maxima of each keypoint type, with their tags."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["Peaks", "cell_to_pixel", "find_peaks", "pixel_to_cell"]
 
 @dataclass(frozen=True)
 class Peaks:
-    """Peaks of a batch, ordered by image, keypoint type, falling score. Arrays live on the CPU.
+    """Peaks of a batch, ordered by image, keypoint type, falling score. Arrays are on the CPU.
 
     xy: (P, 2) float32, x and y in cells, sub-cell.
-    cells: (P, 2) int64, x and y of the heatmap's largest cell.
-    scores: (P,) float32, the heatmap there.
+    cells: (P, 2) int64, x and y of the peak's cell.
+    scores: (P,) float32, the heatmap value of that cell.
     tags: (P, D) float32.
     starts: (B, K + 1) int64; peaks of type k in image b are starts[b, k] to starts[b, k + 1].
-    block_maxima: (B, K, ceil(H / 16), ceil(W / 16)) float32 where the maps were on the CPU.
+    block_maxima: (B, K, ceil(H / 16), ceil(W / 16)) float32 if the maps were on the CPU, else None.
     """
 
     xy: np.ndarray
@@ -64,14 +64,15 @@ def find_peaks(
     settings: GroupingSettings | None = None,
     offsets: Tensor | None = None,
 ) -> Peaks:
-    """Local maxima above the threshold, the top_k of each map, with the tags found there.
+    """Find the top_k local maxima above the threshold in each map, with their tags.
 
     heatmaps: (B, K, H, W), any float type and device, values in [0, 1].
     tags: (B, K * D, H, W), channel k * D + d.
     offsets: (B, 2 * K, H, W), x and y of the keypoint relative to the cell's centre, in cells.
 
-    The maps are read on their own device; only what is found there reaches the CPU. Coordinates
-    are in cells, to be mapped by `cell_to_pixel`. Peaks with a tag that is not finite are left out.
+    The maps are processed on their own device, and only the peaks are copied to the CPU.
+    Coordinates are in cells; `cell_to_pixel` converts them to pixels. Peaks with a tag that is not
+    finite are left out.
 
     >>> heatmaps = torch.zeros(1, 1, 8, 8)
     >>> heatmaps[0, 0, 2, 5] = 1
@@ -114,7 +115,7 @@ def _check_maps(heatmaps, tags, offsets, settings) -> None:
 
 
 def _scan_on_cpu(heatmaps: Tensor, settings: GroupingSettings):
-    """Flat indices of the peaks into the heatmaps, in their order, and the block maxima."""
+    """Flat indices of the peaks into the heatmaps, in the order of `Peaks`, and block maxima."""
     batch, types, height, width = heatmaps.shape
     maps = heatmaps.detach().float().contiguous().numpy().reshape(-1, height, width)
     maxima = kernels.block_maxima(maps)
@@ -129,7 +130,7 @@ def _scan_on_cpu(heatmaps: Tensor, settings: GroupingSettings):
 
 
 def _scan_on_device(heatmaps: Tensor, settings: GroupingSettings):
-    """The same with tensor operations. Cells of a plateau all count as peaks here."""
+    """As `_scan_on_cpu`, with tensor operations. All cells of a plateau count as peaks here."""
     batch, types, height, width = heatmaps.shape
     window = settings.nms_window
     highest = max_pool2d(heatmaps, window, stride=1, padding=window // 2)

@@ -1,4 +1,4 @@
-"""What the groupings of free points share: checked input, the gate, the result."""
+"""Shared parts of the functions that group points: checked input, the gate, the result."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from scipy.spatial import cKDTree
 
 from tagwise.grouping.kernels import clusters as kernels
 
-# Numbers of points, as a list, an array or a tensor on any device.
+# Values of points, as a list, an array or a tensor on any device.
 Values = ArrayLike | torch.Tensor
 
-# Which pairs (i, j) may be of one group: a function of two index arrays, or a matrix.
+# Which pairs (i, j) may be in the same group: a function of two index arrays, or a matrix.
 Gate = Callable[[np.ndarray, np.ndarray], np.ndarray] | np.ndarray | torch.Tensor | sparse.sparray
 
 
@@ -25,15 +25,16 @@ Gate = Callable[[np.ndarray, np.ndarray], np.ndarray] | np.ndarray | torch.Tenso
 class Groups:
     """The group of every point of a batch. All arrays are numpy, on the CPU.
 
-    group: (P,) int64, a row of `tags`; -1 for a point of no group.
-    margin: (P,) float32 in tag units, how much farther the second-best group is than the point's
-        own, 0 a toss of a coin. Second-best is what else could have taken the point: the nearest
-        other group of its image that the gate allows, or the limit beyond which a point stays
-        alone, where that is nearer. Negative where another point took the nearest. NaN for -1.
-    tags: (G, D) float64, what the margin measures distances to: the mean tag of each group, or
-        the reference tags as given.
+    group: (P,) int64, a row of `tags`; -1 for a point that is not in any group.
+    margin: (P,) float32 in tag units, the distance to the second-best group minus the distance to
+        the point's own group; near 0, the choice is ambiguous. The second-best group is the nearest
+        other group of the image that the gate allows. If the limit beyond which a point stays alone
+        is nearer, it takes the place of that group. Negative if another point took the place in the
+        nearest group. NaN if group is -1.
+    tags: (G, D) float64, the tags from which the margin is measured: the mean tag of each group,
+        or the given reference tags.
     image: (G,) int64, the image of each group.
-    left_out: how many points were left out since their tag or score is NaN or infinite.
+    left_out: the number of points that were left out because a tag or score is NaN or infinite.
     """
 
     group: np.ndarray
@@ -48,7 +49,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class Points:
-    """Points that can be grouped: tags (P, D) float64, scores and image (P,), and `use`, which."""
+    """Checked points: tags (P, D) float64, scores and image (P,), and a mask `use` (P,)."""
 
     tags: np.ndarray
     scores: np.ndarray
@@ -57,7 +58,7 @@ class Points:
     left_out: int
 
     def images(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Each image with points to use, and their indices."""
+        """Yield each image that has points in use, and their indices."""
         rows = np.flatnonzero(self.use)
         rows = rows[np.argsort(self.image[rows], kind="stable")]
         ids, first = np.unique(self.image[rows], return_index=True)
@@ -67,9 +68,9 @@ class Points:
 def check_points(
     tags, scores=None, image=None, names=("tags", "scores", "image"), level: int = 3
 ) -> Points:
-    """Points from arrays or tensors; what is not finite is left out with a warning.
+    """Points from arrays or tensors; points that are not finite are left out with a warning.
 
-    level: how many callers up the warning points.
+    level: stack level that the warning refers to, counted from the caller.
     """
     tags = as_array(tags)
     if tags.ndim != 2 or not tags.shape[1] or tags.dtype.kind not in "fiu":
@@ -109,7 +110,7 @@ def check_reach(name: str, value: float, infinite: bool = False) -> float:
 
 
 def as_array(values) -> np.ndarray:
-    """Numpy on the CPU, from anything; half precision, which numpy may lack, as float32."""
+    """A numpy array from a list, array or tensor; bfloat16, which numpy lacks, becomes float32."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = values.float() if values.dtype == torch.bfloat16 else values
@@ -125,9 +126,9 @@ def as_ids(name: str, values: np.ndarray) -> np.ndarray:
 
 
 class PairGate:
-    """A gate in one form: for index arrays i, j of one length, (M,) bool.
+    """A gate as a function of index arrays i, j (M,) that returns (M,) bool.
 
-    A matrix must be (rows, columns). symmetric: (i, j) are points of one set, either way round.
+    A matrix must be (rows, columns). symmetric: i and j index the same points, in either order.
     """
 
     def __init__(self, gate: Gate, rows: int, columns: int, symmetric: bool = False):
@@ -153,17 +154,17 @@ class PairGate:
             return np.asarray(self.matrix[i, j]).reshape(-1) if len(i) else np.zeros(0, bool)
         allowed = as_array(self.call(i, j))
         if allowed.shape != i.shape:
-            raise ValueError(f"gate must return {i.shape} for so many pairs, got {allowed.shape}")
+            raise ValueError(f"gate must return shape {i.shape}, got {allowed.shape}")
         return allowed.astype(bool)
 
 
-def narrowed(allowed, rows: np.ndarray, columns: np.ndarray):
+def restrict(allowed, rows: np.ndarray, columns: np.ndarray):
     """A gate for indices into these rows and columns; None stays None."""
     return None if allowed is None else lambda i, j: allowed(rows[i], columns[j])
 
 
 def near_pairs(grid, centres: np.ndarray, scale: np.ndarray, limit: float) -> Iterator[tuple]:
-    """`pairs_within` in parts, so that memory stays bounded where all is near all."""
+    """As the kernel `pairs_within`, in parts, so that memory is bounded if all points are near."""
     step = max(1, 4_000_000 // max(len(grid[5]), 1))
     for first in range(0, len(centres), step):
         part = slice(first, first + step)
@@ -172,9 +173,10 @@ def near_pairs(grid, centres: np.ndarray, scale: np.ndarray, limit: float) -> It
 
 
 def nearest_two(tags, centres, scale, limit, allowed=None):
-    """As the kernel of that name; allowed(points, centres) -> bool leaves pairs out.
+    """As the kernel `nearest_two`, for the pairs that allowed(points, centres) -> bool accepts.
 
-    tags (P, D), centres (S, D), scale (S,); limit: of scale * distance^2, inf only of distance^2.
+    tags (P, D), centres (S, D), scale (S,). limit: the largest scale * distance^2; infinity
+    requires a scale of 1.
     """
     if allowed is None and np.isinf(limit):
         distance, index = cKDTree(centres).query(tags, k=2)
@@ -182,23 +184,23 @@ def nearest_two(tags, centres, scale, limit, allowed=None):
     grid = kernels.sort_into_cells(tags, reach(scale, limit))
     if allowed is None:
         return kernels.nearest_two(grid, centres, scale, limit)
-    index, best, second = nearest_none(len(tags), limit)
+    index, best, second = no_nearest(len(tags), limit)
     for point, centre, value in near_pairs(grid, centres, scale, limit):
         keep = allowed(point, centre)
         kernels.rank_pairs(point[keep], centre[keep], value[keep], index, best, second)
     return index, best, second
 
 
-def nearest_none(count: int, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What `nearest_two` gives for points that are near nothing."""
+def no_nearest(count: int, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The result of `nearest_two` for points with no centre within the limit."""
     return np.full(count, -1, np.int64), np.full(count, limit), np.full(count, limit)
 
 
 def margin_of(own, square, index, best, second) -> np.ndarray:
-    """Distance to the second-best less distance to one's own, NaN for those of no centre.
+    """Distance to the second-best centre minus distance to the own centre, NaN without a centre.
 
-    own (P,), the centre of each or -1; square (P,), its squared distance; index, best and second as
-    `nearest_two` gives them.
+    own (P,): the centre of each point or -1. square (P,): its squared distance. index, best and
+    second: the results of `nearest_two`.
     """
     found = own >= 0
     other = np.where(index == own, second, best)
