@@ -21,7 +21,7 @@ def test_modules_are_the_functions():
     assert losses.AELoss("cornernet", images="mean").settings["images"] == "mean"
     with pytest.raises(TypeError, match="sigmoid"):
         losses.AELoss(sigmoid=1.0)
-    with pytest.raises(ValueError, match="no preset 'newell'; there are newell2017"):
+    with pytest.raises(ValueError, match="unknown preset 'newell'; use one of newell2017"):
         losses.AELoss("newell")
 
 
