@@ -128,7 +128,10 @@ def test_types_are_any_integers():
         (lambda: group_pairs(TAGS, TAGS, second_image=[0]), r"second_image.*\(5, 2\).*\(1,\)"),
         (lambda: group_pairs(TAGS, TAGS[:3], gate=np.eye(5)), r"gate must be \(5, 3\).*\(5, 5\)"),
         (lambda: group_pairs(TAGS, TAGS, gate=7), "a function or a matrix, got int"),
-        (lambda: group_pairs(TAGS, TAGS, gate=lambda i, j: True), r"gate must return \(25,\)"),
+        (
+            lambda: group_pairs(TAGS, TAGS, gate=lambda i, j: True),
+            r"gate must return shape \(25,\)",
+        ),
     ],
 )
 def test_errors_name_what_does_not_fit(call, message):

@@ -112,7 +112,7 @@ def test_bad_input(small, tmp_path):
     with pytest.raises(UserError, match="runs in fp32 alone, not in bf16"):
         Predictor(path, precision="bf16")
     (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:500])
-    with pytest.raises(UserError, match=r"cut\.onnx is no readable ONNX file"):
+    with pytest.raises(UserError, match=r"cut\.onnx is not a readable ONNX file"):
         load_model(tmp_path / "cut.onnx")
     model = onnx.load(path)
     del model.metadata_props[:]

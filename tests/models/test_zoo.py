@@ -89,7 +89,7 @@ def test_fused_network_is_not_saved(tmp_path, network):
 def test_file_cut_short_is_refused(path, share):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(UserError, match="no readable safetensors file"):
+    with pytest.raises(UserError, match="not a readable safetensors file"):
         load_model(path)
 
 
@@ -102,7 +102,7 @@ def test_pickle_is_never_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "model.safetensors"
     file.write_bytes(pickle.dumps(Harmful()))
-    with pytest.raises(UserError, match="no readable safetensors file"):
+    with pytest.raises(UserError, match="not a readable safetensors file"):
         load_model(file)
     assert not (tmp_path / "harmed").exists()
 

@@ -21,7 +21,7 @@ from tagwise.published.names import Tensors
 from tagwise.published.recognise import (
     DECODERS,
     INPUT_SIZES,
-    Found,
+    Recognised,
     protocol_of,
     published_task,
     recognise,
@@ -98,7 +98,7 @@ _OTHERS = ("hourglass", "cornernet", "cornernet_squeeze")
 
 
 def _fitted(
-    path: Path, found: Found, tensors: Tensors, model: StagedNetwork, drop_head: bool
+    path: Path, found: Recognised, tensors: Tensors, model: StagedNetwork, drop_head: bool
 ) -> Tensors:
     """The model's whole state from the file's tensors. Raises UserError unless they fit exactly."""
     own = model.state_dict()
