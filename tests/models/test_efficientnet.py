@@ -82,7 +82,7 @@ def test_missing_package_is_named(pose, monkeypatch):
 
 
 def test_unknown_weights_are_refused(pose):
-    with pytest.raises(UserError, match="'coco' is not 'imagenet' nor a tagwise model"):
+    with pytest.raises(UserError, match="'coco' is neither 'imagenet' nor a tagwise model"):
         create_model("efficientnet_lite0", pose, pretrained="coco")
 
 

@@ -58,5 +58,5 @@ def test_a_level_takes_from_its_own_feature_and_from_those_above():
     assert set(trunk(torch.rand(1, 3, 64, 64))) == {*Plain.channels, "p4", "p8", "p16", "p32"}
     with pytest.raises(UserError, match="c4, c8"):
         PyramidTrunk(Plain(), 4, separable=False, stride=2)
-    with pytest.raises(UserError, match="stride 8"):
+    with pytest.raises(UserError, match="stride is 8"):
         small(HEADS, stride=8)

@@ -120,13 +120,15 @@ def test_tags_may_have_components_and_start_from_their_place():
 
 
 def test_maps_that_a_network_does_not_make_are_refused():
-    with pytest.raises(UserError, match=r"higherhrnet makes heatmaps and tags alone, not .*offset"):
+    with pytest.raises(
+        UserError, match=r"higherhrnet predicts only heatmaps and tags, not .*offset"
+    ):
         create_model("higherhrnet_w32", PoseTask(COCO17, offsets=True))
-    with pytest.raises(UserError, match="maps of corners; its task is corners"):
+    with pytest.raises(UserError, match="maps of corners; use it with task: corners"):
         create_model("cornernet", POSE)
     with pytest.raises(UserError, match="multiple of 32"):
         create_model("cornernet", CORNERS, width=40)
-    with pytest.raises(UserError, match="room for tags of 3 components"):
+    with pytest.raises(UserError, match="tags of at most 3 components"):
         create_model("hourglass", PoseTask(COCO17, tag_dim=4))
 
 

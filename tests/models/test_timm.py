@@ -59,10 +59,10 @@ def test_backbone_of_timm_runs_and_comes_back_from_its_file(tmp_path, pose):
 @pytest.mark.parametrize(
     ("name", "pretrained", "message"),
     [
-        ("timm/tinny", None, "timm has no model 'tinny'; names like it: tiny"),
+        ("timm/tinny", None, "timm has no model 'tinny'; similar names: tiny"),
         ("timm/hf-hub:a/tiny", None, "timm has no model 'hf-hub:a/tiny'"),
         ("timm/vit", None, r"strides \[16\]; the pyramid needs 4, 8, 16 and 32"),
-        ("timm/tiny", "imagenet", r"timm/tiny: its weights cannot be had \(no net\)"),
+        ("timm/tiny", "imagenet", r"timm/tiny: its weights cannot be loaded \(no net\)"),
         ("timm/tiny", "coco", "'coco' is not 'imagenet'"),
     ],
 )

@@ -251,7 +251,7 @@ def test_corners_are_learned_from_a_model_that_has_none(path, network, corners, 
 
 
 def test_training_does_not_start_from_another_network(path):
-    with pytest.raises(UserError, match="holds another network"):
+    with pytest.raises(UserError, match="is from another network"):
         create_model("movenet", PoseTask(COCO17), pretrained=str(path))
 
 
