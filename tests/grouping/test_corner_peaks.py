@@ -39,7 +39,7 @@ def _rows(peaks):
 
 
 @pytest.mark.parametrize(("threshold", "window", "top_k"), [(0, 3, 9), (0.8, 3, 999), (0.5, 5, 40)])
-def test_corners_are_those_of_a_slow_search(threshold, window, top_k):
+def test_corners_equal_those_of_a_slow_search(threshold, window, top_k):
     maps = _maps(top_k)
     chosen = CornerSettings(corner_threshold=threshold, nms_window=window, top_k=top_k)
     peaks = find_corners(*maps, chosen)
@@ -55,7 +55,7 @@ def test_corners_are_those_of_a_slow_search(threshold, window, top_k):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("threshold", [0.0, 0.7])
-def test_both_ways_to_scan_agree(dtype, threshold):
+def test_scans_on_cpu_and_device_agree(dtype, threshold):
     # No value comes twice in a map, and each is exact in all these types.
     rng = np.random.default_rng(0)
     heat = np.zeros((2, 3, 40 * 40))
@@ -79,7 +79,7 @@ def test_without_offsets_corners_are_at_the_edge_of_their_cell():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_left_out(bad):
+def test_corners_that_are_not_finite_are_left_out(bad):
     maps = [torch.zeros(1, 1, 40, 40) for _ in range(2)]
     maps += [torch.zeros(1, d, 40, 40) for d in (1, 1, 2, 2)]
     cells = [(5, 5), (5, 30), (30, 5), (30, 30)]

@@ -34,7 +34,7 @@ def _maps(kinds=3):
 EVERYWHERE = GroupingSettings(fill_reach=None, subcell="none")
 
 
-def test_only_what_is_alike_is_filled():
+def test_only_cells_with_similar_tags_are_filled():
     groups = _one_group()
     filled = fill_missing(groups, *_maps(), EVERYWHERE)
     assert filled.keypoints[0, 1] == pytest.approx([7, 5, 0.4])
@@ -45,7 +45,7 @@ def test_only_what_is_alike_is_filled():
     assert np.isnan(groups.keypoints[0, 1, 0])  # the input is left as it was
 
 
-def test_without_threshold_anything_bright_is_taken():
+def test_without_threshold_any_positive_cell_is_filled():
     settings = GroupingSettings(fill_reach=None, fill_threshold=None, subcell="none")
     filled = fill_missing(_one_group(), *_maps(), settings)
     assert filled.keypoints[0, 1] == pytest.approx([7, 5, 0.4])
@@ -53,7 +53,7 @@ def test_without_threshold_anything_bright_is_taken():
     assert filled.keypoints[0, 2, 2] == 0
 
 
-def test_only_near_the_group():
+def test_search_is_limited_to_the_surroundings_of_the_group():
     groups = _one_group()
     groups.keypoints[0, 2] = 34, 20, 0.5  # 4 wide: with reach 2, as far as 8 cells around
     near = GroupingSettings(fill_reach=2.0, subcell="none")
@@ -62,7 +62,7 @@ def test_only_near_the_group():
     assert fill_missing(groups, *_maps(), far).keypoints[0, 1] == pytest.approx([7, 5, 0.4])
 
 
-def test_score_one_and_offsets():
+def test_filled_score_one_and_offsets():
     offsets = torch.zeros(6, *SIZE)
     offsets[2, 5, 7], offsets[3, 5, 7] = 0.3, -0.2
     settings = GroupingSettings(fill_reach=None, published=PublishedRules(fill_score="one"))
@@ -70,7 +70,7 @@ def test_score_one_and_offsets():
     assert filled.keypoints[0, 1] == pytest.approx([7.3, 4.8, 1])
 
 
-def test_a_neighbour_below_no_lower_than_the_number_of_types():
+def test_fill_below_types_limits_the_lower_neighbour():
     heatmaps, tags = _maps()
     heatmaps[1, 6, 7] = 0.3  # the cell below; above it is 0, in row 2 (3 types less one) -0.1
     heatmaps[1, 2, 7] = -0.1
@@ -80,7 +80,7 @@ def test_a_neighbour_below_no_lower_than_the_number_of_types():
         assert fill_missing(_one_group(), heatmaps, tags, settings).keypoints[0, 1, 1] == y
 
 
-def test_nobody_and_nothing_missing():
+def test_no_groups_and_no_missing_keypoints():
     nobody = _one_group().take(np.zeros(0, int))
     assert fill_missing(nobody, *_maps(), EVERYWHERE) is nobody
     whole = _one_group(kinds=1)
@@ -89,7 +89,7 @@ def test_nobody_and_nothing_missing():
 
 
 @pytest.mark.parametrize("least", [-np.inf, 0.3])
-def test_the_search_by_tensors_agrees(least):
+def test_search_with_tensor_operations_agrees(least):
     rng = np.random.default_rng(0)
     heatmaps = rng.random((3, *SIZE), np.float32) ** 6
     tags = rng.normal(0, 1, (3, 2, *SIZE)).astype(np.float32)

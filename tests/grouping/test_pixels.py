@@ -51,7 +51,7 @@ def same(found, truth):
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.booleans())
 @example(1237432145, 1, False)  # a speck of one pixel, between two that are four tags away
 @settings(deadline=None, max_examples=40)
-def test_finds_what_tags_tell_apart(seed, dims, seeded):
+def test_instances_with_distinct_tags_are_found(seed, dims, seeded):
     truth = discs(seed)
     tags = np.random.default_rng(seed).permutation(int(truth.max()))[:, None] * 4.0
     tags = np.repeat(tags, dims, 1)
@@ -64,7 +64,7 @@ def test_finds_what_tags_tell_apart(seed, dims, seeded):
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 30))
 @settings(deadline=None, max_examples=40)
-def test_what_holds_whatever_the_maps(seed, dims, least):
+def test_invariants_hold_for_any_maps(seed, dims, least):
     rng = np.random.default_rng(seed)
     foreground = torch.from_numpy(ndimage.gaussian_filter(rng.random((40, 50)), 2)).float()[None]
     tags = torch.from_numpy(ndimage.gaussian_filter(rng.normal(0, 9, (dims, 40, 50)), 2)).float()
@@ -82,7 +82,7 @@ def test_what_holds_whatever_the_maps(seed, dims, least):
     assert not (outside & np.isin(holes, edge)).any()  # only holes are filled
 
 
-def test_like_tags_far_apart_are_two():
+def test_separate_regions_with_similar_tags_are_two_instances():
     labels = np.zeros((10, 30), np.int32)
     labels[2:8, 2:8], labels[2:8, 20:28] = 1, 2
     (found,) = decode_pixels(*maps_of(labels, np.zeros((2, 2))), None, SHARP)
@@ -119,7 +119,7 @@ def test_scores_rank_the_instances():
     assert found.labels[4, 24] == 1
 
 
-def test_tags_that_are_no_numbers_are_background():
+def test_tags_that_are_nan_are_background():
     labels = np.ones((8, 8), np.int32)
     foreground, tags = maps_of(labels, np.zeros((1, 2)))
     tags[0, 1, 3:5, 3:5], tags[0, 0, 0, 0] = torch.nan, torch.inf
@@ -129,7 +129,7 @@ def test_tags_that_are_no_numbers_are_background():
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_nothing_and_everything(value):
+def test_no_foreground_and_all_foreground(value):
     foreground, tags = torch.full((2, 5, 7), value), torch.zeros(2, 3, 5, 7)
     for found in decode_pixels(foreground, tags, None, SHARP):
         assert len(found.scores) == value

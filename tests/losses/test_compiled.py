@@ -11,7 +11,7 @@ from tagwise import losses
 from tagwise.losses import pull_push, pull_push_dense
 
 
-def test_modules_are_the_functions():
+def test_modules_equal_the_functions():
     pred, target = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
     module = losses.HeatmapMSE(foreground=2.0)
     assert module(pred, target) == losses.heatmap_mse(pred, target, foreground=2.0)
@@ -26,7 +26,7 @@ def test_modules_are_the_functions():
 
 
 @pytest.mark.parametrize("how", [{}, {"batch": 3}, {"push": "hinge", "scope": "class"}])
-def test_compiles_whole_and_once(how):
+def test_compiles_to_one_graph_once(how):
     """One graph for all contents of one shape: some groups, another number, one, none."""
     counter = CompileCounterWithBackend("aot_eager")
     torch._dynamo.reset()
@@ -78,7 +78,7 @@ def test_compiles_to_native_code():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_with_indices_there_or_not():
+def test_gpu_tags_with_indices_on_cpu_or_gpu():
     tags, group, image, cls, weight = scene(0)
     how = {"scope": "class"}
     expected = pull_push(tags, group, image, cls=cls, weight=weight, **how)

@@ -132,7 +132,7 @@ def test_reductions_over_images():
 
 @given(SEEDS, SIZES, SETTINGS)
 @settings(max_examples=25, deadline=None)
-def test_order_names_and_place_do_not_matter(seed, points, how):
+def test_loss_is_invariant_to_order_ids_and_tag_shift(seed, points, how):
     tags, group, image, cls, weight = scene(seed, points)
     loss = pull_push(tags, group, image, cls=cls, weight=weight, **how)
     order = torch.randperm(points, generator=torch.Generator().manual_seed(seed))
@@ -149,7 +149,7 @@ def test_order_names_and_place_do_not_matter(seed, points, how):
 
 @given(SEEDS, SIZES)
 @settings(max_examples=25, deadline=None)
-def test_a_whole_weight_is_a_repeated_point(seed, points):
+def test_integer_weight_equals_repeated_points(seed, points):
     tags, group, image, _, weight = scene(seed, points)
     times = (weight * 2).long()
     repeated = [x.repeat_interleave(times, 0) for x in (tags, group, image)]
@@ -160,7 +160,7 @@ def test_a_whole_weight_is_a_repeated_point(seed, points):
 
 @given(SEEDS)
 @settings(max_examples=15, deadline=None)
-def test_images_do_not_touch_each_other(seed):
+def test_images_are_independent(seed):
     tags, group, image, *_ = scene(seed)
     together = pull_push(tags, group, image, batch=3, images="none")
     for i in range(3):
@@ -225,7 +225,7 @@ def test_hundreds_of_instances_need_little_memory():
     assert most <= 4 * 8 * 400 * 399 / 2  # a few numbers a pair, never pixels by instances
 
 
-def test_place_and_near_go_together():
+def test_place_and_near_need_each_other():
     tags, ids = torch.zeros(3, 1), torch.zeros(3, dtype=torch.long)
     with pytest.raises(ValueError, match="both or neither"):
         pull_push(tags, ids, ids, near=3.0)
@@ -239,7 +239,7 @@ def test_place_and_near_go_together():
 @pytest.mark.parametrize("push", ["exp", "hinge"])
 @pytest.mark.parametrize("batch", [None, 1, 4])
 @pytest.mark.parametrize("points", [0, 5])
-def test_nothing_to_group_is_zero_with_a_graph(points, batch, push):
+def test_empty_input_is_zero_with_a_graph(points, batch, push):
     tags = torch.full((points, 2), float("nan"), requires_grad=True)
     ignored = torch.full((points,), -1)
     loss = pull_push(tags, ignored, torch.zeros(points).long(), batch=batch, push=push)
@@ -267,7 +267,7 @@ def test_equal_tags_have_finite_gradients(name, dim):
     assert (tags.grad == 0).all()
 
 
-def test_points_that_do_not_count_may_hold_nan():
+def test_ignored_points_can_be_nan():
     tags = torch.tensor([[0.0], [2.0], [float("nan")], [float("inf")], [float("nan")]])
     group = torch.tensor([0, 0, -1, -9, 0])
     image = torch.tensor([0, 0, 0, 0, -1])
@@ -280,7 +280,7 @@ def test_points_that_do_not_count_may_hold_nan():
     assert float(masked.pull.detach()) == 1
 
 
-def test_few_beside_many():
+def test_images_with_few_and_many_groups_need_little_memory():
     """2,000 groups in one image and one in each of 500: padding all to the fullest would need
     8 GB. Equal tags give every pair a force of 1."""
     many = 2000
@@ -293,7 +293,7 @@ def test_few_beside_many():
 
 
 @pytest.mark.parametrize("ids", [torch.uint8, torch.int16, torch.int32, torch.int64])
-def test_any_integers(ids):
+def test_ids_can_be_any_integers(ids):
     tags, group, image, *_ = scene(1)
     small = torch.where(group >= 0, group % 100, 0)
     expected = pull_push(tags, small, image)
@@ -340,7 +340,7 @@ def test_half_precision_is_computed_in_float32(dtype):
         ({"scope": "class", "cls": torch.arange(3)}, "cls differs between points of one group"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, message):
+def test_mismatched_input_is_refused(change, message):
     given = {"tags": torch.zeros(3, 2), "group": torch.zeros(3).long()}
     given["image"] = torch.zeros(3).long()
     with pytest.raises(ValueError, match=message):

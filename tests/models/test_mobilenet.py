@@ -99,7 +99,7 @@ def test_other_skeleton_keeps_the_trunk_and_hidden_layers(written):
     assert other(formula_image())["heatmaps"].shape == (1, 14, 24, 32)
 
 
-def test_model_of_another_kind_is_refused(tmp_path, written, pose):
+def test_model_of_another_type_is_refused(tmp_path, written, pose):
     _, path = written
     manifest = json.loads(path.read_text())
     (tmp_path / "model.bin").write_bytes(path.with_suffix(".bin").read_bytes())
@@ -111,7 +111,7 @@ def test_model_of_another_kind_is_refused(tmp_path, written, pose):
         create_model("movenet", pose, pretrained=str(other))
 
 
-def test_pretrained_must_be_a_known_kind_of_file(pose):
+def test_pretrained_must_be_a_known_type_of_file(pose):
     with pytest.raises(UserError, match="neither a tagwise model nor"):
         create_model("movenet", pose, pretrained="imagenet")
 

@@ -65,7 +65,7 @@ def test_missing_binary_is_named(tmp_path, entries):
         read_weights(path)
 
 
-def test_binary_elsewhere_is_not_read(tmp_path, entries):
+def test_binary_in_another_folder_is_not_read(tmp_path, entries):
     folder = tmp_path / "model"
     folder.mkdir()
     path = write_model(folder, entries)

@@ -42,7 +42,7 @@ def stand_in(monkeypatch):
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_backbone_of_timm_runs_and_comes_back_from_its_file(tmp_path, pose):
+def test_timm_backbone_runs_and_loads_from_its_file(tmp_path, pose):
     model = create_model("timm/tiny", pose, channels=8).eval()
     assert model.mean.flatten().tolist() == pytest.approx([0.4, 0.5, 0.6])
     image = torch.rand(1, 3, 64, 96)
@@ -66,7 +66,7 @@ def test_backbone_of_timm_runs_and_comes_back_from_its_file(tmp_path, pose):
         ("timm/tiny", "coco", "'coco' is not 'imagenet'"),
     ],
 )
-def test_what_cannot_be_built_is_explained(pose, name, pretrained, message):
+def test_errors_explain_what_cannot_be_built(pose, name, pretrained, message):
     with pytest.raises(UserError, match=message):
         create_model(name, pose, pretrained=pretrained)
 

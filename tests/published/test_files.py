@@ -123,7 +123,7 @@ def test_people_of_planted_maps(photo, monkeypatch, family, mirror):
     assert record["keypoints"] == list((COCO17 if len(flip) == 17 else CROWDPOSE14).keypoints)
 
 
-def test_what_a_user_reads(photo, tmp_path):
+def test_printed_summary(photo, tmp_path):
     """In a process of its own: which network it is, how many were found, and their file."""
     network = HRNetAE(16, 14)
     published(network, "module.", [network.final_layer])

@@ -92,7 +92,7 @@ def test_people_of_planted_maps(network, monkeypatch, size, mirror):
     assert_people(record, people, scores)
 
 
-def test_converted_it_says_the_same(network):
+def test_converted_file_gives_the_same_result(network):
     photo(121, 90)
     direct = predicted("--size", "64", "--threshold", "0", "--flip")
     predictor = Predictor(convert("weights.pth"), size=64, flip=True, threshold=0)

@@ -96,7 +96,7 @@ def test_arrays_of_older_numpy(checkpoint, monkeypatch):
     assert checkpoint(np.arange(3.0)) == ["weight"]
 
 
-def test_losses_so_far_of_mmengine(checkpoint, program):
+def test_loss_history_of_mmengine(checkpoint, program):
     history = program("mmengine.logging.history_buffer.HistoryBuffer", Lively)
     assert checkpoint({"train/loss": history()}) == ["weight"]
 
@@ -115,7 +115,7 @@ def test_settings_of_trainers(checkpoint, program, path):
     assert checkpoint(settings({"lr": 0.1, "model": settings({"width": 32})})) == ["weight"]
 
 
-def test_what_is_not_known_stays_refused(checkpoint, program):
+def test_unknown_names_are_refused(checkpoint, program):
     other = program("some_trainer.State", Lively)
     with pytest.raises(UserError, match=r"some_trainer\.State.*nothing was read"):
         checkpoint(other())

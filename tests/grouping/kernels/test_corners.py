@@ -37,7 +37,7 @@ def _weights(odds, squares):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_shares_are_exact_where_pairs_form_no_ring(seed):
+def test_shares_are_exact_if_pairs_form_no_cycle(seed):
     pairs = np.array([[0, 10], [0, 11], [1, 11], [2, 11], [2, 12], [3, 13]])
     odds = np.random.default_rng(seed).normal(1, 1.5, len(pairs))
     # Where every distance is the presumed spread, the fitted spread is that too.
@@ -46,14 +46,14 @@ def test_shares_are_exact_where_pairs_form_no_ring(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_shares_are_close_where_every_corner_may_meet_every_other(seed):
+def test_shares_are_close_if_every_corner_can_pair_with_every_other(seed):
     pairs = np.array([[i, 3 + j] for i in range(3) for j in range(3)])
     odds = np.random.default_rng(seed).normal(1, 1.5, len(pairs))
     expected = _shares_by_hand(pairs, _weights(odds, np.full(len(pairs), 0.04)))
     assert _shares(pairs, odds) == pytest.approx(expected, abs=0.1)
 
 
-def test_the_spread_of_tags_is_learned():
+def test_spread_of_tags_is_fitted():
     """Thirty sure pairs whose tags agree closely make a distance of .3 unlikely."""
     pairs = np.stack([np.arange(31), np.arange(31) + 31], axis=1)
     squares = np.full(31, 0.03**2)
@@ -64,7 +64,7 @@ def test_the_spread_of_tags_is_learned():
     assert many[0] > few[0]
 
 
-def test_unlikely_sizes_lose():
+def test_pairs_of_unlikely_size_have_lower_shares():
     """Twenty sure boxes of 10 x 20, and a corner whose tag fits two others equally well."""
     pairs = np.stack([np.arange(22), np.arange(22) + 22], axis=1)
     pairs[21, 0] = 20
@@ -86,7 +86,7 @@ def test_certain_evidence_stays_finite():
     assert share == pytest.approx(0.25, abs=0.01)
 
 
-def test_the_centre_of_a_box_is_the_largest_value_in_its_middle():
+def test_centre_score_is_the_largest_value_in_the_central_part():
     random = np.random.default_rng(0)
     heat = random.random((2, 12, 15)).astype(np.float32)
     low = random.uniform(-3, 12, (60, 2))

@@ -21,7 +21,7 @@ def _people(seed, count=24, kinds=9):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(("sigma", "limit"), [(0.05, 0.3), (0.1, 0.5), (0.2, 0.7)])
-def test_a_duplicate_is_like_a_better_group_that_stays(seed, sigma, limit):
+def test_duplicate_is_similar_to_a_better_group_that_is_kept(seed, sigma, limit):
     people = _people(seed)
     area = keypoint_boxes(people, least=1)[:, 2:].prod(axis=1)
     alike = oks(people, people, np.maximum(area[:, None], area), sigma) > limit
