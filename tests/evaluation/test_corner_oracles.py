@@ -1,4 +1,4 @@
-"""True corners and offsets for the oracles; test_scoring.py has the oracles as a whole."""
+"""True corners and offsets for the oracles; test_scoring.py tests the complete oracles."""
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ def test_true_corners_have_the_tags_and_offsets_of_their_cells():
 
 
 def test_true_corners_are_sorted_by_position():
-    """In the order of the objects, equal tags would be paired rightly by chance."""
+    """In the order of the objects, equal tags would be paired correctly by chance."""
     boxes = np.array([[5, 5, 6, 6], [1, 1, 2, 2], [3, 1, 8, 3.0]])
     flat = torch.zeros(1, 1, H, W)
     outputs = {f"{c}_tag": flat for c in ("tl", "br")}
@@ -76,7 +76,7 @@ def test_found_corners_move_to_the_nearest_true_corner_of_their_class():
     peaks = corners(cells, [0, 0, 1, 0, 0, 1], middle=4)
     moved = with_true_offsets(peaks, boxes, classes)
     expected = peaks.xy.copy()
-    expected[0] = boxes[0, :2]  # (2, 1) is farther from it, and draws none
+    expected[0] = boxes[0, :2]  # (2, 1) is farther from it and does not move
     expected[2] = boxes[1, :2]  # (3, 4) is of another class
     expected[4] = boxes[0, 2:]  # (0, 6) is too far from any
     np.testing.assert_allclose(moved.xy, expected, rtol=1e-6)

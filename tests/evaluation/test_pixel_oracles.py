@@ -1,4 +1,4 @@
-"""Oracles of models that segment, with a network whose faults are known."""
+"""Oracles of segmentation models, with a network whose errors are known."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 96, 64
 
 
 class PixelNet(nn.Module):
-    """Sees instances where the image is red; its green is the tag. Each can be made to fail."""
+    """Predicts instances where the image is red; green is the tag. Each can be made to fail."""
 
     stride, multiple = 2, 32
 
@@ -40,7 +40,7 @@ class PixelNet(nn.Module):
 
 @pytest.fixture
 def squares(tmp_path):
-    """Pictures of squares side by side, and their label maps; the last has none."""
+    """Images of squares next to each other, and their label maps; the last has none."""
     for kind in ("images", "labels"):
         (tmp_path / kind).mkdir()
     for number in range(3):

@@ -1,4 +1,4 @@
-"""True peaks for the oracle; test_evaluate.py has the oracles as a whole."""
+"""True peaks for the oracle; test_evaluate.py tests the complete oracles."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""`tagwise eval` of boxes, with a network whose right answers are known; see test_evaluate.py."""
+"""`tagwise eval` of boxes, with a network whose output is known; see test_evaluate.py."""
 
 import json
 from types import SimpleNamespace
@@ -46,13 +46,13 @@ class CornerNet(nn.Module):
             outputs[f"{corner}_heat"] = 20 * heat - 10
             outputs[f"{corner}_tag"] = 10 * seen[:, 2:]
             outputs[f"{corner}_off"] = torch.full_like(seen[:, :2], self.offset)
-        if not self.tags_tell:  # no two corners have like tags
+        if not self.tags_tell:  # no two corners have similar tags
             outputs["br_tag"] += 100
         return outputs
 
 
 def make_set(folder, images=2, names=CLASSES):
-    """Photos of corners of boxes that overlap one another, and their labels."""
+    """Photos of corners of overlapping boxes, and their labels."""
     rng = np.random.default_rng(0)
     content = {"images": [], "annotations": []}
     content["categories"] = [{"id": 7 - 2 * c, "name": name} for c, name in enumerate(names)]

@@ -1,4 +1,4 @@
-"""References, pairs, one of each type: against slow searches over everything."""
+"""References, pairs, one of each type: against slow exhaustive searches."""
 
 from itertools import product
 
@@ -14,7 +14,7 @@ from tagwise.grouping import group_by_reference, group_by_type, group_pairs
 
 
 def _candidates(tags, others, image, other_image, radius, gate):
-    """Distance of every pair that may be, inf for the others."""
+    """Distance of every allowed pair, inf for the others."""
     there = (image[:, None] == other_image[None]) & (image[:, None] >= 0)
     if gate is not None:
         there &= gate
@@ -141,7 +141,7 @@ def _check_type_margins(groups, tags, scores, image, gate):
 
 
 def test_sweeps_correct_an_early_mistake():
-    # The point at .9 is dealt when only 0 and 1.5 are known; the others gather near 0 later.
+    # The point at .9 is assigned when only 0 and 1.5 are known; others near 0 follow later.
     tags = np.array([[0.0], [1.5], [0.7], [1.4], [1.3]])
     types = [0, 0, 1, 2, 3]
     once = group_by_type(tags, types, radius=1, sweeps=0)

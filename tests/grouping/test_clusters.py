@@ -1,4 +1,4 @@
-"""Clusters of unknown number: against slow searches over everything."""
+"""Clustering against slow exhaustive searches."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Finding corners: against a slow reference, on both ways to scan, with bad values."""
+"""Finding corners: against a slow reference, with both scans, with invalid values."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tagwise.grouping.settings import CornerSettings
 
 
 def _maps(seed, shape=(2, 3, 37, 50), dimension=2):
-    """Heatmaps, tags and offsets of both kinds, as find_corners takes them."""
+    """Heatmaps, tags and offsets of both corner types, as find_corners takes them."""
     rng = np.random.default_rng(seed)
     batch, _, height, width = shape
     heat = [torch.as_tensor(rng.random(shape, np.float32)) for _ in range(2)]
@@ -56,7 +56,7 @@ def test_corners_equal_those_of_a_slow_search(threshold, window, top_k):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("threshold", [0.0, 0.7])
 def test_scans_on_cpu_and_device_agree(dtype, threshold):
-    # No value comes twice in a map, and each is exact in all these types.
+    # Values are unique in a map and exact in all these types.
     rng = np.random.default_rng(0)
     heat = np.zeros((2, 3, 40 * 40))
     for image, c in np.ndindex(2, 3):

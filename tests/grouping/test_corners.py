@@ -1,4 +1,4 @@
-"""Corner pairs: how well crowds come out, what decides, and what always holds."""
+"""Corner pairs: quality on crowds, the evidence for pairs, and invariants."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def test_tags_of_any_dimension_and_scatter(dim, scatter, floor):
     assert _f1(made) >= floor
 
 
-# ---------------------------------------------------------------------- what decides
+# ---------------------------------------------------------------------- evidence
 
 
 def _peaks(boxes, tags, scores=None, classes=None):
@@ -70,11 +70,11 @@ def _peaks(boxes, tags, scores=None, classes=None):
 
 
 def _pairs(found, count):
-    """Which corners are together, as (top-left, bottom-right) numbers from 0."""
+    """The pairs of corners, as (top-left, bottom-right) indices."""
     return {(int(tl), int(br) - count) for tl, br in found.corners}
 
 
-# Two boxes whose corners could as well be the other's.
+# Two boxes whose corners can be exchanged.
 _CROSSED = [[10, 10, 40, 30], [14, 14, 36, 50]]
 
 
@@ -121,7 +121,7 @@ def test_classes_do_not_mix():
 
 
 def test_sizes_of_other_boxes_decide_between_similar_tags():
-    """Cells of one size; where two overlap in the last row, tags suggest to swap their corners."""
+    """Boxes of one size; for two that overlap in the last row, tags suggest to swap corners."""
     place = np.stack(np.meshgrid(np.arange(10), np.arange(3)), axis=-1).reshape(-1, 2)
     low = np.stack([40 * (place[:, 0] // 2) + 8 * (place[:, 0] % 2), 20 * place[:, 1]], axis=1)
     boxes = np.concatenate([low, low + 15], axis=1)
@@ -192,7 +192,7 @@ def _some_peaks(draw):
 
 
 def _alike(found, other):
-    """The same boxes with the same scores, whatever stands first where scores are equal."""
+    """Whether boxes and scores are the same, up to the order of equal scores."""
     assert {tuple(pair) for pair in found.corners} == {tuple(pair) for pair in other.corners}
     assert found.scores == pytest.approx(other.scores, abs=1e-3)
 
@@ -217,7 +217,7 @@ def test_every_box_is_valid_and_no_corner_is_used_twice(peaks):
 @settings(deadline=None, max_examples=30)
 def test_boxes_are_invariant_to_shifts_of_image_and_tags(peaks, shift):
     (found,) = pair_corners(peaks)
-    # Multiples of what the numbers are rounded to, so that no distance changes.
+    # Multiples of the rounding unit of the numbers, so that no distance changes.
     by = np.float32(round(shift) * 64)
     (moved,) = pair_corners(replace(peaks, xy=peaks.xy.round(2) + by, tags=peaks.tags))
     (back,) = pair_corners(replace(peaks, xy=peaks.xy.round(2)))

@@ -1,4 +1,4 @@
-"""Boxes of several passes become one set."""
+"""Merging the boxes of several passes."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -28,7 +28,7 @@ def test_empty_input_gives_empty_result():
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 5), st.integers(0, 12), st.randoms(use_true_random=False))
 def test_identical_passes_give_unchanged_boxes(passes, count, random):
-    """Objects apart from each other that all passes find alike come out once each, unchanged."""
+    """Separate objects that all passes find in the same way are returned once, unchanged."""
     rng = np.random.default_rng(random.randrange(2**32))
     low = np.arange(count)[:, None] * 20 + rng.uniform(0, 5, (count, 2))
     boxes = np.concatenate([low, low + rng.uniform(4, 12, (count, 2))], 1)

@@ -1,4 +1,4 @@
-"""Grouping: how well crowds come out, and what always holds."""
+"""Grouping: quality on crowds, and invariants."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from tagwise.skeletons import COCO17
 
 
 def _quality(people, dim, seeds, chosen=None):
-    """Share of keypoints on the right person, OKS AP, and people found for each there is."""
+    """Share of keypoints in the correct person, OKS AP, and found people per true person."""
     made = [pose_scene(seed, people, dim) for seed in seeds]
     found, right = [], 0
     for scene in made:
@@ -139,7 +139,7 @@ def test_score_counts_missing_keypoints_as_zero():
 
 
 def test_duplicates_are_dropped():
-    # A second set of peaks two cells off, with tags of its own: the same person seen twice.
+    # A second set of peaks two cells away with different tags: the same person found twice.
     heatmaps, tags = _people_maps([(20, 20, 0.0), (22, 20, 5.0)])
     chosen = GroupingSettings(nms_window=3, duplicate_sigma=0.2)
     heatmaps[0, :, ::2, 21] = 0
@@ -202,7 +202,7 @@ EVERYTHING = {"min_keypoints": 1, "instance_threshold": 0.0, "duplicate_similari
 
 
 def test_confident_peak_joins_and_low_score_peak_starts_no_group():
-    """Two peaks of the last type fit one person: a nearer, faint one and a sure one."""
+    """Two peaks of the last type fit one person: a nearer one of low score and a confident one."""
     xy = np.array([[0, 0], [4, 0], [0, 4], [4, 4], [5, 5]], np.float32)
     tag = np.array([[0], [0], [0], [0.05], [0.3]], np.float32)
     score = np.array([0.9, 0.9, 0.9, 0.1, 0.9], np.float32)
@@ -219,14 +219,14 @@ def test_confident_peak_joins_and_low_score_peak_starts_no_group():
 @settings(deadline=None, max_examples=60)
 def test_clear_people_are_found(case, method):
     found, person = case
-    # By tags alone: the places here are random, and one far from the rest may count as a stranger.
+    # Only by tags: positions are random here, and a distant one can count as another person.
     chosen = GroupingSettings(method=method, compactness=0.0, **EVERYTHING)
     (groups,) = group_keypoints(found, chosen)
     expected = {frozenset(np.flatnonzero(person == p).tolist()) for p in set(person.tolist())}
     if method == "sweeps":
         assert _partition(groups) == expected
-    # Of tags along a line many assignments have the same sum of distances, so the greedy method
-    # may part a person; it never mixes two.
+    # With tags along a line, many assignments have the same sum of distances, so the greedy method
+    # may split a person; it never mixes two.
     assert all(any(part <= whole for whole in expected) for part in _partition(groups))
 
 
@@ -250,8 +250,8 @@ def test_truth_groups_peaks_that_tags_cannot_separate():
     truth = np.ones((3, 4, 3))
     truth[0, :, :2] = offsets + np.array([20.4, 20])
     truth[1, :, :2] = offsets + np.array([50, 24.5])
-    truth[2, :, :2] = offsets + np.array([5, 40])  # nobody saw this one
-    truth[1, 2, 2] = 0  # nor labelled this keypoint
+    truth[2, :, :2] = offsets + np.array([5, 40])  # no peaks of this person
+    truth[1, 2, 2] = 0  # this keypoint is unlabelled
     (groups,) = group_by_truth(found, [truth])
     assert len(groups) == 2
     assert groups.keypoints[0, :, :2] == pytest.approx(offsets + 20, abs=0.05)

@@ -1,4 +1,4 @@
-"""Peaks: where they lie, what they carry, on which device they are found."""
+"""Peaks: positions, tags and scores, on the CPU and a GPU."""
 
 import numpy as np
 import pytest

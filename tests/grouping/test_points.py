@@ -1,4 +1,4 @@
-"""What every grouping of free points does with empty, broken and unusual input."""
+"""Grouping of points with empty, invalid and unusual input."""
 
 import warnings
 
@@ -154,7 +154,7 @@ def test_gate_gets_indices_of_the_given_points():
 
 
 def test_a_sparse_gate_of_neighbouring_pixels_labels_regions():
-    """Tags repeat far away: only the gate keeps the two ends of the row apart."""
+    """Tags repeat at a distance: only the gate separates the two ends of the row."""
     tags = np.array([0, 0, 0, 5, 5, 0, 0])[:, None]
     near = sparse.diags_array([np.ones(6)], offsets=[1], shape=(7, 7))
     groups = group_connected(tags, radius=1, gate=near)

@@ -82,7 +82,7 @@ def test_errors_name_the_fix(cls, values, message):
 
 # ---------------------------------------------------------------------- earlier versions
 
-# What the last version without `PublishedRules` wrote for each preset.
+# The files of the last version without `PublishedRules`, for each preset.
 OLD_DEFAULT = {
     "peak_threshold": 0.1,
     "nms_window": 5,

@@ -1,4 +1,4 @@
-"""Suppression: against a slow reference and the formulas, and what always holds."""
+"""Suppression: against a slow reference and the formulas, and invariants."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_scores_follow_the_published_formulas():
     boxes = np.array([[0.0, 0, 10, 10], [0, 0, 10, 6], [4, 0, 14, 10], [40, 40, 50, 50]])
     scores = np.array([0.9, 0.8, 0.7, 0.6])
     of = [1.0, np.exp(-(0.6**2) / 0.5), np.exp(-((60 / 140) ** 2) / 0.5), 1.0]
-    of[1] *= np.exp(-((36 / 124) ** 2) / 0.5)  # once more, by the third box, which is taken before
+    of[1] *= np.exp(-((36 / 124) ** 2) / 0.5)  # again by the third box, which is selected earlier
     index, exp = soft_nms(boxes, scores)
     assert index.tolist() == [0, 3, 2, 1]
     assert exp == pytest.approx((scores * of)[index])

@@ -27,7 +27,7 @@ def test_modules_equal_the_functions():
 
 @pytest.mark.parametrize("how", [{}, {"batch": 3}, {"push": "hinge", "scope": "class"}])
 def test_compiles_to_one_graph_once(how):
-    """One graph for all contents of one shape: some groups, another number, one, none."""
+    """One graph for all inputs of one shape: several groups, another number, one, none."""
     counter = CompileCounterWithBackend("aot_eager")
     torch._dynamo.reset()
     fast = torch.compile(
@@ -52,7 +52,7 @@ def test_dense_form_and_module_compile_whole():
     torch._dynamo.reset()
     dense = torch.compile(pull_push_dense, fullgraph=True, backend="aot_eager")
     module = torch.compile(losses.AELoss("cornernet"), fullgraph=True, backend="aot_eager")
-    for size in (5, 6, 7):  # a second size makes torch compile for any
+    for size in (5, 6, 7):  # after a second size, torch compiles for any size
         tags, labels = torch.randn(2, 3, size, size), torch.randint(-1, 4, (2, size, size))
         assert_same(dense(tags, labels, background=0), pull_push_dense(tags, labels, background=0))
         tags, group, image, *_ = scene(size, 10 * size)

@@ -1,4 +1,4 @@
-"""Pull and push of label maps: a point for every pixel, whatever their number."""
+"""Pull and push of label maps: a point for every pixel."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_dense_form_equals_one_point_per_pixel(how):
 
 
 def test_memory_of_dense_form_grows_with_the_pixels():
-    """Pairs of a quarter of a million pixels would be 60 billion."""
+    """A quarter of a million pixels would have 60 billion ordered pairs."""
     tags = torch.zeros(1, 1, 512, 512)
     labels = torch.arange(512).div(64, rounding_mode="floor").expand(1, 512, 512)
     assert_same(pull_push_dense(tags, labels), (torch.tensor(0.0), torch.tensor(7 / 8)))

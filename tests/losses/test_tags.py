@@ -1,4 +1,4 @@
-"""Pull and push against a slow reference, and what must hold whatever the data."""
+"""Pull and push against a slow reference, and invariants."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tag_losses import assert_same, gradients, scene
 from tagwise import losses
 from tagwise.losses import PRESETS, pull_push, pull_push_dense
 
-# ------------------------------------------------------------------ the obvious reference
+# ------------------------------------------------------------------ the slow reference
 
 
 def slow_pull_push(
@@ -57,7 +57,7 @@ def slow_pull_push(
 
 
 def gap(one, other):
-    """How far the boxes round two sets of points lie apart."""
+    """The distance between the bounding boxes of two sets of points."""
     square = 0
     for x, y in zip(one.T, other.T):
         square += max(0, x.min() - y.max(), y.min() - x.max()) ** 2
@@ -122,12 +122,12 @@ def test_reductions_over_images():
     assert (each.push[3:] == 0).all()
     assert_same(pull_push(tags, group, image, batch=6), [x.mean() for x in each])
     assert_same(pull_push(tags, group, image, batch=6, images="sum"), [x.sum() for x in each])
-    # without `batch`, images are the distinct ids, whatever the numbers
+    # without `batch`, images are the distinct ids
     known = pull_push(tags, group, image * 1000 + 17, images="none")
     assert_same(known, [x[:3] for x in each])
 
 
-# ------------------------------------------------------------------ what must hold whatever
+# ------------------------------------------------------------------ invariants
 
 
 @given(SEEDS, SIZES, SETTINGS)
@@ -186,13 +186,13 @@ def test_class_scope_pushes_within_a_class():
     tags = torch.zeros(3, 1)
     group, image, cls = torch.arange(3), torch.zeros(3).long(), torch.tensor([0, 0, 9])
     loss = pull_push(tags, group, image, cls=cls, scope="class", pairs="distinct")
-    assert float(loss.push) == 1  # the two of class 0, both ways, over two pairs
+    assert float(loss.push) == 1  # the two ordered pairs of class 0, divided by 2
     loss = pull_push(tags, group, image, cls=cls, scope="class")
     assert float(loss.push) == pytest.approx(2 / 5)  # over 2^2 + 1^2
     assert float(pull_push(tags, group, image, cls=cls, pairs="sum").push) == 6
 
 
-# ------------------------------------------------------------------ who is near whom
+# ------------------------------------------------------------------ nearness
 
 
 @given(SEEDS, st.integers(1, 3), st.floats(0, 20), SETTINGS)
@@ -213,7 +213,7 @@ def test_nearness_of_a_label_map_counts_in_cells():
     tags = torch.zeros(1, 1, 4, 12)
     for near, pairs in ((4.9, 0), (5, 1), (6.9, 1), (7, 2), (99, 3)):
         loss = pull_push_dense(tags, labels, background=0, near=near, pairs="sum")
-        assert loss.push == 2 * pairs  # exp(0) for each pair, both ways round
+        assert loss.push == 2 * pairs  # exp(0) for each ordered pair
 
 
 def test_hundreds_of_instances_need_little_memory():
@@ -222,7 +222,7 @@ def test_hundreds_of_instances_need_little_memory():
     with torch.profiler.profile(profile_memory=True) as profile:
         pull_push_dense(tags, labels, near=8.0).push.backward()
     most = max(event.self_cpu_memory_usage for event in profile.events())
-    assert most <= 4 * 8 * 400 * 399 / 2  # a few numbers a pair, never pixels by instances
+    assert most <= 4 * 8 * 400 * 399 / 2  # a few numbers per pair, not pixels times instances
 
 
 def test_place_and_near_need_each_other():
@@ -233,7 +233,7 @@ def test_place_and_near_need_each_other():
         pull_push(tags, ids, ids, near=3.0, place=torch.zeros(2, 2))
 
 
-# ------------------------------------------------------------------ corners
+# ------------------------------------------------------------------ edge cases
 
 
 @pytest.mark.parametrize("push", ["exp", "hinge"])

@@ -15,7 +15,7 @@ from tagwise.tasks import Head
 
 DIRECTIONS = ("top", "bottom", "left", "right")
 AWAY = {"top": (1, 0), "bottom": (-1, 0), "left": (0, 1), "right": (0, -1)}
-"""The step, rows and columns, by which a cell looks away from itself."""
+"""The step, in rows and columns, from a cell to the next one that it pools."""
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 SHAPES = ((1, 1, 1, 1), (1, 3, 1, 7), (2, 1, 6, 1), (2, 5, 4, 6), (3, 2, 9, 5), (1, 2, 2, 33))
 
@@ -83,7 +83,7 @@ def test_maxima_and_gradient_equal_a_slow_reference(direction, shape, layout):
     ],
 )
 def test_first_of_equal_values_gets_the_gradient(direction, expected):
-    """In the official kernels a value replaces the maximum only if greater (`gt`)."""
+    """In the official kernels, a value replaces the maximum only if it is greater (`gt`)."""
     _, back = pool_and_back(torch.ones(1, 1, 2, 3), torch.ones(1, 1, 2, 3), direction)
     assert back[0, 0].tolist() == expected
 
@@ -182,7 +182,7 @@ def test_nan_reaches_exactly_the_cells_that_pool_it():
 @pytest.mark.parametrize("layout", LAYOUTS, ids=("contiguous", "channels_last"))
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_devices_without_compiled_loops_give_the_same(direction, layout):
-    """CUDA and others run plain operators of torch; those run here as well."""
+    """CUDA and other devices use plain torch operators, which are run here on the CPU."""
     key = torch._C.DispatchKey.CompositeExplicitAutograd
     axis, back = (-2 if direction in ("top", "bottom") else -1), direction in ("top", "left")
     x = torch.randint(-3, 4, (2, 3, 6, 7)).float().contiguous(memory_format=layout)
@@ -319,7 +319,7 @@ def test_official_weights_give_the_official_output(corner):
 
 
 def official_module(x, weights, corner):
-    """Figure 7 of the paper, as the official code computes it, in plain functions of torch."""
+    """Figure 7 of the paper, as in the official code, with plain torch functions."""
 
     def convolve(x, name, norm):
         kernel = weights[f"{name}.weight"]
@@ -340,7 +340,7 @@ def official_module(x, weights, corner):
 
 @pytest.mark.parametrize("corner", ["tl", "br"])
 def test_corner_pools_along_its_two_edges(corner):
-    """A change of one cell is seen by cells above and left of it, or below and right."""
+    """A change of one cell affects the cells above and left of it, or below and right."""
     torch.manual_seed(0)
     module = CornerPooling(8, 16, corner, separable=False).eval()
     x = torch.zeros(1, 8, 40, 50)

@@ -10,7 +10,7 @@ from tagwise.tasks import Head
 
 @dataclass
 class MapsTask:
-    """A task that only names its heads: enough to build a network."""
+    """A task that only defines its heads, which is enough to build a network."""
 
     maps: dict[str, Head]
     name: str = "pose"
@@ -181,7 +181,7 @@ def test_fresh_tags_have_a_spread_and_are_not_huge(images):
 def test_every_parameter_learns(pose, images):
     model = create_model("efficientnet_lite0", pose, channels=16, tag_channels=16).train()
     sum(value.square().mean() for value in model(images).values()).backward()
-    # The level at stride 32 reaches the heads only through those below it.
+    # The level at stride 32 reaches the heads only through the finer levels.
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
 
 

@@ -1,4 +1,4 @@
-"""Models as ONNX files: the same maps at any size, and the same answers by `Predictor`."""
+"""Models as ONNX files: the same maps at any size, and the same results of `Predictor`."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The published networks in the registry: stages in training, one set of maps in prediction."""
+"""The published networks in the registry: stages in training, one set of maps in evaluation."""
 
 import json
 from dataclasses import asdict

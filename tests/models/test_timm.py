@@ -12,7 +12,7 @@ from tagwise.models import create_model, load_model, save_model
 
 
 class Pyramid(nn.Module):
-    """What timm.create_model(..., features_only=True) gives."""
+    """A substitute for the result of timm.create_model(..., features_only=True)."""
 
     def __init__(self, strides):
         super().__init__()
@@ -50,7 +50,7 @@ def test_timm_backbone_runs_and_loads_from_its_file(tmp_path, pose):
     assert maps["tags"].shape == (1, 34, 16, 24)
     save_model(model, tmp_path / "m.safetensors", half=False)
     again = load_model(tmp_path / "m.safetensors", fuse=True)
-    assert not again.turned  # it pads in its own way
+    assert not again.turned  # its padding is different
     for name, found in again(image).items():
         torch.testing.assert_close(found, maps[name], rtol=1e-4, atol=1e-4)
 

@@ -205,7 +205,7 @@ def test_unknown_option_is_named_with_the_nearest(name, pose):
         create_model(name, pose, tag_depht=2)
 
 
-# The published networks, which make other maps and are large, have this test in test_staged.
+# test_staged has this test for the published networks, which are large and have other maps.
 PUBLISHED = ("hrnet", "higherhrnet", "hourglass", "cornernet")
 
 

@@ -1,4 +1,4 @@
-"""Published checkpoints in every wrapping are recognised, and what is not is refused in a line."""
+"""Published checkpoints are recognised in every wrapping; other files give one-line errors."""
 
 import json
 import os
@@ -171,7 +171,7 @@ def test_another_skeleton_is_refused_or_gets_a_new_head(tmp_path):
     assert begun.trunk.final_layers[1].weight.shape[0] == 3
     stem = weights("HigherHRNet-W16")["conv1.weight"]
     assert torch.equal(begun.trunk.conv1.weight, stem)
-    # Either file is a start for training on another skeleton.
+    # Training on another skeleton can start from either file.
     for source in (path, file):
         model = create_model("higherhrnet_w32", PoseTask(mouse), pretrained=str(source), width=16)
         assert torch.equal(model.trunk.conv1.weight, stem)
@@ -221,7 +221,7 @@ def test_missing_and_unexpected_tensors_of_a_known_family(tmp_path):
 
 
 class Hostile:
-    """Pickled, it asks whoever reads it to make a folder."""
+    """Unpickling it creates a folder."""
 
     def __init__(self, folder):
         self.folder = folder

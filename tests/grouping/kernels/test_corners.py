@@ -9,7 +9,7 @@ from tagwise.grouping.kernels import corners as kernels
 
 
 def _shares_by_hand(pairs, weights):
-    """Over every set of pairs in which no corner serves twice, weighted by their product."""
+    """Sum over all sets of pairs in which no corner is used twice, weighted by their product."""
     total, share = 0.0, np.zeros(len(pairs))
     for size in range(len(pairs) + 1):
         for chosen in combinations(range(len(pairs)), size):
@@ -31,7 +31,7 @@ def _shares(pairs, odds, squares=None, sides=None, size_weight=0.0):
 
 
 def _weights(odds, squares):
-    """With the spread .2 and the threshold 1: normal against even, times the prior odds e^-2."""
+    """With spread .2 and threshold 1: normal over uniform density, times the prior odds e^-2."""
     density = np.exp(-squares / 0.08) / (0.2 * np.sqrt(2 * np.pi))
     return np.exp(odds - 2) * density / 0.5
 
@@ -40,7 +40,7 @@ def _weights(odds, squares):
 def test_shares_are_exact_if_pairs_form_no_cycle(seed):
     pairs = np.array([[0, 10], [0, 11], [1, 11], [2, 11], [2, 12], [3, 13]])
     odds = np.random.default_rng(seed).normal(1, 1.5, len(pairs))
-    # Where every distance is the presumed spread, the fitted spread is that too.
+    # If every distance equals the prior spread, so does the fitted spread.
     expected = _shares_by_hand(pairs, _weights(odds, np.full(len(pairs), 0.04)))
     assert _shares(pairs, odds) == pytest.approx(expected, abs=1e-4)
 
@@ -54,7 +54,7 @@ def test_shares_are_close_if_every_corner_can_pair_with_every_other(seed):
 
 
 def test_spread_of_tags_is_fitted():
-    """Thirty sure pairs whose tags agree closely make a distance of .3 unlikely."""
+    """Thirty confident pairs with nearly equal tags make a distance of .3 unlikely."""
     pairs = np.stack([np.arange(31), np.arange(31) + 31], axis=1)
     squares = np.full(31, 0.03**2)
     squares[-1] = 0.09
@@ -65,7 +65,7 @@ def test_spread_of_tags_is_fitted():
 
 
 def test_pairs_of_unlikely_size_have_lower_shares():
-    """Twenty sure boxes of 10 x 20, and a corner whose tag fits two others equally well."""
+    """Twenty confident boxes of 10 x 20, and a corner whose tag fits two others equally well."""
     pairs = np.stack([np.arange(22), np.arange(22) + 22], axis=1)
     pairs[21, 0] = 20
     sides = np.tile(np.float32([10, 20]), (22, 1))

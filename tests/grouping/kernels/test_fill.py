@@ -1,4 +1,4 @@
-"""The compiled search for missing keypoints against slow, obvious ones."""
+"""The compiled search for missing keypoints against slow references."""
 
 import numpy as np
 import pytest

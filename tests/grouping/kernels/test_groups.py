@@ -8,14 +8,14 @@ from tagwise.grouping.kernels.groups import duplicates
 
 
 def _people(seed, count=24, kinds=9):
-    """Groups of which many are another one, moved a little, with other keypoints missing."""
+    """Groups, many of which are slightly moved copies with other keypoints missing."""
     rng = np.random.default_rng(seed)
     xy = rng.uniform(0, 40, (count, kinds, 2)) + rng.uniform(0, 90, (count, 1, 2))
     xy = xy[rng.integers(count, size=count)]
     xy += rng.normal(0, 1, xy.shape) * rng.uniform(0, 4, (count, 1, 1))
     people = np.concatenate([xy, rng.uniform(0.1, 1, (count, kinds, 1))], axis=2)
     people[rng.random((count, kinds)) < 0.15] = np.nan, np.nan, 0
-    people[5] = np.nan, np.nan, 0  # nobody
+    people[5] = np.nan, np.nan, 0  # no keypoints
     return people.astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""The compiled loops over maps against slow, obvious ones."""
+"""The compiled loops over maps against slow references."""
 
 import numpy as np
 import pytest

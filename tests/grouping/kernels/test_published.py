@@ -31,7 +31,7 @@ def test_equal_costs_are_ordered_by_the_unrounded_distance():
 
 
 def test_one_near_and_one_far_pair_are_better_than_two_intermediate_pairs():
-    # Sums of distances are equal however the pairs cross: .3 + .3 or .4 + .2.
+    # The sums of distances are equal for both pairings: .3 + .3 and .4 + .2.
     for swap in (False, True):
         group, _ = _match([0.0, 0.1, *((0.4, 0.3) if swap else (0.3, 0.4))], [0.9] * 4, [0, 2, 4])
         assert group.tolist() == [0, 1, *((0, 1) if swap else (1, 0))]
@@ -47,7 +47,7 @@ def test_rounding_errors_of_tags_do_not_decide():
 
 
 def test_outlier_does_not_shift_all_pairs():
-    # The third peak is 3.1 from the first group: a 3 for it and 0 for the others costs as much as
+    # The third peak is 3.1 from the first group: 3 for it and 0 for the others cost as much as
     # three times 1.
     group, count = _match([0.0, 1.02, 2.04, 1.0, 2.0, 3.1], [0.9] * 6, [0, 3, 6])
     assert count == 4
@@ -68,7 +68,7 @@ def test_match_limit_and_stop_when_full():
 
 
 def test_join_equal_joins_the_group_of_the_same_first_component():
-    """The later of two peaks of one type takes the place of the other."""
+    """The later of two peaks of one type replaces the other."""
     tags, scores, starts = [[1.0, 0.0], [1.0, 5.0]], [0.9, 0.8], [0, 2]
     assert _match(tags, scores, starts)[0].tolist() == [0, 1]
     group, count = _match(tags, scores, starts, join_equal=True)
