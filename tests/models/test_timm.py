@@ -63,7 +63,7 @@ def test_timm_backbone_runs_and_loads_from_its_file(tmp_path, pose):
         ("timm/hf-hub:a/tiny", None, "timm has no model 'hf-hub:a/tiny'"),
         ("timm/vit", None, r"strides \[16\]; the pyramid needs 4, 8, 16 and 32"),
         ("timm/tiny", "imagenet", r"timm/tiny: its weights cannot be loaded \(no net\)"),
-        ("timm/tiny", "coco", "'coco' is not 'imagenet'"),
+        ("timm/tiny", "coco", "'coco' is neither 'imagenet'"),
     ],
 )
 def test_errors_explain_what_cannot_be_built(pose, name, pretrained, message):

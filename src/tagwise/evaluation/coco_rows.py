@@ -38,7 +38,7 @@ class PoseRows:
         self.types[columns[columns >= 0]] = np.flatnonzero(columns >= 0)
 
     def check_labelled(self) -> None:
-        """Raises UserError if the set labels a type that the model does not predict."""
+        """Raise UserError if the set labels a type that the model does not predict."""
         labelled = self.labels.labelled_types() & (self.types < 0)
         missing = [self.labels.skeleton.keypoints[k] for k in np.flatnonzero(labelled)]
         if missing:
@@ -65,7 +65,7 @@ class BoxRows:
         self.category_ids = match_classes(classes, labels.categories, labels.where)
 
     def check_labelled(self) -> None:
-        """Raises UserError if the set has objects of a class that the model does not predict."""
+        """Raise UserError if the set has objects of a class that the model does not predict."""
         known = {name.casefold() for name in self.classes}
         missing = [name for name in self.labels.left_out if name.casefold() not in known]
         if missing:

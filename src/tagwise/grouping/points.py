@@ -94,7 +94,7 @@ def check_points(
 
 
 def check_length(name: str, value: np.ndarray, other: str, points: np.ndarray) -> None:
-    """Raises ValueError if there is not one value for each point."""
+    """Raise ValueError if there is not one value per point."""
     if value.shape != points.shape[:1]:
         raise ValueError(
             f"{name} must be ({len(points)},) to match {other} {points.shape}, got {value.shape}"

@@ -81,7 +81,7 @@ def check_checkpoint(path: Path) -> None:
 
 
 def allowed_bytes(path: Path) -> int:
-    """How much memory the content of a file may take."""
+    """The number of bytes that the content of a file may take in memory."""
     return 4 * path.stat().st_size + _SPARE_BYTES
 
 
