@@ -19,7 +19,7 @@ class MapsTask:
     def heads(self):
         return self.maps
 
-    def options(self):
+    def to_dict(self):
         return self.values
 
 
