@@ -1,4 +1,4 @@
-"""True corners and offsets for the oracles; test_scoring.py has the oracles as a whole."""
+"""True corners and offsets for the oracles; test_scoring.py tests the complete oracles."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ def random_boxes(rng, N):
     return np.concatenate([low, low + rng.uniform(0.5, 2.9, (N, 2))], axis=1)
 
 
-def test_true_corners_are_the_boxes_with_tags_and_offsets_of_their_cells():
+def test_true_corners_have_the_tags_and_offsets_of_their_cells():
     rng = np.random.default_rng(0)
     boxes, classes = random_boxes(rng, 6), rng.integers(0, 3, 6)
     boxes[0] = (-2, 0.5, W, H)  # beyond the left edge, and on the right and lower one
@@ -41,8 +41,8 @@ def test_true_corners_are_the_boxes_with_tags_and_offsets_of_their_cells():
     assert (peaks.scores == 1).all()
 
 
-def test_true_corners_come_by_place():
-    """In the order of the objects, equal tags would be paired rightly by chance."""
+def test_true_corners_are_sorted_by_position():
+    """In the order of the objects, equal tags would be paired correctly by chance."""
     boxes = np.array([[5, 5, 6, 6], [1, 1, 2, 2], [3, 1, 8, 3.0]])
     flat = torch.zeros(1, 1, H, W)
     outputs = {f"{c}_tag": flat for c in ("tl", "br")}
@@ -69,14 +69,14 @@ def corners(cells, classes, middle):
     return CornerPeaks(xy, cells, np.ones(N, np.float32), np.array(classes), tag, starts)
 
 
-def test_found_corners_move_to_the_nearest_true_one_of_their_class():
+def test_found_corners_move_to_the_nearest_true_corner_of_their_class():
     boxes = np.array([[1.3, 1.4, 6.2, 5.1], [3.3, 3.4, 8.2, 6.1]])
     classes = np.array([0, 1])
     cells = [(1, 1), (2, 1), (3, 3), (3, 4), (6, 5), (0, 6)]
     peaks = corners(cells, [0, 0, 1, 0, 0, 1], middle=4)
     moved = with_true_offsets(peaks, boxes, classes)
     expected = peaks.xy.copy()
-    expected[0] = boxes[0, :2]  # (2, 1) is farther from it, and draws none
+    expected[0] = boxes[0, :2]  # (2, 1) is farther from it and does not move
     expected[2] = boxes[1, :2]  # (3, 4) is of another class
     expected[4] = boxes[0, 2:]  # (0, 6) is too far from any
     np.testing.assert_allclose(moved.xy, expected, rtol=1e-6)

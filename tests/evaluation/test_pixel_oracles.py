@@ -1,4 +1,4 @@
-"""Oracles of models that segment, with a network whose faults are known."""
+"""Oracles of segmentation models, with a network whose errors are known."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 96, 64
 
 
 class PixelNet(nn.Module):
-    """Sees instances where the image is red; its green is the tag. Each can be made to fail."""
+    """Predicts instances where the image is red; green is the tag. Each can be made to fail."""
 
     stride, multiple = 2, 32
 
@@ -40,7 +40,7 @@ class PixelNet(nn.Module):
 
 @pytest.fixture
 def squares(tmp_path):
-    """Pictures of squares side by side, and their label maps; the last has none."""
+    """Images of squares next to each other, and their label maps; the last has none."""
     for kind in ("images", "labels"):
         (tmp_path / kind).mkdir()
     for number in range(3):
@@ -62,7 +62,7 @@ def f1(folders, fault, oracle, **options):
 
 
 @pytest.mark.parametrize("oracle", ["grouping", "foreground"])
-def test_each_oracle_mends_its_own_fault(squares, oracle):
+def test_each_oracle_corrects_its_own_error(squares, oracle):
     other = {"grouping": "foreground", "foreground": "grouping"}[oracle]
     assert f1(squares, None, None) == f1(squares, None, oracle) == 1
     assert f1(squares, oracle, None) < 0.7
@@ -70,7 +70,7 @@ def test_each_oracle_mends_its_own_fault(squares, oracle):
     assert f1(squares, other, oracle) < 0.7
 
 
-def test_oracles_work_with_other_looks(squares):
+def test_oracles_work_with_other_passes(squares):
     assert f1(squares, "grouping", "grouping", flip=True, scales=(1.0, 2.0)) == 1
 
 
@@ -83,14 +83,14 @@ def test_an_image_that_cannot_be_read_is_named(squares):
     assert report["metrics"]["F1@.5"] == pytest.approx(2 / 3)
 
 
-def test_images_without_a_label_map_are_told(squares, capsys):
+def test_images_without_a_label_map_are_reported(squares, capsys):
     (squares[0] / "1.png").unlink()
     report = evaluate(PixelNet(), *squares, device="cpu")
     assert report["images"] == 2
     assert "1.png, image 2" in capsys.readouterr().err
 
 
-def test_cells_outside_have_the_tag_of_the_nearest_instance_and_their_own_seeds():
+def test_cells_outside_get_the_tag_of_the_nearest_instance_and_keep_their_seeds():
     cells = np.zeros((3, 7), np.float32)
     cells[1, 1], cells[:, 5] = 1, 2
     outputs = {"tags": torch.zeros(1, 2, 3, 7), "seeds": torch.full((1, 1, 3, 7), -3.0)}

@@ -1,4 +1,4 @@
-"""True peaks for the oracle; test_evaluate.py has the oracles as a whole."""
+"""True peaks for the oracle; test_evaluate.py tests the complete oracles."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ import torch
 from tagwise.evaluation.pose_oracles import true_peaks
 
 
-def test_true_peaks_are_the_labelled_keypoints_with_the_tags_there():
+def test_true_peaks_are_the_labelled_keypoints_with_their_tags():
     rng = np.random.default_rng(0)
     N, K, D, H, W = 5, 4, 2, 12, 9
     truth = np.concatenate(
@@ -31,7 +31,7 @@ def test_true_peaks_are_the_labelled_keypoints_with_the_tags_there():
     assert peaks.starts.shape == (1, K + 1)
 
 
-def test_no_one_labelled_gives_no_peaks():
+def test_image_without_labels_gives_no_peaks():
     peaks = true_peaks(np.zeros((0, 3, 3)), torch.zeros(6, 4, 4))
     assert len(peaks) == 0
     assert peaks.tags.shape == (0, 2)

@@ -1,4 +1,4 @@
-"""`tagwise eval` of boxes, with a network whose right answers are known; see test_evaluate.py."""
+"""`tagwise eval` of boxes, with a network whose output is known; see test_evaluate.py."""
 
 import json
 from types import SimpleNamespace
@@ -46,13 +46,13 @@ class CornerNet(nn.Module):
             outputs[f"{corner}_heat"] = 20 * heat - 10
             outputs[f"{corner}_tag"] = 10 * seen[:, 2:]
             outputs[f"{corner}_off"] = torch.full_like(seen[:, :2], self.offset)
-        if not self.tags_tell:  # no two corners have like tags
+        if not self.tags_tell:  # no two corners have similar tags
             outputs["br_tag"] += 100
         return outputs
 
 
 def make_set(folder, images=2, names=CLASSES):
-    """Photos of corners of boxes that overlap one another, and their labels."""
+    """Photos of corners of overlapping boxes, and their labels."""
     rng = np.random.default_rng(0)
     content = {"images": [], "annotations": []}
     content["categories"] = [{"id": 7 - 2 * c, "name": name} for c, name in enumerate(names)]
@@ -87,7 +87,7 @@ def figures(model, annotations, **options):
     return evaluate(model, annotations, annotations.parent, **options)["metrics"]
 
 
-def test_a_right_network_scores_1(tmp_path):
+def test_perfect_network_scores_1(tmp_path):
     labels, _ = make_set(tmp_path)
     found = figures(CornerNet(), labels)
     assert {name: found[name] for name in ("AP", "AR", "AP/disc", "AP/ring")} == pytest.approx(
@@ -95,7 +95,7 @@ def test_a_right_network_scores_1(tmp_path):
     )
 
 
-def test_each_oracle_mends_its_own_fault(tmp_path):
+def test_each_oracle_corrects_its_own_error(tmp_path):
     labels, _ = make_set(tmp_path)
     faults = {
         "corners": CornerNet(blind=[0]),
@@ -126,7 +126,7 @@ def test_classes_are_found_by_name(tmp_path):
         figures(CornerNet(classes=("disc",)), labels)
 
 
-def test_what_the_set_does_not_label_does_not_count(tmp_path):
+def test_classes_that_are_not_labelled_do_not_count(tmp_path):
     labels, content = make_set(tmp_path)
     content["categories"].pop()
     content["annotations"] = [a for a in content["annotations"] if a["category_id"] == 7]

@@ -1,4 +1,4 @@
-"""References, pairs, one of each type: against slow searches over everything."""
+"""References, pairs, one of each type: against slow exhaustive searches."""
 
 from itertools import product
 
@@ -14,7 +14,7 @@ from tagwise.grouping import group_by_reference, group_by_type, group_pairs
 
 
 def _candidates(tags, others, image, other_image, radius, gate):
-    """Distance of every pair that may be, inf for the others."""
+    """Distance of every allowed pair, inf for the others."""
     there = (image[:, None] == other_image[None]) & (image[:, None] >= 0)
     if gate is not None:
         there &= gate
@@ -140,8 +140,8 @@ def _check_type_margins(groups, tags, scores, image, gate):
             assert groups.margin[p] == pytest.approx(other - distance[p, own], abs=1e-6)
 
 
-def test_sweeps_mend_a_first_choice():
-    # The point at .9 is dealt when only 0 and 1.5 are known; the others gather near 0 later.
+def test_sweeps_correct_an_early_mistake():
+    # The point at .9 is assigned when only 0 and 1.5 are known; others near 0 follow later.
     tags = np.array([[0.0], [1.5], [0.7], [1.4], [1.3]])
     types = [0, 0, 1, 2, 3]
     once = group_by_type(tags, types, radius=1, sweeps=0)
@@ -150,7 +150,7 @@ def test_sweeps_mend_a_first_choice():
     assert again.group[2] == again.group[1] != again.group[0]
 
 
-def test_the_surer_point_gets_the_place():
+def test_point_with_the_higher_score_joins_the_group():
     tags, types = [[0.0], [0.0], [0.05], [0.1]], [0, 1, 2, 2]
     sure_last = group_by_type(tags, types, [1, 1, 0.1, 1], radius=0.3).group
     assert sure_last[3] == sure_last[0] != sure_last[2]
@@ -160,7 +160,7 @@ def test_the_surer_point_gets_the_place():
 
 @given(scene=tagged_points(), shift=st.floats(-50, 50), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=30)
-def test_where_tags_lie_and_the_order_of_points_change_nothing(scene, shift, seed):
+def test_groups_are_invariant_to_tag_shifts_and_point_order(scene, shift, seed):
     rng, tags, image, _ = scene
     types, scores = rng.integers(0, 4, len(tags)), rng.uniform(0.1, 1, len(tags))
     groups = group_by_type(tags, types, scores, radius=1, image=image)

@@ -1,4 +1,4 @@
-"""Clusters of unknown number: against slow searches over everything."""
+"""Clustering against slow exhaustive searches."""
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ def test_margins_of_seeds(scene, shifts):
     assert np.isnan(groups.margin[group < 0]).all()
 
 
-def test_the_best_seed_is_first_and_takes_its_own_bandwidth():
+def test_best_seed_is_first_and_uses_its_own_bandwidth():
     tags, scores = [[0.0], [1.0], [5.0], [6.5]], [0.8, 0.1, 0.9, 0.2]
     groups = group_by_seed(tags, scores, bandwidth=[1.2, 9, 1, 9], shifts=0, seed_threshold=0.3)
     assert groups.group.tolist() == [1, 1, 0, -1]
@@ -96,7 +96,7 @@ def test_the_best_seed_is_first_and_takes_its_own_bandwidth():
     assert groups.margin[1] == pytest.approx(0.2)
 
 
-def test_shifts_join_what_two_seeds_on_the_rims_parted():
+def test_shifts_merge_a_cluster_with_seeds_on_both_edges():
     tags = np.array([-0.8, 0.75, *np.linspace(-0.5, 0.5, 21)])[:, None]
     scores = np.array([1, 0.9] + 21 * [0.5])
     assert len(group_by_seed(tags, scores, bandwidth=1, shifts=0)) == 2

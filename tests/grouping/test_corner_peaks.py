@@ -1,4 +1,4 @@
-"""Finding corners: against a slow reference, on both ways to scan, with bad values."""
+"""Finding corners: against a slow reference, with both scans, with invalid values."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tagwise.grouping.settings import CornerSettings
 
 
 def _maps(seed, shape=(2, 3, 37, 50), dimension=2):
-    """Heatmaps, tags and offsets of both kinds, as find_corners takes them."""
+    """Heatmaps, tags and offsets of both corner types, as find_corners takes them."""
     rng = np.random.default_rng(seed)
     batch, _, height, width = shape
     heat = [torch.as_tensor(rng.random(shape, np.float32)) for _ in range(2)]
@@ -39,7 +39,7 @@ def _rows(peaks):
 
 
 @pytest.mark.parametrize(("threshold", "window", "top_k"), [(0, 3, 9), (0.8, 3, 999), (0.5, 5, 40)])
-def test_corners_are_those_of_a_slow_search(threshold, window, top_k):
+def test_corners_equal_those_of_a_slow_search(threshold, window, top_k):
     maps = _maps(top_k)
     chosen = CornerSettings(corner_threshold=threshold, nms_window=window, top_k=top_k)
     peaks = find_corners(*maps, chosen)
@@ -55,8 +55,8 @@ def test_corners_are_those_of_a_slow_search(threshold, window, top_k):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("threshold", [0.0, 0.7])
-def test_both_ways_to_scan_agree(dtype, threshold):
-    # No value comes twice in a map, and each is exact in all these types.
+def test_scans_on_cpu_and_device_agree(dtype, threshold):
+    # Values are unique in a map and exact in all these types.
     rng = np.random.default_rng(0)
     heat = np.zeros((2, 3, 40 * 40))
     for image, c in np.ndindex(2, 3):
@@ -79,7 +79,7 @@ def test_without_offsets_corners_are_at_the_edge_of_their_cell():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_left_out(bad):
+def test_corners_that_are_not_finite_are_left_out(bad):
     maps = [torch.zeros(1, 1, 40, 40) for _ in range(2)]
     maps += [torch.zeros(1, d, 40, 40) for d in (1, 1, 2, 2)]
     cells = [(5, 5), (5, 30), (30, 5), (30, 30)]

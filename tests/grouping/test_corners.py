@@ -1,4 +1,4 @@
-"""Corner pairs: how well crowds come out, what decides, and what always holds."""
+"""Corner pairs: quality on crowds, the evidence for pairs, and invariants."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ def test_default_pairs_crowds_of_one_class_well(count, floor):
 
 
 @pytest.mark.parametrize("count", [1, 10, 100])
-def test_default_finds_nearly_all_where_tags_are_apart(count):
+def test_default_finds_nearly_all_boxes_if_tags_are_distinct(count):
     assert _f1([corner_scene(n, count, classes=20) for n in range(3)]) >= 0.98
 
 
@@ -47,7 +47,7 @@ def test_tags_of_any_dimension_and_scatter(dim, scatter, floor):
     assert _f1(made) >= floor
 
 
-# ---------------------------------------------------------------------- what decides
+# ---------------------------------------------------------------------- evidence
 
 
 def _peaks(boxes, tags, scores=None, classes=None):
@@ -70,15 +70,15 @@ def _peaks(boxes, tags, scores=None, classes=None):
 
 
 def _pairs(found, count):
-    """Which corners are together, as (top-left, bottom-right) numbers from 0."""
+    """The pairs of corners, as (top-left, bottom-right) indices."""
     return {(int(tl), int(br) - count) for tl, br in found.corners}
 
 
-# Two boxes whose corners could as well be the other's.
+# Two boxes whose corners can be exchanged.
 _CROSSED = [[10, 10, 40, 30], [14, 14, 36, 50]]
 
 
-def test_tags_decide():
+def test_corners_are_paired_by_tags():
     (found,) = pair_corners(_peaks(_CROSSED, [[0.0], [3.0]]))
     assert _pairs(found, 2) == {(0, 0), (1, 1)}
     (found,) = pair_corners(_peaks(_CROSSED, [[[0.0], [3.0]], [[3.0], [0.0]]]))
@@ -92,7 +92,7 @@ def _centres(*places):
     return heat
 
 
-def test_centres_decide_where_tags_do_not():
+def test_centres_decide_between_equal_tags():
     peaks = _peaks(_CROSSED, [[0.0], [0.0]])
     chosen = CornerSettings(centre_part=0.1)
     (found,) = pair_corners(peaks, chosen, _centres((25, 20), (25, 32)))
@@ -120,8 +120,8 @@ def test_classes_do_not_mix():
     assert sorted(found.classes) == [1, 7]
 
 
-def test_the_size_of_the_others_decides_where_tags_do_not():
-    """Cells of one size; where two overlap in the last row, tags suggest to swap their corners."""
+def test_sizes_of_other_boxes_decide_between_similar_tags():
+    """Boxes of one size; for two that overlap in the last row, tags suggest to swap corners."""
     place = np.stack(np.meshgrid(np.arange(10), np.arange(3)), axis=-1).reshape(-1, 2)
     low = np.stack([40 * (place[:, 0] // 2) + 8 * (place[:, 0] % 2), 20 * place[:, 1]], axis=1)
     boxes = np.concatenate([low, low + 15], axis=1)
@@ -135,14 +135,14 @@ def test_the_size_of_the_others_decides_where_tags_do_not():
     assert _pairs(blind, 30) == {(n, n ^ (n >= 20)) for n in range(30)}
 
 
-def test_tags_that_start_from_the_place_may_differ_more_in_large_boxes():
+def test_tag_growth_allows_larger_distances_in_large_boxes():
     peaks = _peaks([[5, 5, 105, 105], [60, 6, 64, 10]], [[[0.0], [3.0]], [[0.0], [3.0]]])
     assert len(pair_corners(peaks)[0]) == 0
     (found,) = pair_corners(peaks, CornerSettings(tag_growth=0.05))
     assert _pairs(found, 2) == {(0, 0)}
 
 
-def test_near_tags_and_sure_corners_score_higher():
+def test_similar_tags_and_confident_corners_score_higher():
     boxes = [[0, 0, 20, 20], [30, 0, 50, 20], [60, 0, 80, 20]]
     tags = np.array([[[0.0], [0.0]], [[5.0], [5.75]], [[9.0], [9.0]]])
     (found,) = pair_corners(_peaks(boxes, tags, scores=[0.8, 0.8, 0.6]))
@@ -152,7 +152,7 @@ def test_near_tags_and_sure_corners_score_higher():
     assert found.scores[2] < 0.6
 
 
-def test_doubled_corners_give_one_box():
+def test_duplicate_corners_give_one_box():
     boxes = np.array([[10.3, 10.2, 30.1, 40.8], [50, 20, 90, 50]])
     twice = np.concatenate([boxes, boxes + np.array([1, 0, 0, 1])])
     tags = [[0.0], [5.0], [0.05], [5.05]]
@@ -192,14 +192,14 @@ def _some_peaks(draw):
 
 
 def _alike(found, other):
-    """The same boxes with the same scores, whatever stands first where scores are equal."""
+    """Whether boxes and scores are the same, up to the order of equal scores."""
     assert {tuple(pair) for pair in found.corners} == {tuple(pair) for pair in other.corners}
     assert found.scores == pytest.approx(other.scores, abs=1e-3)
 
 
 @given(_some_peaks())
 @settings(deadline=None, max_examples=40)
-def test_every_box_is_possible_and_no_corner_serves_twice(peaks):
+def test_every_box_is_valid_and_no_corner_is_used_twice(peaks):
     (found,) = pair_corners(peaks)
     middle = peaks.starts[0, 1]
     assert len(set(found.corners.ravel().tolist())) == 2 * len(found)
@@ -215,9 +215,9 @@ def test_every_box_is_possible_and_no_corner_serves_twice(peaks):
 
 @given(_some_peaks(), st.floats(-20, 20))
 @settings(deadline=None, max_examples=30)
-def test_where_the_image_and_the_tags_begin_does_not_matter(peaks, shift):
+def test_boxes_are_invariant_to_shifts_of_image_and_tags(peaks, shift):
     (found,) = pair_corners(peaks)
-    # Multiples of what the numbers are rounded to, so that no distance changes.
+    # Multiples of the rounding unit of the numbers, so that no distance changes.
     by = np.float32(round(shift) * 64)
     (moved,) = pair_corners(replace(peaks, xy=peaks.xy.round(2) + by, tags=peaks.tags))
     (back,) = pair_corners(replace(peaks, xy=peaks.xy.round(2)))
@@ -228,13 +228,13 @@ def test_where_the_image_and_the_tags_begin_does_not_matter(peaks, shift):
 
 @given(_some_peaks())
 @settings(deadline=None, max_examples=30)
-def test_x_and_y_are_treated_alike(peaks):
+def test_x_and_y_are_treated_the_same(peaks):
     (found,) = pair_corners(peaks)
     (other,) = pair_corners(replace(peaks, xy=peaks.xy[:, ::-1].copy()))
     _alike(found, other)
 
 
-def test_images_of_a_batch_do_not_meet():
+def test_images_of_a_batch_are_independent():
     made = [corner_scene(n, 30, classes=3, crowded=True).maps for n in range(3)]
     batch = {name: torch.cat([maps[name] for maps in made]) for name in made[0]}
     for together, maps in zip(decode_corners(**batch), made, strict=True):
@@ -243,7 +243,7 @@ def test_images_of_a_batch_do_not_meet():
         assert (_rows(together) == _rows(alone)).all()
 
 
-def test_a_box_as_large_as_the_map_and_no_boxes_at_all():
+def test_box_as_large_as_the_map_and_empty_maps():
     tl, br, tag = torch.zeros(3, 2, 1, 64, 64)
     tl[0, 0, 0, 0] = br[0, 0, 63, 63] = 0.9
     large, none = decode_corners(tl, br, tag, tag)
@@ -258,7 +258,7 @@ def test_a_box_as_large_as_the_map_and_no_boxes_at_all():
 # ---------------------------------------------------------------------- pairing by truth
 
 
-def test_truth_pairs_what_tags_cannot():
+def test_truth_pairs_corners_that_tags_cannot_separate():
     boxes = np.array([*_CROSSED, [70, 70, 90, 95]])
     peaks = _peaks(boxes + 0.4, np.zeros((3, 1)), scores=[0.5, 0.9, 0.7], classes=[0, 0, 2])
     truth = np.array([*_CROSSED, [70, 70, 90, 95], [5, 60, 20, 90]])

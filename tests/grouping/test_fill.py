@@ -1,4 +1,4 @@
-"""Filling missing keypoints: the same on both devices, only where there is reason to."""
+"""Filling missing keypoints: the same on both devices, only at cells with enough evidence."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SIZE = (40, 60)
 
 
 def _one_group(kinds=3, x=30.0, y=20.0):
-    """A person of whom only type 0 was found, with tag 1, and whose extent is a point."""
+    """A person with a single keypoint of type 0, with tag 1."""
     keypoints = np.full((1, kinds, 3), (np.nan, np.nan, 0), np.float32)
     keypoints[0, 0] = x, y, 0.9
     tags = np.full((1, kinds, 1), np.nan, np.float32)
@@ -25,16 +25,16 @@ def _one_group(kinds=3, x=30.0, y=20.0):
 
 def _maps(kinds=3):
     heatmaps, tags = torch.zeros(kinds, *SIZE), torch.zeros(kinds, *SIZE)
-    heatmaps[1, 5, 7], tags[1, 5, 7] = 0.4, 1.2  # alike
-    heatmaps[1, 9, 9], tags[1, 9, 9] = 0.8, 2.0  # brighter, but another's
-    heatmaps[2, 3, 3], tags[2, 3, 3] = 0.7, 9.0  # another's; nothing alike
+    heatmaps[1, 5, 7], tags[1, 5, 7] = 0.4, 1.2  # similar tag
+    heatmaps[1, 9, 9], tags[1, 9, 9] = 0.8, 2.0  # higher, but another instance's tag
+    heatmaps[2, 3, 3], tags[2, 3, 3] = 0.7, 9.0  # another instance's tag; no cell has a similar one
     return heatmaps, tags
 
 
 EVERYWHERE = GroupingSettings(fill_reach=None, subcell="none")
 
 
-def test_only_what_is_alike_is_filled():
+def test_only_cells_with_similar_tags_are_filled():
     groups = _one_group()
     filled = fill_missing(groups, *_maps(), EVERYWHERE)
     assert filled.keypoints[0, 1] == pytest.approx([7, 5, 0.4])
@@ -42,27 +42,27 @@ def test_only_what_is_alike_is_filled():
     assert np.isnan(filled.keypoints[0, 2, :2]).all()
     assert filled.keypoints[0, 2, 2] == 0
     assert filled.scores == groups.scores
-    assert np.isnan(groups.keypoints[0, 1, 0])  # the input is left as it was
+    assert np.isnan(groups.keypoints[0, 1, 0])  # the input is unchanged
 
 
-def test_without_threshold_anything_bright_is_taken():
+def test_without_threshold_any_positive_cell_is_filled():
     settings = GroupingSettings(fill_reach=None, fill_threshold=None, subcell="none")
     filled = fill_missing(_one_group(), *_maps(), settings)
     assert filled.keypoints[0, 1] == pytest.approx([7, 5, 0.4])
-    # Type 2: nothing alike; -1 on dark cells beats .7 - 8, and a dark cell gives no keypoint.
+    # Type 2: no similar tag. -1 on empty cells beats .7 - 8, and an empty cell gives no keypoint.
     assert filled.keypoints[0, 2, 2] == 0
 
 
-def test_only_near_the_group():
+def test_search_is_limited_to_the_surroundings_of_the_group():
     groups = _one_group()
-    groups.keypoints[0, 2] = 34, 20, 0.5  # 4 wide: with reach 2, as far as 8 cells around
+    groups.keypoints[0, 2] = 34, 20, 0.5  # 4 wide: with reach 2, up to 8 cells around
     near = GroupingSettings(fill_reach=2.0, subcell="none")
     assert np.isnan(fill_missing(groups, *_maps(), near).keypoints[0, 1, 0])
     far = GroupingSettings(fill_reach=10.0, subcell="none")
     assert fill_missing(groups, *_maps(), far).keypoints[0, 1] == pytest.approx([7, 5, 0.4])
 
 
-def test_score_one_and_offsets():
+def test_filled_score_one_and_offsets():
     offsets = torch.zeros(6, *SIZE)
     offsets[2, 5, 7], offsets[3, 5, 7] = 0.3, -0.2
     settings = GroupingSettings(fill_reach=None, published=PublishedRules(fill_score="one"))
@@ -70,7 +70,7 @@ def test_score_one_and_offsets():
     assert filled.keypoints[0, 1] == pytest.approx([7.3, 4.8, 1])
 
 
-def test_a_neighbour_below_no_lower_than_the_number_of_types():
+def test_fill_below_types_limits_the_lower_neighbour():
     heatmaps, tags = _maps()
     heatmaps[1, 6, 7] = 0.3  # the cell below; above it is 0, in row 2 (3 types less one) -0.1
     heatmaps[1, 2, 7] = -0.1
@@ -80,7 +80,7 @@ def test_a_neighbour_below_no_lower_than_the_number_of_types():
         assert fill_missing(_one_group(), heatmaps, tags, settings).keypoints[0, 1, 1] == y
 
 
-def test_nobody_and_nothing_missing():
+def test_no_groups_and_no_missing_keypoints():
     nobody = _one_group().take(np.zeros(0, int))
     assert fill_missing(nobody, *_maps(), EVERYWHERE) is nobody
     whole = _one_group(kinds=1)
@@ -89,7 +89,7 @@ def test_nobody_and_nothing_missing():
 
 
 @pytest.mark.parametrize("least", [-np.inf, 0.3])
-def test_the_search_by_tensors_agrees(least):
+def test_search_with_tensor_operations_agrees(least):
     rng = np.random.default_rng(0)
     heatmaps = rng.random((3, *SIZE), np.float32) ** 6
     tags = rng.normal(0, 1, (3, 2, *SIZE)).astype(np.float32)

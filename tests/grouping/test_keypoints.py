@@ -1,4 +1,4 @@
-"""Grouping: how well crowds come out, and what always holds."""
+"""Grouping: quality on crowds, and invariants."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from tagwise.skeletons import COCO17
 
 
 def _quality(people, dim, seeds, chosen=None):
-    """Share of keypoints on the right person, OKS AP, and people found for each there is."""
+    """Share of keypoints in the correct person, OKS AP, and found people per true person."""
     made = [pose_scene(seed, people, dim) for seed in seeds]
     found, right = [], 0
     for scene in made:
@@ -82,7 +82,7 @@ def test_two_people(method, dimension):
 
 @pytest.mark.parametrize("method", ["sweeps", "greedy"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_nobody(method, dtype):
+def test_image_without_people_gives_no_groups(method, dtype):
     chosen = GroupingSettings(method=method)
     heatmaps = torch.zeros(3, 4, 20, 30, dtype=dtype)
     decoded = decode_keypoints(heatmaps, torch.zeros(3, 8, 20, 30, dtype=dtype), chosen)
@@ -102,7 +102,7 @@ def test_nan_tags_do_not_raise(method):
 
 
 @pytest.mark.parametrize("method", ["sweeps", "greedy"])
-def test_peaks_with_nan_tags_made_by_hand_do_not_raise(method):
+def test_given_peaks_with_nan_tags_do_not_raise(method):
     found = find_peaks(*_people_maps(TWO))
     tag = found.tags.copy()
     tag[::3] = np.nan
@@ -111,7 +111,7 @@ def test_peaks_with_nan_tags_made_by_hand_do_not_raise(method):
     assert len(groups) >= 2
 
 
-def test_images_of_a_batch_do_not_mix():
+def test_images_of_a_batch_are_independent():
     one, two = _people_maps(TWO[:1]), _people_maps(TWO)
     batch = [torch.cat(pair) for pair in zip(one, two)]
     decoded = decode_keypoints(*batch)
@@ -119,7 +119,7 @@ def test_images_of_a_batch_do_not_mix():
         assert np.array_equal(groups.keypoints, alone.keypoints, equal_nan=True)
 
 
-def test_best_first_and_at_most_so_many():
+def test_groups_are_sorted_and_limited_to_max_instances():
     heatmaps, tags = _people_maps([(12, 20, 0.0), (35, 20, 5.0), (60, 20, 10.0)])
     heatmaps[..., :24] *= 0.6
     heatmaps[..., 48:] *= 0.8
@@ -138,8 +138,8 @@ def test_score_counts_missing_keypoints_as_zero():
     assert groups.scores == pytest.approx([(0.9 + 0.85 + 0.8) / 4], abs=1e-3)
 
 
-def test_doubles_are_dropped():
-    # A second set of peaks two cells off, with tags of its own: the same person seen twice.
+def test_duplicates_are_dropped():
+    # A second set of peaks two cells away with different tags: the same person found twice.
     heatmaps, tags = _people_maps([(20, 20, 0.0), (22, 20, 5.0)])
     chosen = GroupingSettings(nms_window=3, duplicate_sigma=0.2)
     heatmaps[0, :, ::2, 21] = 0
@@ -150,14 +150,14 @@ def test_doubles_are_dropped():
     assert len(decode_keypoints(heatmaps, tags, everything)[0]) == 2
 
 
-def test_stray_peaks_are_nobody():
+def test_stray_peaks_do_not_form_instances():
     heatmaps, tags = _people_maps(TWO)
     heatmaps[0, 1, 40, 5], heatmaps[0, 2, 4, 70] = 0.4, 0.3
     assert len(decode_keypoints(heatmaps, tags)[0]) == 2
     assert len(decode_keypoints(heatmaps, tags, GroupingSettings.preset("higherhrnet"))[0]) == 3
 
 
-def test_an_order_in_the_settings_comes_first():
+def test_order_in_the_settings_takes_precedence():
     torch.manual_seed(0)
     heatmaps, tags = torch.rand(1, 4, 16, 16), torch.randn(1, 4, 16, 16)
     settings = GroupingSettings.preset("higherhrnet")
@@ -201,8 +201,8 @@ def _partition(groups):
 EVERYTHING = {"min_keypoints": 1, "instance_threshold": 0.0, "duplicate_similarity": None}
 
 
-def test_a_sure_peak_gets_the_place_and_a_faint_one_founds_nothing():
-    """Two peaks of the last type fit one person: a nearer, faint one and a sure one."""
+def test_confident_peak_joins_and_low_score_peak_starts_no_group():
+    """Two peaks of the last type fit one person: a nearer one of low score and a confident one."""
     xy = np.array([[0, 0], [4, 0], [0, 4], [4, 4], [5, 5]], np.float32)
     tag = np.array([[0], [0], [0], [0.05], [0.3]], np.float32)
     score = np.array([0.9, 0.9, 0.9, 0.1, 0.9], np.float32)
@@ -219,20 +219,20 @@ def test_a_sure_peak_gets_the_place_and_a_faint_one_founds_nothing():
 @settings(deadline=None, max_examples=60)
 def test_clear_people_are_found(case, method):
     found, person = case
-    # By tags alone: the places here are random, and one far from the rest may count as a stranger.
+    # Only by tags: positions are random here, and a distant one can count as another person.
     chosen = GroupingSettings(method=method, compactness=0.0, **EVERYTHING)
     (groups,) = group_keypoints(found, chosen)
     expected = {frozenset(np.flatnonzero(person == p).tolist()) for p in set(person.tolist())}
     if method == "sweeps":
         assert _partition(groups) == expected
-    # Of tags along a line many assignments have the same sum of distances, so the greedy method
-    # may part a person; it never mixes two.
+    # With tags along a line, many assignments have the same sum of distances, so the greedy method
+    # may split a person; it never mixes two.
     assert all(any(part <= whole for whole in expected) for part in _partition(groups))
 
 
 @given(case=_some_peaks(), by=st.tuples(st.integers(-50, 50), st.integers(-50, 50)))
 @settings(deadline=None, max_examples=30)
-def test_moving_the_image_or_the_tags_changes_nothing(case, by):
+def test_groups_are_invariant_to_shifts_of_image_and_tags(case, by):
     found, _ = case
     (groups,) = group_keypoints(found)
     moved = replace(found, xy=found.xy + np.float32(by), tags=found.tags + 8)
@@ -243,15 +243,15 @@ def test_moving_the_image_or_the_tags_changes_nothing(case, by):
 # ---------------------------------------------------------------------- grouping by truth
 
 
-def test_truth_groups_what_tags_cannot():
+def test_truth_groups_peaks_that_tags_cannot_separate():
     heatmaps, tags = _people_maps([(20, 20, 0.0), (50, 25, 0.0)])
     found = find_peaks(heatmaps, tags)
     offsets = np.array([(0, -6), (5, 0), (-5, 0), (0, 6)])
     truth = np.ones((3, 4, 3))
     truth[0, :, :2] = offsets + np.array([20.4, 20])
     truth[1, :, :2] = offsets + np.array([50, 24.5])
-    truth[2, :, :2] = offsets + np.array([5, 40])  # nobody saw this one
-    truth[1, 2, 2] = 0  # nor labelled this keypoint
+    truth[2, :, :2] = offsets + np.array([5, 40])  # no peaks of this person
+    truth[1, 2, 2] = 0  # this keypoint is unlabelled
     (groups,) = group_by_truth(found, [truth])
     assert len(groups) == 2
     assert groups.keypoints[0, :, :2] == pytest.approx(offsets + 20, abs=0.05)

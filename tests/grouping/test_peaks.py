@@ -1,4 +1,4 @@
-"""Peaks: where they lie, what they carry, on which device they are found."""
+"""Peaks: positions, tags and scores, on the CPU and a GPU."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def _random_maps(seed=0, batch=2, kinds=3, dimension=2, size=(20, 33)):
     return heatmaps, torch.randn(batch, kinds * dimension, *size, generator=generator)
 
 
-def test_peaks_are_those_of_max_pooling():
+def test_peaks_equal_those_of_max_pooling():
     heatmaps, tags = _random_maps()
     settings = GroupingSettings(peak_threshold=0.3, top_k=1000, subcell="none")
     found = find_peaks(heatmaps, tags, settings)
@@ -56,7 +56,7 @@ def test_top_k_keeps_the_best():
         )
 
 
-def test_both_ways_of_scanning_agree():
+def test_scans_on_cpu_and_device_agree():
     heatmaps = _random_maps(2)[0]
     settings = GroupingSettings(peak_threshold=0.2, top_k=12)
     index, _ = peaks_module._scan_on_cpu(heatmaps, settings)

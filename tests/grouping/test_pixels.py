@@ -1,4 +1,4 @@
-"""Tags of pixels become label maps: against known scenes, and what must always hold."""
+"""Label maps from the tags of pixels: against known scenes, and invariants."""
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ SHARP = PixelSettings(least_area=1)
 
 
 def discs(seed, size=(60, 70), count=12, radius=(3, 9)):
-    """A label map of discs that touch and cover one another; each is of one piece."""
+    """A label map of discs that touch and overlap; each is connected."""
     rng = np.random.default_rng(seed)
     labels = np.zeros(size, np.int32)
     for n in range(count):
@@ -36,22 +36,22 @@ def maps_of(labels, tags, noise=0.0, seed=0):
     rng = np.random.default_rng(seed)
     values = np.concatenate([np.zeros((1, tags.shape[1])), tags])[labels]
     values += rng.uniform(-noise, noise, values.shape)
-    values[labels == 0] = rng.normal(0, 9, tags.shape[1])  # what lies outside does not count
+    values[labels == 0] = rng.normal(0, 9, tags.shape[1])  # tags outside have no effect
     foreground = torch.from_numpy(np.where(labels > 0, 0.9, 0.1)).float()[None]
     return foreground, torch.from_numpy(values).float().permute(2, 0, 1)[None]
 
 
 def same(found, truth):
-    """Whether two label maps are the same but for the order of their numbers."""
+    """Whether two label maps are the same except for the numbering."""
     pairs = np.unique(np.stack([found.ravel(), truth.ravel()]), axis=1)
     numbers = len(np.unique(truth))
     return pairs.shape[1] == numbers == len(np.unique(found)) and (0 in found) == (0 in truth)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.booleans())
-@example(1237432145, 1, False)  # a speck of one pixel, between two that are four tags away
+@example(1237432145, 1, False)  # a region of one pixel between two whose tags are 4 away
 @settings(deadline=None, max_examples=40)
-def test_finds_what_tags_tell_apart(seed, dims, seeded):
+def test_instances_with_distinct_tags_are_found(seed, dims, seeded):
     truth = discs(seed)
     tags = np.random.default_rng(seed).permutation(int(truth.max()))[:, None] * 4.0
     tags = np.repeat(tags, dims, 1)
@@ -64,7 +64,7 @@ def test_finds_what_tags_tell_apart(seed, dims, seeded):
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 30))
 @settings(deadline=None, max_examples=40)
-def test_what_holds_whatever_the_maps(seed, dims, least):
+def test_invariants_hold_for_any_maps(seed, dims, least):
     rng = np.random.default_rng(seed)
     foreground = torch.from_numpy(ndimage.gaussian_filter(rng.random((40, 50)), 2)).float()[None]
     tags = torch.from_numpy(ndimage.gaussian_filter(rng.normal(0, 9, (dims, 40, 50)), 2)).float()
@@ -75,14 +75,14 @@ def test_what_holds_whatever_the_maps(seed, dims, least):
     assert found.labels.max(initial=0) == len(found.scores)
     assert (np.diff(found.scores) <= 0).all()
     for n in range(1, len(areas) + 1):
-        assert ndimage.label(found.labels == n)[1] == 1  # of one piece
+        assert ndimage.label(found.labels == n)[1] == 1  # connected
     outside = (found.labels > 0) & (foreground[0].numpy() <= 0.5)
     holes, _ = ndimage.label(foreground[0].numpy() <= 0.5)
     edge = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
     assert not (outside & np.isin(holes, edge)).any()  # only holes are filled
 
 
-def test_like_tags_far_apart_are_two():
+def test_separate_regions_with_similar_tags_are_two_instances():
     labels = np.zeros((10, 30), np.int32)
     labels[2:8, 2:8], labels[2:8, 20:28] = 1, 2
     (found,) = decode_pixels(*maps_of(labels, np.zeros((2, 2))), None, SHARP)
@@ -93,7 +93,7 @@ def test_slivers_between_instances_go_to_the_nearer_one():
     labels = np.ones((12, 20), np.int32)
     labels[:, 10:] = 2
     foreground, tags = maps_of(labels, np.array([[0.0], [9.0]]))
-    tags[0, 0, :, 10] = 4.4  # what is interpolated across an edge is of neither
+    tags[0, 0, :, 10] = 4.4  # a tag interpolated across an edge belongs to neither
     (found,) = decode_pixels(foreground, tags, None, PixelSettings(least_area=20))
     assert len(found.scores) == 2
     np.testing.assert_array_equal(found.labels[:, 10], found.labels[:, 9])
@@ -119,7 +119,7 @@ def test_scores_rank_the_instances():
     assert found.labels[4, 24] == 1
 
 
-def test_tags_that_are_no_numbers_are_background():
+def test_tags_that_are_nan_are_background():
     labels = np.ones((8, 8), np.int32)
     foreground, tags = maps_of(labels, np.zeros((1, 2)))
     tags[0, 1, 3:5, 3:5], tags[0, 0, 0, 0] = torch.nan, torch.inf
@@ -129,7 +129,7 @@ def test_tags_that_are_no_numbers_are_background():
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_nothing_and_everything(value):
+def test_no_foreground_and_all_foreground(value):
     foreground, tags = torch.full((2, 5, 7), value), torch.zeros(2, 3, 5, 7)
     for found in decode_pixels(foreground, tags, None, SHARP):
         assert len(found.scores) == value
@@ -140,7 +140,7 @@ def test_nothing_and_everything(value):
 @pytest.mark.parametrize("stride", [2, 4])
 @pytest.mark.parametrize("zoom", [1.0, 1.5, 0.7])
 def test_outlines_are_finer_than_cells(stride, zoom):
-    """Cells hold the share of their pixels that is foreground; discs come out almost whole."""
+    """Cells contain the share of their pixels in the foreground; discs are almost complete."""
     y, x = np.mgrid[:160, :200]
     truth = np.zeros((160, 200), np.int32)
     for n, (cx, cy, r) in enumerate([(40.3, 50.7, 22), (85, 52, 22), (130, 110, 40)]):
@@ -153,8 +153,8 @@ def test_outlines_are_finer_than_cells(stride, zoom):
     share = cv2.resize((seen > 0).astype(np.float32), cells, interpolation=cv2.INTER_AREA)
     _, values = maps_of(seen[stride // 2 :: stride, stride // 2 :: stride], tags)
     grid = PixelGrid((Affine.scaling(1 / stride) @ view).matrix, (200, 160))
-    how = PixelSettings(least_area=100)  # more than the cells along an edge, of any tag
+    how = PixelSettings(least_area=100)  # more than the cells along an edge can cover
     (found,) = decode_pixels(torch.from_numpy(share)[None], values, None, how, [grid])
     assert found.labels.shape == truth.shape
-    # A cell may lie half a cell over the line between two discs that touch.
+    # A cell can extend half a cell beyond the border between two discs that touch.
     assert label_map_counts(found.labels, truth, [0.9]).tolist() == [[3, 0, 0]]

@@ -1,4 +1,4 @@
-"""What every grouping of free points does with empty, broken and unusual input."""
+"""Grouping of points with empty, invalid and unusual input."""
 
 import warnings
 
@@ -31,7 +31,7 @@ ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize(
     "kind", [np.float32, np.float16, torch.float64, torch.bfloat16, torch.float16, list]
 )
-def test_tags_of_any_kind(way, kind):
+def test_tags_of_any_type(way, kind):
     tags = TAGS.tolist() if kind is list else TAGS
     tags = torch.tensor(tags, dtype=kind, requires_grad=True) if "torch" in str(kind) else tags
     tags = tags.astype(kind) if isinstance(tags, np.ndarray) else tags
@@ -57,7 +57,7 @@ def test_no_references():
 
 @ways
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_broken_tags_are_left_out_and_counted(way, bad):
+def test_tags_that_are_not_finite_are_left_out_and_counted(way, bad):
     tags = np.insert(TAGS, [2, 4], [bad, 0.0], axis=0)
     with pytest.warns(UserWarning, match="NaN or infinite are left out") as caught:
         groups = way(tags)
@@ -69,21 +69,21 @@ def test_broken_tags_are_left_out_and_counted(way, bad):
 
 
 @ways
-def test_everything_broken(way):
+def test_all_points_not_finite(way):
     with pytest.warns(UserWarning, match="left out"):
         groups = way(TAGS * np.nan)
     assert groups.left_out == 5
     assert (groups.group == -1).all()
 
 
-def test_broken_references_get_nobody():
+def test_references_that_are_not_finite_get_no_points():
     with pytest.warns(UserWarning, match="references"):
         groups = group_by_reference([[0.0]], [[np.nan], [5.0]])
     assert groups.group.tolist() == [1]
 
 
 @ways
-def test_images_do_not_mix_and_negative_ones_are_ignored(way):
+def test_images_are_independent_and_negative_ones_are_ignored(way):
     # int8 to uint64, torch or numpy; with gaps
     for image in (np.array([7, 0, 7, -1, 7], np.int8), torch.tensor([7, 0, 7, -1, 7])):
         groups = group_connected(np.zeros((5, 1)), radius=1, image=image)
@@ -128,15 +128,18 @@ def test_types_are_any_integers():
         (lambda: group_pairs(TAGS, TAGS, second_image=[0]), r"second_image.*\(5, 2\).*\(1,\)"),
         (lambda: group_pairs(TAGS, TAGS[:3], gate=np.eye(5)), r"gate must be \(5, 3\).*\(5, 5\)"),
         (lambda: group_pairs(TAGS, TAGS, gate=7), "a function or a matrix, got int"),
-        (lambda: group_pairs(TAGS, TAGS, gate=lambda i, j: True), r"gate must return \(25,\)"),
+        (
+            lambda: group_pairs(TAGS, TAGS, gate=lambda i, j: True),
+            r"gate must return shape \(25,\)",
+        ),
     ],
 )
-def test_errors_name_what_does_not_fit(call, message):
+def test_errors_name_the_mismatch(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_a_gate_speaks_of_the_callers_points():
+def test_gate_gets_indices_of_the_given_points():
     asked = []
 
     def gate(i, j):
@@ -151,7 +154,7 @@ def test_a_gate_speaks_of_the_callers_points():
 
 
 def test_a_sparse_gate_of_neighbouring_pixels_labels_regions():
-    """Tags repeat far away: only the gate keeps the two ends of the row apart."""
+    """Tags repeat at a distance: only the gate separates the two ends of the row."""
     tags = np.array([0, 0, 0, 5, 5, 0, 0])[:, None]
     near = sparse.diags_array([np.ones(6)], offsets=[1], shape=(7, 7))
     groups = group_connected(tags, radius=1, gate=near)
@@ -159,7 +162,7 @@ def test_a_sparse_gate_of_neighbouring_pixels_labels_regions():
     assert len(group_connected(tags, radius=1)) == 2
 
 
-def test_sound_input_does_not_warn():
+def test_valid_input_does_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for way in WAYS.values():

@@ -86,7 +86,7 @@ def test_errors_name_the_fix(cls, values, message):
 
 # ---------------------------------------------------------------------- earlier versions
 
-# What the last version without `PublishedRules` wrote for each preset.
+# The files of the last version without `PublishedRules`, for each preset.
 OLD_DEFAULT = {
     "peak_threshold": 0.1,
     "nms_window": 5,
@@ -162,7 +162,7 @@ OLD = {
 
 
 @pytest.mark.parametrize("preset", OLD)
-def test_what_earlier_versions_wrote_loads_as_before(preset):
+def test_settings_of_earlier_versions_load(preset):
     settings = GroupingSettings.from_dict(OLD[preset])
     assert settings == GroupingSettings.preset(preset)
     assert (settings.published is None) == (preset == "default")
@@ -223,6 +223,6 @@ def test_a_preset_without_its_published_rules():
     assert settings.subcell == "none"
 
 
-def test_rules_that_change_nothing_are_no_rules():
+def test_default_rules_equal_no_rules():
     assert GroupingSettings(published=PublishedRules()) == GroupingSettings()
     assert GroupingSettings(published={}) == GroupingSettings()

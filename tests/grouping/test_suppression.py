@@ -1,4 +1,4 @@
-"""Suppression: against a slow reference and the formulas, and what always holds."""
+"""Suppression: against a slow reference and the formulas, and invariants."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def _iou(a, b):
 
 
 @pytest.mark.parametrize("overlap", [0.2, 0.5])
-def test_hard_suppression_keeps_what_no_better_kept_box_overlaps(overlap):
+def test_hard_suppression_keeps_boxes_that_no_better_kept_box_overlaps(overlap):
     boxes, scores, classes = _boxes(1)
     expected = []
     for n in np.argsort(-scores):
@@ -35,11 +35,11 @@ def test_hard_suppression_keeps_what_no_better_kept_box_overlaps(overlap):
     assert len(expected) < len(boxes)
 
 
-def test_the_published_formulas():
+def test_scores_follow_the_published_formulas():
     boxes = np.array([[0.0, 0, 10, 10], [0, 0, 10, 6], [4, 0, 14, 10], [40, 40, 50, 50]])
     scores = np.array([0.9, 0.8, 0.7, 0.6])
     of = [1.0, np.exp(-(0.6**2) / 0.5), np.exp(-((60 / 140) ** 2) / 0.5), 1.0]
-    of[1] *= np.exp(-((36 / 124) ** 2) / 0.5)  # once more, by the third box, which is taken before
+    of[1] *= np.exp(-((36 / 124) ** 2) / 0.5)  # again by the third box, which is selected earlier
     index, exp = soft_nms(boxes, scores)
     assert index.tolist() == [0, 3, 2, 1]
     assert exp == pytest.approx((scores * of)[index])
@@ -49,7 +49,7 @@ def test_the_published_formulas():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_classes_do_not_meet(method):
+def test_classes_are_suppressed_separately(method):
     boxes, scores, classes = _boxes(2)
     index, kept = soft_nms(boxes, scores, classes, method)
     assert (np.diff(kept) <= 0).all()
@@ -62,7 +62,7 @@ def test_classes_do_not_meet(method):
     assert together == apart
 
 
-def test_nothing_nan_and_no_area():
+def test_empty_nan_and_zero_area_input():
     index, scores = soft_nms(np.zeros((0, 4)), np.zeros(0))
     assert (len(index), len(scores)) == (0, 0)
     boxes = np.array([[0, 0, 4, 4], [1, 1, 1, 1], [0, 0, np.inf, np.nan], [0, 0, 4, 4]])
@@ -70,7 +70,7 @@ def test_nothing_nan_and_no_area():
     assert index.tolist() == [0, 1, 2]
 
 
-def test_what_is_wrong_is_named():
+def test_errors_name_the_invalid_argument():
     with pytest.raises(ValueError, match="'soft', not one of hard, linear, exp"):
         soft_nms(np.zeros((1, 4)), np.zeros(1), method="soft")
     with pytest.raises(ValueError, match="2 boxes, 1 scores"):

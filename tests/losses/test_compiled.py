@@ -11,7 +11,7 @@ from tagwise import losses
 from tagwise.losses import pull_push, pull_push_dense
 
 
-def test_modules_are_the_functions():
+def test_modules_equal_the_functions():
     pred, target = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
     module = losses.HeatmapMSE(foreground=2.0)
     assert module(pred, target) == losses.heatmap_mse(pred, target, foreground=2.0)
@@ -21,13 +21,13 @@ def test_modules_are_the_functions():
     assert losses.AELoss("cornernet", images="mean").settings["images"] == "mean"
     with pytest.raises(TypeError, match="sigmoid"):
         losses.AELoss(sigmoid=1.0)
-    with pytest.raises(ValueError, match="no preset 'newell'; there are newell2017"):
+    with pytest.raises(ValueError, match="unknown preset 'newell'; use one of newell2017"):
         losses.AELoss("newell")
 
 
 @pytest.mark.parametrize("how", [{}, {"batch": 3}, {"push": "hinge", "scope": "class"}])
-def test_compiles_whole_and_once(how):
-    """One graph for all contents of one shape: some groups, another number, one, none."""
+def test_compiles_to_one_graph_once(how):
+    """One graph for all inputs of one shape: several groups, another number, one, none."""
     counter = CompileCounterWithBackend("aot_eager")
     torch._dynamo.reset()
     fast = torch.compile(
@@ -52,7 +52,7 @@ def test_dense_form_and_module_compile_whole():
     torch._dynamo.reset()
     dense = torch.compile(pull_push_dense, fullgraph=True, backend="aot_eager")
     module = torch.compile(losses.AELoss("cornernet"), fullgraph=True, backend="aot_eager")
-    for size in (5, 6, 7):  # a second size makes torch compile for any
+    for size in (5, 6, 7):  # after a second size, torch compiles for any size
         tags, labels = torch.randn(2, 3, size, size), torch.randint(-1, 4, (2, size, size))
         assert_same(dense(tags, labels, background=0), pull_push_dense(tags, labels, background=0))
         tags, group, image, *_ = scene(size, 10 * size)
@@ -78,7 +78,7 @@ def test_compiles_to_native_code():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_with_indices_there_or_not():
+def test_gpu_tags_with_indices_on_cpu_or_gpu():
     tags, group, image, cls, weight = scene(0)
     how = {"scope": "class"}
     expected = pull_push(tags, group, image, cls=cls, weight=weight, **how)

@@ -1,4 +1,4 @@
-"""Pull and push of label maps: a point for every pixel, whatever their number."""
+"""Pull and push of label maps: a point for every pixel."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from tagwise.losses import pull_push, pull_push_dense
 
 
 @pytest.mark.parametrize("how", [{}, {"push": "hinge", "scope": "class", "images": "none"}])
-def test_dense_is_a_point_for_every_pixel(how):
+def test_dense_form_equals_one_point_per_pixel(how):
     torch.manual_seed(0)
     tags = torch.randn(3, 2, 6, 5, dtype=torch.float64, requires_grad=True)
     labels = torch.randint(-1, 4, (3, 6, 5))
@@ -26,8 +26,8 @@ def test_dense_is_a_point_for_every_pixel(how):
     assert_same(as_zero, loss)
 
 
-def test_dense_grows_with_the_pixels():
-    """Pairs of a quarter of a million pixels would be 60 billion."""
+def test_memory_of_dense_form_grows_with_the_pixels():
+    """A quarter of a million pixels would have 60 billion ordered pairs."""
     tags = torch.zeros(1, 1, 512, 512)
     labels = torch.arange(512).div(64, rounding_mode="floor").expand(1, 512, 512)
     assert_same(pull_push_dense(tags, labels), (torch.tensor(0.0), torch.tensor(7 / 8)))
@@ -41,6 +41,6 @@ def test_dense_grows_with_the_pixels():
         ((2, 1, 4, 4), (2, 4, 4), {"weight": torch.ones(2, 4)}),
     ],
 )
-def test_dense_shapes_that_do_not_fit(tags, labels, more):
+def test_mismatched_dense_shapes_are_refused(tags, labels, more):
     with pytest.raises(ValueError, match="got shapes"):
         pull_push_dense(torch.zeros(tags), torch.zeros(labels).long(), **more)

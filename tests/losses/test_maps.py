@@ -36,7 +36,7 @@ def test_focal_is_cross_entropy_without_its_powers():
     torch.testing.assert_close(loss, plain / target.sum())
 
 
-def test_focal_without_clamp_still_teaches_the_confidently_wrong():
+def test_focal_without_clamp_has_gradient_for_confident_errors():
     target = torch.tensor([1.0, 0.0])
     for clamp, taught in ((1e-4, False), (0, True)):
         logits = torch.tensor([-200.0, 200.0], requires_grad=True)
@@ -54,7 +54,7 @@ MAP_LOSSES = {
 
 
 @pytest.mark.parametrize("name", MAP_LOSSES)
-def test_masked_cells_may_hold_nan(name):
+def test_masked_cells_can_be_nan(name):
     loss = MAP_LOSSES[name]
     pred, target = torch.randn(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
     target[0, 0, 0, 0] = 1
@@ -97,7 +97,7 @@ def test_offset_l1_terms():
 
 @pytest.mark.parametrize("loss", [losses.heatmap_mse, losses.focal])
 @pytest.mark.parametrize("mask", [(2, 4, 4), (2, 3, 4, 5), (1, 2, 3, 4, 4)])
-def test_map_shapes_that_do_not_fit(loss, mask):
+def test_mismatched_map_shapes_are_refused(loss, mask):
     pred = torch.zeros(2, 3, 4, 4)
     with pytest.raises(ValueError, match=r"\(2, 3, 4, 4\)"):
         loss(pred, pred, torch.zeros(mask))
@@ -106,7 +106,7 @@ def test_map_shapes_that_do_not_fit(loss, mask):
 
 
 @pytest.mark.parametrize("other", [{"target": (4, 3)}, {"target": (4, 2), "weight": (3,)}])
-def test_offset_shapes_that_do_not_fit(other):
+def test_mismatched_offset_shapes_are_refused(other):
     with pytest.raises(ValueError, match="got shapes"):
         losses.offset_l1(torch.zeros(4, 2), **{name: torch.zeros(x) for name, x in other.items()})
 

@@ -1,4 +1,4 @@
-"""Pull and push against a slow reference, and what must hold whatever the data."""
+"""Pull and push against a slow reference, and invariants."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tag_losses import assert_same, gradients, scene
 from tagwise import losses
 from tagwise.losses import PRESETS, pull_push, pull_push_dense
 
-# ------------------------------------------------------------------ the obvious reference
+# ------------------------------------------------------------------ the slow reference
 
 
 def slow_pull_push(
@@ -57,7 +57,7 @@ def slow_pull_push(
 
 
 def gap(one, other):
-    """How far the boxes round two sets of points lie apart."""
+    """The distance between the bounding boxes of two sets of points."""
     square = 0
     for x, y in zip(one.T, other.T):
         square += max(0, x.min() - y.max(), y.min() - x.max()) ** 2
@@ -122,17 +122,17 @@ def test_reductions_over_images():
     assert (each.push[3:] == 0).all()
     assert_same(pull_push(tags, group, image, batch=6), [x.mean() for x in each])
     assert_same(pull_push(tags, group, image, batch=6, images="sum"), [x.sum() for x in each])
-    # without `batch`, images are the distinct ids, whatever the numbers
+    # without `batch`, images are the distinct ids
     known = pull_push(tags, group, image * 1000 + 17, images="none")
     assert_same(known, [x[:3] for x in each])
 
 
-# ------------------------------------------------------------------ what must hold whatever
+# ------------------------------------------------------------------ invariants
 
 
 @given(SEEDS, SIZES, SETTINGS)
 @settings(max_examples=25, deadline=None)
-def test_order_names_and_place_do_not_matter(seed, points, how):
+def test_loss_is_invariant_to_order_ids_and_tag_shift(seed, points, how):
     tags, group, image, cls, weight = scene(seed, points)
     loss = pull_push(tags, group, image, cls=cls, weight=weight, **how)
     order = torch.randperm(points, generator=torch.Generator().manual_seed(seed))
@@ -149,7 +149,7 @@ def test_order_names_and_place_do_not_matter(seed, points, how):
 
 @given(SEEDS, SIZES)
 @settings(max_examples=25, deadline=None)
-def test_a_whole_weight_is_a_repeated_point(seed, points):
+def test_integer_weight_equals_repeated_points(seed, points):
     tags, group, image, _, weight = scene(seed, points)
     times = (weight * 2).long()
     repeated = [x.repeat_interleave(times, 0) for x in (tags, group, image)]
@@ -160,7 +160,7 @@ def test_a_whole_weight_is_a_repeated_point(seed, points):
 
 @given(SEEDS)
 @settings(max_examples=15, deadline=None)
-def test_images_do_not_touch_each_other(seed):
+def test_images_are_independent(seed):
     tags, group, image, *_ = scene(seed)
     together = pull_push(tags, group, image, batch=3, images="none")
     for i in range(3):
@@ -186,13 +186,13 @@ def test_class_scope_pushes_within_a_class():
     tags = torch.zeros(3, 1)
     group, image, cls = torch.arange(3), torch.zeros(3).long(), torch.tensor([0, 0, 9])
     loss = pull_push(tags, group, image, cls=cls, scope="class", pairs="distinct")
-    assert float(loss.push) == 1  # the two of class 0, both ways, over two pairs
+    assert float(loss.push) == 1  # the two ordered pairs of class 0, divided by 2
     loss = pull_push(tags, group, image, cls=cls, scope="class")
     assert float(loss.push) == pytest.approx(2 / 5)  # over 2^2 + 1^2
     assert float(pull_push(tags, group, image, cls=cls, pairs="sum").push) == 6
 
 
-# ------------------------------------------------------------------ who is near whom
+# ------------------------------------------------------------------ nearness
 
 
 @given(SEEDS, st.integers(1, 3), st.floats(0, 20), SETTINGS)
@@ -213,7 +213,7 @@ def test_nearness_of_a_label_map_counts_in_cells():
     tags = torch.zeros(1, 1, 4, 12)
     for near, pairs in ((4.9, 0), (5, 1), (6.9, 1), (7, 2), (99, 3)):
         loss = pull_push_dense(tags, labels, background=0, near=near, pairs="sum")
-        assert loss.push == 2 * pairs  # exp(0) for each pair, both ways round
+        assert loss.push == 2 * pairs  # exp(0) for each ordered pair
 
 
 def test_hundreds_of_instances_need_little_memory():
@@ -222,10 +222,10 @@ def test_hundreds_of_instances_need_little_memory():
     with torch.profiler.profile(profile_memory=True) as profile:
         pull_push_dense(tags, labels, near=8.0).push.backward()
     most = max(event.self_cpu_memory_usage for event in profile.events())
-    assert most <= 4 * 8 * 400 * 399 / 2  # a few numbers a pair, never pixels by instances
+    assert most <= 4 * 8 * 400 * 399 / 2  # a few numbers per pair, not pixels times instances
 
 
-def test_place_and_near_go_together():
+def test_place_and_near_need_each_other():
     tags, ids = torch.zeros(3, 1), torch.zeros(3, dtype=torch.long)
     with pytest.raises(ValueError, match="both or neither"):
         pull_push(tags, ids, ids, near=3.0)
@@ -233,13 +233,13 @@ def test_place_and_near_go_together():
         pull_push(tags, ids, ids, near=3.0, place=torch.zeros(2, 2))
 
 
-# ------------------------------------------------------------------ corners
+# ------------------------------------------------------------------ edge cases
 
 
 @pytest.mark.parametrize("push", ["exp", "hinge"])
 @pytest.mark.parametrize("batch", [None, 1, 4])
 @pytest.mark.parametrize("points", [0, 5])
-def test_nothing_to_group_is_zero_with_a_graph(points, batch, push):
+def test_empty_input_is_zero_with_a_graph(points, batch, push):
     tags = torch.full((points, 2), float("nan"), requires_grad=True)
     ignored = torch.full((points,), -1)
     loss = pull_push(tags, ignored, torch.zeros(points).long(), batch=batch, push=push)
@@ -267,7 +267,7 @@ def test_equal_tags_have_finite_gradients(name, dim):
     assert (tags.grad == 0).all()
 
 
-def test_points_that_do_not_count_may_hold_nan():
+def test_ignored_points_can_be_nan():
     tags = torch.tensor([[0.0], [2.0], [float("nan")], [float("inf")], [float("nan")]])
     group = torch.tensor([0, 0, -1, -9, 0])
     image = torch.tensor([0, 0, 0, 0, -1])
@@ -280,7 +280,7 @@ def test_points_that_do_not_count_may_hold_nan():
     assert float(masked.pull.detach()) == 1
 
 
-def test_few_beside_many():
+def test_images_with_few_and_many_groups_need_little_memory():
     """2,000 groups in one image and one in each of 500: padding all to the fullest would need
     8 GB. Equal tags give every pair a force of 1."""
     many = 2000
@@ -293,7 +293,7 @@ def test_few_beside_many():
 
 
 @pytest.mark.parametrize("ids", [torch.uint8, torch.int16, torch.int32, torch.int64])
-def test_any_integers(ids):
+def test_ids_can_be_any_integers(ids):
     tags, group, image, *_ = scene(1)
     small = torch.where(group >= 0, group % 100, 0)
     expected = pull_push(tags, small, image)
@@ -340,7 +340,7 @@ def test_half_precision_is_computed_in_float32(dtype):
         ({"scope": "class", "cls": torch.arange(3)}, "cls differs between points of one group"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, message):
+def test_mismatched_input_is_refused(change, message):
     given = {"tags": torch.zeros(3, 2), "group": torch.zeros(3).long()}
     given["image"] = torch.zeros(3).long()
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""Small tasks and networks that the tests of models share."""
+"""Small tasks and networks shared by the tests of models."""
 
 import pytest
 import torch
@@ -10,19 +10,19 @@ from tagwise.tasks import CornerTask, PoseTask
 
 @pytest.fixture
 def pose():
-    """People with two-component tags that start from their place, and offsets."""
+    """People with tags of two components that include the position, and offsets."""
     return PoseTask(COCO17, tag_dim=2, position=24.0, offsets=True)
 
 
 @pytest.fixture
 def corners():
-    """Boxes of three classes, with tags that start from their place."""
+    """Boxes of three classes, with tags that include the position."""
     return CornerTask(["cell", "dish", "rod"], tag_dim=2, position=16.0)
 
 
 @pytest.fixture
 def lively():
-    """Gives every batch norm of a network statistics that matter, reproducibly."""
+    """Sets the statistics of every batch norm of a network to reproducible random values."""
 
     def enliven(model, seed=0):
         generator = torch.Generator().manual_seed(seed)

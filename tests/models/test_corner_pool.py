@@ -15,7 +15,7 @@ from tagwise.tasks import Head
 
 DIRECTIONS = ("top", "bottom", "left", "right")
 AWAY = {"top": (1, 0), "bottom": (-1, 0), "left": (0, 1), "right": (0, -1)}
-"""The step, rows and columns, by which a cell looks away from itself."""
+"""The step, in rows and columns, from a cell to the next one that it pools."""
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 SHAPES = ((1, 1, 1, 1), (1, 3, 1, 7), (2, 1, 6, 1), (2, 5, 4, 6), (3, 2, 9, 5), (1, 2, 2, 33))
 
@@ -61,7 +61,7 @@ def pool_and_back(x, gradient, direction):
 @pytest.mark.parametrize("layout", LAYOUTS, ids=("contiguous", "channels_last"))
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_maxima_and_gradient_are_those_of_a_walk_from_every_cell(direction, shape, layout):
+def test_maxima_and_gradient_equal_a_slow_reference(direction, shape, layout):
     generator = torch.Generator().manual_seed(0)
     # Few distinct values, so that ties are everywhere.
     x = torch.randint(-3, 4, shape, generator=generator).float().contiguous(memory_format=layout)
@@ -82,8 +82,8 @@ def test_maxima_and_gradient_are_those_of_a_walk_from_every_cell(direction, shap
         ("right", [[3, 0, 0], [3, 0, 0]]),
     ],
 )
-def test_of_equal_values_the_first_on_the_way_learns(direction, expected):
-    """In the official kernels a value replaces the maximum only if greater (`gt`)."""
+def test_first_of_equal_values_gets_the_gradient(direction, expected):
+    """In the official kernels, a value replaces the maximum only if it is greater (`gt`)."""
     _, back = pool_and_back(torch.ones(1, 1, 2, 3), torch.ones(1, 1, 2, 3), direction)
     assert back[0, 0].tolist() == expected
 
@@ -94,7 +94,7 @@ def test_of_equal_values_the_first_on_the_way_learns(direction, expected):
     direction=st.sampled_from(DIRECTIONS),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_pooling_twice_is_pooling_once_and_gradient_is_handed_on_whole(shape, direction, seed):
+def test_pooling_is_idempotent_and_preserves_the_gradient_sum(shape, direction, seed):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randint(-2, 3, shape, generator=generator).double()
     gradient = torch.randint(-9, 10, shape, generator=generator).double()
@@ -107,7 +107,7 @@ def test_pooling_twice_is_pooling_once_and_gradient_is_handed_on_whole(shape, di
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_turning_the_map_turns_the_direction(direction):
+def test_rotating_the_map_reverses_the_direction(direction):
     opposite = {"top": "bottom", "bottom": "top", "left": "right", "right": "left"}[direction]
     x = torch.randn(2, 3, 8, 9)
     turned = corner_pool(x.flip(-2, -1), opposite).flip(-2, -1)
@@ -122,7 +122,7 @@ def test_gradient_in_double_precision(direction):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_half_precision_loses_nothing_but_the_rounding_of_sums(direction, dtype):
+def test_half_precision_differs_only_by_the_rounding_of_sums(direction, dtype):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, 40, 50, generator=generator).to(dtype)
     gradient = torch.rand(x.shape, generator=generator).to(dtype)
@@ -151,7 +151,7 @@ def test_views_are_pooled_like_their_copies(direction, cut):
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_gradient_of_another_layout_is_read_right(direction):
+def test_gradient_of_another_layout_is_correct(direction):
     x, gradient = torch.randn(2, 3, 5, 6), torch.randn(2, 3, 5, 6)
     _, expected = pool_and_back(x, gradient, direction)
     last = torch.channels_last
@@ -167,7 +167,7 @@ def test_an_empty_batch_stays_empty(shape):
     assert pooled.shape == back.shape == shape
 
 
-def test_nan_reaches_all_that_look_at_it_and_nothing_else():
+def test_nan_reaches_exactly_the_cells_that_pool_it():
     x = torch.zeros(1, 1, 3, 5)
     x[0, 0, 1, 2] = math.nan
     assert torch.isnan(corner_pool(x, "left")[0, 0]).int().tolist() == [
@@ -182,7 +182,7 @@ def test_nan_reaches_all_that_look_at_it_and_nothing_else():
 @pytest.mark.parametrize("layout", LAYOUTS, ids=("contiguous", "channels_last"))
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_devices_without_compiled_loops_give_the_same(direction, layout):
-    """CUDA and others run plain operators of torch; those run here as well."""
+    """CUDA and other devices use plain torch operators, which are run here on the CPU."""
     key = torch._C.DispatchKey.CompositeExplicitAutograd
     axis, back = (-2 if direction in ("top", "bottom") else -1), direction in ("top", "left")
     x = torch.randint(-3, 4, (2, 3, 6, 7)).float().contiguous(memory_format=layout)
@@ -224,7 +224,7 @@ def test_compiled_network_has_one_graph_and_the_same_gradient():
 ANY_SIZE = {2: torch.export.Dim("height", min=2), 3: torch.export.Dim("width", min=2)}
 
 
-def test_exported_for_any_size_it_needs_no_operator_of_ours():
+def test_export_for_any_size_needs_no_custom_operator():
     module = CornerPooling(4, 2, "tl", separable=True).eval()
     program = torch.export.export(module, (torch.randn(1, 4, 12, 20),), dynamic_shapes=(ANY_SIZE,))
     assert "tagwise" not in str(program.graph)
@@ -234,7 +234,7 @@ def test_exported_for_any_size_it_needs_no_operator_of_ours():
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_exported_for_one_size_it_takes_few_steps(direction):
+def test_export_for_one_size_has_few_steps(direction):
     class Pool(torch.nn.Module):
         def forward(self, x):
             return corner_pool(x, direction)
@@ -293,7 +293,7 @@ def official_tensors(corner):
 
 
 @pytest.mark.parametrize("corner", ["tl", "br"])
-def test_tensors_are_those_of_the_official_module(corner):
+def test_tensors_equal_those_of_the_official_module(corner):
     module = CornerPooling(256, 128, corner, separable=False)
     assert {name: tuple(value.shape) for name, value in module.state_dict().items()} == {
         own_name(name): shape for name, shape in official_tensors(corner).items()
@@ -301,7 +301,7 @@ def test_tensors_are_those_of_the_official_module(corner):
 
 
 @pytest.mark.parametrize("corner", ["tl", "br"])
-def test_official_weights_give_what_the_official_module_computes(corner):
+def test_official_weights_give_the_official_output(corner):
     generator = torch.Generator().manual_seed(0)
     weights = {
         name: torch.rand(shape, generator=generator) * (0.02 if len(shape) == 4 else 1.0) + 0.01
@@ -319,7 +319,7 @@ def test_official_weights_give_what_the_official_module_computes(corner):
 
 
 def official_module(x, weights, corner):
-    """Figure 7 of the paper, as the official code computes it, in plain functions of torch."""
+    """Figure 7 of the paper, as in the official code, with plain torch functions."""
 
     def convolve(x, name, norm):
         kernel = weights[f"{name}.weight"]
@@ -339,8 +339,8 @@ def official_module(x, weights, corner):
 
 
 @pytest.mark.parametrize("corner", ["tl", "br"])
-def test_a_corner_sees_along_its_two_edges(corner):
-    """A change of one cell is seen by cells above and left of it, or below and right."""
+def test_corner_pools_along_its_two_edges(corner):
+    """A change of one cell affects the cells above and left of it, or below and right."""
     torch.manual_seed(0)
     module = CornerPooling(8, 16, corner, separable=False).eval()
     x = torch.zeros(1, 8, 40, 50)
@@ -354,7 +354,7 @@ def test_a_corner_sees_along_its_two_edges(corner):
     assert not any(seen[cell] for cell in others)
 
 
-def test_only_corners_that_heads_ask_for_are_built():
+def test_only_corners_that_heads_need_are_built():
     heads = {"a": Head(2, "heatmap", corner="br"), "b": Head(1, "tag", corner="br")}
     assert list(corner_modules(heads, 8, 4, separable=True)) == ["br4"]
     assert corner_modules({"a": Head(2, "heatmap")}, 8, 4, separable=True) == {}

@@ -47,7 +47,7 @@ def test_every_public_weight_but_the_classifier_is_used(variant):
 SOCCER_BALL = 805  # of ImageNet's classes
 
 
-def test_backbone_under_the_public_classifier_knows_what_it_sees():
+def test_backbone_with_the_public_classifier_recognises_a_ball():
     state = public_weights(0)
     photo = Path(__file__).parents[2] / "examples" / "photos" / "messi5.jpg"
     image = cv2.imread(str(photo))[..., ::-1]
@@ -68,7 +68,7 @@ def test_backbone_under_the_public_classifier_knows_what_it_sees():
     assert scores[SOCCER_BALL] > 0.6
 
 
-def test_pretrained_backbone_is_that_of_the_package(pose):
+def test_pretrained_backbone_equals_that_of_the_package(pose):
     state = translate(public_weights(0))
     model = create_model("efficientnet_lite0", pose, pretrained="imagenet")
     for key, value in model.trunk.backbone.state_dict().items():
@@ -82,7 +82,7 @@ def test_missing_package_is_named(pose, monkeypatch):
 
 
 def test_unknown_weights_are_refused(pose):
-    with pytest.raises(UserError, match="'coco' is not 'imagenet' nor a tagwise model"):
+    with pytest.raises(UserError, match="'coco' is neither 'imagenet' nor a tagwise model"):
         create_model("efficientnet_lite0", pose, pretrained="coco")
 
 

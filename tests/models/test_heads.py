@@ -24,7 +24,7 @@ def features_of(height, width):
 
 @pytest.mark.parametrize("names", [("p4",), ("p4", "p8", "c8", "p16"), ("p16", "p4")])
 @pytest.mark.parametrize("depth", [0, 2])
-def test_branch_puts_out_maps_at_the_finest_stride(names, depth):
+def test_branch_outputs_maps_at_the_finest_stride(names, depth):
     branch = Branch(CHANNELS, names, 8, depth, 3).eval()
     assert branch(features_of(64, 96)).shape == (2, 3, 16, 24)
 
@@ -39,7 +39,7 @@ def test_branch_reads_each_of_its_features_and_no_other():
         assert torch.equal(changed, before) == (name == "p8"), name
 
 
-def test_coarse_features_let_a_branch_see_far():
+def test_coarse_features_enlarge_the_receptive_field():
     torch.manual_seed(0)
     features = {name: value.requires_grad_() for name, value in features_of(256, 256).items()}
     branch = Branch(CHANNELS, ("p4", "p8", "p16"), 8, 1, 1, separable=False).eval()
@@ -69,7 +69,7 @@ def test_position_scales_the_prediction_and_passes_its_gradient():
     torch.testing.assert_close(prediction.grad, torch.full_like(prediction, 2.0))
 
 
-def test_position_is_float32_even_where_bfloat16_could_not_tell_pixels_apart():
+def test_position_is_float32_if_bfloat16_cannot_distinguish_pixels():
     tags = add_position(torch.zeros(1, 2, 1, 512, dtype=torch.bfloat16), 24.0, 2.0, 4)
     assert tags.dtype == torch.float32
     assert len(tags[0, 0, 0].unique()) == 512
@@ -104,12 +104,12 @@ def test_features_must_reach_the_output_stride(features):
         ("br", 16, ("br16", "p4", "c8")),
     ],
 )
-def test_heads_of_a_corner_read_its_pooling_in_place_of_the_finest(corner, stride, expected):
+def test_heads_of_a_corner_read_pooled_features_instead_of_the_finest(corner, stride, expected):
     head = Head(2, "tag", corner=corner)
     assert features_for(head, ["p4", "c8", "p16"], stride) == expected
 
 
-def test_names_of_features_tell_their_stride():
+def test_names_of_features_contain_their_stride():
     assert [stride_of(name) for name in ("p4", "c32", "tl4", "br2")] == [4, 32, 4, 2]
 
 

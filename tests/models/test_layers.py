@@ -39,7 +39,7 @@ def test_convolution_pads_as_tensorflow_does(kernel, stride, size):
     np.testing.assert_allclose(layer(image)[0, 0].detach().numpy(), expected, atol=1e-12)
 
 
-def test_padding_of_an_even_axis_at_stride_two_is_larger_behind():
+def test_padding_of_an_even_axis_at_stride_two_is_larger_after():
     assert same_padding(512, 3, 2) == (0, 1)
     assert same_padding(512, 5, 2) == (1, 2)
     assert same_padding(7, 3, 2) == (1, 1)
@@ -74,7 +74,7 @@ def test_fused_layer_gives_the_same(kernel, stride, norm, lively):
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (5, 1), (3, 2), (5, 2)])
-def test_turned_layer_gives_the_same_turned(kernel, stride, lively):
+def test_rotated_layer_gives_rotated_output(kernel, stride, lively):
     layer = lively(ConvNorm(4, 4, kernel, stride, groups=4))
     image = torch.randn(2, 4, 8, 12)
     expected = layer(image)
@@ -129,7 +129,7 @@ def test_one_pass_without_gradient_equals_the_steps_with_it(
 
 
 @pytest.mark.parametrize("part", ["image", "weight", "bias"])
-def test_whatever_learns_gets_its_gradient(part):
+def test_trainable_parts_get_a_gradient(part):
     layer = ConvNorm(2, 3, 3, norm=False, activation="relu").requires_grad_(False)
     image = torch.randn(1, 2, 4, 4)
     learner = image if part == "image" else getattr(layer.conv, part)
@@ -138,7 +138,7 @@ def test_whatever_learns_gets_its_gradient(part):
     assert learner.grad.abs().sum() > 0
 
 
-def test_compiled_layer_leaves_no_operation_of_its_own_behind():
+def test_compiled_layer_has_no_custom_operation():
     layer = ConvNorm(2, 3, 3, norm=False, activation="relu").eval().requires_grad_(False)
     program = torch.export.export(layer, (torch.randn(1, 2, 4, 4),))
     assert not any("mkldnn" in str(node.target) for node in program.graph.nodes)

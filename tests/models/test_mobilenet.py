@@ -19,7 +19,7 @@ SAMPLE = Path(__file__).with_name("movenet_sample.json")
 
 
 def formula_image():
-    """A smooth image that anyone can make again: (1, 3, 96, 128) float in [0, 1]."""
+    """A smooth, reproducible image: (1, 3, 96, 128) float in [0, 1]."""
     y, x, c = np.mgrid[:96, :128, :3].astype(np.float64)
     wave = 60 * np.sin(x / 7 + c) + 60 * np.cos(y / 11 - x / 23 + 2 * c)
     image = np.floor(127.5 + wave).astype(np.float32)
@@ -48,7 +48,7 @@ def write_like_movenet(folder, model):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A network with random weights and biases, and the file that holds them."""
+    """A network with random weights and biases, and the file that contains them."""
     torch.manual_seed(1)
     model = create_model("movenet", PoseTask(COCO17, tag_dim=2, position=24.0, offsets=True))
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_other_skeleton_keeps_the_trunk_and_hidden_layers(written):
     assert other(formula_image())["heatmaps"].shape == (1, 14, 24, 32)
 
 
-def test_model_of_another_kind_is_refused(tmp_path, written, pose):
+def test_model_of_another_type_is_refused(tmp_path, written, pose):
     _, path = written
     manifest = json.loads(path.read_text())
     (tmp_path / "model.bin").write_bytes(path.with_suffix(".bin").read_bytes())
@@ -111,7 +111,7 @@ def test_model_of_another_kind_is_refused(tmp_path, written, pose):
         create_model("movenet", pose, pretrained=str(other))
 
 
-def test_pretrained_must_be_a_known_kind_of_file(pose):
+def test_pretrained_must_be_a_known_type_of_file(pose):
     with pytest.raises(UserError, match="neither a tagwise model nor"):
         create_model("movenet", pose, pretrained="imagenet")
 

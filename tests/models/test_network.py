@@ -10,7 +10,7 @@ from tagwise.tasks import Head
 
 @dataclass
 class MapsTask:
-    """A task that only names its heads: enough to build a network."""
+    """A task that only defines its heads, which is enough to build a network."""
 
     maps: dict[str, Head]
     name: str = "pose"
@@ -19,7 +19,7 @@ class MapsTask:
     def heads(self):
         return self.maps
 
-    def options(self):
+    def to_dict(self):
         return self.values
 
 
@@ -45,7 +45,7 @@ def test_sides_must_be_multiples(network, size):
         network(torch.rand(1, 3, *size))
 
 
-def test_images_of_a_batch_do_not_touch_each_other(network, images):
+def test_images_of_a_batch_are_independent(network, images):
     both = network(images)
     for index in range(2):
         alone = network(images[index : index + 1])
@@ -67,7 +67,7 @@ def test_fused_network_gives_the_same(name, pose, images, lively):
 
 
 @pytest.mark.parametrize("fuse", [False, True])
-def test_each_corner_looks_along_its_own_edges(fuse, corners, lively):
+def test_each_corner_pools_along_its_own_edges(fuse, corners, lively):
     """Also in a fused network, which works on turned images. The heatmaps read no coarse feature,
     so that a change far along an edge is seen through the pooling, or not at all."""
     torch.manual_seed(0)
@@ -118,7 +118,7 @@ def test_corner_pooling_learns_in_bfloat16_and_freezes(corners, images):
     assert any(key.startswith("corners.br4.p1_conv1") for key in changed)
 
 
-def test_networks_without_corners_hold_no_pooling(network):
+def test_networks_without_corners_have_no_pooling(network):
     assert not any(key.startswith("corners") for key in network.state_dict())
 
 
@@ -152,7 +152,7 @@ def test_whole_network_in_bfloat16_keeps_tags_apart(network):
     assert len(tags[0, 0, 0].unique()) == 256
 
 
-def test_position_of_a_head_is_added_to_its_tags_alone(images, lively):
+def test_position_of_a_head_is_added_only_to_its_tags(images, lively):
     def maps(position):
         torch.manual_seed(0)
         heads = {"heatmaps": Head(2, "heatmap"), "tags": Head(4, "tag", position=position)}
@@ -181,7 +181,7 @@ def test_fresh_tags_have_a_spread_and_are_not_huge(images):
 def test_every_parameter_learns(pose, images):
     model = create_model("efficientnet_lite0", pose, channels=16, tag_channels=16).train()
     sum(value.square().mean() for value in model(images).values()).backward()
-    # The level at stride 32 reaches the heads only through those below it.
+    # The level at stride 32 reaches the heads only through the finer levels.
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
 
 
@@ -203,7 +203,7 @@ def test_frozen_trunk_stays_as_it_is_with_its_statistics(network, images):
     assert not network.trunk.training
 
 
-def test_freezing_replaces_the_former_and_can_be_undone(network, images):
+def test_freezing_replaces_the_previous_call_and_can_be_undone(network, images):
     network.freeze(["trunk", "heads.heatmaps"])
     network.freeze("trunk.backbone.stem")
     frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
@@ -220,7 +220,7 @@ def test_unknown_part_to_freeze_is_named_with_the_nearest(network):
         network.freeze("trunks")
 
 
-def test_parameter_groups_scale_the_backbone_and_spare_vectors(network):
+def test_parameter_groups_scale_the_backbone_and_exempt_vectors_from_decay(network):
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     seen = []
     for group in parameter_groups(network, 1e-2, backbone_lr_scale=0.1, weight_decay=0.05):
@@ -233,7 +233,7 @@ def test_parameter_groups_scale_the_backbone_and_spare_vectors(network):
     assert sorted(seen) == sorted(names.values())
 
 
-def test_nothing_left_to_train_is_an_error(network):
+def test_freezing_every_parameter_is_an_error(network):
     network.freeze(["trunk", "heads"])
     with pytest.raises(UserError, match="every parameter is frozen"):
         parameter_groups(network, 1e-3)

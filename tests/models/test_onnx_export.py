@@ -1,4 +1,4 @@
-"""Models as ONNX files: the same maps at any size, and the same answers by `Predictor`."""
+"""Models as ONNX files: the same maps at any size, and the same results of `Predictor`."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ def maps(model, images):
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 32, 32), (3, 3, 64, 160)])
-def test_maps_of_any_size_are_those_of_the_network(small, shape):
+def test_maps_of_any_size_equal_those_of_the_network(small, shape):
     path = export(small, out=small.with_name("m.onnx"))
     images = torch.rand(shape, generator=torch.Generator().manual_seed(1))
     expected, found = maps(load_model(small), images), maps(load_model(path), images)
@@ -76,7 +76,7 @@ def test_published_networks(name, options, tmp_path):
     assert isinstance(load_model(path), OnnxNetwork)
 
 
-def test_the_file_says_how_to_use_it(small):
+def test_file_describes_its_use(small):
     path = export(small, out=small.with_name("m.onnx"))
     model = onnx.load(path)
     onnx.checker.check_model(model)
@@ -94,7 +94,7 @@ def test_by_default_the_file_is_named_after_the_model(small, tmp_path, monkeypat
     assert (tmp_path / "elsewhere" / "small.onnx").exists()
 
 
-def test_a_graph_that_differs_is_told(small):
+def test_graph_that_differs_is_refused(small):
     model = load_model(small)
     path = export(small, out=small.with_name("m.onnx"))
     with torch.no_grad():
@@ -112,7 +112,7 @@ def test_bad_input(small, tmp_path):
     with pytest.raises(UserError, match="runs in fp32 alone, not in bf16"):
         Predictor(path, precision="bf16")
     (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:500])
-    with pytest.raises(UserError, match=r"cut\.onnx is no readable ONNX file"):
+    with pytest.raises(UserError, match=r"cut\.onnx is not a readable ONNX file"):
         load_model(tmp_path / "cut.onnx")
     model = onnx.load(path)
     del model.metadata_props[:]
@@ -121,7 +121,7 @@ def test_bad_input(small, tmp_path):
         load_model(tmp_path / "other.onnx")
 
 
-def test_without_the_extra_it_is_named(small, monkeypatch):
+def test_missing_extra_is_named(small, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"pip install 'tagwise\[export\]'"):
         export(small, out=small.with_name("m.onnx"))

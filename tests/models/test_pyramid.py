@@ -23,13 +23,13 @@ class Plain(nn.Module):
 
 
 @pytest.mark.parametrize("backbone", [SmallBackbone(8), EfficientNetLite(0)])
-def test_backbones_offer_a_feature_at_stride_2(backbone):
+def test_backbones_have_a_feature_at_stride_2(backbone):
     c2 = backbone.eval()(torch.rand(1, 3, 64, 96))["c2"]
     assert c2.shape == (1, backbone.channels["c2"], 32, 48)
 
 
 @pytest.mark.parametrize("stride", [2, 4])
-def test_maps_have_the_stride_that_is_asked_for(stride):
+def test_maps_have_the_requested_stride(stride):
     network = small(HEADS, width=8, channels=8, stride=stride).eval()
     outputs = network(torch.rand(1, 3, 64, 96))
     assert network.stride == stride
@@ -53,10 +53,10 @@ def test_the_default_tag_features_are_the_three_finest():
         assert list(network.heads["tags"].entries) == names
 
 
-def test_a_level_takes_from_its_own_feature_and_from_those_above():
+def test_level_uses_its_own_feature_and_coarser_ones():
     trunk = PyramidTrunk(Plain(), 4, separable=False).eval()
     assert set(trunk(torch.rand(1, 3, 64, 64))) == {*Plain.channels, "p4", "p8", "p16", "p32"}
     with pytest.raises(UserError, match="c4, c8"):
         PyramidTrunk(Plain(), 4, separable=False, stride=2)
-    with pytest.raises(UserError, match="stride 8"):
+    with pytest.raises(UserError, match="stride is 8"):
         small(HEADS, stride=8)

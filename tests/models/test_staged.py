@@ -1,4 +1,4 @@
-"""The published networks in the registry: stages in training, one set of maps in prediction."""
+"""The published networks in the registry: stages in training, one set of maps in evaluation."""
 
 import json
 from dataclasses import asdict
@@ -48,7 +48,7 @@ def small(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_stages_in_training_and_the_answer_after(name):
+def test_stages_in_training_and_one_set_of_maps_in_evaluation(name):
     model, (task, _, strides) = small(name), SMALL[name]
     assert model.strides == strides
     images = torch.rand(2, 3, 128, 256)
@@ -65,7 +65,7 @@ def test_stages_in_training_and_the_answer_after(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_file_and_folded_norms_change_nothing(name, lively, tmp_path):
+def test_saving_and_folding_norms_keep_the_maps(name, lively, tmp_path):
     model, images = lively(small(name)), torch.rand(1, 3, 128, 128)
     save_model(model, tmp_path / "model.safetensors", half=False)
     again = load_model(tmp_path / "model.safetensors", fuse=True)
@@ -94,7 +94,7 @@ def test_higherhrnet_reads_both_strides(lively):
     torch.testing.assert_close(answer["tags"], larger[:, 17:])
 
 
-def test_cornernet_takes_blue_first_and_sides_one_short(lively):
+def test_cornernet_takes_bgr_and_sides_one_pixel_short(lively):
     model = lively(small("cornernet"))
     images = torch.rand(1, 3, 127, 255)
     mean, std = (values.flatten()[:, None, None] for values in (model.mean, model.std))
@@ -106,7 +106,7 @@ def test_cornernet_takes_blue_first_and_sides_one_short(lively):
             model(torch.rand(1, 3, 126, 128))
 
 
-def test_tags_may_have_components_and_start_from_their_place():
+def test_tags_can_have_components_and_a_position():
     task = PoseTask(COCO17, tag_dim=2, position=24.0, heatmap_loss="mse_sigmoid")
     for name in ("higherhrnet_w32", "hourglass"):
         torch.manual_seed(0)
@@ -119,18 +119,20 @@ def test_tags_may_have_components_and_start_from_their_place():
         assert first["heatmaps"].mean().item() == pytest.approx(-4, abs=0.5)
 
 
-def test_maps_that_a_network_does_not_make_are_refused():
-    with pytest.raises(UserError, match=r"higherhrnet makes heatmaps and tags alone, not .*offset"):
+def test_unsupported_maps_are_refused():
+    with pytest.raises(
+        UserError, match=r"higherhrnet predicts only heatmaps and tags, not .*offset"
+    ):
         create_model("higherhrnet_w32", PoseTask(COCO17, offsets=True))
-    with pytest.raises(UserError, match="maps of corners; its task is corners"):
+    with pytest.raises(UserError, match="maps of corners; use it with task: corners"):
         create_model("cornernet", POSE)
     with pytest.raises(UserError, match="multiple of 32"):
         create_model("cornernet", CORNERS, width=40)
-    with pytest.raises(UserError, match="room for tags of 3 components"):
+    with pytest.raises(UserError, match="tags of at most 3 components"):
         create_model("hourglass", PoseTask(COCO17, tag_dim=4))
 
 
-def test_the_loss_is_the_mean_over_stages_each_at_its_stride():
+def test_loss_is_the_mean_over_stages():
     model = small("higherhrnet_w32")
     outputs = model(torch.rand(2, 3, 64, 64))
     scene = SyntheticPoses(COCO17, length=1, size=(64, 64))[0]
@@ -159,7 +161,7 @@ def scenes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_each_trains_and_resumes(name, scenes, tmp_path):
+def test_each_network_trains_and_resumes(name, scenes, tmp_path):
     task, options, _ = SMALL[name]
     sets = SetConfig(f"{task.name}.json", task.name)
     side = 128 if task.name == "corners" else 64

@@ -54,7 +54,7 @@ def test_short_binary_is_refused(tmp_path, entries):
     path = write_model(tmp_path, entries)
     binary = tmp_path / "part0.bin"
     binary.write_bytes(binary.read_bytes()[:-3])
-    with pytest.raises(UserError, match=r"model\.json is no TF\.js model"):
+    with pytest.raises(UserError, match=r"model\.json is not a TF\.js model"):
         read_weights(path)
 
 
@@ -65,7 +65,7 @@ def test_missing_binary_is_named(tmp_path, entries):
         read_weights(path)
 
 
-def test_binary_elsewhere_is_not_read(tmp_path, entries):
+def test_binary_in_another_folder_is_not_read(tmp_path, entries):
     folder = tmp_path / "model"
     folder.mkdir()
     path = write_model(folder, entries)

@@ -12,7 +12,7 @@ from tagwise.models import create_model, load_model, save_model
 
 
 class Pyramid(nn.Module):
-    """What timm.create_model(..., features_only=True) gives."""
+    """A substitute for the result of timm.create_model(..., features_only=True)."""
 
     def __init__(self, strides):
         super().__init__()
@@ -42,7 +42,7 @@ def stand_in(monkeypatch):
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_backbone_of_timm_runs_and_comes_back_from_its_file(tmp_path, pose):
+def test_timm_backbone_runs_and_loads_from_its_file(tmp_path, pose):
     model = create_model("timm/tiny", pose, channels=8).eval()
     assert model.mean.flatten().tolist() == pytest.approx([0.4, 0.5, 0.6])
     image = torch.rand(1, 3, 64, 96)
@@ -50,7 +50,7 @@ def test_backbone_of_timm_runs_and_comes_back_from_its_file(tmp_path, pose):
     assert maps["tags"].shape == (1, 34, 16, 24)
     save_model(model, tmp_path / "m.safetensors", half=False)
     again = load_model(tmp_path / "m.safetensors", fuse=True)
-    assert not again.turned  # it pads in its own way
+    assert not again.turned  # its padding is different
     for name, found in again(image).items():
         torch.testing.assert_close(found, maps[name], rtol=1e-4, atol=1e-4)
 
@@ -59,14 +59,14 @@ def test_backbone_of_timm_runs_and_comes_back_from_its_file(tmp_path, pose):
 @pytest.mark.parametrize(
     ("name", "pretrained", "message"),
     [
-        ("timm/tinny", None, "timm has no model 'tinny'; names like it: tiny"),
+        ("timm/tinny", None, "timm has no model 'tinny'; similar names: tiny"),
         ("timm/hf-hub:a/tiny", None, "timm has no model 'hf-hub:a/tiny'"),
         ("timm/vit", None, r"strides \[16\]; the pyramid needs 4, 8, 16 and 32"),
-        ("timm/tiny", "imagenet", r"timm/tiny: its weights cannot be had \(no net\)"),
-        ("timm/tiny", "coco", "'coco' is not 'imagenet'"),
+        ("timm/tiny", "imagenet", r"timm/tiny: its weights cannot be loaded \(no net\)"),
+        ("timm/tiny", "coco", "'coco' is neither 'imagenet'"),
     ],
 )
-def test_what_cannot_be_built_is_explained(pose, name, pretrained, message):
+def test_errors_explain_what_cannot_be_built(pose, name, pretrained, message):
     with pytest.raises(UserError, match=message):
         create_model(name, pose, pretrained=pretrained)
 

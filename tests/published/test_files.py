@@ -40,11 +40,11 @@ def photo(tmp_path, monkeypatch):
 
 
 def assert_maps(predictor, image, heatmaps, tags):
-    """The predictor's maps of a photo are these, (1, C, h, w) each."""
+    """Compare the predictor's maps of a photo with these, (1, C, h, w) each."""
     maps, _ = predictor.maps(image)
     for name, wanted in (("heatmaps", heatmaps), ("tags", tags)):
         spread = wanted.std().item()
-        assert spread > 0.05  # there is something to compare
+        assert spread > 0.05  # the maps are not constant
         torch.testing.assert_close(maps[name], wanted, rtol=1e-4, atol=1e-4 * spread)
 
 
@@ -112,7 +112,7 @@ def test_people_of_planted_maps(photo, monkeypatch, family, mirror):
         passes.append(mirrored(2, passes[0], flip))
     inputs, to_photo = as_higherhrnet_sees(photo, 64)
     heatmaps, tags = joined_passes(replay(passes), inputs, flip, mirror)
-    assert heatmaps.max() > 1.02  # so that cutting them would show
+    assert heatmaps.max() > 1.02  # so that clipping them would be noticed
     maps = heatmaps[0].numpy(), tags.reshape(len(flip), -1, *heatmaps.shape[2:]).numpy()
     keypoints, scores = slow_poses.decode(*maps, order, slow_poses.HIGHERHRNET)
     assert len(keypoints) == 4
@@ -123,8 +123,8 @@ def test_people_of_planted_maps(photo, monkeypatch, family, mirror):
     assert record["keypoints"] == list((COCO17 if len(flip) == 17 else CROWDPOSE14).keypoints)
 
 
-def test_what_a_user_reads(photo, tmp_path):
-    """In a process of its own: which network it is, how many were found, and their file."""
+def test_printed_summary(photo, tmp_path):
+    """In a separate process: the network, the number of instances, and their file."""
     network = HRNetAE(16, 14)
     published(network, "module.", [network.final_layer])
     command = "-m tagwise predict photo.png --weights weights.pth --size 64 --threshold 0"
@@ -161,7 +161,7 @@ def test_maps_of_stacked_hourglasses(photo):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_people_of_stacked_hourglasses(photo, monkeypatch, seed):
-    """Maps are cut at 1, and only those of the last of the stacks are read."""
+    """Maps are clipped at 1, and only those of the last stack are used."""
     published(StackedHourglass(17, 2, 32, 16), "model.module.", [])
     (last,) = planted_people(seed, (128, 128), 17, (4,), dark=3, highest=1.1)
     other = planted_people(seed + 10, (128, 128), 17, (4,))[0]
@@ -198,7 +198,7 @@ def test_maps_of_cornernet(photo, squeeze):
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("squeeze", [False, True])
 def test_boxes_of_planted_maps(photo, monkeypatch, squeeze, mirror):
-    """Those of a photo and its mirror image are softly suppressed together."""
+    """Soft suppression is applied to the boxes of a photo and its mirror image together."""
     published(CornerNet(3, squeeze=squeeze, width=32), "module.", [])
     # CornerNet-Lite, configs/CornerNet_Squeeze.json and configs/CornerNet.json: top_k, num_dets
     cells, most, kept = (16, 20, 100) if squeeze else (32, 100, 1000)

@@ -23,7 +23,7 @@ PHOTOS = [(121, 90), (90, 121), (101, 101)]
 
 
 def photo(width, height):
-    """RGB noise of some twelve pixels' width, also in photo.png."""
+    """RGB noise with a scale of about twelve pixels, also saved as photo.png."""
     rough = np.random.default_rng(1).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
     image = cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite("photo.png", image[..., ::-1])
@@ -70,7 +70,7 @@ def test_maps_of_a_photo(network, size, mirror):
     found, _ = Predictor("weights.pth", size=64, flip=mirror).maps(image)
     wanted = both_passes(network, inputs, sides[::-1], mirror)
     for name, maps in zip(("heatmaps", "tags"), wanted):
-        assert maps.std() > 0.05  # there is something to compare
+        assert maps.std() > 0.05  # the maps are not constant
         ours = found[name][0].numpy().reshape(maps.shape)
         np.testing.assert_allclose(ours, maps, atol=1e-4 * maps.std(), rtol=1e-4)
 
@@ -92,7 +92,7 @@ def test_people_of_planted_maps(network, monkeypatch, size, mirror):
     assert_people(record, people, scores)
 
 
-def test_converted_it_says_the_same(network):
+def test_converted_file_gives_the_same_result(network):
     photo(121, 90)
     direct = predicted("--size", "64", "--threshold", "0", "--flip")
     predictor = Predictor(convert("weights.pth"), size=64, flip=True, threshold=0)

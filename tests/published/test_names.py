@@ -1,4 +1,4 @@
-"""Tensors of files that other programs wrote get the names of the first publication."""
+"""Tensors in the files of other programs get the names of the original code."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Published checkpoints in every wrapping are recognised, and what is not is refused in a line."""
+"""Published checkpoints are recognised in every wrapping; other files give one-line errors."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def of_mmpose(state, head):
 
 
 @pytest.mark.parametrize("head", ["keypoint_head", "head"])
-def test_mmpose_of_both_ages(head, tmp_path):
+def test_both_versions_of_mmpose(head, tmp_path):
     for family in ("HigherHRNet-W16", "HRNet with tags-W16"):
         state = of_mmpose(weights(family), head)
         torch.save({"meta": {"version": "0.29"}, "state_dict": state}, tmp_path / "mm.pth")
@@ -87,7 +87,7 @@ def test_mmpose_of_both_ages(head, tmp_path):
         assert same(tensors, weights(family))
 
 
-def test_a_converted_file_says_all_that_running_needs(tmp_path):
+def test_converted_file_contains_everything_needed_to_run(tmp_path):
     torch.save(weights("HigherHRNet-W16"), tmp_path / "pose.pth.tar")
     path = convert(tmp_path / "pose.pth.tar", out=tmp_path / "pose.safetensors")
     model = load_model(path)
@@ -123,7 +123,7 @@ def test_keypoints_are_grouped_in_the_order_of_the_files_own_program(tmp_path):
         ("HigherHRNet-W16", "head", "higherhrnet"),  # mmpose 1.x has none of these
     ],
 )
-def test_the_test_of_each_mmpose(family, head, test, tmp_path):
+def test_each_mmpose_version_uses_its_own_protocol(family, head, test, tmp_path):
     torch.save({"state_dict": of_mmpose(weights(family), head)}, tmp_path / "mm.pth")
     spec, _ = read_published(tmp_path / "mm.pth")
     assert spec.decoder["fitting"] == test
@@ -152,13 +152,13 @@ def test_classes_skeletons_and_sizes(tmp_path):
     assert load_model(convert(file, skeleton="crowdpose")).task.skeleton.keypoints[12] == "head"
 
 
-def test_files_from_before_batches_were_counted(tmp_path):
+def test_files_without_batch_counters(tmp_path):
     old = {n: v for n, v in weights("CornerNet").items() if not n.endswith("num_batches_tracked")}
     torch.save(old, tmp_path / "CornerNet_500000.pkl", _use_new_zipfile_serialization=False)
     assert load_model(tmp_path / "CornerNet_500000.pkl").spec.name == "cornernet"
 
 
-def test_another_skeleton_is_refused_by_both_numbers_or_gets_a_new_head(tmp_path):
+def test_another_skeleton_is_refused_or_gets_a_new_head(tmp_path):
     file = tmp_path / "pose.pth"
     torch.save(weights("HigherHRNet-W16"), file)
     mouse = Skeleton("mouse", ("snout", "left_ear", "right_ear"))
@@ -171,13 +171,13 @@ def test_another_skeleton_is_refused_by_both_numbers_or_gets_a_new_head(tmp_path
     assert begun.trunk.final_layers[1].weight.shape[0] == 3
     stem = weights("HigherHRNet-W16")["conv1.weight"]
     assert torch.equal(begun.trunk.conv1.weight, stem)
-    # Either file is a start for training on another skeleton.
+    # Training on another skeleton can start from either file.
     for source in (path, file):
         model = create_model("higherhrnet_w32", PoseTask(mouse), pretrained=str(source), width=16)
         assert torch.equal(model.trunk.conv1.weight, stem)
 
 
-def test_an_imagenet_backbone_starts_a_training_and_predicts_nothing(tmp_path):
+def test_imagenet_backbone_can_start_training_but_not_predict(tmp_path):
     file = tmp_path / "hrnet_w32.pth"
     backbone = {n: v for n, v in weights("HRNet with tags-W16").items() if "final_layer" not in n}
     extra = {"classifier.weight": torch.rand(1000, 2048), "final_layer.0.weight": torch.rand(8, 4)}
@@ -208,7 +208,7 @@ def test_an_unknown_family_is_described(tmp_path):
     assert "\n" not in text
 
 
-def test_a_known_family_with_a_part_too_few_or_too_many(tmp_path):
+def test_missing_and_unexpected_tensors_of_a_known_family(tmp_path):
     state = dict(weights("HigherHRNet-W16"))
     del state["conv1.weight"]
     torch.save({**state, "center.weight": torch.rand(3)}, tmp_path / "odd.pth")
@@ -221,7 +221,7 @@ def test_a_known_family_with_a_part_too_few_or_too_many(tmp_path):
 
 
 class Hostile:
-    """Pickled, it asks whoever reads it to make a folder."""
+    """Unpickling it creates a folder."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -260,13 +260,13 @@ def test_a_truncated_file_is_refused(tmp_path, zipped):
     whole = file.read_bytes()
     for size in (0, 1, 100, len(whole) // 2, len(whole) - 10):
         file.write_bytes(whole[:size])
-        with pytest.raises(UserError, match=r"no readable checkpoint.*get it again"):
+        with pytest.raises(UserError, match=r"not a readable checkpoint.*get it again"):
             load_model(file)
 
 
 def test_other_contents_are_refused(tmp_path):
     torch.save([1, 2, 3], tmp_path / "list.pth")
-    with pytest.raises(UserError, match="holds no tensors by name"):
+    with pytest.raises(UserError, match="has no named tensors"):
         load_model(tmp_path / "list.pth")
     with pytest.raises(UserError, match=r"no such checkpoint: .*missing\.pth"):
         convert(tmp_path / "missing.pth")
@@ -279,7 +279,7 @@ def test_other_contents_are_refused(tmp_path):
         convert(tmp_path / "pose.pth", out=tmp_path / "pose.onnx")
 
 
-def test_an_onnx_file_is_no_checkpoint(tmp_path):
+def test_onnx_file_is_not_a_checkpoint(tmp_path):
     (tmp_path / "pose.onnx").write_bytes(b"\x08\x08\x12\x07pytorch")
     with pytest.raises(UserError, match=r"pose\.onnx is an ONNX file; give the checkpoint"):
         convert(tmp_path / "pose.onnx")

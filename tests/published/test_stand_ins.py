@@ -1,4 +1,4 @@
-"""Checkpoints are read without the objects that trainers keep beside the weights."""
+"""Checkpoints are read without the objects that trainers store next to the weights."""
 
 import argparse
 import collections
@@ -18,13 +18,13 @@ ALIVE = []
 
 
 class Lively:
-    """As objects of trainers: with methods that it keeps, and code that loading runs."""
+    """Like an object of a trainer: it stores methods, and loading it runs code."""
 
     def __init__(self):
         self.history, self.mean = np.zeros(3), self.method
 
     def method(self):
-        """Kept by the object itself, as its pickle's getattr tells."""
+        """Stored by the object itself, which needs getattr in its pickle."""
 
     def __setstate__(self, state):
         ALIVE.append(self)
@@ -41,7 +41,7 @@ class LivelyDict(dict):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Writes a checkpoint with `beside` beside its weights; gives the names that are read."""
+    """Writes a checkpoint with `beside` next to its weights; returns the names that are read."""
 
     def written_and_read(beside):
         path = tmp_path / "checkpoint.pth"
@@ -57,7 +57,7 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def program(monkeypatch):
-    """Gives a class the name that it has in another program, for the time of a test."""
+    """Gives a class the name that it has in another program, for one test."""
 
     def renamed(path, kind):
         module, name = path.rsplit(".", 1)
@@ -91,12 +91,12 @@ def test_arrays_dates_and_settings(checkpoint, beside):
 
 
 def test_arrays_of_older_numpy(checkpoint, monkeypatch):
-    """Before 2.0 the functions that make arrays lay in another module."""
+    """Before 2.0, the functions that create arrays were in another module."""
     monkeypatch.setattr(np._core.multiarray._reconstruct, "__module__", "numpy.core.multiarray")
     assert checkpoint(np.arange(3.0)) == ["weight"]
 
 
-def test_losses_so_far_of_mmengine(checkpoint, program):
+def test_loss_history_of_mmengine(checkpoint, program):
     history = program("mmengine.logging.history_buffer.HistoryBuffer", Lively)
     assert checkpoint({"train/loss": history()}) == ["weight"]
 
@@ -115,7 +115,7 @@ def test_settings_of_trainers(checkpoint, program, path):
     assert checkpoint(settings({"lr": 0.1, "model": settings({"width": 32})})) == ["weight"]
 
 
-def test_what_is_not_known_stays_refused(checkpoint, program):
+def test_unknown_names_are_refused(checkpoint, program):
     other = program("some_trainer.State", Lively)
     with pytest.raises(UserError, match=r"some_trainer\.State.*nothing was read"):
         checkpoint(other())

@@ -1,7 +1,7 @@
-"""How good a model is, and what limits it.
+"""Measuring the quality of a model and finding what limits it.
 
-Scorers turn results into figures; oracles replace one part of a model by the truth. Each
-task names its scorer and its oracles.
+Scorers turn results into metrics; oracles replace one part of a model by the ground truth. Each
+task defines its scorer and its oracles.
 
 Imports `data`, `errors`, `grouping`, `label_maps`, `metrics`, `results` and `skeletons`.
 """

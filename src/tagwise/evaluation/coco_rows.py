@@ -1,4 +1,4 @@
-"""Results as rows of a COCO results file, in the categories and types of a labelled set."""
+"""Results as rows of a COCO results file, with the categories and types of a labelled set."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Row = dict[str, Any]
 
 
 class PoseRows:
-    """Rows of poses, with the keypoint types of the labels, in their order.
+    """Converts poses to rows with the keypoint types of the labels, in their order.
 
-    labels: of the set. skeleton: the model's keypoint types. mapping: type of the model -> type of
-    the labels, where names differ.
+    labels: of the set. skeleton: the model's keypoint types. mapping: from a type of the model to a
+    type of the labels, for names that differ.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class PoseRows:
     ) -> None:
         self.labels, self.skeleton = labels, skeleton
         columns = match_types(skeleton, labels.skeleton, mapping or {}, labels.where)
-        # for each type of the labels its type of the model, -1 for none
+        # The model's type for each type of the labels, -1 for none.
         self.types = np.full(len(labels.skeleton), -1)
         self.types[columns[columns >= 0]] = np.flatnonzero(columns >= 0)
 
     def check_labelled(self) -> None:
-        """Raises UserError if the set labels a type that the model does not predict."""
+        """Raise UserError if the set labels a type that the model does not predict."""
         labelled = self.labels.labelled_types() & (self.types < 0)
         missing = [self.labels.skeleton.keypoints[k] for k in np.flatnonzero(labelled)]
         if missing:
@@ -55,9 +55,9 @@ class PoseRows:
 
 
 class BoxRows:
-    """Rows of boxes; boxes of classes that the labels do not have are left out.
+    """Converts boxes to rows; boxes of classes that the labels do not have are left out.
 
-    labels: of the set. classes: of the model; their categories are found by name.
+    labels: of the set. classes: of the model; they are matched to categories by name.
     """
 
     def __init__(self, labels: BoxLabels, classes: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ class BoxRows:
         self.category_ids = match_classes(classes, labels.categories, labels.where)
 
     def check_labelled(self) -> None:
-        """Raises UserError if the set has objects of a class that the model does not predict."""
+        """Raise UserError if the set has objects of a class that the model does not predict."""
         known = {name.casefold() for name in self.classes}
         missing = [name for name in self.labels.left_out if name.casefold() not in known]
         if missing:
@@ -80,7 +80,7 @@ class BoxRows:
 
 
 class MaskRows:
-    """Rows of masks, all of one category: the one with the most objects."""
+    """Converts masks to rows of a single category, the one with the most objects."""
 
     def __init__(self, labels: BoxLabels) -> None:
         count = dict.fromkeys(labels.category_ids, 0)

@@ -1,10 +1,10 @@
-"""Which part of a corner model limits it: oracles put the truth in place of one part.
+"""Oracles for corner models, which replace one part of a model by the ground truth.
 
-Law and Deng: CornerNet (arXiv:1808.01244), section 4.4, "Error analysis". With "corners" the true
-corners take the tags and offsets that the network predicts in their cells: what is still missing
-then is not the heatmaps' fault. With "offsets" the corners that the heatmaps show lie exactly where
-the nearest true corner does. With "grouping" they are paired by the truth: what is missing then is
-not the tags' fault.
+Law and Deng: CornerNet (arXiv:1808.01244), section 4.4, "Error analysis". With "corners", the true
+corners take the tags and offsets that the network predicts in their cells; the remaining errors are
+not caused by the heatmaps. With "offsets", the corners found in the heatmaps move to the position
+of the nearest true corner. With "grouping", they are paired by the ground truth; the remaining
+errors are not caused by the tags.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tagwise.grouping.settings import CornerSettings
 
 CORNER_ORACLES = ("grouping", "corners", "offsets")
 
-# A found corner is that of an object if it is this near, in cells: offsets of a cell's neighbours
-# reach no farther.
+# The largest distance, in cells, of a found corner from its true corner: the offsets of a
+# neighbouring cell do not reach farther.
 _NEAR = 1.5
 
 
@@ -33,7 +33,7 @@ def pair_with_truth(
     classes: np.ndarray,
     settings: CornerSettings,
 ) -> CornerBoxes:
-    """The boxes of one image, in cells, had the model an oracle's help.
+    """The boxes of one image, in cells, with the help of an oracle.
 
     oracle: "grouping", "corners" or "offsets". outputs: raw maps by name, of a batch of one.
     boxes: (N, 4), x1, y1, x2, y2 of the truth in cells. classes: (N,).
@@ -64,10 +64,10 @@ def _found_corners(outputs: dict[str, Tensor], settings: CornerSettings) -> Corn
 
 
 def true_corners(boxes: np.ndarray, classes: np.ndarray, outputs: dict[str, Tensor]) -> CornerPeaks:
-    """Corners of one image as perfect heatmaps would give them, with the network's other maps.
+    """The corners of one image that perfect heatmaps would give, with the network's other maps.
 
     boxes: (N, 4), x1, y1, x2, y2 in cells. classes: (N,). outputs: the network's maps, by name, of
-    a batch of one. Scores are 1; corners outside the maps count in the nearest cell, as in
+    a batch of one. Scores are 1; corners outside the maps are moved to the nearest cell, as in
     training.
     """
     parts = []
@@ -75,22 +75,23 @@ def true_corners(boxes: np.ndarray, classes: np.ndarray, outputs: dict[str, Tens
         tags, offsets = (outputs[f"{corner}_{what}"][0].float().cpu() for what in ("tag", "off"))
         last = np.array(tags.shape[:0:-1]) - 1
         cell = np.clip(np.floor(xy), 0, last).astype(np.int64)
-        # By place, for in the order of objects equal tags would be dealt out rightly by chance.
+        # Sorted by position, because in the order of objects, corners of equal tags would be
+        # paired correctly by chance.
         order = np.lexsort(cell.T)
         x, y = cell[order].T
         offset = offsets.numpy()[:, y, x].T
         parts.append((cell[order] + offset, cell[order], classes[order], tags.numpy()[:, y, x].T))
-    xy, cell, kinds, tag = (np.concatenate(values) for values in zip(*parts))
+    xy, cell, labels, tag = (np.concatenate(values) for values in zip(*parts))
     starts = np.array([[0, len(parts[0][0]), len(xy)]])
     score = np.ones(len(xy), np.float32)
-    return CornerPeaks(xy.astype(np.float32), cell, score, kinds, tag.astype(np.float32), starts)
+    return CornerPeaks(xy.astype(np.float32), cell, score, labels, tag.astype(np.float32), starts)
 
 
 def with_true_offsets(peaks: CornerPeaks, boxes: np.ndarray, classes: np.ndarray) -> CornerPeaks:
-    """Corners of one image, moved to the true corner of their class that lies within 1.5 cells.
+    """Move the corners of one image to true corners of their class within 1.5 cells.
 
-    boxes: (N, 4), x1, y1, x2, y2 in cells. classes: (N,). Each true corner draws one, the nearest
-    in the sum of all distances; corners without any stay where the network saw them.
+    boxes: (N, 4), x1, y1, x2, y2 in cells. classes: (N,). Corners and true corners are matched
+    one-to-one with the least sum of distances; corners without a match keep their position.
     """
     xy, middle = peaks.xy.copy(), peaks.starts[0, 1]
     for part, true in (
@@ -101,6 +102,6 @@ def with_true_offsets(peaks: CornerPeaks, boxes: np.ndarray, classes: np.ndarray
         distance = np.linalg.norm(centre[:, None] - true[None], axis=2)
         near = (distance <= _NEAR) & (peaks.classes[part][:, None] == classes[None])
         peak, corner = linear_sum_assignment(np.where(near, distance, 1e6))
-        drawn = near[peak, corner]
-        xy[part[peak[drawn]]] = true[corner[drawn]]
+        matched = near[peak, corner]
+        xy[part[peak[matched]]] = true[corner[matched]]
     return replace(peaks, xy=xy)

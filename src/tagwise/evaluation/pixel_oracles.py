@@ -1,9 +1,9 @@
-"""Which part of a segmenting model limits it: oracles put the truth in place of one part.
+"""Oracles for segmentation models, which replace one part of a model by the ground truth.
 
-With "foreground" the true instances say which pixels belong to anything; what is still wrong then
-is how tags and seeds tell them apart. With "grouping" every pixel that the model found has a tag
-that its true instance, or the nearest one, shares with no other; what is still wrong then is not
-the tags' fault.
+With "foreground", the foreground is that of the true instances; the remaining errors are those of
+the tags and seeds. With "grouping", the tags of the pixels that the model found are replaced by a
+unique tag for each true instance (the nearest one for pixels outside); the remaining errors are not
+caused by the tags.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from tagwise.data.transforms import Affine
 
 PIXEL_ORACLES = ("grouping", "foreground")
 
-_SURE = 9.0  # a logit: sigmoid(9) is .9999
-_APART = 100.0  # tags so far apart that no bandwidth joins them
+_SEED_LOGIT = 9.0  # sigmoid(9) = .9999
+_TAG_STEP = 100.0  # difference of the tags of two instances, larger than any bandwidth
 
 
 def maps_with_truth(
     oracle: str, outputs: dict[str, Tensor], labels: np.ndarray, to_cells: Affine
 ) -> dict[str, Tensor]:
-    """The maps of one image with the truth in place of some of them.
+    """The maps of one image, with some of them replaced by the ground truth.
 
     oracle: "grouping" or "foreground". outputs: raw maps by name, of a batch of one.
-    labels: (H, W) of the truth, from 1. to_cells: from its pixels to cells of the maps.
+    labels: (H, W), the true label map, numbered from 1. to_cells: from its pixels to cells of the
+        maps.
     """
     size = outputs["tags"].shape[:1:-1]
     if oracle == "foreground":
@@ -39,24 +40,24 @@ def maps_with_truth(
 
 
 def true_tags(cells: np.ndarray, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tag maps, and seeds if the network has any, of a model that tells instances apart perfectly.
+    """Tag maps, and seeds if the network has any, of a model that separates instances perfectly.
 
     cells: (h, w), the true instance of each cell from 1, 0 for none. outputs: the network's maps,
-    by name, of a batch of one. A cell outside of all instances has the tag of the nearest.
+    by name, of a batch of one. A cell outside all instances has the tag of the nearest instance.
     """
     if not cells.any():
         return {}
     nearest = ndimage.distance_transform_edt(
         cells == 0, return_distances=False, return_indices=True
     )
-    values = torch.from_numpy(_APART * cells[tuple(nearest)].astype(np.float32))
-    helped = {"tags": values.expand_as(outputs["tags"])}
+    values = torch.from_numpy(_TAG_STEP * cells[tuple(nearest)].astype(np.float32))
+    maps = {"tags": values.expand_as(outputs["tags"])}
     if "seeds" in outputs:
         inside = torch.from_numpy(cells > 0)
-        helped["seeds"] = outputs["seeds"].float().cpu().masked_fill(inside, _SURE)
-    return helped
+        maps["seeds"] = outputs["seeds"].float().cpu().masked_fill(inside, _SEED_LOGIT)
+    return maps
 
 
 def _warped(labels: np.ndarray, affine: Affine, size: tuple[int, int], how: int) -> np.ndarray:
-    """(H, W) as (h, w) float32 on the grid of cells; size: w, h."""
+    """Warp a map (H, W) to the grid of cells, (h, w) float32; size: (w, h)."""
     return cv2.warpAffine(labels.astype(np.float32), affine.matrix, size, flags=how)

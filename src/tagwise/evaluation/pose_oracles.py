@@ -1,8 +1,8 @@
-"""Which half of a pose model limits it: oracles put the truth in place of one half.
+"""Oracles for pose models, which replace one part of a model by the ground truth.
 
-With "grouping" the keypoints that the heatmaps show are grouped by the truth: what is still missing
-then is the heatmaps' fault. With "keypoints" the true keypoints take the tags that the network
-predicts at their places and are grouped by them: what is missing then is the tags' fault.
+With "grouping", the peaks of the heatmaps are grouped by the ground truth; the remaining errors are
+those of the heatmaps. With "keypoints", the true keypoints are grouped by the tags that the network
+predicts at their positions; the remaining errors are those of the tags.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def group_with_truth(
     order: Sequence[int],
     offsets: Tensor | None = None,
 ) -> KeypointGroups:
-    """The groups of one image, had the model an oracle's help.
+    """The groups of one image with the help of an oracle.
 
     oracle: "grouping" or "keypoints". heatmaps (1, K, H, W) in [0, 1], tags (1, K * D, H, W) and
     offsets (1, 2 * K, H, W) of one image. truth: (N, K, 3), x and y in cells and visibility.
@@ -40,20 +40,21 @@ def group_with_truth(
 
 
 def true_peaks(truth: np.ndarray, tags: Tensor) -> Peaks:
-    """Peaks of one image as a perfect heatmap would give them.
+    """The peaks of one image that perfect heatmaps would give.
 
     truth: (N, K, 3), x and y in cells and visibility; 0 is unlabelled.
     tags: (K * D, H, W). Keypoints outside the maps are left out; scores are 1.
     """
     maps = tags.detach().float().cpu().numpy().reshape(truth.shape[1], -1, *tags.shape[-2:])
     height, width = maps.shape[-2:]
-    kind, person = np.nonzero(truth[:, :, 2].T > 0)
-    xy = truth[person, kind, :2]
+    types, person = np.nonzero(truth[:, :, 2].T > 0)
+    xy = truth[person, types, :2]
     cell = np.rint(xy).astype(np.int64)
     inside = np.flatnonzero(((cell >= 0) & (cell < (width, height))).all(axis=1))
-    # By place, for in the order of instances equal tags would be dealt out rightly by chance.
-    order = inside[np.lexsort((cell[inside, 0], cell[inside, 1], kind[inside]))]
-    kind, xy, cell = kind[order], xy[order], cell[order]
-    starts = np.searchsorted(kind, np.arange(truth.shape[1] + 1))[None]
-    tag = maps[kind, :, cell[:, 1], cell[:, 0]].astype(np.float32)
-    return Peaks(xy.astype(np.float32), cell, np.ones(len(kind), np.float32), tag, starts)
+    # Sorted by position, because in the order of instances, peaks of equal tags would be grouped
+    # correctly by chance.
+    order = inside[np.lexsort((cell[inside, 0], cell[inside, 1], types[inside]))]
+    types, xy, cell = types[order], xy[order], cell[order]
+    starts = np.searchsorted(types, np.arange(truth.shape[1] + 1))[None]
+    tag = maps[types, :, cell[:, 1], cell[:, 0]].astype(np.float32)
+    return Peaks(xy.astype(np.float32), cell, np.ones(len(types), np.float32), tag, starts)

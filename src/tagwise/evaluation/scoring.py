@@ -1,4 +1,4 @@
-"""Scorers: results against a labelled set, image by image, the same in training and evaluation."""
+"""Scorers, which compare results with a labelled set, both in training and in evaluation."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from tagwise.skeletons import Skeleton
 class Scorer:
     """Compares the results of a model with a labelled set, image by image.
 
-    dataset: the images that count. rows: COCO results of all images added so far, in the
-    categories of the set. options: what this kind of evaluation can be told.
+    dataset: the labelled images. rows: COCO results of all images added so far, with the categories
+    of the set. options: names of the options that this scorer takes.
     """
 
     options: ClassVar[tuple[str, ...]] = ()
@@ -40,15 +40,15 @@ class Scorer:
         self.rows: list[Row] = []
 
     def add(self, index: int, result: Any) -> None:
-        """Count what was found in an image of the dataset, in its pixels."""
+        """Add the result for an image of the dataset, in pixels of that image."""
         raise NotImplementedError
 
     def figures(self) -> dict[str, float]:
-        """Named figures; an image that was never added counts as one where nothing was found."""
+        """Metrics by name; an image that was never added counts as one with an empty result."""
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
-        """Plain values that the figures depend on."""
+        """Settings that the metrics depend on, as plain values."""
         raise NotImplementedError
 
 
@@ -56,8 +56,9 @@ class PoseScorer(Scorer):
     """Keypoint AP and AR; see `keypoint_metrics`.
 
     skeleton: the model's keypoint types.
-    sigmas: each evaluates once with that OKS sigma for all keypoint types; by default those that
-        the dataset was opened with, else those of its file, else the model's.
+    sigmas: for each value, the metrics are computed with that OKS sigma for all keypoint types. By
+        default, the sigmas are those that the dataset was opened with, else those of its file, else
+        the model's.
     """
 
     options = ("sigmas", "style", "max_dets")
@@ -78,14 +79,14 @@ class PoseScorer(Scorer):
         self._sigmas = self._sigma_sets(sigmas)
 
     def _sigma_sets(self, sigmas: Sequence[float]) -> dict[str, float | list[float]]:
-        """Sigmas of the file's keypoint types by the ending that their figures' names get."""
+        """Sigmas of the file's keypoint types, by the suffix of the names of their metrics."""
         if sigmas:
             return {f"@{sigma:g}".replace("@0.", "@."): sigma for sigma in sigmas}
         own = self.dataset.labels.category.get("sigmas")
         if own and not self.dataset.sigmas_given:
             return {"": own}
         source = self.dataset.skeleton if self.dataset.sigmas_given else self._to_rows.skeleton
-        # a type that the model does not have is labelled nowhere: its sigma is of no effect
+        # A type that the model does not have is never labelled, so its sigma has no effect.
         types = np.maximum(self._to_rows.types, 0)
         return {"": [source.sigmas[k] for k in types]}
 
@@ -128,7 +129,7 @@ class BoxScorer(Scorer):
 
 
 class MaskScorer(Scorer):
-    """AP of masks with their scores, and F1 and pooled AP of whole label maps, without.
+    """AP of masks, which uses their scores, and F1 and pooled AP of label maps, which do not.
 
     See `mask_metrics` and `pooled_figures`.
     """
@@ -147,7 +148,7 @@ class MaskScorer(Scorer):
         self.rows += result.to_coco(self.dataset.ids[index], 1)
 
     def _count(self, index: int, found: np.ndarray) -> None:
-        """Compare a label map with the image's true one, and keep that as annotations."""
+        """Compare a label map with the true one, and store the true one as annotations."""
         truth = self.dataset.label_map(index)
         self._counts += label_map_counts(found, truth)
         self._added.add(index)

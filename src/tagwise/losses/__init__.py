@@ -1,15 +1,16 @@
 """Losses of associative embedding: pure functions on tensors, and thin modules around them.
 
-`pull_push` is the general form: points with tags, each in a group, each in an image. Pull draws
-the tags of a group to their mean; push drives the means of an image's groups apart.
-`pull_push_dense` takes a label map instead of points. `heatmap_mse`, `focal` and `offset_l1` train
-the other maps. `AELoss` and the other classes are the same as modules, with the settings fixed.
+`pull_push` is the general form. It takes points with tags; each point belongs to a group and an
+image. The pull loss moves the tags of a group towards their mean; the push loss moves the means of
+the groups of an image apart. `pull_push_dense` takes a label map instead of points. `heatmap_mse`,
+`focal` and `offset_l1` train the other maps. `AELoss` and the other classes are the same functions
+as modules, with fixed settings.
 
-Half precision is computed, and the loss returned, in float32; float64 stays float64. A loss over
-nothing is zero with a graph, so `backward()` always works. Points, cells and images that do not
-count may hold anything, NaN included: their gradient is zero.
+Inputs in half precision are converted to float32, and so is the result; float64 stays float64. The
+loss of empty input is zero with a graph, so that `backward()` always works. Ignored points, cells
+and images may have any values, including NaN; their gradient is zero.
 
-This folder needs torch alone, so that it can be copied into another project.
+This folder depends only on torch, so that it can be copied into another project.
 
 Imports nothing from the rest of the package.
 """

@@ -1,4 +1,4 @@
-"""Losses of the maps beside the tags: heatmaps and offsets; `tagwise.losses` hands them out."""
+"""Losses of heatmaps and offset maps, which `tagwise.losses` exports."""
 
 import math
 
@@ -18,19 +18,21 @@ def heatmap_mse(
     normalise: str = "mean",
     images: str = "mean",
 ) -> Tensor:
-    """Masked square error of heatmaps, as pose networks are trained (Newell et al. 2017, HRNet).
+    """Masked squared error of heatmaps, the loss of pose networks (Newell et al. 2017, HRNet).
 
     Args:
         pred, target: (B, K, H, W), or any shape that starts with the batch.
         mask: >= 0 or bool, broadcastable to `pred`; multiplies the error, 0 ignores the cell. For
-            (B, H, W) pass mask[:, None]; (B, K, 1, 1) leaves out keypoint types never labelled.
-        foreground: the error is weighted by 1 + foreground * target, against the many empty cells.
-        normalise: an image's error is divided by all its cells ("mean", as HigherHRNet does), by
-            the sum of its mask ("valid"), or not at all ("sum").
+            a mask (B, H, W), pass mask[:, None]. A mask (B, K, 1, 1) can ignore keypoint types
+            that are not labelled.
+        foreground: the error is weighted by 1 + foreground * target, to balance the many empty
+            cells.
+        normalise: the error of an image is divided by its number of cells ("mean", as in
+            HigherHRNet), by the sum of its mask ("valid"), or not at all ("sum").
         images: "mean" or "sum" over images, or "none" for (B,).
 
     Raises:
-        ValueError: shapes that do not fit, an unknown choice.
+        ValueError: shapes do not match, or a choice is unknown.
     """
     check_choices(_CHOICES, normalise=normalise, images=images)
     _check_maps(pred, target, mask)
@@ -58,32 +60,32 @@ def focal(
     beta: float = 4.0,
     clamp: float = 1e-4,
 ) -> Tensor:
-    """Focal loss of heatmaps with Gaussian bumps (CornerNet, arXiv:1808.01244, Eq. 1).
+    """Focal loss of heatmaps with Gaussian peaks (CornerNet, arXiv:1808.01244, Eq. 1).
 
     Args:
         logits: any shape, before the sigmoid.
         target: the same shape, in [0, 1]; cells that are exactly 1 are positive.
         mask: >= 0 or bool, broadcastable to `logits`; multiplies the loss, 0 ignores the cell.
-        alpha: how much cells that are already right count less.
-        beta: how much negatives near a positive count less.
-        clamp: probabilities are held in [clamp, 1 - clamp], beyond which there is no gradient, as
-            the published code has it. 0 works on the logits without limit, and needs alpha >= 1.
+        alpha: exponent that reduces the weight of cells that are already predicted correctly.
+        beta: exponent that reduces the weight of negatives near a positive.
+        clamp: probabilities are clamped to [clamp, 1 - clamp], beyond which there is no gradient,
+            as in the published code. With 0, the logits are not limited, and alpha must be >= 1.
 
     Returns:
-        The sum over all cells of the batch, divided by the number of positives, if there are any.
+        The sum over all cells of the batch, divided by the number of positives if there are any.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes do not match.
     """
     _check_maps(logits, target, mask)
     logits, target, mask = _masked(logits, target, mask)
     if clamp:
         bound = math.log((1 - clamp) / clamp)
         logits = logits.clamp(-bound, bound)
-    positive = target == 1  # none where masked: the target is 0 there
-    right = torch.where(positive, logits, -logits)  # logit of the right answer
+    positive = target == 1  # False in masked cells, where the target is 0
+    correct = torch.where(positive, logits, -logits)  # logit of the correct answer
     near = torch.where(positive, 1, (1 - target) ** beta)
-    loss = -F.logsigmoid(right) * torch.sigmoid(-right) ** alpha * near
+    loss = -F.logsigmoid(correct) * torch.sigmoid(-correct) ** alpha * near
     if mask is not None:
         loss = loss * mask
     return loss.sum() / positive.sum().clamp(min=1)
@@ -102,18 +104,18 @@ def offset_l1(
     Args:
         pred, target: (..., 2), offsets in cells.
         weight: (...) >= 0 or bool; 0 ignores the point.
-        beta: error where the square turns into the absolute value.
+        beta: error at which the loss changes from quadratic to linear.
 
     Returns:
         The weighted sum over points, x and y, divided by the sum of weights + eps.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes do not match.
     """
     if pred.shape != target.shape:
-        mismatch("pred and target must have one shape", pred, target)
+        raise_mismatch("pred and target must have the same shape", pred, target)
     if weight is not None and weight.shape != pred.shape[:-1]:
-        mismatch("weight must be (...) beside pred (..., 2)", weight, pred)
+        raise_mismatch("weight must be (...) to match pred (..., 2)", weight, pred)
     pred, target, weight = _masked(pred, target, None if weight is None else weight[..., None])
     number = math.prod(pred.shape[:-1]) if weight is None else weight.sum()
     loss = F.smooth_l1_loss(pred, target, beta=beta, reduction="none")
@@ -121,33 +123,35 @@ def offset_l1(
 
 
 def over_images(values: Tensor, how: str) -> Tensor:
-    """(images,) reduced by "mean" or "sum" to a scalar, or as it is; no images give zero."""
+    """Reduce (images,) by "mean" or "sum" to a scalar, or not ("none"); no images give zero."""
     if how == "none":
         return values
     return values.sum() / torch.sym_max(values.shape[0], 1) if how == "mean" else values.sum()
 
 
 def full(values: Tensor) -> Tensor:
-    """Half precision as float32."""
+    """Convert half precision to float32."""
     return values if values.dtype == torch.float64 else values.float()
 
 
 def check_choices(allowed: dict[str, tuple[str, ...]], **given: str) -> None:
-    """Refuse a setting that is not among those allowed."""
+    """Raise ValueError for a setting that is not among the allowed ones."""
     for name, value in given.items():
         if value not in allowed[name]:
             choices = ", ".join(repr(choice) for choice in allowed[name])
             raise ValueError(f"{name} must be one of {choices}; got {value!r}")
 
 
-def mismatch(what: str, one: Tensor, other: Tensor) -> None:
-    """Refuse two shapes, naming both."""
+def raise_mismatch(what: str, one: Tensor, other: Tensor) -> None:
+    """Raise ValueError for two shapes that do not match."""
     raise ValueError(f"{what}, got shapes {tuple(one.shape)} and {tuple(other.shape)}")
 
 
 def _masked(pred: Tensor, target: Tensor, mask: Tensor | None):
-    """All in one full-precision dtype; zero where the mask is, so that a NaN there goes no further
-    (a product with the mask alone would keep it)."""
+    """Convert all to one full-precision dtype, with zeros in masked cells.
+
+    The zeros remove NaN values, which a product with the mask would keep.
+    """
     pred = full(pred)
     target = target.to(pred.dtype)
     if mask is None:
@@ -158,11 +162,11 @@ def _masked(pred: Tensor, target: Tensor, mask: Tensor | None):
 
 def _check_maps(pred: Tensor, target: Tensor, mask: Tensor | None) -> None:
     if pred.shape != target.shape:
-        mismatch("prediction and target must have one shape", pred, target)
+        raise_mismatch("prediction and target must have the same shape", pred, target)
     if mask is None:
         return
     fits = mask.ndim <= pred.ndim and all(
         size in (1, whole) for size, whole in zip(reversed(mask.shape), reversed(pred.shape))
     )
     if not fits:
-        mismatch("mask must broadcast to the prediction", mask, pred)
+        raise_mismatch("mask must broadcast to the prediction", mask, pred)

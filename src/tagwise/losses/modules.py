@@ -1,4 +1,4 @@
-"""The losses as modules, with the settings fixed."""
+"""The losses as modules, with fixed settings."""
 
 import inspect
 from typing import Any
@@ -10,13 +10,13 @@ from tagwise.losses.tags import PRESETS, pull_push
 
 
 class _Loss(nn.Module):
-    """A loss function with its settings fixed."""
+    """A loss function with fixed settings."""
 
     function: Any
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
-        inspect.signature(self.function).bind_partial(**settings)  # TypeError names an unknown one
+        inspect.signature(self.function).bind_partial(**settings)  # TypeError if one is unknown
         self.settings = settings
 
     def forward(self, *inputs: Tensor, **more: Any) -> Any:
@@ -27,7 +27,7 @@ class _Loss(nn.Module):
 
 
 class AELoss(_Loss):
-    """`pull_push` as a module: a preset of `PRESETS` by name, and settings that overrule it.
+    """`pull_push` as a module: the name of a preset in `PRESETS`, and settings that override it.
 
     >>> import torch
     >>> tags, group, image = torch.zeros(2, 1), torch.tensor([0, 1]), torch.tensor([0, 0])
@@ -39,7 +39,7 @@ class AELoss(_Loss):
 
     def __init__(self, preset: str | None = None, **settings: Any) -> None:
         if preset is not None and preset not in PRESETS:
-            raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+            raise ValueError(f"unknown preset {preset!r}; use one of {', '.join(PRESETS)}")
         super().__init__(**{**PRESETS.get(preset, {}), **settings})
 
 

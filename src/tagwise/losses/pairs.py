@@ -1,7 +1,8 @@
-"""Which point is in which group, and which groups are pairs: the integers behind the tag loss.
+"""The indices of the tag loss: the group of each point, and the pairs of groups.
 
-The sizes depend on the data, which would break a compiled graph, so there it is one opaque
-operator: `torch.compile` sees its outputs as tensors of unknown length and keeps the graph whole.
+Their sizes depend on the data, which would break a compiled graph. When compiling, the computation
+is therefore a single opaque operator: `torch.compile` treats its outputs as tensors of unknown
+length and keeps the graph whole.
 """
 
 from typing import NamedTuple
@@ -11,15 +12,15 @@ from torch import Tensor
 
 
 class Layout(NamedTuple):
-    """int64 tensors; Q points that count, G groups, M pairs."""
+    """int64 tensors for Q points in use, G groups and M pairs."""
 
-    keep: Tensor  # (Q,) indices of the points that count
+    keep: Tensor  # (Q,) indices of the points in use
     slot: Tensor  # (Q,) group of each, 0..G-1
     image: Tensor  # (G,) image of each group, 0..images-1
-    first: Tensor  # (M,) one group of every unordered pair in scope,
-    second: Tensor  # (M,) and the other
-    number: Tensor  # (images,) groups
-    scope: Tensor  # (images,) ordered pairs in scope, a group with itself included
+    first: Tensor  # (M,) first group of every unordered pair in scope
+    second: Tensor  # (M,) second group of the pair
+    number: Tensor  # (images,) number of groups
+    scope: Tensor  # (images,) number of ordered pairs in scope, including each group with itself
 
 
 def layout_groups(
@@ -28,10 +29,10 @@ def layout_groups(
     """Number the groups, image by image, and list the pairs of groups within an image.
 
     Args:
-        group, image: (P,) integers; a negative one leaves the point out.
-        cls: (P,) integers; where given, pairs are of one class.
-        used: (P,) bool; False leaves the point out.
-        batch: number of images, of ids 0..batch-1; None for the distinct ids there are.
+        group, image: (P,) integers; points with a negative value are ignored.
+        cls: (P,) integers; if given, both groups of a pair have the same class.
+        used: (P,) bool; points with False are ignored.
+        batch: number of images, with ids 0..batch-1; None: the images are the distinct ids.
     """
     build = _operator if torch.compiler.is_compiling() else _build
     return Layout(*build(group, image, cls, used, batch))
@@ -50,21 +51,21 @@ def _build(
     counts = counts & (group >= 0)
     keep = (counts if used is None else counts & used).nonzero()[:, 0]
     ids, group = _rank(group[keep])
-    # group ids are ranked first, so that this product stays small whatever the ids are
+    # Ranking the group ids first keeps this product small for any ids.
     keys, slot = _rank(image[keep] * len(ids) + group)
     image = keys // max(len(ids), 1)
     number = torch.bincount(image, minlength=batch)
     if cls is None:
         return keep, slot, image, *_pairs(number), number, number**2
 
-    kinds, cls = _rank(cls.long()[keep])
-    kind = torch.zeros_like(keys).scatter(0, slot, cls)
-    if not torch.equal(kind[slot], cls):
+    classes, cls = _rank(cls.long()[keep])
+    group_cls = torch.zeros_like(keys).scatter(0, slot, cls)
+    if not torch.equal(group_cls[slot], cls):
         raise ValueError("cls differs between points of one group; a group has one class")
-    block, order = torch.sort(image * len(kinds) + kind)
-    size = torch.bincount(block, minlength=batch * len(kinds))
+    block, order = torch.sort(image * len(classes) + group_cls)
+    size = torch.bincount(block, minlength=batch * len(classes))
     first, second = (order[end] for end in _pairs(size))
-    return keep, slot, image, first, second, number, (size**2).view(batch, len(kinds)).sum(1)
+    return keep, slot, image, first, second, number, (size**2).view(batch, len(classes)).sum(1)
 
 
 _operator = torch.library.custom_op("tagwise::layout_groups", _build, mutates_args=())
@@ -80,9 +81,9 @@ def _(group, image, cls, used, batch):
 
 
 def near_pairs(place: Tensor, near: float, layout: Layout) -> Tensor:
-    """Which pairs (M,) of groups have boxes round their points no farther apart than `near`.
+    """Find pairs of groups whose bounding boxes are at most `near` apart, (M,) bool.
 
-    place: (Q, A) coordinates of the points that count.
+    place: (Q, A) coordinates of the points in use.
     """
     index = layout.slot[:, None].expand_as(place)
     empty = place.new_zeros(layout.image.shape[0], place.shape[1])
@@ -102,10 +103,10 @@ def grid_places(labels: Tensor) -> Tensor:
 
 
 def _pairs(size: Tensor) -> tuple[Tensor, Tensor]:
-    """Every pair of rows of one block, once; the blocks follow each other and have these sizes.
+    """Each pair of rows of the same block, once. Blocks of these sizes follow one another.
 
-    Listed one by one, so that memory grows with the pairs there are: an image with many groups
-    costs the others nothing, as padding all to the fullest would.
+    Memory grows with the number of pairs: an image with many groups does not increase the memory
+    of the others, as padding to the largest number of groups would.
     """
     row = torch.arange(int(size.sum()), device=size.device)
     later = torch.repeat_interleave(size.cumsum(0), size) - 1 - row
@@ -116,12 +117,14 @@ def _pairs(size: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rank(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct ids in order, and the rank of each: `unique`, but by counting where they are
-    small, which is several times quicker than its sort."""
+    """The distinct ids in order, and the rank of each id.
+
+    Small ids are counted, which is several times faster than the sort of `torch.unique`.
+    """
     if not len(ids):
         return ids, ids.clone()
     low, high = (int(end) for end in ids.aminmax())
     if low < 0 or high > 4 * len(ids) + 1024:
         return torch.unique(ids, return_inverse=True)
-    seen = torch.bincount(ids) > 0
-    return seen.nonzero()[:, 0], (seen.cumsum(0) - 1)[ids]
+    present = torch.bincount(ids) > 0
+    return present.nonzero()[:, 0], (present.cumsum(0) - 1)[ids]

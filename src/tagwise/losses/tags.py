@@ -1,4 +1,4 @@
-"""The tag loss: pull draws the tags of a group together, push drives those of others apart."""
+"""The tag loss: pull moves the tags of a group together, push moves different groups apart."""
 
 from typing import Any, NamedTuple
 
@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tagwise.losses.maps import check_choices, full, mismatch, over_images
+from tagwise.losses.maps import check_choices, full, over_images, raise_mismatch
 from tagwise.losses.pairs import grid_places, layout_groups, near_pairs
 
-# Settings of `pull_push` that reproduce published code in values and gradients.
+# Settings with which `pull_push` reproduces the values and gradients of published code.
 PRESETS: dict[str, dict[str, Any]] = {
     # princeton-vl/pose-ae-train, task/loss.py: sigma^2 = 1/2, half a mean over distinct pairs
     "newell2017": {
@@ -19,14 +19,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "push_scale": 0.5,
         "eps": 1e-6,
     },
-    # HigherHRNet, lib/core/loss.py, type "exp"; its type "max" is this with push="hinge"
+    # HigherHRNet, lib/core/loss.py, type "exp"; its type "max" is the same with push="hinge"
     "higherhrnet": {
         "sigma": 0.5**0.5,
         "dims": "mean",
         "pairs": "distinct",
         "push_scale": 0.5,
     },
-    # princeton-vl/CornerNet, models/py_utils/kp_utils.py: a sum over the batch, and a constant
+    # princeton-vl/CornerNet, models/py_utils/kp_utils.py: a sum over the batch, with a constant
     # near 1 for an image with one object
     "cornernet": {
         "push": "hinge",
@@ -52,7 +52,7 @@ _CHOICES = {
 
 
 class TagLoss(NamedTuple):
-    """Pull and push: scalars, or one value per image where images="none"."""
+    """Pull and push losses: scalars, or one value per image with images="none"."""
 
     pull: Tensor
     push: Tensor
@@ -83,42 +83,45 @@ def pull_push(
 ) -> TagLoss:
     """Pull the tags of a group together and push the groups of an image apart.
 
-    With the defaults this is Eq. 1 of Newell et al. 2017 (arXiv:1611.05424), averaged over images.
-    For an image with N groups, group n of K_n points with tags h_nk and mean m_n:
+    With the defaults, this is Eq. 1 of Newell et al. 2017 (arXiv:1611.05424), averaged over images.
+    For an image with N groups, where group n has K_n points with tags h_nk and mean m_n:
 
         pull = 1/N sum_n 1/K_n sum_k |h_nk - m_n|^2
         push = 1/N^2 sum_{n != n'} exp(-|m_n - m_n'|^2 / (2 sigma^2))
 
-    Only the pairs n = n' are left out, a constant 1/N without gradient, so that one group alone
-    costs nothing; self_pairs="keep" puts them back. Time and memory grow with the points and the
-    pairs there are: any number of groups, images of any sizes together.
+    Only the pairs n = n' are left out. They would add a constant 1/N without gradient; without
+    them, the push loss of a single group is zero. self_pairs="keep" includes them. Time and memory
+    grow with the number of points and pairs; images may have any number of groups.
 
     Args:
         tags: (P, D) floating point, any D >= 1.
-        group: (P,) integers, any numbers, unique within an image; a negative one is ignored.
-        image: (P,) integers; a negative one is ignored.
-        cls: (P,) integers, the class of each point's group; used by scope="class" alone.
-        weight: (P,) >= 0 or bool, in the mean of a group and in its pull; 0 ignores the point. A
-            group counts fully in the push whatever its weight.
-        place, near: (P, A) coordinates of the points, of any number of axes, and how far the
-            boxes round two groups may lie apart for these to push each other; farther groups may
-            have the same tags. By default all pairs push.
-        batch: number of images, of ids 0..batch-1, those without points included. None: as many
-            as `image` has distinct ids.
+        group: (P,) integers, any numbers, unique within an image; negative: the point is ignored.
+        image: (P,) integers; negative: the point is ignored.
+        cls: (P,) integers, the class of each point's group; only used with scope="class".
+        weight: (P,) >= 0 or bool, weights in the mean of a group and in its pull; 0: the point is
+            ignored. In the push, all groups have the same weight.
+        place, near: (P, A) coordinates of the points on any number of axes, and the largest
+            distance between the bounding boxes of two groups that push each other. Groups that are
+            farther apart may have the same tags. By default, all pairs push each other.
+        batch: number of images, with ids 0..batch-1, including images without points. None: the
+            number of distinct ids in `image`.
         push: "exp" as above, or "hinge": max(0, margin - |m_n - m_n'|) as in CornerNet (Eq. 5).
-        scope: pairs that push: all of an "image", or those of one image and the same "class".
-        points: pull of a group: "mean" or "sum" over its points.
-        dims: squared distance in the pull: "sum" or "mean" over D. The push always sums.
-        groups: pull of an image: "mean" or "sum" over its groups.
-        pairs: push of an image is divided by: "square", N^2; "distinct", N (N - 1); "sum", one.
-            With scope="class", by the sum over classes of N_c^2 or N_c (N_c - 1). With M pairs
-            that are near, by N + 2 M or 2 M.
-        self_pairs: "drop"; "keep"; or "cornernet", the constant that CornerNet's code leaves.
-        images: "mean" or "sum" over images, or "none" for a value per image, in order of its id.
-        push_scale: factor of the push. eps: added to the counts that divide.
+        scope: the pairs that push each other: all of an "image", or those of the same "class".
+        points: reduction of the pull over the points of a group, "mean" or "sum".
+        dims: reduction of the pull's squared distance over D, "sum" or "mean". The push always
+            uses the sum.
+        groups: reduction of the pull over the groups of an image, "mean" or "sum".
+        pairs: divisor of the push of an image: "square", N^2; "distinct", N (N - 1); "sum", 1.
+            With scope="class", the sum over classes of N_c^2 or N_c (N_c - 1). With `near`, where
+            M pairs are near, N + 2 M or 2 M.
+        self_pairs: the pairs n = n': "drop"; "keep"; or "cornernet", the constant that remains of
+            them in CornerNet's code.
+        images: "mean" or "sum" over images, or "none" for one value per image, in order of the id.
+        push_scale: factor of the push. eps: added to the counts used as divisors.
 
     Raises:
-        ValueError: shapes or dtypes that do not fit, an image id beyond `batch`, an unknown choice.
+        ValueError: shapes or dtypes do not match, an image id is not below `batch`, or a choice is
+            unknown.
 
     >>> tags = torch.tensor([[0.0], [1.0], [4.0]])
     >>> loss = pull_push(tags, torch.tensor([0, 0, 7]), torch.tensor([0, 0, 0]))
@@ -153,7 +156,7 @@ def pull_push(
     gap = mean[layout.first] - mean[layout.second]
     if push == "exp":
         force, own = torch.exp(gap.square().sum(1) / (-2 * sigma**2)), number
-    else:  # the norm's gradient is zero, not NaN, where two means are equal
+    else:  # the norm's gradient is zero, not NaN, if two means are equal
         force, own = F.relu(margin - torch.linalg.vector_norm(gap, dim=1)), number * margin
     if near is not None:
         close = near_pairs(full(place)[layout.keep], near, layout).to(tags)
@@ -180,18 +183,19 @@ def pull_push_dense(
     near: float | None = None,
     **settings: Any,
 ) -> TagLoss:
-    """`pull_push` where every pixel of a label map is a point; memory grows with the pixels.
+    """`pull_push` with every pixel of a label map as a point; memory grows with the pixels.
 
     Args:
         tags: (B, D, H, W) floating point.
-        labels: (B, H, W) integers, the instance of each pixel; a negative one is ignored.
+        labels: (B, H, W) integers, the instance of each pixel; negative: the pixel is ignored.
         cls, weight: (B, H, W) as in `pull_push`.
-        background: a label that is ignored too, where a map marks what is no instance, say, by 0.
-        near: in cells; only instances whose boxes lie no farther apart push each other.
+        background: a label that is also ignored, for example 0.
+        near: in cells; only instances whose bounding boxes are at most this far apart push each
+            other.
         settings: as in `pull_push`; images without an instance count in the mean over images.
 
     Raises:
-        ValueError: as `pull_push`.
+        ValueError: as for `pull_push`.
     """
     if tags.ndim != 4 or labels.shape != (tags.shape[0], *tags.shape[2:]):
         raise ValueError(
@@ -201,7 +205,7 @@ def pull_push_dense(
     for name, value in (("cls", cls), ("weight", weight)):
         if value is not None and value.shape != labels.shape:
             raise ValueError(
-                f"{name} must be (B, H, W) as labels are, got shapes "
+                f"{name} must be (B, H, W) to match labels, got shapes "
                 f"{tuple(value.shape)} and {tuple(labels.shape)}"
             )
     if background is not None:
@@ -222,7 +226,7 @@ def pull_push_dense(
 
 
 def _means(tags, weight, layout, points, dims):
-    """Mean tag of every group (G, D), and what every point adds to the pull (Q,)."""
+    """Mean tag of every group (G, D), and the contribution of every point to the pull (Q,)."""
     share = torch.ones_like(tags[:, 0]) if weight is None else weight
     total = _add_up(share, layout.slot, layout.image.shape[0])
     mean = _add_up(tags * share[:, None], layout.slot, layout.image.shape[0]) / total[:, None]
@@ -247,13 +251,13 @@ def _check_points(tags, group, image, cls, weight, scope) -> None:
         if value is None:
             continue
         if value.shape != tags.shape[:1]:
-            mismatch(f"{name} must be (P,) beside tags (P, D)", value, tags)
+            raise_mismatch(f"{name} must be (P,) to match tags (P, D)", value, tags)
         if name != "weight" and (value.is_floating_point() or value.dtype == torch.bool):
             raise ValueError(f"{name} must be integer, got {value.dtype}")
 
 
 def _check_place(tags: Tensor, place: Tensor | None, near: float | None) -> None:
     if (place is None) != (near is None):
-        raise ValueError("place and near go together: give both or neither")
+        raise ValueError("place and near need each other: give both or neither")
     if place is not None and (place.ndim != 2 or len(place) != len(tags)):
-        mismatch("place must be (P, A) beside tags (P, D)", place, tags)
+        raise_mismatch("place must be (P, A) to match tags (P, D)", place, tags)

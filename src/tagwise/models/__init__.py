@@ -1,4 +1,4 @@
-"""Networks: a registry, model files that carry all that is needed to run them, and loading.
+"""Networks: a registry, self-contained model files, and loading.
 
 Imports `errors`, `files`, `geometry`, `published`, `runtime`, `skeletons` and `tasks`.
 """

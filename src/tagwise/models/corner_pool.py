@@ -1,7 +1,7 @@
 """Corner pooling (Law & Deng, "CornerNet", ECCV 2018, section 3.2), and the module around it.
 
-A box's top-left corner often lies on nothing of the object. Pooling looks from every cell to the
-right and down, along the box's two edges, and keeps the largest that it sees.
+The top-left corner of a box is often not on the object itself. For every cell, corner pooling takes
+the maximum over the cells to its right and below it, along the two edges of the box.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Corner = Literal["tl", "br"]
 Direction = Literal["top", "bottom", "left", "right"]
 
 _AXES = {"top": (-2, True), "bottom": (-2, False), "left": (-1, True), "right": (-1, False)}
-"""The axis that the maximum runs along, and whether from its end."""
+"""The axis along which the maximum runs, and whether it starts from the end."""
 
-MOST_CELLS = 4096
-"""Sides of maps that a network exported for any size can take."""
+MAX_CELLS = 4096
+"""The largest side of maps for a network that is exported for any size."""
 
 _COMPILED = (torch.float32, torch.float64)
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -37,19 +37,20 @@ DIRECTIONS: dict[Corner, tuple[Direction, Direction]] = {
     "tl": ("top", "left"),
     "br": ("bottom", "right"),
 }
-"""How each corner's module pools: along the two edges that meet in the corner."""
+"""The pooling directions of each corner, along the two edges that meet in the corner."""
 
 
 def corner_pool(x: Tensor, direction: Direction) -> Tensor:
-    """The largest value from each cell on to one side of the map.
+    """The largest value from each cell to one side of the map.
 
-    x: (B, C, H, W) float. direction: where the maximum moves to, as the paper names it: "top"
-    gives every cell the largest of its column from itself down, "bottom" from itself up, "left"
-    the largest of its row from itself to the right, "right" to the left.
-    Returns the same shape, type and memory layout; half precision is summed in float32. The
-    gradient of a cell goes to the maximum that it took, and of equal ones to the first that the
-    scan meets, the farthest from the cell: the official kernels (`*_pool.cpp` of CornerNet and
-    CornerNet-Lite) replace a maximum only by a greater value, where torch.cummax takes the last.
+    x: (B, C, H, W) float. direction: the direction in which maxima propagate, as in the paper:
+    "top" gives every cell the maximum of its column from the cell downwards, "bottom" upwards,
+    "left" the maximum of its row from the cell to the right, "right" to the left.
+    Returns the same shape, type and memory layout; gradients in half precision are summed in
+    float32. The gradient of a cell goes to the position of its maximum. Of equal maxima, it goes to
+    the first in the order of the scan, which is the farthest from the cell: the official kernels
+    (`*_pool.cpp` of CornerNet and CornerNet-Lite) replace a maximum only by a greater value,
+    whereas torch.cummax takes the last one.
 
     >>> corner_pool(torch.tensor([[[[1.0, 3.0, 2.0]]]]), "left")
     tensor([[[[3., 3., 2.]]]])
@@ -61,7 +62,7 @@ def corner_pool(x: Tensor, direction: Direction) -> Tensor:
 
 
 class _CornerPool(torch.autograd.Function):
-    """Keeps what it put out, which tells where each maximum was met: no indices are stored."""
+    """Saves only its output, from which the positions of the maxima follow; no indices."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, axis: int, back: bool) -> Tensor:
@@ -78,7 +79,7 @@ class _CornerPool(torch.autograd.Function):
         return backward(pooled, gradient, ctx.axis, ctx.back), None, None
 
 
-# As operators of torch, the two steps are opaque to torch.compile, which then leaves them whole.
+# As torch operators, the two steps are opaque to torch.compile, which does not split them.
 torch.library.define("tagwise::running_max", "(Tensor x, int axis, bool back) -> Tensor")
 torch.library.define(
     "tagwise::running_max_backward",
@@ -131,7 +132,7 @@ def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
         pooled, gradient = pooled.flip(axis), gradient.flip(axis)
     wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
     place = torch.arange(pooled.shape[axis], device=pooled.device).view(-1, *[1] * (-1 - axis))
-    met = pooled != pooled.roll(1, axis)  # the first cell's place is 0 whether or not it is met
+    met = pooled != pooled.roll(1, axis)  # for the first cell, place is 0 in any case
     first = torch.where(met, place, 0).cummax(axis).values
     out = torch.zeros_like(wide).scatter_add_(axis, first, wide).to(pooled.dtype)
     return (out.flip(axis) if back else out).contiguous(memory_format=_layout(pooled))
@@ -155,15 +156,15 @@ def _lines(x: Tensor, axis: int) -> np.ndarray:
 
 
 def _is_exporting() -> bool:
-    # Before torch 2.7 an export cannot be told from a compilation.
+    # Before torch 2.7, export and compilation cannot be distinguished.
     exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
     return exporting() or torch.jit.is_tracing()
 
 
 def _doubling_max(x: Tensor, axis: int, back: bool) -> Tensor:
-    """The same maxima from operators that every runtime knows: log2(size) shifts and maxima."""
+    """The same maxima from operators that every runtime supports: log2(size) shifts and maxima."""
     size = x.shape[axis]
-    reach = size if isinstance(size, int) else MOST_CELLS
+    reach = size if isinstance(size, int) else MAX_CELLS
     step = 1
     while step < reach:
         around = (0, step) if back else (step, 0)
@@ -176,7 +177,7 @@ def _doubling_max(x: Tensor, axis: int, back: bool) -> Tensor:
 def corner_modules(
     heads: Mapping[str, Head], inputs: int, hidden: int, *, separable: bool, stride: int = 4
 ) -> dict[str, CornerPooling]:
-    """A module for each corner that a head asks for, by the name of the feature that it makes."""
+    """The corner pooling modules that the heads need, by the name of their output feature."""
     check_range("hidden channels of corner pooling", hidden, 1, 4096)
     corners = sorted({head.corner for head in heads.values() if head.corner})
     return {
@@ -186,11 +187,11 @@ def corner_modules(
 
 
 class PooledCorner(nn.Module):
-    """What corner modules have in common (figure 7 of the paper): pooling along two edges, a skip.
+    """Base class of corner modules (figure 7 of the paper): pooling along two edges, and a skip.
 
-    Two convolutions, p1_conv1 and p2_conv1, each pooled along one direction, are summed and go
-    through `merge`; the input is added through `skip`, and conv2 follows. Networks differ in what
-    these are and how their weights are named.
+    The outputs of two convolutions, p1_conv1 and p2_conv1, are each pooled along one direction,
+    summed and passed through `merge`; the input is added through `skip`, and conv2 follows.
+    Subclasses define these layers and the names of their weights.
     """
 
     def __init__(
@@ -201,11 +202,11 @@ class PooledCorner(nn.Module):
         self.p1_conv1, self.p2_conv1, self.conv2 = p1_conv1, p2_conv1, conv2
 
     def merge(self, pooled: Tensor) -> Tensor:
-        """What was pooled to the channels of the input."""
+        """Map the pooled features to the channels of the input."""
         raise NotImplementedError
 
     def skip(self, x: Tensor) -> Tensor:
-        """The input on its way past the pooling."""
+        """The skip connection."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -215,12 +216,12 @@ class PooledCorner(nn.Module):
         return self.conv2(torch.relu(self.merge(pooled) + self.skip(x)))
 
     def turn(self) -> None:
-        """Pools the other way round, for maps that are turned by 180°."""
+        """Reverse the pooling directions, for maps that are rotated by 180°."""
         self.directions = tuple(_OPPOSITE[direction] for direction in self.directions)
 
 
 class CornerPooling(PooledCorner):
-    """The corner module of the light networks, with convolutions whose norms can be folded in."""
+    """The corner module of the light networks, with convolutions into which norms can be folded."""
 
     def __init__(self, inputs: int, hidden: int, corner: Corner, *, separable: bool) -> None:
         p1_conv1, p2_conv1 = (conv3x3(inputs, hidden, separable=separable) for _ in range(2))

@@ -1,4 +1,4 @@
-"""CornerNet at full size: Hourglass-104, and CornerNet-Squeeze, under the names of the weights.
+"""CornerNet with Hourglass-104, and CornerNet-Squeeze, with the names of the published weights.
 
 Law and Deng, CornerNet, ECCV 2018 (arXiv:1808.01244); Law et al., CornerNet-Lite, BMVC 2020
 (arXiv:1904.08900).
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from tagwise.models.corner_pool import DIRECTIONS, Corner, PooledCorner
 
-PRIOR_LOGIT = -2.19  # sigmoid(-2.19) = .1, where heatmaps start under the focal loss
+PRIOR_LOGIT = -2.19  # sigmoid(-2.19) = .1, the initial value of heatmaps with the focal loss
 Layer = Callable[..., nn.Module]
 
 
 class Convolution(nn.Module):
-    """Convolution, batch norm unless told otherwise, ReLU."""
+    """Convolution, optional batch norm, ReLU."""
 
     def __init__(
         self, kernel: int, inputs: int, outputs: int, stride: int = 1, norm: bool = True
@@ -33,7 +33,7 @@ class Convolution(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two 3 × 3 convolutions, around which the input is added."""
+    """Two 3 × 3 convolutions with a skip connection."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -50,7 +50,10 @@ class Residual(nn.Module):
 
 
 class Fire(nn.Module):
-    """The cheap residual of CornerNet-Squeeze: squeeze, then 1 × 1 and depthwise 3 × 3 aside."""
+    """The cheap residual of CornerNet-Squeeze: squeeze, then 1 × 1 and depthwise 3 × 3 in parallel.
+
+    The input is added if the shapes allow it.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -73,10 +76,10 @@ def _pointwise(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
 
 
 class Hourglass(nn.Module):
-    """Down by strided layers and up again, with a path aside at every size.
+    """Downsampling by strided layers and upsampling, with a skip path at every size.
 
-    channels, counts: of layers at each size, finest first. layer: `Residual` or `Fire`.
-    learned_up: enlarge by transposed convolutions instead of repeating cells.
+    channels, counts: channels and number of layers at each size, finest first. layer: `Residual` or
+    `Fire`. learned_up: upsample by transposed convolutions instead of repeating cells.
     """
 
     def __init__(
@@ -100,7 +103,7 @@ class Hourglass(nn.Module):
 
 
 class CornerModule(PooledCorner):
-    """The corner module under the names of the published weights."""
+    """The corner module with the names of the published weights."""
 
     def __init__(self, channels: int, corner: Corner) -> None:
         half = channels // 2
@@ -120,9 +123,9 @@ class CornerModule(PooledCorner):
 class CornerNet(nn.Module):
     """Two stacked hourglasses, each with heatmaps, tags and offsets of both corners.
 
-    classes: C. tags: D, components of a tag. squeeze: CornerNet-Squeeze (stride 8) in place of
-    Hourglass-104 (stride 4). stacks: hourglasses. width: channels at the finest stride, a multiple
-    of 32.
+    classes: C. tags: D, components of a tag. squeeze: CornerNet-Squeeze (stride 8) instead of
+    Hourglass-104 (stride 4). stacks: number of hourglasses. width: channels at the finest stride, a
+    multiple of 32.
     """
 
     def __init__(
@@ -162,17 +165,17 @@ class CornerNet(nn.Module):
         """
         inter, found = self.pre(x), []
         for n, (tower, conv) in enumerate(zip(self.kps, self.cnvs, strict=True)):
-            seen = conv(tower(inter))
-            found.append(self._maps(n, seen))
+            features = conv(tower(inter))
+            found.append(self._maps(n, features))
             if n < len(self.inters):
-                inter = torch.relu(self.inters_[n](inter) + self.cnvs_[n](seen))
+                inter = torch.relu(self.inters_[n](inter) + self.cnvs_[n](features))
                 inter = self.inters[n](inter)
         return found
 
-    def _maps(self, stack: int, seen: Tensor) -> dict[str, Tensor]:
+    def _maps(self, stack: int, features: Tensor) -> dict[str, Tensor]:
         maps = {}
         for corner in DIRECTIONS:
-            pooled = getattr(self, f"{corner}_cnvs")[stack](seen)
+            pooled = getattr(self, f"{corner}_cnvs")[stack](features)
             for name, head in (("heat", "heats"), ("tag", "tags"), ("off", "regrs")):
                 maps[f"{corner}_{name}"] = getattr(self, f"{corner}_{head}")[stack](pooled)
         return maps

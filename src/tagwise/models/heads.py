@@ -1,4 +1,4 @@
-"""Branches from a trunk's features to the maps of a task, and where tags get their position."""
+"""Branches from a trunk's features to the maps of a task, and the position added to tags."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tagwise.models.layers import ConvNorm, conv3x3, upsample
 from tagwise.tasks.base import Head
 
 TAG_SPREAD = 0.05
-"""Standard deviation of a tag output's first weights. Tags that start equal feel no push (the
-gradient of exp(-d²) is zero at d = 0), and the pull loss then keeps them so."""
+"""Standard deviation of a tag output's initial weights. If all tags were equal at the start, the
+push loss would have no gradient (that of exp(-d²) is zero at d = 0), and they would stay equal."""
 
 
 Features = dict[str, Tensor]
-"""A trunk's maps by name: "p4" is the decoder's at stride 4, "c16" the backbone's at 16,
-"tl4" and "br4" the decoder's after the pooling of a corner."""
+"""A trunk's feature maps by name: "p4" is from the decoder at stride 4, "c16" from the backbone at
+stride 16, "tl4" and "br4" are from the decoder after corner pooling."""
 
 
 def stride_of(feature: str) -> int:
-    """The stride of a feature map by its name: 16 for "p16" or "c16", 4 for "tl4"."""
+    """The stride in the name of a feature map: 16 for "p16" or "c16", 4 for "tl4"."""
     return int(feature.lstrip(ascii_lowercase))
 
 
 class Block(nn.Module):
-    """A 3 × 3 convolution, full or separable, around which the input is added."""
+    """A 3 × 3 convolution, full or separable, with a skip connection."""
 
     def __init__(self, channels: int, separable: bool) -> None:
         super().__init__()
@@ -41,14 +41,15 @@ class Block(nn.Module):
 
 
 class Branch(nn.Module):
-    """Features of several strides, coarse to fine, to one output map at the finest stride.
+    """A branch from features of several strides, coarse to fine, to maps at the finest stride.
 
-    At each stride the features pass a 1 × 1 convolution each and are summed with what came up
-    from the coarser one; `depth` blocks follow. Coarse strides cost little and see far, which
-    tags need: a wrist must know whose it is.
+    At each stride, every feature passes through a 1 × 1 convolution. The results are summed with
+    the upsampled result of the coarser stride, and `depth` blocks follow. Coarse strides are cheap
+    and have a large receptive field, which tags need: the tag of a wrist depends on the whole
+    person.
 
-    channels: features of the trunk by name, with their channel counts.
-    features: which of them this branch reads.
+    channels: number of channels of the trunk's features, by name.
+    features: names of the input features of this branch.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Branch(nn.Module):
         self.output = nn.Conv2d(width, outputs, 1)
 
     def forward(self, features: Features) -> Tensor:
-        """The trunk's features to (B, outputs, H, W) at the finest stride read."""
+        """The trunk's features to (B, outputs, H, W) at the finest stride of the inputs."""
         x, above = None, None
         for stride, blocks in zip(self.strides, self.blocks, strict=True):
             entries = [
@@ -90,7 +91,7 @@ class Branch(nn.Module):
 
 
 def check_range(what: str, value: int, low: int, high: int) -> None:
-    """Raises UserError unless value is a whole number in [low, high]."""
+    """Raise UserError unless value is a whole number in [low, high]."""
     if not isinstance(value, int) or not low <= value <= high:
         raise UserError(f"{what} must be a whole number from {low} to {high}, not {value!r}")
 
@@ -107,26 +108,26 @@ def check_features(features: Sequence[str], stride: int) -> tuple[str, ...]:
 
 
 def features_for(head: Head, features: Sequence[str], stride: int = 4) -> tuple[str, ...]:
-    """The features as that head reads them: a corner's after its pooling in place of "p4"."""
+    """The input features of a head; for a corner, the pooled feature replaces the finest one."""
     if head.corner is None:
         return tuple(features)
     return (f"{head.corner}{stride}", *(name for name in features if name != f"p{stride}"))
 
 
 def start_output(output: nn.Conv2d, head: Head) -> None:
-    """First values of a head's last convolution: its bias, and little or a small spread."""
+    """Initialise a head's last convolution: weights of small spread, and the head's bias."""
     nn.init.normal_(output.weight, std=TAG_SPREAD if head.kind == "tag" else 0.001)
     nn.init.constant_(output.bias, head.bias)
 
 
 def add_position(prediction: Tensor, unit: float, scale: float, stride: int) -> Tensor:
-    """Tags as where the pixel is plus a learned offset: place / unit + scale · prediction.
+    """Tags as the position of the pixel plus a learned offset: place / unit + scale · prediction.
 
-    prediction: (B, C, H, W) float, C even; even channels take x and odd channels y.
-    unit: input pixels that make a tag distance of 1.
+    prediction: (B, C, H, W) float, C even; x is added to even channels, y to odd channels.
+    unit: number of input pixels that correspond to a tag distance of 1.
     stride: input pixels per map cell, see `tagwise.geometry.cell_to_pixel`.
-    Returns (B, C, H, W) float32 whatever the input's type, since half precision cannot tell
-    neighbouring pixels of a large image apart.
+    Returns (B, C, H, W) float32 for any input type, since half precision cannot distinguish
+    neighbouring pixels of a large image.
     """
     if prediction.shape[1] % 2:
         raise ValueError(f"position needs an even number of tag maps, not {prediction.shape[1]}")

@@ -1,7 +1,7 @@
-"""The stacked hourglass of the pose paper at full size, under the names of published weights.
+"""The stacked hourglass of the pose paper, with the names of the published weights.
 
-Newell, Huang, Deng: Associative Embedding, NIPS 2017; the public code is pose-ae-train. It has
-no batch norms in its stacks.
+Newell, Huang, Deng: Associative Embedding, NIPS 2017; the public code is pose-ae-train. Its stacks
+have no batch norms.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tagwise.published.names import MAPS_PER_KEYPOINT
 
 
 class Conv(nn.Module):
-    """A convolution that keeps its input's size at stride 1, and a ReLU unless told otherwise."""
+    """A convolution that keeps the input's size at stride 1, with an optional ReLU."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, relu: bool = True
@@ -29,7 +29,7 @@ class Conv(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Down `depth` times, with `increase` more channels each, and up again; inputs are added."""
+    """`depth` steps down, each with `increase` more channels, and up again, with skip paths."""
 
     def __init__(self, depth: int, channels: int, increase: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Hourglass(nn.Module):
 
 
 class Merge(nn.Module):
-    """Brings what a stack gave back to the channels of the next one's input."""
+    """Converts the output of a stack to the channels of the next stack's input."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -56,10 +56,10 @@ class Merge(nn.Module):
 
 
 class StackedHourglass(nn.Module):
-    """Four hourglasses, one after the other, each with its own guess at all maps.
+    """A sequence of hourglasses, each of which predicts all maps.
 
-    keypoints: K. stacks: hourglasses. channels: at stride 4. increase: channels more at each
-    coarser stride.
+    keypoints: K. stacks: number of hourglasses. channels: at stride 4. increase: additional
+    channels at each coarser stride.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class StackedHourglass(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in [0, 1] to (B, 4 K, H / 4, W / 4) of each stack; sides multiples of 64.
 
-        Channels are K heatmaps, K tags, and 2 K that are not used.
+        Channels are K heatmaps, K tag maps, and 2 K unused maps.
         """
         x, found = self.pre(x), []
         for n, (feature, out) in enumerate(zip(self.features, self.outs, strict=True)):
-            seen = feature(x)
-            found.append(out(seen))
+            features = feature(x)
+            found.append(out(features))
             if n < len(self.merge_preds):
-                x = x + self.merge_preds[n](found[-1]) + self.merge_features[n](seen)
+                x = x + self.merge_preds[n](found[-1]) + self.merge_features[n](features)
         return found

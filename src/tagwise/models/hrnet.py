@@ -1,4 +1,4 @@
-"""HRNet and HigherHRNet at full size, under the names that published weights have.
+"""HRNet and HigherHRNet, with the names of the published weights.
 
 Sun et al., Deep High-Resolution Representation Learning, CVPR 2019 (arXiv:1902.09212); Cheng et
 al., HigherHRNet, CVPR 2020 (arXiv:1908.10357).
@@ -20,7 +20,7 @@ def conv_norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> li
 
 
 class BasicBlock(nn.Module):
-    """Two 3 × 3 convolutions, around which the input is added."""
+    """Two 3 × 3 convolutions with a skip connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1 × 1, 3 × 3 and 1 × 1 convolutions to four times `width` channels, and the input added."""
+    """1 × 1, 3 × 3 and 1 × 1 convolutions to 4 · width channels, with a skip connection."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
@@ -51,9 +51,9 @@ class Bottleneck(nn.Module):
 
 
 class Exchange(nn.Module):
-    """Branches of four blocks each, at strides 4, 8, 16, ...; then each takes from all others.
+    """Branches of four blocks each at strides 4, 8, 16, ..., followed by an exchange between all.
 
-    channels: of every branch. outputs: how many branches there are after the exchange.
+    channels: of every branch. outputs: number of branches after the exchange.
     """
 
     def __init__(self, channels: Sequence[int], outputs: int) -> None:
@@ -75,7 +75,7 @@ class Exchange(nn.Module):
 
 
 def _bridge(channels: Sequence[int], source: int, target: int) -> nn.Module | None:
-    """From the branch `source` to the size and channels of the branch `target`."""
+    """Layers from the branch `source` to the size and channels of the branch `target`."""
     if source == target:
         return None
     if source > target:
@@ -91,7 +91,7 @@ def _bridge(channels: Sequence[int], source: int, target: int) -> nn.Module | No
 
 
 class HRNet(nn.Module):
-    """Branches from stride 4 to 32 side by side, in constant exchange.
+    """Parallel branches from stride 4 to 32 with repeated exchange.
 
     width: channels at stride 4 (32 for W32, 48 for W48); each further branch has twice as many.
     """
@@ -106,7 +106,7 @@ class HRNet(nn.Module):
         for number, modules in ((2, 1), (3, 4), (4, 3)):
             now = channels[:number]
             setattr(self, f"transition{number - 1}", _transition(before, now))
-            # Only stride 4 is read after the last exchange.
+            # Only stride 4 is used after the last exchange.
             ends = [number] * (modules - 1) + [1 if number == 4 else number]
             setattr(self, f"stage{number}", nn.Sequential(*(Exchange(now, end) for end in ends)))
             before = now
@@ -118,7 +118,7 @@ class HRNet(nn.Module):
         features = [self.layer1(x)]
         for number in (2, 3, 4):
             ways = getattr(self, f"transition{number - 1}")
-            # A new branch starts from the coarsest one there is.
+            # A new branch starts from the coarsest existing branch.
             sources = features + [features[-1]] * (len(ways) - len(features))
             features = [x if way is None else way(x) for way, x in zip(ways, sources)]
             features = getattr(self, f"stage{number}")(features)
@@ -126,7 +126,7 @@ class HRNet(nn.Module):
 
 
 def _transition(before: Sequence[int], now: Sequence[int]) -> nn.ModuleList:
-    """To the branches of the next stage: other channels where they differ, and one more."""
+    """Layers to the branches of the next stage: new numbers of channels, and one more branch."""
     ways: list[nn.Module | None] = []
     for n, channels in enumerate(now):
         if n < len(before):
@@ -139,10 +139,10 @@ def _transition(before: Sequence[int], now: Sequence[int]) -> nn.ModuleList:
 
 
 class HRNetAE(HRNet):
-    """HRNet with one map for every heatmap and tag at stride 4, as mmpose trains it.
+    """HRNet with heatmaps and tag maps at stride 4, as in mmpose.
 
-    keypoints: K. tags: tag maps, K · D; K if None. Names are those of the backbone, and
-    `final_layer`.
+    keypoints: K. tags: number of tag maps, K · D; K if None. The names of the weights are those of
+    the backbone, and `final_layer`.
     """
 
     def __init__(self, width: int, keypoints: int, tags: int | None = None) -> None:
@@ -155,9 +155,9 @@ class HRNetAE(HRNet):
 
 
 class HigherHRNet(HRNet):
-    """HRNet, its maps at stride 4, and a second, finer set of heatmaps at stride 2.
+    """HRNet with maps at stride 4, and a second, finer set of heatmaps at stride 2.
 
-    keypoints: K. tags: tag maps, K · D; K if None.
+    keypoints: K. tags: number of tag maps, K · D; K if None.
     """
 
     def __init__(self, width: int, keypoints: int, tags: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Convolutions with TensorFlow's padding, as the public weights of both backbones expect."""
+"""Convolutions with TensorFlow's padding, which the public weights of both backbones expect."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ACTIVATIONS = {
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after an axis, as TensorFlow's "SAME" has them.
+    """The number of zeros before and after an axis, as in TensorFlow's "SAME" padding.
 
-    The output has ceil(size / stride) cells. At stride 2 and an even size the sum is odd, and the
-    larger half goes after the axis, where PyTorch's `padding` would put equal halves.
+    The output has ceil(size / stride) cells. At stride 2 and an even size, the sum is odd, and the
+    larger half goes after the axis, whereas PyTorch's `padding` uses equal halves.
 
     >>> same_padding(512, 3, 2), same_padding(512, 3, 1)
     ((0, 1), (1, 1))
@@ -33,8 +33,8 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 class ConvNorm(nn.Module):
     """Convolution (SAME padding), batch norm, activation.
 
-    norm: False leaves the batch norm out and gives the convolution a bias in its place, as where
-    it was folded into the weights.
+    norm: False replaces the batch norm by a bias of the convolution, for weights into which the
+    batch norm was folded.
     """
 
     def __init__(
@@ -76,8 +76,11 @@ class ConvNorm(nn.Module):
         return self.activation(self.norm(convolve(self.conv, x)))
 
     def _can_run_in_one_pass(self, x: Tensor) -> bool:
-        """Whether convolution and activation can be one operation: on a CPU, without norm or
-        gradient, and where no compiler or export looks on, which have their own way to that."""
+        """Whether convolution and activation can be one operation.
+
+        This requires a CPU and neither batch norm nor gradient. Compilers and exporters fuse the
+        operations themselves, so it is not used with them.
+        """
         involved = (x, *self.conv.parameters())
         learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in involved)
         if learns or not isinstance(self.norm, nn.Identity) or x.device.type != "cpu":
@@ -94,11 +97,11 @@ class ConvNorm(nn.Module):
 
     @torch.no_grad()
     def fuse(self, turn: bool = False) -> None:
-        """Folds the batch norm's running statistics into the convolution; for inference only.
+        """Fold the batch norm's running statistics into the convolution; for inference only.
 
-        turn: also turn the kernel by 180°, for images turned likewise. At stride 2 and an even
-        size TensorFlow's padding is then the symmetric one that a convolution has built in, which
-        saves a copy of the layer's input.
+        turn: also rotate the kernel by 180°, for images rotated by 180°. At stride 2 and an even
+        size, TensorFlow's padding then equals the built-in symmetric padding of a convolution,
+        which saves a copy of the layer's input.
         """
         weight, bias = self.conv.weight, self.conv.bias
         if isinstance(self.norm, nn.BatchNorm2d):
@@ -116,13 +119,15 @@ class ConvNorm(nn.Module):
 
 
 _ONE_PASS = {nn.ReLU: ("relu", []), nn.ReLU6: ("hardtanh", [0.0, 6.0]), nn.Identity: ("none", [])}
-"""Activations by oneDNN's names for them."""
+"""The activations, with oneDNN's names and parameters for them."""
 
 
 @cache
 def _one_pass_dtypes() -> tuple[torch.dtype, ...]:
-    """Types for which this build of torch has oneDNN's convolution with an activation, the one
-    that torch.compile's CPU backend uses."""
+    """Types for which this build of torch has oneDNN's convolution with a fused activation.
+
+    torch.compile's CPU backend uses the same operation.
+    """
     mkldnn = torch.ops.mkldnn
     if not (torch.backends.mkldnn.is_available() and hasattr(mkldnn, "_convolution_pointwise")):
         return ()
@@ -136,7 +141,7 @@ def _working_dtype(x: Tensor) -> torch.dtype:
 
 
 def _run_in_one_pass(conv: nn.Conv2d, activation: nn.Module, x: Tensor) -> Tensor:
-    """Convolution and activation without writing what lies between: a third less time."""
+    """Convolution and activation without storing the intermediate result: a third less time."""
     dtype = _working_dtype(x)
     bias = None if conv.bias is None else conv.bias.to(dtype)
     shape = conv.padding, conv.stride, conv.dilation, conv.groups
@@ -152,7 +157,7 @@ def _in_float32(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 class SeparableConv(nn.Sequential):
-    """3 × 3 depthwise convolution, then a pointwise one with norm and activation."""
+    """A 3 × 3 depthwise convolution, then a pointwise one with norm and activation."""
 
     def __init__(
         self,
@@ -178,7 +183,7 @@ def conv3x3(
 class InvertedResidual(nn.Module):
     """MobileNetV2's block (Sandler et al. 2018, section 3.3): expand, depthwise, project.
 
-    The input is added where its shape allows it.
+    The input is added if its shape allows it.
     """
 
     def __init__(
@@ -206,5 +211,5 @@ class InvertedResidual(nn.Module):
 
 
 def upsample(x: Tensor, factor: int = 2) -> Tensor:
-    """Bilinear, half-pixel centres: (B, C, H, W) to (B, C, factor · H, factor · W)."""
+    """Bilinear upsampling with half-pixel centres to (B, C, factor · H, factor · W)."""
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Networks from files: our own model files, ONNX files and published checkpoints."""
+"""Loading networks from tagwise model files, ONNX files and published checkpoints."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ _BUILD_ERRORS = (
     TypeError,
     ValueError,
 )
-"""What building a network from an arbitrary header may raise."""
+"""Errors that building a network from an arbitrary header can raise."""
 
 
 def load_model(
     name: str | Path, device: str | torch.device = "cpu", fuse: bool = False
 ) -> Network | OnnxNetwork:
-    """A network from a model file, or one that ships with the package by its name.
+    """Load a network from a file, or a shipped model by name.
 
-    name: a path may also be that of a published checkpoint, see `tagwise.published`, or of
-        an ONNX file, which onnxruntime runs, see `tagwise.models.onnx`.
-    fuse: fold batch norms into the convolutions, for inference only. Weights are float32 on the
-    device; the network is in evaluation mode and has `.spec` and `.task`.
-    Raises UserError for an unknown name, an unreadable file, and a file of another program.
+    name: the name of a shipped model, or the path of a model file, of a published checkpoint (see
+        `tagwise.published`), or of an ONNX file, which onnxruntime runs (see
+        `tagwise.models.onnx`).
+    fuse: fold batch norms into the convolutions, for inference only.
+
+    Weights are float32 on the device; the network is in evaluation mode and has `.spec` and
+    `.task`. Raises UserError for an unknown name, an unreadable file, and a file of an unknown
+    format.
     """
     path = find_weights(name)
     if path.suffix == ".onnx":
@@ -54,7 +57,7 @@ def network_of(
     """The network that a model file describes; path: of the file, for errors."""
     try:
         task = create_task(spec.task, **spec.task_options)
-        # On "meta" nothing is allocated before the shapes are known to agree with the file's.
+        # On "meta", nothing is allocated before the shapes have been compared with the file's.
         device_built = "cpu" if spec.name.startswith("timm/") else "meta"
         with torch.device(device_built), SkipInit(most=4 * len(state) + 1000):
             model = build_network(spec.name, task.heads(), None, spec.options)

@@ -1,4 +1,4 @@
-"""MobileNetV2 with a feature pyramid, as MoveNet MultiPose has them, with a head for tags.
+"""MobileNetV2 with a feature pyramid, as in MoveNet MultiPose, and an additional head for tags.
 
 MobileNetV2: Sandler et al. 2018, table 2, at 1.5 times its width. Pyramid and heads: CenterNet
 "mobilenet_v2_fpn" of the TensorFlow object detection API. Batch norms were folded into the
@@ -21,7 +21,7 @@ from tagwise.models.network import Network
 from tagwise.models.tfjs import read_weights
 from tagwise.tasks.base import Head
 
-# (expansion, channels, repeats, stride), with channels 1.5 times those of the paper.
+# (expansion, channels, repeats, stride), with 1.5 times the channels of the paper.
 STAGES = (
     (1, 24, 1, 1),
     (6, 40, 2, 2),
@@ -31,12 +31,13 @@ STAGES = (
     (6, 240, 3, 2),
     (6, 480, 1, 1),
 )
-# Features are taken after these blocks; the one at stride 16 before the channels grow to 144.
+# Blocks whose outputs are features. At stride 16, it is the last block before 144 channels.
 TAPS = {2: "c4", 5: "c8", 9: "c16"}
 HIDDEN = 96
 CORNER = 0.375
-"""MoveNet: x = 4 (column + offset), from the image's edge. Here: x = 4 (column + offset + .5) - .5,
-from a pixel's centre. So the offsets differ by .5 - .125 cells."""
+"""Difference between the offsets of MoveNet and tagwise, .5 - .125 cells. In MoveNet,
+x = 4 (column + offset), from the image's edge. Here, x = 4 (column + offset + .5) - .5, from the
+centre of the first pixel."""
 
 _ROOT = "StatefulPartitionedCall/"
 _PYRAMID = _ROOT + "center_net_mobile_net_v2fpn_feature_extractor/model_1/"
@@ -75,7 +76,7 @@ class MobileNetV2(nn.Module):
 class MoveNetTrunk(nn.Module):
     """Backbone and pyramid: (B, 3, H, W) in [-1, 1] to the backbone's features and "p4" to "p32".
 
-    "p4", 24 channels, is what MoveNet's heads read.
+    "p4", with 24 channels, is the input of MoveNet's heads.
     """
 
     channels = {**MobileNetV2.channels, "p4": 24, "p8": 24, "p16": 32, "p32": 64}  # noqa: RUF012
@@ -107,9 +108,9 @@ class MoveNetTrunk(nn.Module):
 
 
 class MoveNetBranch(nn.Module):
-    """A head as MoveNet has it: separable convolution to 96 channels, 1 × 1 to the outputs.
+    """A head of MoveNet: a separable convolution to 96 channels, then 1 × 1 to the outputs.
 
-    It reads "p4", or what the pooling of its corner makes of it.
+    Its input is "p4", or the result of corner pooling on "p4".
     """
 
     def __init__(self, head: Head) -> None:
@@ -136,12 +137,12 @@ def movenet(
 ) -> Network:
     """MobileNetV2 and pyramid with MoveNet's heads for heatmaps and offsets, and one for tags.
 
-    pretrained: the JSON of MoveNet MultiPose as a TF.js model. Its heatmaps come in COCO's order;
-    heads with another number of maps keep their first values in the last layer.
-    tag_features, tag_channels, tag_depth: features that the tags read ("p4" to "p32" of the
-    pyramid, "c4" to "c32" of the backbone), the width of their branch and its blocks at every
-    stride. tag_scale: see `tagwise.models.heads.add_position`.
-    corner_channels: hidden channels of the corner pooling, where a head asks for one.
+    pretrained: the JSON of MoveNet MultiPose as a TF.js model. Its heatmaps have COCO's order; in
+    heads with another number of maps, the last layer keeps its initial values.
+    tag_features: input features of the tag branch ("p4" to "p32" of the pyramid, "c4" to "c32" of
+    the backbone). tag_channels, tag_depth: width of the tag branch, and its number of blocks at
+    every stride. tag_scale: see `tagwise.models.heads.add_position`.
+    corner_channels: hidden channels of the corner pooling, if a head needs it.
     """
     trunk = MoveNetTrunk()
     width = trunk.channels["p4"]
@@ -173,9 +174,9 @@ def movenet(
 def load_movenet(
     trunk: MoveNetTrunk, branches: dict[str, nn.Module], heads: dict[str, Head], path: str
 ) -> None:
-    """Weights of the TF.js model into the trunk and the heads for heatmaps and offsets.
+    """Load the weights of the TF.js model into the trunk and the heads for heatmaps and offsets.
 
-    Raises UserError where a tensor is missing or has another shape.
+    Raises UserError if a tensor is missing or has another shape.
     """
     weights = read_weights(path)
     plan = list(_trunk_plan(trunk))
@@ -201,13 +202,13 @@ Step = tuple[nn.Conv2d, str, str | None]
 
 
 def _kernel(array: np.ndarray, depthwise: bool) -> np.ndarray:
-    """TensorFlow's (H, W, in, out), or (H, W, channels, 1) where depthwise, to PyTorch's order."""
+    """Convert a kernel (H, W, in, out), if depthwise (H, W, channels, 1), to PyTorch's order."""
     order = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
     return np.ascontiguousarray(array.transpose(order))
 
 
 def _to_xy(array: np.ndarray) -> np.ndarray:
-    """Channels y, x of each keypoint to x, y."""
+    """Swap the channels of each keypoint from y, x to x, y."""
     pairs = array.reshape(-1, 2, *array.shape[1:])
     return np.ascontiguousarray(pairs[:, ::-1].reshape(array.shape))
 
@@ -215,8 +216,8 @@ def _to_xy(array: np.ndarray) -> np.ndarray:
 def _trunk_plan(trunk: MoveNetTrunk) -> Iterator[Step]:
     model = _PYRAMID + "model/"
 
-    def folded(module: ConvNorm, name: str, kind: str = "Conv2D") -> Step:
-        return module.conv, f"{model}{name}/{kind}_weights", f"{model}{name}/{kind}_bn_offset"
+    def folded(module: ConvNorm, name: str, op: str = "Conv2D") -> Step:
+        return module.conv, f"{model}{name}/{op}_weights", f"{model}{name}/{op}_bn_offset"
 
     yield folded(trunk.backbone.stem, "Conv1")
     for index, block in enumerate(trunk.backbone.blocks):

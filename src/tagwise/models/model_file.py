@@ -1,7 +1,7 @@
-"""Model files: weights with all that is needed to run them.
+"""Model files: weights with everything that is needed to run them.
 
-A model file is safetensors; its header's entry "tagwise" holds the `ModelSpec` as JSON. Nothing in
-it is ever executed.
+A model file is a safetensors file; the entry "tagwise" of its header is the `ModelSpec` as JSON. It
+contains no code.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ FORMAT = 1
 
 
 def save_model(model: Network, path: str | Path, half: bool = True) -> None:
-    """Writes a network and its `spec` to a safetensors file, whole or not at all.
+    """Write a network and its `spec` to a safetensors file, completely or not at all.
 
-    half: store weights as float16, half the size; those that it cannot hold stay float32, and so
-    do buffers (normalisation, statistics), which are small.
-    Raises UserError where the file cannot be written.
+    half: store weights as float16, which halves the file. Tensors with values beyond the range of
+    float16 stay float32, as do buffers (normalisation, statistics), which are small.
+    Raises UserError if the file cannot be written.
     """
     if model.fused:
         raise ValueError("a fused network cannot be saved: load it again without fuse")
@@ -44,17 +44,21 @@ def save_model(model: Network, path: str | Path, half: bool = True) -> None:
 
 
 def header_of(spec: ModelSpec, **more: Any) -> str:
-    """A spec as the JSON that a model file carries, which `parse_spec` reads; more: other keys."""
+    """A spec as the JSON in a model file's header, which `parse_spec` reads; more: other keys."""
     return json.dumps({"format": FORMAT, **asdict(spec), **more}, allow_nan=False)
 
 
 def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
-    """What a model file says and holds, floats as float32. Raises UserError if it is not one."""
+    """The spec and tensors of a model file, floats as float32.
+
+    Raises UserError if it is not a model file.
+    """
     with open_regular(path, "model file") as file:
         is_a = kind_of(file.read(SNIFFED))
     if is_a not in (None, "a safetensors file"):
         raise UserError(
-            f"{path} is no readable safetensors file but {is_a}; get it again, or give a model file"
+            f"{path} is not a readable safetensors file but {is_a}; get it again, or give a model "
+            "file"
         )
     header = read_header(path)
     if header is None:
@@ -72,7 +76,7 @@ def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
 
 
 def read_header(path: Path) -> str | None:
-    """The JSON that a safetensors file of ours carries, None in those of other programs.
+    """The JSON in the header of a tagwise model file, None for other safetensors files.
 
     Raises UserError if it is not a safetensors file.
     """
@@ -82,13 +86,13 @@ def read_header(path: Path) -> str | None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
-    """A safetensors file, opened by its library, whose errors name the file."""
+    """Open a safetensors file; errors of the library become UserErrors that name the file."""
     try:
         with safe_open(path, framework="pt") as file:
             yield file
     except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
         raise UserError(
-            f"{path} is no readable safetensors file ({error}); it may be cut short: get it again"
+            f"{path} is not a readable safetensors file ({error}); it may be cut off: get it again"
         ) from error
 
 
@@ -103,7 +107,7 @@ def shipped_models() -> list[str]:
 
 
 def find_weights(name: str | Path) -> Path:
-    """The file of a shipped model by name, or the path as given. Raises UserError if neither."""
+    """The file of a shipped model by name, or the given path. Raises UserError if neither."""
     path = Path(name)
     if str(name) in shipped_models():
         return Path(str(resources.files("tagwise") / "weights" / f"{name}.safetensors"))
@@ -117,11 +121,11 @@ def find_weights(name: str | Path) -> Path:
 
 
 def parse_spec(header: str, path: Path) -> ModelSpec:
-    """The header's JSON as a spec, every field of the type that it must have."""
+    """Parse the header's JSON as a spec and check the types of its fields."""
     try:
         values = json.loads(header)
         if values.pop("format") != FORMAT:
-            raise UserError(f"{path} is of another version of tagwise; update tagwise to read it")
+            raise UserError(f"{path} is from another version of tagwise; update tagwise to read it")
         values["input_size"] = width, height = tuple(values["input_size"])
         spec = ModelSpec(**{entry.name: values[entry.name] for entry in fields(ModelSpec)})
         sizes = all(isinstance(side, int) and 0 < side <= 16384 for side in (width, height))
@@ -135,7 +139,7 @@ def parse_spec(header: str, path: Path) -> ModelSpec:
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
-    """A tensor as it goes into the file: contiguous, on the CPU, float16 where that can hold it."""
+    """A tensor in the form to be saved: contiguous, on the CPU, float16 if `half` and in range."""
     tensor = tensor.detach().cpu().contiguous()
     if half and tensor.dtype == torch.float32:
         small = tensor.half()

@@ -1,4 +1,4 @@
-"""What every network of the registry is: normalisation, a trunk, a branch for each head."""
+"""The base of all networks in the registry: normalisation, a trunk, a branch for each head."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tagwise.tasks.base import Head, Task
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is needed to build a network again; plain values, stored in the model file.
+    """Everything needed to rebuild a network; plain values, stored in the model file.
 
     name, options: the registry's entry and its keyword arguments.
     task, task_options: `tagwise.tasks.create_task(task, **task_options)`.
-    input_size: (width, height) in pixels that the network was trained at.
-    decoder: settings of the decoding that go with the weights, over the task's defaults.
-    info: free facts, such as where the weights came from.
+    input_size: (width, height) in pixels of the images that the network was trained on.
+    decoder: decoder settings for these weights, which override the task's defaults.
+    info: additional information, such as the origin of the weights.
     """
 
     name: str
@@ -37,16 +37,17 @@ class ModelSpec:
 
 
 class Network(nn.Module):
-    """Images to the maps of a task.
+    """A network from images to the maps of a task.
 
     trunk: (B, 3, H, W) normalised images to features by name (`tagwise.models.heads.Features`).
     branches: for each head of the task, features to (B, channels, H / stride, W / stride).
-    corners: the pooling of each box corner that heads ask for, from "p4" to the feature it names.
-    mean, std: of the input in [0, 1], by which it is normalised: 3 values each.
-    tag_scale: factor of the prediction where a tag starts from its position.
+    corners: the corner pooling modules, by the name of their output feature; their input is the
+        finest feature of the pyramid.
+    mean, std: normalisation of the input in [0, 1], 3 values each.
+    tag_scale: factor of the prediction if a head adds the position to its tags.
 
-    Some networks guess in several stages. In training these give a list of dicts, one a stage;
-    `strides` has the stride of each, here the one of the maps.
+    Some networks predict in several stages. In training, they return a list of dicts, one per
+    stage. `strides` has the stride of each stage; here, there is only one.
     """
 
     spec: ModelSpec
@@ -76,7 +77,7 @@ class Network(nn.Module):
         for name, values in (
             ("mean", mean),
             ("std", std),
-        ):  # real also in a network of shapes alone
+        ):  # these have values even in a network on the "meta" device
             each = torch.tensor(values, dtype=torch.float32, device="cpu")
             self.register_buffer(name, each.view(3, 1, 1))
         self.fused = self.turned = False
@@ -86,7 +87,7 @@ class Network(nn.Module):
         """RGB images (B, 3, H, W), float in [0, 1], to maps by head name.
 
         H and W must be multiples of `multiple`. Maps are (B, channels, H / stride, W / stride),
-        float32 also under autocast: heatmaps as logits, tags with their position added, offsets
+        float32 even under autocast: heatmaps as logits, tags with their position added, offsets
         in cells.
         """
         images = self.normalised(images)
@@ -98,7 +99,7 @@ class Network(nn.Module):
         return {name: self._output(name, features) for name in self.outputs}
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] as the trunk takes them. Raises ValueError for sides it cannot take."""
+        """Normalise images in [0, 1] for the trunk. Raises ValueError for unsupported sides."""
         height, width = images.shape[-2:]
         if not (self.takes(height) and self.takes(width)):
             raise ValueError(
@@ -107,7 +108,7 @@ class Network(nn.Module):
         return ((images.float() - self.mean) / self.std).to(self.mean.dtype)
 
     def takes(self, side: int) -> bool:
-        """Whether an image's side may have so many pixels."""
+        """Whether the side of an image may have this number of pixels."""
         return side > 0 and side % self.multiple == 0
 
     def _output(self, name: str, features: Features) -> Tensor:
@@ -119,11 +120,11 @@ class Network(nn.Module):
         return prediction.float().contiguous()
 
     def freeze(self, prefixes: str | Iterable[str]) -> Network:
-        """Stops the training of the named modules ("trunk", "trunk.backbone", "heads.heatmaps").
+        """Freeze the named modules ("trunk", "trunk.backbone", "heads.heatmaps").
 
-        Their parameters get no gradient and their batch norms stay in evaluation, also after
-        `train()`. Each call replaces the former one; an empty list frees all. Returns the network.
-        Raises UserError for a name that is no module's.
+        Their parameters get no gradient, and their batch norms stay in evaluation mode, even after
+        `train()`. Each call replaces the previous one; an empty list unfreezes all modules. Returns
+        the network. Raises UserError for a name that is not a module.
         """
         prefixes = (prefixes,) if isinstance(prefixes, str) else tuple(prefixes)
         modules = dict(self.named_modules())
@@ -138,24 +139,25 @@ class Network(nn.Module):
         return self.train(self.training)
 
     def train(self, mode: bool = True) -> Network:
-        """As `nn.Module.train`, but frozen modules stay in evaluation."""
+        """As `nn.Module.train`, but frozen modules stay in evaluation mode."""
         super().train(mode)
         for prefix in self._frozen:
             self.get_submodule(prefix).eval()
         return self
 
     def fuse(self) -> Network:
-        """Makes inference faster, in place: the outputs stay the same up to rounding.
+        """Make inference faster, in place. The outputs stay the same up to rounding.
 
-        Batch norms are folded into their convolutions, and the network works on images turned by
-        180° where that spares copies (see `ConvNorm.fuse`). A fused network can neither be saved
-        nor trained: load it again for that. Returns the network in evaluation mode.
+        Batch norms are folded into their convolutions, and the network works on images rotated by
+        180° if that avoids copies (see `ConvNorm.fuse`). A fused network can neither be saved nor
+        trained; load it again for that. Returns the network in evaluation mode.
         """
         if self.fused:
             return self.eval()
         ours = [module for module in self.modules() if isinstance(module, ConvNorm)]
         known = {id(module.conv) for module in ours}
-        # A timm backbone pads as it likes, so it is not turned.
+        # Networks with other convolutions, such as timm backbones, have other padding and are not
+        # rotated.
         self.turned = all(
             (id(module) in known) if module.kernel_size != (1, 1) else module.stride == (1, 1)
             for module in self.modules()
@@ -176,10 +178,10 @@ def parameter_groups(
     backbone_lr_scale: float = 1.0,
     weight_decay: float = 0.01,
 ) -> list[dict[str, Any]]:
-    """Groups for an optimiser: the backbone at lr · backbone_lr_scale, no decay for vectors.
+    """Parameter groups for an optimizer: the backbone has lr · backbone_lr_scale.
 
-    Biases and norms (parameters of one dimension) are not decayed; frozen parameters are left
-    out. Raises UserError if nothing is left to train.
+    Biases and norms (parameters of one dimension) have no weight decay; frozen parameters are left
+    out. Raises UserError if every parameter is frozen.
 
     >>> torch.optim.AdamW(parameter_groups(model, 2e-3, 0.35))  # doctest: +SKIP
     """
@@ -189,7 +191,7 @@ def parameter_groups(
             key = name.startswith("trunk.backbone."), parameter.ndim > 1
             groups.setdefault(key, []).append(parameter)
     if not groups:
-        raise UserError("every parameter is frozen; free a part of the network to train it")
+        raise UserError("every parameter is frozen; unfreeze a part of the network to train it")
     return [
         {
             "params": parameters,

@@ -1,4 +1,4 @@
-"""Networks out of ONNX files, run by onnxruntime; needs the extra "export"."""
+"""Networks from ONNX files, run by onnxruntime; needs the extra "export"."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ INPUT = "images"
 
 
 class OnnxNetwork(nn.Module):
-    """Images to maps, as `Network` has it, by the graph of an ONNX file that `export` wrote.
+    """A network with the interface of `Network` that runs an ONNX file written by `export`.
 
-    session: of onnxruntime, see `open_session`.
-    multiple, stride: as of the network that it was written from.
+    session: an onnxruntime session, see `open_session`.
+    multiple, stride: attributes of the network that was exported.
     """
 
     fp32_only = True
@@ -40,7 +40,7 @@ class OnnxNetwork(nn.Module):
         inputs = {INPUT: images.float().contiguous().cpu().numpy()}
         try:
             found = self._session.run(None, inputs)
-        except Exception as error:  # onnxruntime's own, as for a graph that fits only one size
+        except Exception as error:  # onnxruntime's own classes, e.g. for a graph of fixed size
             reason = " ".join(str(error).split())[:200]
             shape = " × ".join(map(str, images.shape))
             raise UserError(f"the ONNX network fails on images of {shape}: {reason}") from error
@@ -51,23 +51,23 @@ class OnnxNetwork(nn.Module):
 def read_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxNetwork:
     """The network of an ONNX file that `tagwise export` wrote.
 
-    Nothing of the graph is run before it is known to come from there, and to be harmless.
-    Raises UserError for damaged files, files of other programs, and where onnxruntime is missing.
+    The graph is run only after checks that `tagwise export` wrote it and that it is harmless.
+    Raises UserError for damaged files and files of other programs, and if onnxruntime is missing.
     """
     onnx = need_onnx("onnx")
     need_onnx("onnxruntime")
     data = _bytes(path)
     try:
         model = onnx.load_from_string(data)
-    except Exception as error:  # protobuf's own
+    except Exception as error:  # protobuf's own classes
         is_a = kind_of(data[:SNIFFED])
         raise UserError(
-            f"{path} is no readable ONNX file ({is_a or 'damaged'}); get it again"
+            f"{path} is not a readable ONNX file ({is_a or 'damaged'}); get it again"
         ) from error
     header = {entry.key: entry.value for entry in model.metadata_props}.get(HEADER)
     if header is None:
         raise UserError(
-            f"{path} was not written by `tagwise export`: it does not say what its maps mean"
+            f"{path} was not written by `tagwise export`: it has no description of its maps"
         )
     try:
         fault = fault_of(onnx, model, len(data))
@@ -80,17 +80,17 @@ def read_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxNetwork:
         _check_maps(network, [each.name for each in session.get_inputs()])
     except UserError:
         raise
-    except Exception as error:  # onnxruntime has a class of its own for each kind of damage
+    except Exception as error:  # onnxruntime has its own class for each type of damage
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is no readable ONNX file ({reason}); get it again") from error
+        raise UserError(f"{path} is not a readable ONNX file ({reason}); get it again") from error
     return network
 
 
 def _check_maps(network: OnnxNetwork, inputs: list[str]) -> None:
-    """Raises ValueError unless the graph takes images and gives the maps of its task."""
+    """Raise ValueError unless the graph takes images and returns the maps of its task."""
     other = set(network.task.heads()) != set(network.maps)
     if inputs != [INPUT] or other or min(network.multiple, network.stride) < 1:
-        raise ValueError(f"it makes {', '.join(network.maps)} of {', '.join(inputs)}")
+        raise ValueError(f"it computes {', '.join(network.maps)} from {', '.join(inputs)}")
 
 
 def _bytes(path: Path) -> bytes:
@@ -99,11 +99,11 @@ def _bytes(path: Path) -> bytes:
 
 
 def open_session(graph: str | bytes, device: str | torch.device = "cpu") -> Any:
-    """A session of onnxruntime, with torch's number of threads; graph: a path, or the bytes."""
+    """An onnxruntime session with torch's number of threads; graph: a path, or the bytes."""
     runtime, device = need_onnx("onnxruntime"), torch.device(device)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # what fails is raised; nothing else is to be printed
+    options.log_severity_level = 4  # errors are raised; print nothing else
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.type == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
@@ -113,5 +113,5 @@ def open_session(graph: str | bytes, device: str | torch.device = "cpu") -> Any:
 
 
 def need_onnx(module: str) -> Any:
-    """onnx or onnxruntime. Raises UserError that names the extra where it is missing."""
+    """Import onnx or onnxruntime. Raises UserError that names the extra if it is missing."""
     return optional(module, "export", f"ONNX files need {module}")

@@ -1,4 +1,4 @@
-"""Networks as ONNX files, and the check that such a file gives the network's maps."""
+"""Export of networks to ONNX files, and a check that a file gives the network's maps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tagwise.models.network import Network
 from tagwise.models.onnx import INPUT, OnnxNetwork, need_onnx, open_session
 
 OPSET = 18
-# Largest difference that rounding explains (sums of float32 in another order), as a share of the
+# Largest difference that rounding can cause (sums of float32 in another order), relative to the
 # largest value of a map.
 TOLERANCE = 1e-4
 
@@ -21,7 +21,7 @@ TOLERANCE = 1e-4
 def onnx_file(network: Network) -> bytes:
     """The content of an ONNX file that `read_onnx` reads: the graph, and the spec as metadata.
 
-    Raises UserError where the package onnx is missing.
+    Raises UserError if the package onnx is missing.
     """
     onnx = need_onnx("onnx")
     model = onnx.load_from_string(_graph(network))
@@ -32,9 +32,9 @@ def onnx_file(network: Network) -> bytes:
 
 @torch.inference_mode()
 def check_graph(network: Network, graph: bytes) -> None:
-    """Raises UserError if the maps of an ONNX file are not the network's, at one of two sizes.
+    """Raise UserError if the maps of an ONNX file differ from the network's; checks two sizes.
 
-    graph: content of the file, as `onnx_file` gives it.
+    graph: content of the file, from `onnx_file`.
     """
     session = open_session(graph)
     exported = OnnxNetwork(session, network.spec, network.multiple, network.stride)
@@ -48,18 +48,19 @@ def check_graph(network: Network, graph: bytes) -> None:
             if not away <= TOLERANCE * maps.abs().max():
                 raise UserError(
                     f"the exported graph's {name} differ by {away:.2g} on images of {shape}, more "
-                    "than by rounding: this network cannot be exported"
+                    "than rounding explains: this network cannot be exported"
                 )
 
 
 def _graph(network: Network) -> bytes:
     """The network as ONNX, for any number and size of images.
 
-    By tracing: the exporter that reasons about sizes takes minutes for the padding of some trunks.
+    It is traced, because the exporter with symbolic sizes takes minutes for the padding of some
+    trunks.
     """
     names = [INPUT, *network.outputs]
     file = io.BytesIO()
-    # Tracing warns about values that it makes constant; `check_graph` sees whether they are.
+    # Tracing warns about values that it treats as constants; `check_graph` detects wrong ones.
     with warnings.catch_warnings(action="ignore"):
         torch.onnx.export(
             network,

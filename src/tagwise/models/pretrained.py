@@ -1,4 +1,4 @@
-"""Initial weights from published checkpoints, for networks that are about to be trained."""
+"""Initial weights for training from published checkpoints."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tagwise.published.names import renamed
 
 
 def take_published(network: Network, source: str | Path) -> None:
-    """Starts a network from a published file: of the same family, or, for HRNets, of ImageNet.
+    """Initialise a network from a published file of the same family, or an HRNet from ImageNet.
 
-    Output layers may be missing or of other shapes; all else must fit. Raises UserError.
+    Output layers may be missing or have other shapes. Raises UserError if other tensors do not fit.
     """
     path = Path(source)
     check_regular(path, "pretrained file")
@@ -26,12 +26,12 @@ def take_published(network: Network, source: str | Path) -> None:
     missing = [key.removeprefix("trunk.") for key in needed if key not in fits]
     if missing:
         raise UserError(
-            f"{path} is of another network than {type(network.trunk).__name__}: {len(missing)} of "
-            f"{len(needed)} tensors do not fit, such as {', '.join(missing[:10])}"
+            f"{path} is from another network than {type(network.trunk).__name__}: {len(missing)} "
+            f"of {len(needed)} tensors do not fit, such as {', '.join(missing[:10])}"
         )
     network.load_state_dict(fits, strict=False)
 
 
 def counts_batches(name: str) -> bool:
-    """Whether a tensor only counts the batches that a batch norm has seen."""
+    """Whether a tensor is the batch counter of a batch norm."""
     return name.endswith(".num_batches_tracked")

@@ -1,4 +1,4 @@
-"""A light decoder over any backbone: a feature pyramid to stride 4 or 2, a branch for each head."""
+"""A light decoder for any backbone: a feature pyramid to stride 4 or 2, a branch for each head."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tagwise.tasks.base import Head
 
 
 class PyramidTrunk(nn.Module):
-    """A backbone and a feature pyramid (Lin et al. 2017) from stride 32 up to 4 or 2.
+    """A backbone and a feature pyramid (Lin et al. 2017) from stride 32 to 4 or 2.
 
-    backbone: gives features "c4" to "c32", with their channels in `.channels`.
-    width: channels of every level. separable: depthwise instead of full 3 × 3 convolutions.
+    backbone: returns features "c4" to "c32", with their channels in `.channels`.
+    width: channels of every level. separable: separable instead of full 3 × 3 convolutions.
     stride: of the finest level; 2 needs a backbone with "c2".
     """
 
@@ -35,7 +35,7 @@ class PyramidTrunk(nn.Module):
         if stride not in (2, 4) or f"c{stride}" not in backbone.channels:
             known = ", ".join(backbone.channels)
             raise UserError(
-                f"stride {stride}: maps have stride 4, or 2 over a feature c2 ({known})"
+                f"stride is {stride}; use 4, or 2 if the backbone has a feature c2 (it has {known})"
             )
         self.backbone = backbone
         strides = [step for step in (32, 16, 8, 4, 2) if step >= stride]
@@ -74,15 +74,15 @@ def pyramid_network(
     tag_scale: float = 2.0,
     corner_channels: int = 32,
 ) -> Network:
-    """A backbone under a feature pyramid, with a branch for each head.
+    """A backbone with a feature pyramid and a branch for each head.
 
-    channels, separable: the pyramid's width, and depthwise in place of full 3 × 3 convolutions.
-    depth: 3 × 3 blocks before a heatmap or offset output.
-    stride: of the output maps; 2 for things of a few pixels, at about twice the cost.
-    tag_features, tag_channels, tag_depth: features that the tags read (by default the pyramid's
-    three finest), the width of their branch and its blocks at every stride.
+    channels: width of the pyramid. separable: separable instead of full 3 × 3 convolutions.
+    depth: number of 3 × 3 blocks before a heatmap or offset output.
+    stride: of the output maps; 2 is for objects of a few pixels, at about twice the cost.
+    tag_features: input features of the tag branch, by default the pyramid's three finest.
+    tag_channels, tag_depth: width of the tag branch, and its number of blocks at every stride.
     tag_scale: see `tagwise.models.heads.add_position`.
-    corner_channels: hidden channels of the corner pooling, where a head asks for one.
+    corner_channels: hidden channels of the corner pooling, if a head needs it.
     """
     trunk = PyramidTrunk(backbone, channels, separable, stride)
     corners = corner_modules(heads, channels, corner_channels, separable=separable, stride=stride)

@@ -1,8 +1,8 @@
-"""The compiled loops behind corner pooling: running maxima, and the way back of their gradient.
+"""The compiled loops of corner pooling: running maxima and their gradient.
 
-Maps come as (outer, length, inner) arrays, contiguous, and the maximum runs along the middle axis,
-from its start, or from its end where `back`. Where inner is 1 the loops are others: one value
-depends on the one before it, and nothing lies beside it to fill a vector instruction.
+Maps are contiguous (outer, length, inner) arrays, and the maximum runs along the middle axis, from
+its start, or from its end if `back`. There are separate loops for inner = 1, where each value
+depends on the previous one, so that vector instructions cannot be used.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from tagwise.runtime import compiled
 
 @njit(inline="always")
 def _larger(best, value):
-    """The first of equal values, and NaN once one is met."""
+    """The larger value; the first of equal values, and NaN if either is NaN."""
     return best if (best >= value) | (best != best) else value
 
 
 def running_max(x: np.ndarray, out: np.ndarray, back: bool) -> None:
-    """Into out (outer, length, inner) the largest of x, of the same shape and type, so far."""
+    """Write the running maximum of x (outer, length, inner) to out, of the same shape and type."""
     if x.shape[2] == 1:
         _max_in_rows(x[:, :, 0], out[:, :, 0], back)
     else:
@@ -30,10 +30,10 @@ def running_max(x: np.ndarray, out: np.ndarray, back: bool) -> None:
 def running_max_backward(
     pooled: np.ndarray, gradient: np.ndarray, out: np.ndarray, back: bool
 ) -> None:
-    """Into out the sum of the gradient over the cells that each cell is the maximum of.
+    """Write the sum of the gradient over the cells whose maximum is at each cell to out.
 
-    pooled: (outer, length, inner), the bits of what `running_max` gave, as integers: where they
-    change, a new maximum was met. gradient, out: of the same shape, float32 or float64.
+    pooled: (outer, length, inner), the result of `running_max` with its bits as integers; where
+    they change, a new maximum begins. gradient, out: of the same shape, float32 or float64.
     """
     if pooled.shape[2] > 1:
         _sum_over_rows(pooled, gradient, out, back)
@@ -57,7 +57,7 @@ def _max_over_rows(x, out, back):
 
 @compiled()
 def _max_in_rows(x, out, back):
-    """Four rows at once, as a processor can compare while another row's comparison is under way."""
+    """Running maxima of four rows at a time, so that a processor can overlap their comparisons."""
     rows, length = x.shape
     for first in range(0, rows, 4):
         last = min(first + 3, rows - 1)
@@ -80,7 +80,7 @@ def _sum_over_rows(pooled, gradient, out, back):
     zero = gradient.dtype.type(0)
     for o in range(outer):
         total[:] = zero
-        for step in range(length - 1):  # from the far end, each sum up to where its run began
+        for step in range(length - 1):  # from the far end; each sum ends where its run began
             t = step if back else length - 1 - step
             row, before = pooled[o, t], pooled[o, t + 1 if back else t - 1]
             more, to = gradient[o, t], out[o, t]
@@ -96,7 +96,7 @@ def _sum_over_rows(pooled, gradient, out, back):
 
 @compiled()
 def _sum_to_ends(pooled, gradient, out):
-    """For maxima that run from the end: a run's first cell is its last in memory."""
+    """Sums for maxima that run from the end: the first cell of a run is its last in memory."""
     rows, length = pooled.shape
     zero = gradient.dtype.type(0)
     for o in range(rows):
@@ -112,7 +112,7 @@ def _sum_to_ends(pooled, gradient, out):
 
 @compiled()
 def _sum_to_starts(pooled, gradient, out):
-    """For maxima that run from the start. Backwards through memory takes 4 times as long."""
+    """Sums for maxima that run from the start. A loop backwards in memory takes 4 times as long."""
     rows, length = pooled.shape
     zero = gradient.dtype.type(0)
     for o in range(rows):

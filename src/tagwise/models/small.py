@@ -1,4 +1,4 @@
-"""A small residual network that learns from scratch in minutes on a CPU: first runs and tests."""
+"""A small residual network that can be trained from scratch in minutes on a CPU."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SmallBackbone(nn.Module):
             inputs = outputs
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.momentum = 0.1  # statistics start from nothing and runs are short
+                module.momentum = 0.1  # there are no pretrained statistics, and runs are short
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W), normalised, to features by name, (B, C, H / stride, W / stride)."""
@@ -50,7 +50,7 @@ def small(
     channels: int = 32,
     stride: int = 4,
 ) -> Network:
-    """The small backbone under a feature pyramid of `channels` maps; it has no public weights.
+    """The small backbone with a feature pyramid of width `channels`; it has no public weights.
 
     stride: of the output maps, see `pyramid_network`.
     """

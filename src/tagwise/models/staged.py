@@ -1,6 +1,6 @@
-"""The published networks as entries of the registry: several guesses at the same maps, in stages.
+"""The published networks as entries of the registry; each predicts its maps in several stages.
 
-Training supervises every stage at its own stride; prediction reads what the papers read.
+Training supervises every stage at its own stride; prediction uses the same stages as the papers.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ CORNERNET = {
 
 
 class StagedNetwork(Network):
-    """A published network whose weights keep their own names, under "trunk.".
+    """A published network whose weights have their original names, with the prefix "trunk.".
 
-    trunk: (B, 3, H, W) normalised images to one tensor a stage, heatmaps then tags in its
-        channels, or to maps by name.
-    strides: of each stage. `stride` is that of the maps in evaluation.
-    answer: the maps in evaluation, from those of all stages.
-    outputs: prefixes of the trunk's output layers, which another number of maps changes.
-    bgr: the trunk takes blue, green, red.
-    spare: a side may be so many pixels short of a multiple.
+    trunk: (B, 3, H, W) normalised images to one tensor per stage, with the channels of the heatmaps
+        before those of the tags, or to maps by name.
+    strides: of each stage. `stride` is the stride of the maps in evaluation.
+    combine: computes the maps in evaluation from the maps of all stages.
+    outputs: prefixes of the trunk's output layers, whose shapes depend on the number of maps.
+    bgr: whether the trunk takes blue, green, red.
+    spare: number of pixels by which a side may be smaller than a multiple.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class StagedNetwork(Network):
         heads: Mapping[str, Head],
         *,
         strides: Sequence[int],
-        answer: Callable[[list[Maps]], Maps],
+        combine: Callable[[list[Maps]], Maps],
         outputs: Sequence[str],
         mean: Sequence[float],
         std: Sequence[float],
@@ -64,26 +64,26 @@ class StagedNetwork(Network):
         super().__init__(
             trunk, {}, dict(heads), mean=mean, std=std, stride=stride, multiple=multiple
         )
-        self.strides, self.answer, self.bgr, self.spare = tuple(strides), answer, bgr, spare
+        self.strides, self.combine, self.bgr, self.spare = tuple(strides), combine, bgr, spare
         self.head_prefixes = tuple(f"trunk.{name}." for name in outputs)
 
     def forward(self, images: Tensor) -> Maps | list[Maps]:
         """RGB images (B, 3, H, W), float in [0, 1], to maps by head name.
 
-        In training one dict a stage, in the order of `strides`; a stage may lack the tags. Sides
-        and maps are as in `Network`.
+        In training, the result is one dict per stage, in the order of `strides`; a stage may have
+        no tags. Sides and maps are as in `Network`.
         """
         images = self.normalised(images)
         images = images.flip(1) if self.bgr else images
         found = self.trunk(images.contiguous(memory_format=torch.channels_last))
         stages = [self._stage(*each) for each in zip(found, self.strides, strict=True)]
-        return stages if self.training else self.answer(stages)
+        return stages if self.training else self.combine(stages)
 
     def takes(self, side: int) -> bool:
         return side > 0 and -side % self.multiple <= self.spare
 
     def _stage(self, found: Tensor | Maps, stride: int) -> Maps:
-        """What the trunk gave for one stage as maps by head name."""
+        """The trunk's output for one stage as maps by head name."""
         maps = found if isinstance(found, dict) else self._split(found)
         for name, head in self.outputs.items():
             if name in maps and head.kind == "tag" and head.position is not None:
@@ -98,7 +98,7 @@ class StagedNetwork(Network):
         return maps
 
     def fuse(self) -> StagedNetwork:
-        """Folds batch norms into their convolutions, as `Network.fuse`."""
+        """Fold batch norms into their convolutions, as `Network.fuse`."""
         if not self.fused:
             self.eval()
             for parent, first, second in list(_convolutions_and_norms(self.trunk)):
@@ -111,7 +111,7 @@ class StagedNetwork(Network):
 
 
 def _convolutions_and_norms(body: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
-    """(parent, name, name) of each convolution and the batch norm that alone reads it."""
+    """Yield (parent, name, name) of each convolution and the batch norm that follows it."""
     for parent in body.modules():
         names = [name for name, _ in parent.named_children()]
         follows = dict(pairwise(names)) if isinstance(parent, nn.Sequential) else {}
@@ -127,7 +127,7 @@ def hrnet(
 ) -> StagedNetwork:
     """HRNet with heatmaps and tags at stride 4. channels: at stride 4, 32 for W32.
 
-    pretrained: a published file, of ImageNet or of poses. width: channels in place of the name's.
+    pretrained: a file published for ImageNet or poses. width: replaces `channels` if it is not 0.
     """
     count, tags = _pose_maps("hrnet", heads)
     width = width or channels
@@ -136,20 +136,20 @@ def hrnet(
         HRNetAE(width, count, tags),
         heads,
         strides=(4,),
-        answer=_last,
+        combine=_last,
         outputs=("final_layer",),
         **IMAGENET,
         stride=4,
         multiple=32,
     )
     start_outputs(network, [network.trunk.final_layer])
-    return _started(network, pretrained)
+    return _initialised(network, pretrained)
 
 
 def higherhrnet(
     channels: int, heads: dict[str, Head], *, pretrained: str | None = None, width: int = 0
 ) -> StagedNetwork:
-    """HigherHRNet: as `hrnet`, and finer heatmaps at stride 2; prediction reads both."""
+    """HigherHRNet: as `hrnet`, with finer heatmaps at stride 2; prediction averages both."""
     count, tags = _pose_maps("higherhrnet", heads)
     width = width or channels
     check_range("width", width, 1, 1024)
@@ -157,14 +157,14 @@ def higherhrnet(
         HigherHRNet(width, count, tags),
         heads,
         strides=(4, 2),
-        answer=_finest,
+        combine=_finest,
         outputs=("final_layers", "deconv_layers.0.0.0"),
         **IMAGENET,
         stride=2,
         multiple=32,
     )
     start_outputs(network, network.trunk.final_layers)
-    return _started(network, pretrained)
+    return _initialised(network, pretrained)
 
 
 def hourglass(
@@ -175,14 +175,17 @@ def hourglass(
     channels: int = 256,
     increase: int = 128,
 ) -> StagedNetwork:
-    """The stacked hourglass of the pose paper; prediction reads the last of its stacks.
+    """The stacked hourglass of the pose paper; prediction uses the last stack.
 
-    pretrained: a published file. stacks: hourglasses. channels: at stride 4. increase: channels
-    more at each coarser stride.
+    pretrained: a published file. stacks: number of hourglasses. channels: at stride 4. increase:
+    additional channels at each coarser stride.
     """
     count, tags = _pose_maps("hourglass", heads)
     if tags > (MAPS_PER_KEYPOINT - 1) * count:
-        raise UserError(f"the hourglass has room for tags of {MAPS_PER_KEYPOINT - 1} components")
+        raise UserError(
+            f"the hourglass supports tags of at most {MAPS_PER_KEYPOINT - 1} components per "
+            f"keypoint type, not {tags / count:g}"
+        )
     for name, value, least in (("stacks", stacks, 1), ("channels", channels, 1)):
         check_range(name, value, least, 4096)
     check_range("increase", increase, 0, 4096)
@@ -190,14 +193,14 @@ def hourglass(
         StackedHourglass(count, stacks, channels, increase),
         heads,
         strides=(4,) * stacks,
-        answer=_last,
+        combine=_last,
         outputs=("outs", "merge_preds"),
         **PLAIN,
         stride=4,
         multiple=64,
     )
     start_outputs(network, [out.conv for out in network.trunk.outs])
-    return _started(network, pretrained)
+    return _initialised(network, pretrained)
 
 
 def cornernet(
@@ -208,15 +211,18 @@ def cornernet(
     stacks: int = 2,
     width: int = 256,
 ) -> StagedNetwork:
-    """CornerNet with Hourglass-104, or CornerNet-Squeeze; prediction reads the last stack.
+    """CornerNet with Hourglass-104, or CornerNet-Squeeze; prediction uses the last stack.
 
-    pretrained: a published file. stacks: hourglasses. width: channels at the finest stride.
+    pretrained: a published file. stacks: number of hourglasses. width: channels at the finest
+    stride.
     """
     expected = {f"{corner}_{name}" for corner in ("tl", "br") for name in ("heat", "tag", "off")}
     if set(heads) != expected:
-        raise UserError("cornernet makes maps of corners; its task is corners, without centres")
+        raise UserError(
+            "cornernet predicts maps of corners; use it with task: corners and without centres"
+        )
     check_range("stacks", stacks, 1, 16)
-    # With other numbers of channels oneDNN's backward pass of tiny maps writes beyond its memory.
+    # With other numbers of channels, oneDNN's backward pass of tiny maps writes out of bounds.
     if width % 32 or not 32 <= width <= 4096:
         raise UserError(f"width is {width}; use a multiple of 32 up to 4096")
     stride = 8 if squeeze else 4
@@ -225,7 +231,7 @@ def cornernet(
         CornerNet(classes, tags, squeeze, stacks, width),
         heads,
         strides=(stride,) * stacks,
-        answer=_last,
+        combine=_last,
         outputs=tuple(
             f"{corner}_{name}.{stack}.1"
             for corner in ("tl", "br")
@@ -238,11 +244,11 @@ def cornernet(
         bgr=True,
         spare=1,
     )
-    return _started(network, pretrained)
+    return _initialised(network, pretrained)
 
 
 def start_outputs(network: StagedNetwork, layers: Sequence[nn.Conv2d]) -> None:
-    """First values of output layers, heatmaps before tags, as `heads.start_output` has them."""
+    """Initialise output layers, heatmaps before tags, as `heads.start_output` does."""
     head = network.outputs["heatmaps"]
     for layer in layers:
         nn.init.normal_(layer.weight, std=TAG_SPREAD)
@@ -252,10 +258,10 @@ def start_outputs(network: StagedNetwork, layers: Sequence[nn.Conv2d]) -> None:
 
 
 def _pose_maps(name: str, heads: Mapping[str, Head]) -> tuple[int, int]:
-    """How many heatmaps and tag maps are asked for. Raises UserError for any other maps."""
+    """The number of heatmaps and of tag maps. Raises UserError if there are any other maps."""
     if set(heads) != {"heatmaps", "tags"}:
         raise UserError(
-            f"{name} makes heatmaps and tags alone, not {', '.join(heads)}; use it with task: "
+            f"{name} predicts only heatmaps and tags, not {', '.join(heads)}; use it with task: "
             "pose and without offsets"
         )
     return heads["heatmaps"].channels, heads["tags"].channels
@@ -266,7 +272,7 @@ def _last(stages: list[Maps]) -> Maps:
 
 
 def _finest(stages: list[Maps]) -> Maps:
-    """Heatmaps of both strides averaged, and tags, at the finer stride (the paper, section 3.4)."""
+    """The averaged heatmaps of both strides, and the tags, at the finer stride (section 3.4)."""
     coarse, fine = stages
     size = fine["heatmaps"].shape[-2:]
     heatmaps, tags = (
@@ -276,7 +282,7 @@ def _finest(stages: list[Maps]) -> Maps:
     return {"heatmaps": (heatmaps + fine["heatmaps"]) / 2, "tags": tags}
 
 
-def _started(network: StagedNetwork, pretrained: str | None) -> StagedNetwork:
+def _initialised(network: StagedNetwork, pretrained: str | None) -> StagedNetwork:
     if pretrained is not None:
         take_published(network, pretrained)
     return network.to(memory_format=torch.channels_last)

@@ -1,7 +1,7 @@
-"""Weights of a TensorFlow.js graph model, without TensorFlow.
+"""Reading the weights of a TensorFlow.js graph model without TensorFlow.
 
-Format: `model.json` lists tensors in `weightsManifest`, their bytes follow one another in the
-binary files it names (tfjs-core `io/io_utils.ts`, `decodeWeights`).
+Format: `model.json` lists tensors in `weightsManifest`; their bytes are stored one after another in
+the binary files that it names (tfjs-core `io/io_utils.ts`, `decodeWeights`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _STORED = ("float16", "float32", "int32")
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Every tensor of a TF.js model by name; floats as float32, also those stored as float16.
+    """All tensors of a TF.js model by name; floats as float32, even if stored as float16.
 
-    path: the model's JSON; its binary files lie beside it.
-    Raises UserError for a missing or short file, and for a storage that is not read here.
+    path: the model's JSON; its binary files must be in the same folder.
+    Raises UserError for a missing or truncated file, and for an unsupported storage type.
     """
     path = Path(path)
     content = read_json(path, "TF.js model")
@@ -31,11 +31,14 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     read = cache(_bytes)
     try:
         for group in content["weightsManifest"]:
-            # Only names beside the JSON, each once: a file from elsewhere must not name any other.
+            # Only files in the folder of the JSON are read, each once, so that a malicious JSON
+            # cannot name other files.
             names = dict.fromkeys(Path(name).name for name in group["paths"])
             result |= _split(group["weights"], b"".join(read(path.parent / name) for name in names))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no TF.js model with its weights beside it: {error}") from error
+        raise UserError(
+            f"{path} is not a TF.js model with its weights in the same folder: {error}"
+        ) from error
     return result
 
 

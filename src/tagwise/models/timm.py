@@ -1,4 +1,4 @@
-"""Any convolutional backbone of timm under the feature pyramid; needs the extra "timm"."""
+"""Convolutional backbones of timm with the feature pyramid; needs the extra "timm"."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class TimmBackbone(nn.Module):
     def __init__(self, name: str, pretrained: bool) -> None:
         super().__init__()
         timm = import_timm()
-        # "hf-hub:" and "local-dir:" would let a model file fetch and unpickle what it likes.
+        # With "hf-hub:" and "local-dir:", a model file could fetch and unpickle any file.
         if not re.fullmatch(r"[\w.]+", name) or not timm.is_model(name.split(".")[0]):
             near = ", ".join(get_close_matches(name, timm.list_models()))
-            raise UserError(f"timm has no model {name!r}; names like it: {near or 'none'}")
+            raise UserError(f"timm has no model {name!r}; similar names: {near or 'none'}")
         self.body = _create(timm, name, pretrained)
         info = self.body.feature_info
         found = dict(zip(info.reduction(), info.channels(), strict=True))
@@ -46,31 +46,31 @@ class TimmBackbone(nn.Module):
 def timm_network(
     name: str, heads: dict[str, Head], *, pretrained: str | None = None, **options: object
 ) -> Network:
-    """timm's backbone of that name with a pyramid; options as in `pyramid_network`.
+    """A backbone of timm with a pyramid; options as in `pyramid_network`.
 
-    pretrained: "imagenet" takes timm's own weights, from its cache or the net.
-    Raises UserError where timm does not import, does not know the name, or cannot get weights.
+    pretrained: "imagenet" loads timm's own weights, from its cache or the internet.
+    Raises UserError if timm cannot be imported, has no such model, or cannot load the weights.
     """
     if pretrained not in (None, "imagenet"):
-        raise UserError(f"pretrained={pretrained!r} is not 'imagenet' nor a tagwise model")
+        raise UserError(f"pretrained={pretrained!r} is neither 'imagenet' nor a tagwise model")
     backbone = TimmBackbone(name, pretrained == "imagenet")
     config = backbone.body.pretrained_cfg
     return pyramid_network(backbone, heads, mean=config["mean"], std=config["std"], **options)
 
 
 def import_timm() -> ModuleType:
-    """timm itself. Raises UserError that says what is missing."""
+    """Import timm. Raises UserError that explains what is missing."""
     try:
         import timm
     except Exception as error:  # a torchvision of another build fails in many ways
         if isinstance(error, ModuleNotFoundError) and error.name == "timm":
-            mend = "pip install 'tagwise[timm]'"
+            fix = "pip install 'tagwise[timm]'"
         else:
-            mend = (
+            fix = (
                 "timm needs a torchvision of the same build as torch, so install both from one "
                 "index, with the extra: pip install 'tagwise[timm]' torch torchvision"
             )
-        raise UserError(f"timm backbones cannot be used ({error}); {mend}") from error
+        raise UserError(f"timm backbones cannot be used ({error}); {fix}") from error
     return timm
 
 
@@ -78,5 +78,5 @@ def _create(timm: ModuleType, name: str, pretrained: bool) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=pretrained, features_only=True)
     except (RuntimeError, OSError, ValueError, AttributeError, AssertionError) as error:
-        what = "its weights cannot be had" if pretrained else "it gives no feature maps"
+        what = "its weights cannot be loaded" if pretrained else "it has no feature maps"
         raise UserError(f"timm/{name}: {what} ({' '.join(str(error).split())[:200]})") from error

@@ -1,4 +1,4 @@
-"""The registry of networks, and how one is created."""
+"""The registry of networks, and their creation."""
 
 from __future__ import annotations
 
@@ -46,12 +46,13 @@ def create_model(
     input_size: tuple[int, int] = (512, 512),
     **options: Any,
 ) -> Network:
-    """A network with the maps that a task asks for.
+    """Create a network with the maps of a task.
 
     name: an entry of `MODELS`, or "timm/NAME" for a backbone of timm.
-    pretrained: "imagenet", or a file that the network knows how to read, or a tagwise model (a
-    path or a shipped name) of which every tensor that fits is taken: all but the heads must.
-    input_size: (width, height) in pixels, kept in the model file for prediction.
+    pretrained: "imagenet", or a file in a format that the network supports, or a tagwise model (a
+    path or the name of a shipped model), from which all tensors that fit are copied; tensors
+    outside the heads must fit.
+    input_size: (width, height) in pixels, stored in the model file for prediction.
     options: of the network, see its builder.
     Raises UserError for unknown names and options and for weights that do not fit.
 
@@ -77,12 +78,12 @@ def create_model(
 
 
 class SkipInit(TorchFunctionMode):
-    """Skips the initialisation of weights that a file is about to replace.
+    """Skips the initialisation of weights that will be replaced by those of a file.
 
     On the "meta" device, initialisation would import torch's compiler, which takes a second.
 
-    most: initialisations after which ValueError is raised; None for no limit. A damaged header may
-        ask for a million layers, which take minutes to build.
+    most: number of initialisations after which ValueError is raised; None for no limit. A damaged
+        header can specify a million layers, which take minutes to build.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -95,7 +96,7 @@ class SkipInit(TorchFunctionMode):
         if drawing or function in (Tensor.normal_, Tensor.uniform_):
             self._skipped += 1
             if self._most is not None and self._skipped > self._most:
-                raise ValueError("it asks for far more layers than the file holds")
+                raise ValueError("it specifies far more layers than the file contains")
             return args[0] if args else kwargs["tensor"]
         return function(*args, **kwargs)
 
@@ -118,7 +119,7 @@ def build_network(
 
 
 def option_names(builder: Callable[..., Network]) -> set[str]:
-    """Keyword options of a builder, those of the pyramid with it where it passes them on."""
+    """Keyword options of a builder, including those of the pyramid if it passes them on."""
     parameters = inspect.signature(builder).parameters.values()
     names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -132,7 +133,7 @@ def _is_model_file(source: str) -> bool:
 
 
 def _take_fitting(model: Network, source: str) -> None:
-    """Tensors of a model file of the same name and shape; what belongs to heads may differ."""
+    """Copy the tensors of a model file with the same name and shape; only heads may differ."""
     path = find_weights(source)
     _, state = read_model_file(path)
     own = model.state_dict()
@@ -143,6 +144,7 @@ def _take_fitting(model: Network, source: str) -> None:
     missing = [key for key in own if key not in fits and not key.startswith(of_heads)]
     if missing:
         raise UserError(
-            f"{path} holds another network: {len(missing)} tensors do not fit, {missing[0]} first"
+            f"{path} is from another network: {len(missing)} tensors do not fit, such as "
+            f"{missing[0]}"
         )
     model.load_state_dict(fits, strict=False)

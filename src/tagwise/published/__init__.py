@@ -1,4 +1,4 @@
-"""Checkpoints that other programs published: they are read safely, recognised and renamed.
+"""Published checkpoints of other programs: safe reading, recognition and renaming of tensors.
 
 Imports `errors`, `files`, `grouping`, `skeletons` and `tasks`.
 """

@@ -1,4 +1,4 @@
-"""Tensors out of files that other programs wrote, by name; nothing in a file is ever executed."""
+"""Reading tensors from the files of other programs; code in a file is never executed."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from tagwise.files import SNIFFED, kind_of, open_regular
 from tagwise.published.safety import allowed_bytes, check_checkpoint, cut_short, refuse_code
 from tagwise.published.stand_ins import stand_ins
 
-# Where training programs put the weights beside an optimiser, an epoch and the like.
-ROOMS = ("state_dict", "best_state_dict", "model", "model_state_dict", "network", "net")
-_DEEPEST = 8  # of these inside one another
+# Keys under which training programs store the weights, next to the optimizer, the epoch and so on.
+WEIGHT_KEYS = ("state_dict", "best_state_dict", "model", "model_state_dict", "network", "net")
+_MAX_DEPTH = 8  # of nested dicts under these keys
 
-# What wrappers put before every name: data parallelism, a trainer around the network, the middle
-# of HigherHRNet's half-precision sandwich, torch.compile.
+# Prefixes that wrappers add to every name: data parallelism, a trainer around the network, the
+# half-precision wrapper of HigherHRNet, torch.compile.
 PREFIXES = ("module.", "model.", "1.", "_orig_mod.", "network.", "net.")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The network's tensors of a checkpoint, under their own names without any wrapping.
+    """The network's tensors in a checkpoint, by name, without the prefixes of wrappers.
 
-    path: what torch.save or safetensors wrote.
-    Raises UserError for a file that is cut short, holds code, is something else or no network, and
-    for tensors that would take far more memory than the file has bytes.
+    path: a file written by torch.save or safetensors.
+    Raises UserError for a file that is truncated, contains code, is of another type or has no
+    tensors, and for tensors that would take far more memory than the size of the file.
     """
     if path.suffix == ".onnx":
-        raise UserError(f"{path} is an ONNX file; give the checkpoint that it was made from")
+        raise UserError(f"{path} is an ONNX file; give the checkpoint that it was exported from")
     check_checkpoint(path)
     content = _read(path)
     _refuse_training_state(content, path)
     found = _tensors(content)
     if not found:
-        raise UserError(f"{path} holds no tensors by name; give a network's checkpoint")
+        raise UserError(f"{path} has no named tensors; give a checkpoint of a network")
     needed = sum(tensor.numel() * tensor.element_size() for tensor in found.values())
     if needed > allowed_bytes(path):
-        raise UserError(f"{path} claims tensors of {needed} bytes, far more than it has itself")
+        raise UserError(f"{path} declares tensors of {needed} bytes, far more than its own size")
     while prefix := next((p for p in PREFIXES if all(n.startswith(p) for n in found)), None):
         found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return found
@@ -57,33 +57,33 @@ def _read(path: Path) -> Any:
     try:
         if is_safetensors:
             return load_file(path)
-        # What it may not support, it refuses.
+        # torch warns about features that it may not support, and raises if it does not.
         with warnings.catch_warnings(action="ignore"), safe_globals(stand_ins()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         refused = re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)", str(error))
         refuse_code(path, [refused.group(1) or refused.group(2)] if refused else [])
         raise cut_short(path, error) from error
-    except Exception as error:  # a damaged file can ask for anything, and fail in any way
+    except Exception as error:  # a damaged file can raise any error
         raise cut_short(path, error) from error
 
 
 def _refuse_training_state(content: Any, path: Path) -> None:
-    """Raises UserError for the state of a training of ours, which names the model beside it."""
+    """Raise UserError for the training state of a tagwise run; names the model next to it."""
     if not isinstance(content, Mapping) or not {"step", "average", "optimizer"} <= content.keys():
         return
     models = [path.with_name(f"{name}.safetensors") for name in ("best", "last")]
     there = [str(model) for model in models if model.is_file()]
     hint = f"the model is {' or '.join(there)}" if there else "its model is written at the end"
-    raise UserError(f"{path} is the state of a training, from which --resume goes on; {hint}")
+    raise UserError(f"{path} is a training state, which --resume continues; {hint}")
 
 
 def _tensors(content: Any, depth: int = 0) -> dict[str, Tensor]:
-    """The dict of named tensors in a checkpoint, wherever it is kept."""
-    if not isinstance(content, Mapping) or depth > _DEEPEST:
+    """The dict of named tensors in a checkpoint, at the top level or under one of WEIGHT_KEYS."""
+    if not isinstance(content, Mapping) or depth > _MAX_DEPTH:
         return {}
-    for room in ROOMS:
-        inner = _tensors(content.get(room), depth + 1)
+    for key in WEIGHT_KEYS:
+        inner = _tensors(content.get(key), depth + 1)
         if inner:
             return inner
     return {

@@ -1,4 +1,4 @@
-"""Names of the classes of well-known sets, in the order of their models' outputs: data only."""
+"""Class names of well-known data sets, in the order of the outputs of their models."""
 
 COCO80 = tuple(
     name.strip()

@@ -1,4 +1,4 @@
-"""The names of tensors in checkpoints of other programs, as those of the first publication."""
+"""Translation of tensor names in checkpoints of other programs to those of the original code."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 Tensors = dict[str, Tensor]
 
 MAPS_PER_KEYPOINT = 4
-"""Output maps of a stack for each keypoint type: a heatmap, a tag, and two that are unused."""
+"""Output maps of a stack per keypoint type: a heatmap, a tag map, and two unused maps."""
 
-# From the names of other programs to those of the first publication, in this order.
+# Replacements that turn the names of other programs into those of the original code, in order.
 _RENAMES: dict[str, tuple[tuple[str, str], ...]] = {
     "mmdetection": (
         (r"^backbone\.stem\.0\.", "pre.0."),
@@ -50,22 +50,22 @@ _WRITERS = {
     "mmpose1": "head.final_layer.",
     "mmpose": "backbone.",
 }
-"""The beginning of a name that tells who wrote a file; the first that occurs."""
+"""The prefix of tensor names by which the program that wrote a file is recognised, in order."""
 
 
 def writer_of(tensors: Tensors) -> str | None:
-    """Whose names these are: "mmdetection", "CornerNet-Lite", "mmpose"; None: the first's.
+    """The program that uses these names, a key of _WRITERS; None: the original code.
 
-    "mmpose1" are those of mmpose 1.x's only network with tags, an HRNet.
+    "mmpose1" is mmpose 1.x, whose only network with tags is an HRNet.
     """
-    for writer, beginning in _WRITERS.items():
-        if any(name.startswith(beginning) for name in tensors):
+    for writer, prefix in _WRITERS.items():
+        if any(name.startswith(prefix) for name in tensors):
             return writer
     return None
 
 
 def renamed(tensors: Tensors) -> Tensors:
-    """Tensors under the names of the first publication, whoever wrote the file."""
+    """Tensors under the names of the original code."""
     for pattern, name in _RENAMES.get(writer_of(tensors), ()):
         tensors = {re.sub(pattern, name, key): value for key, value in tensors.items()}
     return tensors

@@ -1,8 +1,8 @@
-"""What a pickle would do, found out without doing it.
+"""Scanning a pickle for what it would create or call, without executing it.
 
-torch reads checkpoints without running code of theirs (`weights_only=True`), but one that is made
-for harm can still crash it or fill the memory: by tuples nested a million deep, or a `bytearray` of
-any size. So every pickle is read through here first.
+torch reads checkpoints without running their code (`weights_only=True`), but a malicious checkpoint
+can still crash it or exhaust the memory, for example with tuples nested a million deep, or a
+`bytearray` of any size. Every pickle is therefore scanned first.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import torch
 
 from tagwise.published.stand_ins import DICTS, OBJECTS
 
-_DEEPEST = 100  # nested tuples; a hash of many more overflows the stack
-_MOST = 200_000  # values that wait to become part of another
+_MAX_DEPTH = 100  # of nested tuples; hashing much deeper ones overflows the stack
+_MAX_STACK = 200_000  # values on the stack of the pickle machine
 
-# What checkpoints name; of what torch would allow, tensors of other layouts and bytearrays are not.
+# The names that checkpoints use. Of the names that torch allows, those for bytearrays and for
+# tensors of other layouts are excluded.
 _KNOWN = {
     "_codecs.encode",
     "builtins.complex",
@@ -61,13 +62,13 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def scan_pickle(stream: BinaryIO) -> set[str]:
-    """The dotted names of all that a pickle would make or call; reads it to its end.
+    """The dotted names of everything that a pickle would create or call; reads it to its end.
 
-    An instruction that torch does not follow ends the scan, with its number among the names.
+    An instruction that torch does not support ends the scan, and its number is added to the names.
     Raises ValueError for a damaged pickle and for one that is nested too deeply.
     """
     names: set[str] = set()
-    depths: list[int] = []  # of the values on the stack, how deep their tuples are nested
+    depths: list[int] = []  # depth of nested tuples of each value on the stack
     marks: list[int] = []
     memo: dict[int, int] = {}
     try:
@@ -75,7 +76,8 @@ def scan_pickle(stream: BinaryIO) -> set[str]:
             if not _follow(instruction, argument, names, depths, marks, memo):
                 names.add(f"pickle instruction {ord(instruction.code)}")
                 break
-            if max(len(depths), len(marks)) > _MOST or max(depths[-1:], default=0) > _DEEPEST:
+            depth = max(depths[-1:], default=0)
+            if max(len(depths), len(marks)) > _MAX_STACK or depth > _MAX_DEPTH:
                 raise ValueError("it is nested more deeply than any checkpoint")
     except (LookupError, TypeError) as error:
         raise ValueError("its pickle is damaged") from error
@@ -83,7 +85,7 @@ def scan_pickle(stream: BinaryIO) -> set[str]:
 
 
 def unknown_names(names: set[str]) -> list[str]:
-    """Those names that are none of the parts of a checkpoint, sorted."""
+    """The names that do not belong in a checkpoint, sorted."""
     return sorted(name for name in names if not _is_known(name))
 
 
@@ -101,7 +103,7 @@ def _follow(
     marks: list[int],
     memo: dict[int, int],
 ) -> bool:
-    """Follow one instruction with depths in place of values. False if torch would not."""
+    """Execute one instruction on depths instead of values. False if torch does not support it."""
     name = instruction.name
     if name in _PUSH:
         depths.append(0)

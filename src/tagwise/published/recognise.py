@@ -1,7 +1,7 @@
-"""Published checkpoints as models of ours, recognised from names and shapes alone.
+"""Recognising published checkpoints from the names and shapes of their tensors.
 
-HigherHRNet, pose-ae, mmpose 0.x and 1.x (HRNet and HigherHRNet with tags), CornerNet,
-CornerNet-Lite (CornerNet, Squeeze) and mmdetection's CornerNet.
+The families are HigherHRNet, pose-ae, mmpose 0.x and 1.x (HRNet and HigherHRNet with tags),
+CornerNet, CornerNet-Lite (CornerNet, Squeeze) and mmdetection's CornerNet.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tagwise.tasks import CornerTask, PoseTask, Task
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a file turned out to be.
+class Recognised:
+    """The network that a file was recognised as.
 
-    family: for people to read. model, options: of the registry. count: keypoint types or classes.
-    writer: whose names the file has, as `published_names.writer_of`.
+    family: a readable name. model, options: name and options in the registry. count: number of
+    keypoint types or classes. writer: the program that wrote the file, from `names.writer_of`.
     """
 
     family: str
@@ -38,20 +38,20 @@ class Found:
     writer: str | None = None
 
 
-def recognise(path: Path) -> tuple[Tensors, Found | None]:
-    """The tensors of a file, under the names of the first publication, and its family.
+def recognise(path: Path) -> tuple[Tensors, Recognised | None]:
+    """The tensors of a file, under the names of the original code, and the recognised network.
 
-    The family is None where none is recognised. Raises UserError for a file that cannot be read and
-    for a network that has no tags.
+    The network is None if the file does not belong to a known family. Raises UserError for a file
+    that cannot be read and for a network that has no tags.
     """
     tensors = read_tensors(path)
     writer, tensors = writer_of(tensors), renamed(tensors)
-    for mark, family in _MARKS.items():
+    for mark, family in _FAMILIES.items():
         if mark in tensors:
             return tensors, replace(family(path, tensors), writer=writer)
     if "classifier.weight" in tensors and "stage4.0.branches.0.0.conv1.weight" in tensors:
         raise UserError(
-            f"{path} is an HRNet trained on ImageNet, without maps of keypoints: it cannot "
+            f"{path} is an HRNet trained on ImageNet, without maps of keypoints; it cannot "
             "predict, but a recipe can start from it (model.pretrained)"
         )
     return tensors, None
@@ -62,7 +62,7 @@ INPUT_SIZES = {
     "cornernet": (511, 511),
     "cornernet_squeeze": (511, 511),
 }
-# Of each published test.
+# Decoder settings of each published test.
 DECODERS: dict[str, dict[str, Any]] = {
     "higherhrnet": {"fitting": "higherhrnet", "threshold": 0.1},
     "mmpose1": {"fitting": "mmpose1", "threshold": 0.1},
@@ -75,86 +75,88 @@ DECODERS: dict[str, dict[str, Any]] = {
 # ---------------------------------------------------------------------- the families
 
 
-def _higherhrnet(path: Path, tensors: Tensors) -> Found:
+def _higherhrnet(path: Path, tensors: Tensors) -> Recognised:
     count = tensors["final_layers.1.weight"].shape[0]
     return _hrnet_of(path, "HigherHRNet", "higherhrnet", tensors["final_layers.0.weight"], count)
 
 
-def _hrnet(path: Path, tensors: Tensors) -> Found:
+def _hrnet(path: Path, tensors: Tensors) -> Recognised:
     layer = tensors["final_layer.weight"]
     if layer.shape[0] % 2:
         raise UserError(
-            f"{path} is an HRNet with {layer.shape[0]} maps, which are not a heatmap and a tag of "
-            "each keypoint; a network for one person at a time has no tags to group by"
+            f"{path} is an HRNet with {layer.shape[0]} maps, which are not a heatmap and a tag map "
+            "per keypoint; a network for one person at a time has no tags to group by"
         )
     return _hrnet_of(path, "HRNet with tags", "hrnet", layer, layer.shape[0] // 2)
 
 
-def _hrnet_of(path: Path, family: str, model: str, layer: Tensor, count: int) -> Found:
+def _hrnet_of(path: Path, family: str, model: str, layer: Tensor, count: int) -> Recognised:
     maps, width = layer.shape[:2]
     if maps != 2 * count:
         raise UserError(
             f"{path} is a {family} with {count} heatmaps and {maps - count} tag maps; tagwise "
-            "reads those with a tag of one component for each keypoint type"
+            "reads networks with one tag map per keypoint type"
         )
     name = f"{model}_w{48 if width == 48 else 32}"
     options = {} if width in (32, 48) else {"width": width}
-    return Found(f"{family}-W{width}", name, options, count)
+    return Recognised(f"{family}-W{width}", name, options, count)
 
 
-def _hourglass(path: Path, tensors: Tensors) -> Found:
+def _hourglass(path: Path, tensors: Tensors) -> Recognised:
     maps, channels = tensors["outs.0.conv.weight"].shape[:2]
     wider = tensors["features.0.0.low1.conv.weight"].shape[0]
-    stacks = _how_many(tensors, r"outs\.(\d+)\.conv\.weight")
+    stacks = _count_matches(tensors, r"outs\.(\d+)\.conv\.weight")
     options = {"stacks": stacks, "channels": channels, "increase": wider - channels}
     plain = {"stacks": 4, "channels": 256, "increase": 128}
     changed = {name: value for name, value in options.items() if value != plain[name]}
-    return Found("stacked hourglass (pose-ae)", "hourglass", changed, maps // MAPS_PER_KEYPOINT)
+    return Recognised(
+        "stacked hourglass (pose-ae)", "hourglass", changed, maps // MAPS_PER_KEYPOINT
+    )
 
 
-def _cornernet(path: Path, tensors: Tensors) -> Found:
+def _cornernet(path: Path, tensors: Tensors) -> Recognised:
     classes, width = tensors["tl_heats.0.1.weight"].shape[:2]
     squeeze = any(".conv_1x1." in name for name in tensors)
-    stacks = _how_many(tensors, r"tl_heats\.(\d+)\.1\.weight")
+    stacks = _count_matches(tensors, r"tl_heats\.(\d+)\.1\.weight")
     plain = {"stacks": 2, "width": 256}
     options = {"stacks": stacks, "width": width}
     changed = {name: value for name, value in options.items() if value != plain[name]}
     family = "CornerNet-Squeeze" if squeeze else "CornerNet"
-    return Found(family, "cornernet_squeeze" if squeeze else "cornernet", changed, classes)
+    return Recognised(family, "cornernet_squeeze" if squeeze else "cornernet", changed, classes)
 
 
-_MARKS: dict[str, Callable[[Path, Tensors], Found]] = {
+_FAMILIES: dict[str, Callable[[Path, Tensors], Recognised]] = {
     "final_layers.1.weight": _higherhrnet,
     "final_layer.weight": _hrnet,
     "outs.0.conv.weight": _hourglass,
     "tl_heats.0.1.weight": _cornernet,
 }
-"""A tensor that only the files of one family have."""
+"""The families by the name of a tensor that only their files have."""
 
 
-def _how_many(tensors: Tensors, pattern: str) -> int:
+def _count_matches(tensors: Tensors, pattern: str) -> int:
     found = (re.fullmatch(pattern, name) for name in tensors)
     return len({match.group(1) for match in found if match})
 
 
-# ---------------------------------------------------------------------- what becomes of them
+# ---------------------------------------------------------------------- tasks and protocols
 
 
 def published_task(
     path: Path,
-    found: Found,
+    found: Recognised,
     skeleton: Skeleton | None,
     classes: Sequence[str] | None,
     drop_head: bool,
 ) -> Task:
-    """The task of the file's maps, with the settings of the papers."""
+    """The task for the file's maps, with the settings of the papers."""
     corners = found.model.startswith("cornernet")
     given = classes if corners else skeleton
     what, whose = ("classes", "list") if corners else ("keypoint types", "skeleton")
     if given is not None and len(given) != found.count and not drop_head:
         raise UserError(
-            f"{path} has {found.count} {what}, the given {whose} has {len(given)}; give that of "
-            "its training, or --drop-head to begin the output layers anew"
+            f"{path} has {found.count} {what}, the given {whose} has {len(given)}; give the "
+            f"{whose} it was trained with, or --drop-head to initialise new output layers"
         )
     if corners:
         names = COCO80 if found.count == len(COCO80) else _numbered("class", found.count)
@@ -178,8 +180,8 @@ def published_task(
     )
 
 
-def protocol_of(found: Found) -> str:
-    """The published test that the file's network is made for, by the name of its settings."""
+def protocol_of(found: Recognised) -> str:
+    """The name of the settings of the published test for the file's network."""
     if found.model.startswith("cornernet"):
         return found.model
     if found.model == "hourglass":
@@ -187,14 +189,14 @@ def protocol_of(found: Found) -> str:
     return "mmpose1" if found.writer == "mmpose1" else "higherhrnet"
 
 
-# HigherHRNet, lib/core/group.py, Params, for 17 keypoint types and, cut short, for fewer.
+# HigherHRNet, lib/core/group.py, Params, for 17 keypoint types; truncated for fewer types.
 _ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
 
 
-def _order(found: Found) -> tuple[int, ...] | None:
-    """In which the file's own program groups keypoint types; None where it knows none.
+def _order(found: Recognised) -> tuple[int, ...] | None:
+    """The order in which the file's own program groups keypoint types; None if it has no order.
 
-    mmpose, mmpose/core/post_processing/group.py, takes those of 17 so and others as they come.
+    mmpose, mmpose/core/post_processing/group.py, uses _ORDER for 17 types, else their own order.
     """
     count = found.count
     if found.writer in ("mmpose", "mmpose1") and count != len(_ORDER):

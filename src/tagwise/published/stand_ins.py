@@ -1,12 +1,15 @@
-"""What training programs keep beside the weights, read past without running any of their code."""
+"""Substitutes for the objects that training programs store next to the weights.
+
+With them, a checkpoint can be read without running the code of those programs.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Any
 
-# Classes and functions that the checkpoints of trainers name: arrays, losses so far, dates, paths.
-# `getattr` comes with mmengine's HistoryBuffer, which keeps its own methods.
+# Classes and functions that the checkpoints of trainers name: arrays, loss histories, dates, paths.
+# `getattr` occurs with mmengine's HistoryBuffer, which stores its own methods.
 OBJECTS = (
     "argparse.Namespace",
     "builtins.getattr",
@@ -25,7 +28,7 @@ OBJECTS = (
     "pathlib._local.PosixPath",  # Python 3.13
     "pathlib._local.WindowsPath",
 )
-# Kinds of dict, most of them settings.
+# Types of dict, most of them for settings.
 DICTS = (
     "collections.defaultdict",
     "easydict.EasyDict",
@@ -35,13 +38,13 @@ DICTS = (
 )
 
 
-class Forgetful:
-    """Stands for an object of a checkpoint: takes whatever that is made of, and keeps nothing."""
+class IgnoredObject:
+    """Replaces an object of a checkpoint: accepts any arguments and state, and stores nothing."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
-    def __new__(cls, *_: Any, **__: Any) -> Forgetful:
+    def __new__(cls, *_: Any, **__: Any) -> IgnoredObject:
         return super().__new__(cls)
 
     def __setstate__(self, _: Any) -> None:
@@ -49,19 +52,19 @@ class Forgetful:
 
 
 class PlainDict:
-    """Stands for a kind of dict. Becomes one that torch lets a checkpoint fill."""
+    """Replaces a dict type. Creates an OrderedDict, which torch allows a checkpoint to fill."""
 
     def __new__(cls, *_: Any, **__: Any) -> OrderedDict:
         return OrderedDict()
 
 
 def stand_ins() -> list[type]:
-    """A class for each of these names, for `torch.serialization.safe_globals`.
+    """A class for each name in OBJECTS and DICTS, for `torch.serialization.safe_globals`.
 
-    A checkpoint that names them is then read without them: numpy, mmengine and the rest are neither
-    called nor even there. All other names stay refused.
+    torch then uses these classes for a checkpoint with such names: numpy, mmengine and the others
+    are not called and need not be installed. All other names are still refused.
     """
-    return [_named(n, Forgetful) for n in OBJECTS] + [_named(n, PlainDict) for n in DICTS]
+    return [_named(n, IgnoredObject) for n in OBJECTS] + [_named(n, PlainDict) for n in DICTS]
 
 
 def _named(path: str, base: type) -> type:

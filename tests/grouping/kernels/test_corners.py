@@ -9,7 +9,7 @@ from tagwise.grouping.kernels import corners as kernels
 
 
 def _shares_by_hand(pairs, weights):
-    """Over every set of pairs in which no corner serves twice, weighted by their product."""
+    """Sum over all sets of pairs in which no corner is used twice, weighted by their product."""
     total, share = 0.0, np.zeros(len(pairs))
     for size in range(len(pairs) + 1):
         for chosen in combinations(range(len(pairs)), size):
@@ -31,30 +31,30 @@ def _shares(pairs, odds, squares=None, sides=None, size_weight=0.0):
 
 
 def _weights(odds, squares):
-    """With the spread .2 and the threshold 1: normal against even, times the prior odds e^-2."""
+    """With spread .2 and threshold 1: normal over uniform density, times the prior odds e^-2."""
     density = np.exp(-squares / 0.08) / (0.2 * np.sqrt(2 * np.pi))
     return np.exp(odds - 2) * density / 0.5
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_shares_are_exact_where_pairs_form_no_ring(seed):
+def test_shares_are_exact_if_pairs_form_no_cycle(seed):
     pairs = np.array([[0, 10], [0, 11], [1, 11], [2, 11], [2, 12], [3, 13]])
     odds = np.random.default_rng(seed).normal(1, 1.5, len(pairs))
-    # Where every distance is the presumed spread, the fitted spread is that too.
+    # If every distance equals the prior spread, so does the fitted spread.
     expected = _shares_by_hand(pairs, _weights(odds, np.full(len(pairs), 0.04)))
     assert _shares(pairs, odds) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_shares_are_close_where_every_corner_may_meet_every_other(seed):
+def test_shares_are_close_if_every_corner_can_pair_with_every_other(seed):
     pairs = np.array([[i, 3 + j] for i in range(3) for j in range(3)])
     odds = np.random.default_rng(seed).normal(1, 1.5, len(pairs))
     expected = _shares_by_hand(pairs, _weights(odds, np.full(len(pairs), 0.04)))
     assert _shares(pairs, odds) == pytest.approx(expected, abs=0.1)
 
 
-def test_the_spread_of_tags_is_learned():
-    """Thirty sure pairs whose tags agree closely make a distance of .3 unlikely."""
+def test_spread_of_tags_is_fitted():
+    """Thirty confident pairs with nearly equal tags make a distance of .3 unlikely."""
     pairs = np.stack([np.arange(31), np.arange(31) + 31], axis=1)
     squares = np.full(31, 0.03**2)
     squares[-1] = 0.09
@@ -64,8 +64,8 @@ def test_the_spread_of_tags_is_learned():
     assert many[0] > few[0]
 
 
-def test_unlikely_sizes_lose():
-    """Twenty sure boxes of 10 x 20, and a corner whose tag fits two others equally well."""
+def test_pairs_of_unlikely_size_have_lower_shares():
+    """Twenty confident boxes of 10 x 20, and a corner whose tag fits two others equally well."""
     pairs = np.stack([np.arange(22), np.arange(22) + 22], axis=1)
     pairs[21, 0] = 20
     sides = np.tile(np.float32([10, 20]), (22, 1))
@@ -86,7 +86,7 @@ def test_certain_evidence_stays_finite():
     assert share == pytest.approx(0.25, abs=0.01)
 
 
-def test_the_centre_of_a_box_is_the_largest_value_in_its_middle():
+def test_centre_score_is_the_largest_value_in_the_central_part():
     random = np.random.default_rng(0)
     heat = random.random((2, 12, 15)).astype(np.float32)
     low = random.uniform(-3, 12, (60, 2))

@@ -1,4 +1,4 @@
-"""The compiled search for missing keypoints against slow, obvious ones."""
+"""The compiled search for missing keypoints against slow references."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from tagwise.grouping.kernels.peaks import block_maxima
 
 
 @pytest.mark.parametrize("reach", [0.0, 0.5, 9.0])
-def test_surroundings_hold_the_group_and_its_margin(reach):
+def test_surroundings_contain_the_group_and_its_margin(reach):
     rng = np.random.default_rng(8)
     keypoints = rng.uniform(0, 1, (9, 6, 3)).astype(np.float32)
     keypoints[:, :, :2] *= rng.uniform(2, 60, (9, 1, 2))
@@ -36,7 +36,7 @@ def _best_by_hand(heatmap, tags, mean, box, least):
 @pytest.mark.parametrize("least", [-np.inf, 0.03, 0.7])
 @pytest.mark.parametrize("spread", [0.3, 5.0])
 @pytest.mark.parametrize("nan", [False, True])
-def test_best_cells_are_those_of_a_full_search(least, spread, nan):
+def test_best_cells_equal_those_of_a_full_search(least, spread, nan):
     rng = np.random.default_rng(3)
     heatmaps = rng.random((4, 40, 70), np.float32) ** 8
     tags = rng.normal(0, spread, (4, 2, 40, 70)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The compiled loops over maps against slow, obvious ones."""
+"""The compiled loops over maps against slow references."""
 
 import numpy as np
 import pytest
@@ -84,7 +84,7 @@ def test_scan_of_plateaus_keeps_the_best():
     assert cells.tolist() == expected.tolist()
 
 
-def test_scan_survives_nan():
+def test_scan_tolerates_nan():
     maps = np.zeros((1, 40, 40), np.float32)
     maps[0, 5, 5] = np.nan
     maps[0, 30, 30] = 0.9
@@ -120,7 +120,7 @@ def test_shifts_within_a_cell(levels):
     assert quarter_shift(values).tolist() == quarter.T.tolist()
 
 
-def test_compiled_without_a_place_for_the_cache(monkeypatch):
+def test_compiled_works_without_a_cache_folder(monkeypatch):
     def refuse(cache=False, **options):
         if cache:
             raise RuntimeError("cannot cache function: no locator available")

@@ -23,21 +23,21 @@ def _match(tags, scores, starts, **changes):
     return match_by_type(peaks, np.arange(len(starts) - 1), DEFAULT._replace(**changes))
 
 
-def test_equal_costs_are_told_apart_by_the_unrounded_distance():
+def test_equal_costs_are_ordered_by_the_unrounded_distance():
     # Both pairings round to 0 + 0; straight costs .1 + .1, crossed .3 + .3.
     group, count = _match([0.0, 0.2, 0.3, -0.1], [0.9, 0.9, 0.5, 0.5], [0, 2, 4])
     assert count == 2
     assert group.tolist() == [0, 1, 1, 0]
 
 
-def test_along_a_line_one_near_pair_is_better_than_two_between():
-    # Sums of distances are equal however the pairs cross: .3 + .3 or .4 + .2.
+def test_one_near_and_one_far_pair_are_better_than_two_intermediate_pairs():
+    # The sums of distances are equal for both pairings: .3 + .3 and .4 + .2.
     for swap in (False, True):
         group, _ = _match([0.0, 0.1, *((0.4, 0.3) if swap else (0.3, 0.4))], [0.9] * 4, [0, 2, 4])
         assert group.tolist() == [0, 1, *((0, 1) if swap else (1, 0))]
 
 
-def test_the_last_digit_of_a_tag_decides_nothing():
+def test_rounding_errors_of_tags_do_not_decide():
     rng = np.random.default_rng(0)
     tags, scores = rng.uniform(0, 0.45, 60), rng.uniform(0.1, 1, 60)
     wanted, _ = _match(tags, scores, [0, 20, 40, 60])
@@ -46,29 +46,29 @@ def test_the_last_digit_of_a_tag_decides_nothing():
         assert np.array_equal(_match(noisy, scores, [0, 20, 40, 60])[0], wanted)
 
 
-def test_a_stranger_does_not_move_everyone_on_by_one():
-    # The third peak is 3.1 from the first group: a 3 for it and 0 for the others costs as much as
+def test_outlier_does_not_shift_all_pairs():
+    # The third peak is 3.1 from the first group: 3 for it and 0 for the others cost as much as
     # three times 1.
     group, count = _match([0.0, 1.02, 2.04, 1.0, 2.0, 3.1], [0.9] * 6, [0, 3, 6])
     assert count == 4
     assert group.tolist() == [0, 1, 2, 1, 2, 3]
 
 
-def test_two_people_with_equal_first_tags_stay_two():
+def test_two_people_with_equal_first_tags_stay_separate():
     group, count = _match([1.0, 1.0], [0.9, 0.8], [0, 2])
     assert count == 2
     assert group.tolist() == [0, 1]
 
 
-def test_limit_and_stop():
+def test_match_limit_and_stop_when_full():
     tags, scores, starts = [0.0, 5.0, 0.0, 5.0], [0.9, 0.8, 0.7, 0.6], [0, 2, 4]
     assert _match(tags, scores, starts)[0].tolist() == [0, 1, 0, 1]
     assert _match(tags, scores, starts, limit=1)[0].tolist() == [0, 1, 0, 2]
     assert _match(tags, scores, starts, limit=2, stop_when_full=True)[0].tolist() == [0, 1, -1, -1]
 
 
-def test_join_equal_takes_the_group_of_the_same_first_component():
-    """The later of two peaks of one type takes the place of the other."""
+def test_join_equal_joins_the_group_of_the_same_first_component():
+    """The later of two peaks of one type replaces the other."""
     tags, scores, starts = [[1.0, 0.0], [1.0, 5.0]], [0.9, 0.8], [0, 2]
     assert _match(tags, scores, starts)[0].tolist() == [0, 1]
     group, count = _match(tags, scores, starts, join_equal=True)
@@ -76,7 +76,7 @@ def test_join_equal_takes_the_group_of_the_same_first_component():
     assert group.tolist() == [-1, 0]
 
 
-def test_join_equal_ends_with_tags_that_are_nan():
+def test_join_equal_terminates_with_nan_tags():
     group, count = _match([np.nan, np.nan, 1.0], [0.9, 0.8, 0.7], [0, 2, 3], join_equal=True)
     assert count == 3
     assert sorted(group.tolist()) == [0, 1, 2]

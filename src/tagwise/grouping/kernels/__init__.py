@@ -1,6 +1,6 @@
 """The compiled loops of grouping: one file per step, with plain arrays as arguments.
 
-Only the files of `tagwise.grouping` call them.
+They are called only from `tagwise.grouping`.
 
 Imports `geometry` and `runtime`.
 """
