@@ -210,7 +210,8 @@ _CLOCK = 90_000  # ticks per second of the videos that are written, as in MPEG
 class _Writer:
     def __init__(self, container: Any, fps: float, pixel_shape: Fraction) -> None:
         self.container, self.fps, self.stream = container, fps, None
-        self.pixel_shape, self.tick, self.last = pixel_shape, round(_CLOCK / fps), -1
+        self.pixel_shape, self.tick = pixel_shape, round(_CLOCK / fps)
+        self.last = -self.tick  # so that the first frame is at 0
 
     def add(self, image: np.ndarray, time: float | None = None) -> None:
         height, width = (side // 2 * 2 for side in image.shape[:2])
