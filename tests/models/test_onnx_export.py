@@ -109,7 +109,7 @@ def test_bad_input(small, tmp_path):
     path = export(small, out=tmp_path / "m.onnx")
     with pytest.raises(UserError, match="is an ONNX file already"):
         export(path)
-    with pytest.raises(UserError, match="runs in fp32 alone, not in bf16"):
+    with pytest.raises(UserError, match="runs in fp32 only, not in bf16"):
         Predictor(path, precision="bf16")
     (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:500])
     with pytest.raises(UserError, match=r"cut\.onnx is no readable ONNX file"):

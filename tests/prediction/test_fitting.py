@@ -118,7 +118,7 @@ def test_scales_that_a_published_test_cannot_join_are_refused_at_once(name):
     network = SpotNetwork()
     network.spec.decoder["fitting"] = name
     assert Predictor(network, device="cpu", scales=(1.0, 0.5)).precision == "fp32"
-    with pytest.raises(UserError, match="have it among them"):
+    with pytest.raises(UserError, match="include it"):
         Predictor(network, device="cpu", scales=(0.5, 2.0))
 
 

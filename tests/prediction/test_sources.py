@@ -70,7 +70,7 @@ def test_a_file_given_twice_is_taken_once(photos):
     [
         ("photos/a.jpgg", "did you mean photos/a.jpg"),
         ("nowhere", "no such file or folder: nowhere"),
-        ("photos/*.gif", "no file fits the pattern"),
+        ("photos/*.gif", "no file matches the pattern"),
         ([], "no image to predict from"),
     ],
 )

@@ -50,7 +50,7 @@ def test_unmirror_twice_changes_nothing():
 
 
 def test_unmirror_refuses_maps_that_do_not_fit_the_skeleton():
-    with pytest.raises(ValueError, match="no multiple of 4"):
+    with pytest.raises(ValueError, match="not a multiple of 4"):
         tta.unmirror(random_maps(), HEADS, (0, 1, 2, 3))
 
 

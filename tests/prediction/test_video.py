@@ -148,7 +148,7 @@ def test_broken_frames_are_counted_and_the_others_are_read(tmp_path):
 
 def test_video_without_a_frame_that_can_be_decoded_is_refused(tmp_path):
     video = Video(write_mjpeg(tmp_path / "clip.mkv", broken=range(10)))
-    with pytest.raises(UserError, match=r"clip\.mkv holds no frame that can be decoded"):
+    with pytest.raises(UserError, match=r"clip\.mkv contains no frame that can be decoded"):
         list(video)
 
 
@@ -201,7 +201,7 @@ def test_file_with_sound_only_is_refused(tmp_path):
         samples.sample_rate = 8000
         container.mux(stream.encode(samples))
         container.mux(stream.encode())
-    with pytest.raises(UserError, match="has no pictures"):
+    with pytest.raises(UserError, match="has no video stream"):
         Video(path)
 
 
@@ -240,7 +240,7 @@ def test_broken_photos_of_a_folder_are_reported_and_skipped(tmp_path, capsys):
 
 def test_folder_of_broken_photos_only_is_refused(tmp_path):
     (tmp_path / "0.png").write_bytes(b"")
-    with pytest.raises(UserError, match="no photo of .* could be read"):
+    with pytest.raises(UserError, match=r"no photo of .* could be read"):
         list(open_video(tmp_path))
 
 
