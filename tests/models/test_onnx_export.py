@@ -104,10 +104,10 @@ def test_a_graph_that_differs_is_told(small):
 
 
 def test_bad_input(small, tmp_path):
-    with pytest.raises(UserError, match=r"m\.pt: name a file that ends in \.onnx"):
+    with pytest.raises(UserError, match=r"m\.pt; give a name that ends in \.onnx"):
         export(small, out=tmp_path / "m.pt")
     path = export(small, out=tmp_path / "m.onnx")
-    with pytest.raises(UserError, match="is an ONNX file already"):
+    with pytest.raises(UserError, match="is already an ONNX file"):
         export(path)
     with pytest.raises(UserError, match="runs in fp32 only, not in bf16"):
         Predictor(path, precision="bf16")

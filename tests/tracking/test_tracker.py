@@ -200,5 +200,5 @@ def test_settings_out_of_range_are_refused(wrong):
 def test_tags_of_another_dimension_are_refused():
     tracker = Tracker()
     tracker.update(frame([(0, 0)], tags=[[1.0]]))
-    with pytest.raises(ValueError, match="tags have 2 dimensions, those before had 1"):
+    with pytest.raises(ValueError, match="tags have 2 dimensions, earlier ones had 1"):
         tracker.update(frame([(0, 0)], tags=[[1.0, 2.0]]))
