@@ -12,7 +12,7 @@ from tagwise.label_maps import label_map_instances
 @given(
     arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 9))
 )
-def test_boxes_and_areas_are_those_of_scipy(labels):
+def test_boxes_and_areas_equal_scipy(labels):
     boxes, areas = label_map_instances(labels)
     assert boxes.dtype == areas.dtype == np.float32
     assert boxes.shape == (labels.max(), 4)
@@ -27,7 +27,7 @@ def test_boxes_and_areas_are_those_of_scipy(labels):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
-def test_any_integers(dtype):
+def test_any_integer_type_is_accepted(dtype):
     boxes, areas = label_map_instances(np.array([[0, 200], [200, 0]], dtype))
     assert boxes.shape == (200, 4)
     np.testing.assert_array_equal(boxes[199], [0, 0, 2, 2])
@@ -42,7 +42,7 @@ def test_the_number_of_instances_may_be_given():
 
 
 @pytest.mark.parametrize("labels", [np.zeros((4, 5), np.int32), np.zeros((0, 5), np.int32)])
-def test_nothing_there(labels):
+def test_empty_label_map(labels):
     boxes, areas = label_map_instances(labels)
     assert boxes.shape == (0, 4)
     assert areas.shape == (0,)

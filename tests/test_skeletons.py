@@ -22,7 +22,7 @@ def test_coco_sigmas_are_pycocotools():
 
 
 @pytest.mark.parametrize("skeleton", [COCO17, CROWDPOSE14])
-def test_survives_coco_and_json(skeleton):
+def test_conversion_to_coco_and_json_is_lossless(skeleton):
     assert Skeleton.from_coco(json.loads(json.dumps(skeleton.to_coco(3)))) == skeleton
     assert Skeleton.from_dict(json.loads(json.dumps(skeleton.to_dict()))) == skeleton
 
@@ -38,18 +38,18 @@ def test_published_sigmas_by_name_only():
 
 
 @pytest.mark.parametrize("name", ["left_hip", "Left-Hip", "leftHip", "left hip", "lefthip"])
-def test_ways_to_write_a_name(name):
+def test_spellings_of_a_name(name):
     assert name_words(name) == ("left", "hip")
 
 
 @pytest.mark.parametrize(
     ("left", "right"), [("hip_l", "hip_r"), ("LAnkle", "RAnkle"), ("paw.Left.1", "paw.Right.1")]
 )
-def test_ways_to_write_sides(left, right):
+def test_spellings_of_sides(left, right):
     assert mirror_types([left, "tail", right]) == (2, 1, 0)
 
 
-def test_a_side_without_its_twin_stays():
+def test_side_without_a_counterpart_is_kept():
     assert mirror_types(["left_eye", "nose"]) == (0, 1)
 
 
@@ -72,7 +72,7 @@ def test_order_goes_outwards_from_the_centre():
         ({"flip": (-1, 0)}, "flipping twice"),
     ],
 )
-def test_what_does_not_fit_together(fields, words):
+def test_inconsistent_fields_are_refused(fields, words):
     with pytest.raises(UserError, match=words):
         Skeleton(**({"name": "x", "keypoints": ("a", "b")} | fields))
 
@@ -80,6 +80,6 @@ def test_what_does_not_fit_together(fields, words):
 @pytest.mark.parametrize(
     "category", [{"name": "cell"}, {"keypoints": []}, {"keypoints": ["a"], "skeleton": [1]}]
 )
-def test_category_that_is_no_skeleton(category):
+def test_category_without_a_skeleton_is_refused(category):
     with pytest.raises(UserError, match="category"):
         Skeleton.from_coco(category)

@@ -40,8 +40,8 @@ def keypoint_metrics(
         every type, in pixels, flat) and "score". An image without results counts as one without
         detections.
     ground_truth: a COCO keypoint JSON, its content, or labels that are already read. Annotations
-        with "iscrowd" or without a labelled keypoint are ignored regions, as in pycocotools. Invalid
-        annotations are left out, with a warning that lists them.
+        with "iscrowd" or without a labelled keypoint are ignored regions, as in pycocotools.
+        Invalid annotations are left out, with a warning that lists them.
     sigmas: OKS constants, one per keypoint type or one for all; by default those of the
         JSON's category ("sigmas"), else the published ones, see `Skeleton.from_coco`.
     style: "coco" gives AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL with the annotated areas
