@@ -1,4 +1,4 @@
-"""A network without weights that sees plain rectangles, and knows their corners exactly."""
+"""A network without weights that detects plain rectangles, with exact corners."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Checkpoints as their authors write them, with random weights, and what `predict` says of them."""
+"""Checkpoints in the format of their authors, with random weights, and their predictions."""
 
 import json
 
@@ -12,7 +12,7 @@ MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
 def published(network, prefix, layers, seed=0):
-    """The network with lively weights, written as a checkpoint with training state beside.
+    """Write a network with non-zero weights as a checkpoint with training state.
 
     layers: of each stage, the last before its maps, which shall spread by a half.
     """
@@ -32,14 +32,14 @@ def published(network, prefix, layers, seed=0):
 
 
 def predicted(*arguments):
-    """The record of photo.png by the weights in weights.pth."""
+    """Return the predicted record of photo.png with the weights in weights.pth."""
     assert main(["predict", "photo.png", "--weights", "weights.pth", *arguments]) == 0
     with open("predictions/photo.predictions.json") as file:
         return json.load(file)
 
 
 def assert_people(record, keypoints, scores):
-    """A record has these people (N, K, 3), best first; missing keypoints have score 0."""
+    """Assert that a record has these people (N, K, 3), best first; missing keypoints score 0."""
     best = np.argsort(-scores)
     keypoints = np.where(keypoints[..., 2:] > 0, keypoints, [np.nan, np.nan, 0])[best]
     found = np.array([each["keypoints"] for each in record["instances"]], np.float64)

@@ -1,4 +1,4 @@
-"""What every test run shares: the same random numbers, and compiled code that fits this machine."""
+"""Setup of every test run: the same random numbers, and compiled code for this machine."""
 
 import os
 import random
@@ -14,41 +14,41 @@ import tagwise
 
 torch.set_num_threads(1)
 
-# torch would load machine code that it compiled for another instruction set, and crash.
+# Otherwise torch loads machine code compiled for another instruction set, and crashes.
 CAPABILITY = torch.backends.cpu.get_cpu_capability().lower()
 OWN = f"tagwise-tests-{os.environ.get('USER', 'nobody')}-{CAPABILITY}"
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / OWN))
 
-# CI asks whether this commit is sound, with the same examples each time; elsewhere new ones are
-# tried at every run. No example fails because the machine is slow.
+# CI uses the same examples each time; elsewhere each run tries new ones. No example fails because
+# the machine is slow.
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 class TorchRandom:
-    """torch's generator as hypothesis seeds and restores those of Python and NumPy."""
+    """The generator of torch, which hypothesis seeds and restores like those of Python."""
 
     seed = staticmethod(torch.manual_seed)
     getstate = staticmethod(torch.get_rng_state)
     setstate = staticmethod(torch.set_rng_state)
 
 
-TORCH_RANDOM = TorchRandom()  # hypothesis does not keep it alive
+TORCH_RANDOM = TorchRandom()  # hypothesis keeps only a weak reference
 register_random(TORCH_RANDOM)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
-    """A test draws the same numbers whatever ran before it, in whichever process."""
+    """Seed the generators, so that a test draws the same numbers in any order and process."""
     torch.manual_seed(0)
     random.seed(0)
 
 
 def pytest_configure(config):
-    """numba keeps a compiled loop when another loop that it calls has changed: older ones go."""
+    """Remove stale caches: numba keeps a compiled loop when a loop that it calls has changed."""
     if hasattr(config, "workerinput"):
-        return  # another process has seen to it
+        return  # the main process does it
     package = Path(tagwise.__file__).parent
     loops = [path for path in package.rglob("*.py") if "@compiled" in path.read_text("utf-8")]
     newest = max(path.stat().st_mtime for path in loops)

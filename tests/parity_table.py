@@ -1,4 +1,4 @@
-"""How far each comparison was off: TAGWISE_PARITY=FILE writes the tables of docs/parity.md."""
+"""The errors of all comparisons: TAGWISE_PARITY=FILE writes the tables of docs/parity.md."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _ROOT = []
 
 
 def note(case, difference, allowed, tolerance, table=PUBLISHED):
-    """Keeps the largest difference of a case, and the largest share of what is allowed.
+    """Record the largest difference of a case, and the largest share of what is allowed.
 
     tolerance: how `allowed` is put in words.
     """
@@ -30,7 +30,7 @@ def note(case, difference, allowed, tolerance, table=PUBLISHED):
 
 
 def compare(case, found, expected, atol, rtol, table):
-    """Asserts that values are the expected ones within atol + rtol * |expected|, and notes it."""
+    """Assert that values are within atol + rtol * |expected| of the expected, and record it."""
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     assert found.shape == expected.shape, f"{case}: {found.shape} and {expected.shape}"
     difference, allowed = np.abs(found - expected), atol + rtol * np.abs(expected)
@@ -44,7 +44,7 @@ def _in_words(atol, rtol):
 
 
 def write():
-    """The tables, where the environment asks for them; what the file has above them stays."""
+    """Write the tables if the environment asks for them; the text above them in the file stays."""
     if not os.environ.get("TAGWISE_PARITY"):
         return
     path = Path(os.environ["TAGWISE_PARITY"])
@@ -70,7 +70,7 @@ def _table(title):
 
 
 def _unread():
-    """Arrays of the golden data that no test has asked for, one line for each kind of them."""
+    """Arrays of the golden data that no test has read, one line per type."""
     kinds = defaultdict(int)
     for path in sorted(_ROOT[0].glob("*/*.npz")):
         archive = path.relative_to(_ROOT[0]).with_suffix("").as_posix()
@@ -80,7 +80,7 @@ def _unread():
 
 
 class _Watched(Mapping):
-    """An archive that remembers what was read."""
+    """An archive that records which arrays are read."""
 
     def __init__(self, name, arrays):
         self.arrays, self.read = arrays, _READ[name]
@@ -100,7 +100,7 @@ class _Watched(Mapping):
 
 
 def watch(check):
-    """Notes whatever the golden data's own helpers compare; they fail as before."""
+    """Record all comparisons of the golden data's helpers; they fail as before."""
     close, archive = check.assert_close, check.archive
     people, boxes = check.compare_people, check.compare_boxes
     joints = check.compare_detected_joints
@@ -148,7 +148,7 @@ def watch(check):
         off = np.abs(found - wanted)
         note(f"decode: {decoder} keypoints of ambiguous people", off, tol, f"{tol:g}")
 
-    # Without notes, for what is no comparison of the package's.
+    # Not recorded, for comparisons that are not of the package.
     compare_people.__wrapped__, compare_boxes.__wrapped__ = people, boxes
     check.assert_close, check.compare_people = assert_close, compare_people
     check.compare_boxes, check.compare_detected_joints = compare_boxes, compare_detected_joints

@@ -1,4 +1,4 @@
-"""Where the data lies that is shared beside the project."""
+"""The folder of the data that is shared next to the project."""
 
 import os
 from pathlib import Path

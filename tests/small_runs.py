@@ -1,4 +1,4 @@
-"""Small data sets on disk, a recipe for them, and what a training on them logs."""
+"""Small data sets on disk, a recipe for them, and the log of a training run."""
 
 import json
 
@@ -20,7 +20,7 @@ FIGURE = Skeleton("figure", ("head", "trunk", "left_foot", "right_foot"), ((0, 1
 
 
 def write_scenes(folder, name, length, seed):
-    """Synthetic scenes as photos and COCO JSON, as a lab has them."""
+    """Write synthetic scenes as photos and COCO JSON."""
     scenes = SyntheticPoses(
         FIGURE, length=length, seed=seed, size=(96, 96), people=(1, 2), tallness=(0.4, 0.8)
     )
@@ -34,7 +34,7 @@ def write_scenes(folder, name, length, seed):
 
 
 def recipe_for(scenes, steps, **run):
-    """A recipe that trains a small pose network on scenes of `write_scenes`; run: of RunConfig."""
+    """Return a recipe for a small pose network on scenes of `write_scenes`; run: of RunConfig."""
     settings = {"validate_every": 0, "save_every": 2, "log_every": 1, "device": "cpu", **run}
     return Recipe(
         data=DataConfig(

@@ -1,4 +1,4 @@
-"""A network without weights whose answers are known: it sees coloured spots as keypoints."""
+"""A network without weights and with known results: it detects coloured spots as keypoints."""
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ def draw_pins(pins, size=(SIZE, SIZE), sigma=5.0):
     return np.rint(255 * image).astype(np.uint8)
 
 
-# Two pins that cross: tags alone tell whose foot is whose.
+# Two pins that cross: only tags assign the feet.
 PINS = (((30.0, 24.0), (90.0, 100.0), 0.0), ((94.0, 30.0), (34.0, 92.0), 1.0))
 
 

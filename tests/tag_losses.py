@@ -24,7 +24,7 @@ def gradients(loss, tags):
 
 
 def gradient(loss, tags):
-    """Gradient of both; a compiled graph can be walked back once only."""
+    """Gradient of both; a compiled graph allows only one backward pass."""
     return torch.autograd.grad(loss.pull + 2 * loss.push, tags)[0]
 
 

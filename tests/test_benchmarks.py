@@ -1,4 +1,4 @@
-"""Every benchmark has a help text, says what data it misses, and uses the package as it is now."""
+"""Every benchmark has a help text, names missing data, and uses the current package."""
 
 import runpy
 import sys
@@ -22,14 +22,14 @@ def run(monkeypatch, name, *arguments):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_help(monkeypatch, capsys, name):
+def test_benchmark_has_a_help_text(monkeypatch, capsys, name):
     assert run(monkeypatch, name, "--help") == 0
     title = (FOLDER / name).read_text().splitlines()[0].strip('"')
     assert " ".join(title.split()) in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("name", ["corners.py", "decode.py"])
-def test_no_scenes(monkeypatch, capsys, tmp_path, name):
+def test_missing_scenes_are_named(monkeypatch, capsys, tmp_path, name):
     assert run(monkeypatch, name, str(tmp_path)) == 0
     assert f"skipped: {tmp_path} has no " in capsys.readouterr().err
 
@@ -55,7 +55,7 @@ def test_faster_rcnn_is_a_task_that_can_be_scored(monkeypatch, tmp_path):
 
 
 class PerfectDetector:
-    """Stands in for torchvision's network: it finds the true boxes, and has two loss terms."""
+    """A substitute for torchvision's network that finds the true boxes and has two loss terms."""
 
     def detect(self, outputs, targets=None):
         if targets is not None:

@@ -27,7 +27,7 @@ from tagwise.tasks import PoseTask
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A small real model file that sees a few keypoints in anything."""
+    """A small real model file that detects a few keypoints in any image."""
     torch.manual_seed(0)
     task = PoseTask(PIN)
     model = create_model("efficientnet_lite0", task, input_size=(64, 64))
@@ -50,7 +50,7 @@ def photos(tmp_path, monkeypatch):
 
 
 def tagwise(*arguments, **options):
-    """Run the program as a user does."""
+    """Run the program in a process of its own."""
     command = [sys.executable, "-m", "tagwise", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -58,8 +58,8 @@ def tagwise(*arguments, **options):
     )
 
 
-def test_predict_as_a_user_runs_it(photos, weights):
-    (photos / "broken.jpg").write_bytes(b"no photo")
+def test_predict_writes_results_and_reports_broken_photos(photos, weights):
+    (photos / "broken.jpg").write_bytes(b"not a photo")
     ran = tagwise("predict", "photos", "--weights", weights, "--threshold", 0, "--device", "cpu")
     assert ran.returncode == 1
     assert ran.stderr.count("\n") == 1
@@ -74,7 +74,7 @@ def test_predict_as_a_user_runs_it(photos, weights):
     assert record["instances"]
 
 
-def test_a_full_disk_ends_in_one_line_and_no_half_file(photos, weights):
+def test_full_disk_gives_one_line_and_no_partial_file(photos, weights):
     def small_files_only():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
@@ -87,7 +87,7 @@ def test_a_full_disk_ends_in_one_line_and_no_half_file(photos, weights):
 
 
 def test_help_imports_nothing_heavy():
-    """Time is the benchmark's to measure; what costs it is known: no import of these."""
+    """A benchmark measures the time; it depends on these imports."""
     code = (
         "import sys, tagwise.cli\n"
         "try: tagwise.cli.main(['--help'])\n"
@@ -102,13 +102,13 @@ def test_help_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)
-def test_every_verb_explains_itself_with_examples(verb, capsys):
+def test_help_of_every_verb_has_an_example(verb, capsys):
     text = help_of(verb, capsys)
     assert f"$ tagwise {verb} " in text
     assert "--out" in text
 
 
-def test_every_verb_that_is_written_about_can_be_run():
+def test_every_documented_verb_exists():
     root = Path(__file__).parents[1]
     text = "\n".join(page.read_text() for page in [root / "README.md", *root.glob("docs/*.md")])
     commands = "\n".join(text.split("```")[1::2])
@@ -118,7 +118,7 @@ def test_every_verb_that_is_written_about_can_be_run():
     assert written <= set(cli.VERBS)
 
 
-def test_convert_as_a_user_runs_it(tmp_path, capsys):
+def test_convert_writes_a_model_file(tmp_path, capsys):
     network = StackedHourglass(17, 1, 32, 16)
     torch.save({"state_dict": network.state_dict()}, tmp_path / "theirs.pth")
     assert main(["convert", str(tmp_path / "theirs.pth"), "--skeleton", "coco"]) == 0
@@ -126,7 +126,7 @@ def test_convert_as_a_user_runs_it(tmp_path, capsys):
     assert load_model(tmp_path / "theirs.safetensors").task.skeleton == COCO17
 
 
-def test_export_as_a_user_runs_it(photos, weights, capsys):
+def test_exported_model_predicts(photos, weights, capsys):
     pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
     assert main(["export", str(weights), "--out", "tiny.onnx"]) == 0
     assert capsys.readouterr().out == "the model is in tiny.onnx\n"
@@ -143,8 +143,8 @@ def help_of(verb, capsys):
 
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_every_argument_is_explained(verb, capsys, monkeypatch):
-    """Help has a text for each argument, and the docstring names no argument that is not there."""
-    monkeypatch.setenv("COLUMNS", "1000")  # so that no text is broken
+    """Help has a text for each argument, and the docstring lists only arguments that exist."""
+    monkeypatch.setenv("COLUMNS", "1000")  # so that no line is wrapped
     function, text = cli.VERBS[verb], help_of(verb, capsys)
     own = dict(re.findall(r"\n {8}(\w+): (.*)", function.__doc__))
     hints = get_type_hints(function, include_extras=True)
@@ -169,16 +169,16 @@ def test_help_names_every_form_of_weights(verb, capsys):
         assert form in text
 
 
-def test_help_speaks_of_poses_boxes_and_masks(capsys):
+def test_help_mentions_poses_boxes_and_masks(capsys):
     for verb in ("--help", "predict", "eval"):
         text = " ".join(help_of(verb, capsys).split())
-        for kind in ("poses", "boxes", "masks"):
-            assert kind in text, verb
+        for result in ("poses", "boxes", "masks"):
+            assert result in text, verb
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)
-def test_a_verb_takes_what_its_function_takes(verb):
-    """Names and defaults are those of the Python function, so that the two are learned once."""
+def test_verb_has_the_arguments_of_its_function(verb):
+    """Names and defaults are those of the Python function, so that users learn them once."""
     name = {"eval": "evaluate"}.get(verb, verb)
     module = importlib.import_module(f"tagwise.commands.{name}")
     function = inspect.signature(getattr(module, name)).parameters
@@ -229,21 +229,21 @@ def test_debug_shows_the_traceback(photos):
         main(["predict", "nowhere.jpg", "--debug"])
 
 
-def test_no_argument_at_all_shows_help(capsys):
+def test_help_is_printed_without_arguments(capsys):
     with pytest.raises(SystemExit) as ended:
         main([])
     assert ended.value.code == 0
     assert "predict" in capsys.readouterr().out
 
 
-def test_version(capsys):
+def test_version_is_printed(capsys):
     from tagwise import __version__
 
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"tagwise {__version__}\n"
 
 
-def test_an_interrupted_run_says_how_to_go_on(photos, weights, monkeypatch, capsys):
+def test_interrupted_run_says_how_to_continue(photos, weights, monkeypatch, capsys):
     def interrupt(self):
         raise KeyboardInterrupt
 
@@ -252,11 +252,11 @@ def test_an_interrupted_run_says_how_to_go_on(photos, weights, monkeypatch, caps
     assert "--resume" in capsys.readouterr().err
 
 
-def test_train_passes_values_of_the_recipe_on(monkeypatch, capsys):
-    seen = {}
-    monkeypatch.setattr(cli.tagwise, "train", lambda **given: seen.update(given))
+def test_train_passes_on_overrides_of_the_recipe(monkeypatch, capsys):
+    passed = {}
+    monkeypatch.setattr(cli.tagwise, "train", lambda **given: passed.update(given))
     main(["train", "r.yaml", "--optim.lr", "1e-3", "--resume", "--data.root=x y", "--out", "runs"])
-    assert str(seen["recipe"]) == "r.yaml"
-    assert str(seen["out"]) == "runs"
-    assert seen["resume"] is True
-    assert list(seen["overrides"]) == ["optim.lr=1e-3", "data.root=x y"]
+    assert str(passed["recipe"]) == "r.yaml"
+    assert str(passed["out"]) == "runs"
+    assert passed["resume"] is True
+    assert list(passed["overrides"]) == ["optim.lr=1e-3", "data.root=x y"]

@@ -31,21 +31,21 @@ examples = settings(max_examples=60, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 
 
-# ---------------------------------------------------------------------- forms of boxes
+# ---------------------------------------------------------------------- box formats
 
 
 @examples
 @given(
     hnp.arrays(np.int64, st.tuples(st.integers(0, 5), st.just(4)), elements=st.integers(-99, 99))
 )
-def test_the_forms_of_boxes_are_inverse(boxes):
+def test_conversions_of_box_formats_are_inverse(boxes):
     corners = to_xyxy(boxes)
     assert np.array_equal(corners[..., 2:], boxes[..., :2] + boxes[..., 2:])
     assert np.array_equal(to_xywh(corners), boxes)
 
 
 @pytest.mark.parametrize("convert", [to_xyxy, to_xywh])
-def test_the_forms_of_boxes_keep_type_and_shape(convert):
+def test_conversions_of_box_formats_keep_type_and_shape(convert):
     for dtype in (np.float32, np.float64, np.int32):
         for shape in ((4,), (0, 4), (2, 3, 4)):
             converted = convert(np.ones(shape, dtype))
@@ -84,7 +84,7 @@ def random_boxes(rng, count):
 
 @examples
 @given(seeds)
-def test_iou_is_that_of_pycocotools(seed):
+def test_iou_equals_pycocotools(seed):
     rng = np.random.default_rng(seed)
     a, b = random_boxes(rng, 6), random_boxes(rng, 5)
     expected = coco_mask.iou(a, b, [0] * len(b))
@@ -93,7 +93,7 @@ def test_iou_is_that_of_pycocotools(seed):
 
 @examples
 @given(seeds, st.floats(-50, 50), st.floats(0.1, 10))
-def test_iou_depends_on_neither_place_nor_scale_nor_order(seed, shift, scale):
+def test_iou_does_not_depend_on_position_scale_or_order(seed, shift, scale):
     boxes = to_xyxy(random_boxes(np.random.default_rng(seed), 6))
     table = iou(boxes, boxes)
     assert (table >= 0).all()
@@ -108,11 +108,11 @@ def test_boxes_without_area_overlap_nothing():
         [
             [0, 0, 4, 4],
             [2, 2, 2, 2],  # a point
-            [4, 4, 0, 0],  # corners changed places
-            [4, 0, 8, 4],  # a common edge alone
+            [4, 4, 0, 0],  # swapped corners
+            [4, 0, 8, 4],  # a common edge only
             [0, 0, np.nan, 4],
             [0, 0, np.inf, np.inf],
-            [0, 0, 1e-200, 1e-200],  # an area that float64 takes for 0
+            [0, 0, 1e-200, 1e-200],  # an area that is 0 in float64
         ]
     )
     table = iou(boxes, boxes)
@@ -125,40 +125,40 @@ def test_boxes_without_area_overlap_nothing():
 # ---------------------------------------------------------------------- boxes around keypoints
 
 
-def random_poses(rng, count, kinds=5, around=10.0):
-    """Poses (N, K, 3) with some keypoints missing, in each of the ways that they can be."""
+def random_poses(rng, count, types=5, around=10.0):
+    """Poses (N, K, 3) with some keypoints missing, in each possible way."""
     poses = np.concatenate(
-        [rng.normal(0, around, (count, kinds, 2)), rng.uniform(0.1, 2, (count, kinds, 1))], axis=2
+        [rng.normal(0, around, (count, types, 2)), rng.uniform(0.1, 2, (count, types, 1))], axis=2
     )
     ways = np.array([[0, 0, 0], [np.nan, np.nan, 0], [7, -300, 0], [np.nan, 3, 1], [2, np.inf, 1]])
-    missing = rng.random((count, kinds)) < 0.35
+    missing = rng.random((count, types)) < 0.35
     poses[missing] = ways[rng.integers(len(ways), size=missing.sum())]
     return poses
 
 
-def there(keypoint):
+def is_present(keypoint):
     x, y, score = keypoint
     return score > 0 and np.isfinite([x, y]).all()
 
 
 @examples
 @given(seeds)
-def test_what_is_present(seed):
+def test_present_keypoints(seed):
     poses = random_poses(np.random.default_rng(seed), 4)
-    expected = [[bool(there(keypoint)) for keypoint in pose] for pose in poses]
+    expected = [[bool(is_present(keypoint)) for keypoint in pose] for pose in poses]
     assert present_keypoints(poses).tolist() == expected
     assert count_common(poses[0], poses[1]) == np.logical_and(*expected[:2]).sum()
 
 
 @examples
 @given(seeds, st.sampled_from([0.0, 1.0, 25.0]), st.sampled_from([np.float32, np.float64]))
-def test_boxes_hold_what_is_present_and_no_more(seed, least, dtype):
+def test_boxes_enclose_exactly_the_present_keypoints(seed, least, dtype):
     rng = np.random.default_rng(seed)
-    poses = random_poses(rng, 6, kinds=int(rng.integers(1, 5))).astype(dtype)
+    poses = random_poses(rng, 6, types=int(rng.integers(1, 5))).astype(dtype)
     boxes = keypoint_boxes(poses, least)
     assert boxes.dtype == np.float64
     for box, pose in zip(boxes, poses):
-        xy = [keypoint[:2].astype(float) for keypoint in pose if there(keypoint)]
+        xy = [keypoint[:2].astype(float) for keypoint in pose if is_present(keypoint)]
         if not xy:
             assert box.tolist() == [0, 0, 0, 0]
             continue
@@ -186,10 +186,10 @@ def test_no_instances_and_no_types_have_no_boxes():
 
 
 def slow_oks(found, reference, area, sigmas, common):
-    kept = [there(r) and (there(f) or not common) for f, r in zip(found, reference)]
+    kept = [is_present(r) and (is_present(f) or not common) for f, r in zip(found, reference)]
     total = 0.0
     for f, r, sigma, counts in zip(found, reference, sigmas, kept):
-        if counts and there(f):
+        if counts and is_present(f):
             total += np.exp(-np.square(f[:2] - r[:2]).sum() / (2 * area * (2 * sigma) ** 2))
     return total / max(sum(kept), 1)
 
@@ -205,7 +205,7 @@ def a_crowd(seed):
 
 @examples
 @given(seeds, st.booleans())
-def test_oks_is_the_formula(seed, common):
+def test_oks_equals_the_formula(seed, common):
     found, reference, areas, sigmas = a_crowd(seed)
     table = oks(found, reference, areas, sigmas, common=common)
     assert table.shape == (7, 4)
@@ -216,11 +216,11 @@ def test_oks_is_the_formula(seed, common):
 
 @examples
 @given(seeds)
-def test_oks_is_that_of_pycocotools(seed):
+def test_oks_equals_pycocotools(seed):
     found, reference, areas, sigmas = a_crowd(seed)
     found = np.nan_to_num(found, posinf=0)
-    found[..., 2] = 1  # it reads no scores
-    reference = reference[present_keypoints(reference).any(axis=1)]  # else it goes by boxes
+    found[..., 2] = 1  # pycocotools ignores scores
+    reference = reference[present_keypoints(reference).any(axis=1)]  # otherwise it uses boxes
     reference = np.where(present_keypoints(reference)[..., None], reference, 0)
     areas = areas[: len(reference)]
     judge = COCOeval(iouType="keypoints")
@@ -238,7 +238,7 @@ def test_oks_is_that_of_pycocotools(seed):
 
 @examples
 @given(seeds, st.floats(0.01, 0.99))
-def test_stopping_early_changes_no_answer(seed, least):
+def test_early_stopping_does_not_change_results(seed, least):
     found, reference, areas, sigmas = a_crowd(seed)
     table = oks(found, reference, areas, sigmas)
     for n, m in np.ndindex(*table.shape):
@@ -249,7 +249,7 @@ def test_stopping_early_changes_no_answer(seed, least):
 
 @examples
 @given(seeds)
-def test_the_same_pose_is_alike_whatever_the_sizes(seed):
+def test_identical_poses_have_oks_1_at_any_size(seed):
     rng = np.random.default_rng(seed)
     poses, areas = random_poses(rng, 5), 10 ** rng.uniform(-3, 6, 5)
     table = oks(poses, poses, areas, 0.1)
@@ -276,7 +276,7 @@ def test_a_keypoint_not_found_counts_nothing_unless_only_common_ones_do():
     assert oks(found * [1, 1, 0], reference, [50], 0.1, common=True).item() == 0
 
 
-def test_what_oks_cannot_take_is_named():
+def test_oks_refuses_invalid_arguments():
     poses = np.ones((2, 3, 3))
     with pytest.raises(ValueError, match=r"\(2, 3, 3\) and \(2, 4, 3\)"):
         oks(poses, np.ones((2, 4, 3)), [1, 1], 0.1)
@@ -292,7 +292,7 @@ def test_what_oks_cannot_take_is_named():
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4, 32])
-def test_a_cell_lies_where_its_pixels_do(stride):
+def test_centre_of_a_cell_is_the_mean_of_its_pixels(stride):
     pixels = np.arange(6 * stride).reshape(6, stride)  # the centres of those of each cell
     cells = np.arange(6)
     assert np.array_equal(cell_to_pixel(cells, stride), pixels.mean(axis=1))
@@ -303,7 +303,7 @@ def test_a_cell_lies_where_its_pixels_do(stride):
 
 @examples
 @given(st.floats(-1e4, 1e4), st.sampled_from([0.5, 1.0, 4.0, 7.0, 32.0]))
-def test_both_ways_of_counting_are_one_map(place, stride):
+def test_pixel_and_edge_coordinates_give_the_same_cells(place, stride):
     pixel = cell_to_pixel(place, stride)
     assert pixel_to_cell(pixel, stride) == pytest.approx(place, abs=1e-9)
     assert edges_to_cells(edges_to_pixels(place, stride), stride) == pytest.approx(place, abs=1e-9)
@@ -316,7 +316,7 @@ def test_both_ways_of_counting_are_one_map(place, stride):
 
 
 @pytest.mark.parametrize("change", [cell_to_pixel, pixel_to_cell, edges_to_pixels, edges_to_cells])
-def test_numbers_arrays_and_tensors_are_mapped_alike(change):
+def test_numbers_arrays_and_tensors_give_equal_results(change):
     values = [0.0, 2.5, 31.25]
     expected = [change(value, 4) for value in values]
     assert change(np.array(values), 4).tolist() == expected

@@ -1,4 +1,4 @@
-"""The rules of CONTRIBUTING.md: who imports whom, how long things are, what is never committed."""
+"""The rules of CONTRIBUTING.md: imports, lengths of files and functions, committed files."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "tagwise"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# Rooms that can be copied into another project, and all that they may import.
+# Folders that can be copied into another project, and everything that they may import.
 LIFTED = {
     "losses": {"torch"},
     "grouping": {"torch", "numpy", "scipy", "numba"},
@@ -43,7 +43,7 @@ def room_of(name):
 
 
 def imports(node):
-    """(module, name) of every import under a node, wherever it stands."""
+    """(module, name) of every import under a node."""
     for child in ast.walk(node):
         if isinstance(child, ast.Import):
             yield from ((alias.name, None) for alias in child.names)
@@ -53,7 +53,7 @@ def imports(node):
 
 
 def own_imports(path):
-    """Names of the files of this package that a file imports, for type checkers' sake too."""
+    """Names of the files of this package that a file imports, including those for type checkers."""
     for module, name in imports(tree(path)):
         if module.partition(".")[0] == "tagwise":
             inside = module.removeprefix("tagwise").removeprefix(".")
@@ -62,28 +62,28 @@ def own_imports(path):
 
 
 def foreign_imports(node):
-    """Top names of what is imported from other distributions."""
+    """Top-level names of the imports from other distributions."""
     tops = {module.partition(".")[0] for module, _ in imports(node)}
     return {top for top in tops if top != "tagwise" and top not in sys.stdlib_module_names}
 
 
 def assert_downward(graph):
-    """No way leads from a node back to itself."""
+    """Assert that the graph has no cycles."""
     try:
         tuple(TopologicalSorter(graph).static_order())
     except CycleError as error:
-        pytest.fail(f"these import one another: {' -> '.join(reversed(error.args[1]))}")
+        pytest.fail(f"these import each other: {' -> '.join(reversed(error.args[1]))}")
 
 
-def test_no_files_import_one_another():
-    # The package's own `__init__` only names what it hands out; it imports nothing when it is run.
+def test_files_do_not_import_each_other():
+    # The `__init__` of the package imports its public names only on first use.
     assert_downward(
         {name: set(own_imports(path)) - {name, ""} for name, path in NAMES.items() if name}
     )
 
 
 def test_rooms_import_downward():
-    """A room is a file or folder of the package. What one room imports never leads back to it."""
+    """A room is a file or folder of the package. The imports of rooms have no cycles."""
     graph = {}
     for name, path in NAMES.items():
         if name:
@@ -124,7 +124,7 @@ def is_block(node):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_names_are_imported_from_where_they_are_defined(path):
-    """Or from a folder, whose `__init__` lists what it hands out; no file passes names on."""
+    """Or from a folder, whose `__init__` lists its public names; files do not re-export names."""
     for module, name in imports(tree(path)):
         source = NAMES.get(module.removeprefix("tagwise").removeprefix("."))
         if module.partition(".")[0] == "tagwise" and name and source.name != "__init__.py":
@@ -133,7 +133,7 @@ def test_names_are_imported_from_where_they_are_defined(path):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_the_package_is_imported_at_the_top_of_files(path):
-    """Imports inside functions hide who needs whom. The command line alone starts without them."""
+    """Imports inside functions hide dependencies. Only the command line has them, to start fast."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef) and name_of(path) != "cli":
             inside = [module for module, _ in imports(node)]
@@ -147,7 +147,7 @@ def test_every_folder_with_code_is_a_package():
 
 
 @pytest.mark.parametrize("name", [n for n, path in NAMES.items() if n and path.stem == "__init__"])
-def test_every_folder_says_what_lives_there_and_what_it_imports(name):
+def test_every_folder_documents_its_content_and_imports(name):
     """The last sentence names exactly the rooms that its files import directly."""
     text = ast.get_docstring(tree(NAMES[name]))
     assert text, name
@@ -159,20 +159,20 @@ def test_every_folder_says_what_lives_there_and_what_it_imports(name):
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_files_and_what_they_offer_are_explained(path):
+def test_files_and_public_names_have_docstrings(path):
     for node in [tree(path), *filter(is_block, tree(path).body)]:
         name = getattr(node, "name", "")
         assert name.startswith("_") or ast.get_docstring(node), name
 
 
-def test_the_house_has_few_rooms():
+def test_the_package_has_few_entries():
     entries = [
         entry for entry in PACKAGE.iterdir() if entry.name not in ("__pycache__", "py.typed")
     ]
     assert len(entries) <= 26, sorted(entry.name for entry in entries)
 
 
-def test_no_function_has_the_name_of_a_module_beside_it():
+def test_no_function_has_the_name_of_a_module_next_to_it():
     import tagwise
 
     modules = {"grouping", "losses", "peaks", "plot"}
@@ -180,7 +180,7 @@ def test_no_function_has_the_name_of_a_module_beside_it():
 
 
 @pytest.mark.parametrize("room", LIFTED)
-def test_what_is_lifted_out_needs_little(room):
+def test_folders_that_can_be_copied_have_few_imports(room):
     for name, path in NAMES.items():
         if room_of(name) == room:
             assert foreign_imports(tree(path)) <= LIFTED[room], name
@@ -196,7 +196,7 @@ def declared(requirements):
     return {re.match(r"[\w-]+", line).group().lower() for line in requirements}
 
 
-def test_what_is_imported_is_declared():
+def test_imported_packages_are_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core = declared(project["dependencies"])
     extras = declared(r for group in project["optional-dependencies"].values() for r in group)
@@ -216,7 +216,7 @@ def is_lazy(node):
 def test_nothing_uses_torchvision():
     for folder in ("src", "tests", "benchmarks", "examples"):
         for path in (ROOT / folder).rglob("*.py"):
-            # These have an environment of their own.
+            # These have their own environment.
             if path.name not in ("faster_rcnn.py", "_faster_rcnn.py"):
                 assert "torchvision" not in foreign_imports(tree(path)), path
     for file in ("pyproject.toml", "constraints.txt"):
@@ -241,7 +241,7 @@ def committed_files():
     return [ROOT / name for name in listed.stdout.split("\0") if name]
 
 
-def test_no_file_names_a_place_on_one_machine():
+def test_no_file_contains_an_absolute_path():
     place = re.compile(rb"(?<![\w.])/(?:work|root|home|Users)/\w")
     for path in committed_files():
         if path.is_file() and path != Path(__file__):

@@ -1,4 +1,4 @@
-"""The public names of the package: lazy, typed, and shown by `help(tagwise)`."""
+"""The public names of the package: lazy, typed, and listed by `help(tagwise)`."""
 
 import ast
 import inspect
@@ -29,7 +29,7 @@ def test_public_names_resolve(name):
     assert name in dir(tagwise)
 
 
-def test_type_checkers_are_told_the_same_names():
+def test_type_checkers_find_the_same_names():
     """The imports under TYPE_CHECKING give the objects that resolve at run time."""
     tree = ast.parse(Path(tagwise.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
@@ -122,13 +122,13 @@ def run(*command):
     return ran.stdout
 
 
-def assert_wrong_lines_alone(reported):
+def assert_only_wrong_lines(reported):
     """reported: line to messages."""
     assert {line: text for line, text in reported.items() if line not in wrong_lines()} == {}
     assert wrong_lines() - set(reported) == set()
 
 
-def test_the_user_script_uses_every_public_name_rightly_and_wrongly():
+def test_the_user_script_uses_every_public_name_correctly_and_wrongly():
     text = SCRIPT.read_text(encoding="utf-8")
     body = text[text.index("version:") :].splitlines()
     for name in tagwise.__all__:
@@ -144,7 +144,7 @@ def test_mypy_reports_what_is_wrong_in_a_user_script_and_nothing_else(pytestconf
     options = ("--strict", "--config-file=", "--follow-imports=silent")
     text = run(sys.executable, "-m", "mypy", *options, SCRIPT)
     found = re.findall(r"user_script\.py:(\d+): error: (.*)", text)
-    assert_wrong_lines_alone({int(line): message for line, message in found})
+    assert_only_wrong_lines({int(line): message for line, message in found})
 
 
 def test_pyright_reports_what_is_wrong_in_a_user_script_and_nothing_else(tmp_path):
@@ -155,7 +155,7 @@ def test_pyright_reports_what_is_wrong_in_a_user_script_and_nothing_else(tmp_pat
     text = run(sys.executable, "-m", "basedpyright", *options)
     found = json.loads(text)["generalDiagnostics"]
     errors = [each for each in found if each["severity"] == "error"]
-    assert_wrong_lines_alone(
+    assert_only_wrong_lines(
         {each["range"]["start"]["line"] + 1: each["message"] for each in errors}
     )
 

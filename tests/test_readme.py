@@ -1,4 +1,4 @@
-"""The Python, the commands and the links of the README and of docs work as they are written."""
+"""The Python code, commands and links of the README and docs work as written."""
 
 import re
 import shlex
@@ -66,7 +66,7 @@ def test_python_runs(page, code, tmp_path, monkeypatch):
 
 
 def make_files_for(code):
-    """The files that a block names, in the current folder. A folder stands for a video."""
+    """Create the files that a block names in the current folder. A folder replaces a video."""
     for photo in ("photo.jpg", "smear.jpg"):
         if photo in code:
             shutil.copy(PHOTOS / "messi5.jpg", photo)

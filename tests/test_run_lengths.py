@@ -19,20 +19,20 @@ def expected(labels, count):
     seed=st.integers(0, 2**32 - 1),
     height=st.integers(1, 40),
     width=st.integers(1, 40),
-    kinds=st.integers(1, 8),
+    types=st.integers(1, 8),
     coarse=st.integers(1, 6),
     dtype=st.sampled_from([np.int32, np.uint8, np.uint16, np.int64]),
 )
-def test_equals_pycocotools(seed, height, width, kinds, coarse, dtype):
+def test_equals_pycocotools(seed, height, width, types, coarse, dtype):
     rng = np.random.default_rng(seed)
-    blocks = rng.integers(0, kinds + 1, (-(-height // coarse), -(-width // coarse)))
+    blocks = rng.integers(0, types + 1, (-(-height // coarse), -(-width // coarse)))
     labels = np.kron(blocks, np.ones((coarse, coarse), int))[:height, :width].astype(dtype)
-    found = encode_labels(labels, kinds + 2)  # two instances without a pixel
-    for ours, theirs in zip(found, expected(labels, kinds + 2), strict=True):
+    found = encode_labels(labels, types + 2)  # two instances without a pixel
+    for ours, theirs in zip(found, expected(labels, types + 2), strict=True):
         assert ours == {"size": theirs["size"], "counts": theirs["counts"].decode()}
 
 
-def test_long_runs():
+def test_long_runs_are_encoded():
     labels = np.zeros((2000, 1500), np.int32)
     labels[5:1990, 700:] = 1
     labels[:3, :3] = 2
@@ -47,5 +47,5 @@ def test_negative_labels_and_those_above_the_count_are_background():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32])
-def test_no_instance(dtype):
+def test_label_map_without_instances(dtype):
     assert encode_labels(np.zeros((3, 4), dtype)) == []

@@ -1,4 +1,4 @@
-"""The base of settings: what it accepts, what it converts, and what its errors say."""
+"""The base of settings: accepted values, conversions and error messages."""
 
 import json
 import math
@@ -33,7 +33,7 @@ class Inner(Settings):
 
 @dataclass(frozen=True)
 class Outer(Settings):
-    """A field of every sort."""
+    """A field of every type."""
 
     name: str
     on: bool = False
@@ -71,7 +71,7 @@ def test_numbers_and_sequences_become_plain_python_values():
     json.dumps(made.to_dict())
 
 
-def test_plain_values_make_the_same_settings_again():
+def test_plain_values_restore_the_same_settings():
     made = Outer(
         "a",
         clip=math.inf,
@@ -88,7 +88,7 @@ def test_plain_values_make_the_same_settings_again():
     assert Outer.from_dict(values) == made
 
 
-def test_what_is_left_out_keeps_its_default():
+def test_missing_values_keep_their_defaults():
     assert Outer.from_dict({"name": "a", "inner": {"mode": "median"}}) == Outer(
         "a", inner=Inner(3, "median")
     )
@@ -181,7 +181,7 @@ def test_errors_name_the_setting_the_value_and_the_fix(changes, message):
         ({"name": "a", "inner": {"preset": 3}}, "inner: unknown preset '3'"),
     ],
 )
-def test_keys_that_do_not_belong(values, message):
+def test_unknown_keys_are_refused(values, message):
     with pytest.raises(UserError, match=message):
         Outer.from_dict(values)
 
@@ -198,7 +198,7 @@ def test_a_change_inside_a_preset_leaves_its_neighbours():
     assert Outer.preset("deep", name="a", extra=None).extra is None
 
 
-def test_the_argument_is_left_as_it_was():
+def test_the_argument_is_not_changed():
     values = {"name": "a", "preset": "deep", "extra": {"size": 8}}
     Outer.from_dict(values)
     assert values == {"name": "a", "preset": "deep", "extra": {"size": 8}}

@@ -1,4 +1,4 @@
-"""Every verb works with every model that ships, and the models find what they are made for."""
+"""Every verb works with every model that ships, and the models find their objects."""
 
 import json
 import shutil
@@ -76,7 +76,7 @@ def test_each_oracle(labelled, predictor):
 
 
 def test_predict_with_coco_results(predictor, tmp_path):
-    """The annotations of another task serve too, as far as they say which images there are."""
+    """Annotations of another task can also be used, because they list the images."""
     shapes = SyntheticShapes(("disc", "star"), 2, size=(96, 96), count=(1, 3), radius=(8, 20))
     shapes.save(tmp_path)
     content = json.loads((tmp_path / "annotations.json").read_text())
@@ -105,7 +105,7 @@ def test_plot(name, what, tmp_path):
 
 
 @every_model
-def test_predict_writes_what_can_be_read_and_plotted(name, tmp_path):
+def test_predicted_files_can_be_read_and_plotted(name, tmp_path):
     assert main(["predict", str(PHOTO), "--weights", name, "--out", str(tmp_path)]) == 0
     path = tmp_path / "messi5.predictions.json"
     result = read_result(json.loads(path.read_text()))

@@ -13,15 +13,15 @@ Keep a model for many images:
     boxes = predictor("photo.jpg")
     boxes.plot().save("boxes.png")
 
-Use the loss and the grouping in a network of your own:
+Use the loss and the grouping in your own network:
 
     from tagwise import grouping, losses
 
     pull, push = losses.pull_push(tags, group, image)
     people = grouping.decode_keypoints(heatmaps, tag_maps)
 
-Public names are imported on first use, so that `import tagwise` takes milliseconds. The command
-line has the same verbs: see `tagwise --help`.
+Public names are imported on first use, so that `import tagwise` takes milliseconds. The
+command line has the same verbs, see `tagwise --help`.
 """
 
 from importlib import import_module
@@ -72,7 +72,7 @@ __all__ = [
     "train",
 ]
 
-# Where each public name lives. Names that are modules stand for themselves.
+# The module that defines each public name, and public modules.
 _MODULES = {
     "grouping": "tagwise.grouping",
     "losses": "tagwise.losses",

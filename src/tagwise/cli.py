@@ -1,6 +1,6 @@
 """The command line. Each verb is the Python function of its name; no logic lives here.
 
-The package imports that function when a verb runs, so that help appears at once.
+The package imports that function only when a verb runs, so that help appears immediately.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _ABOUT = """Find people, animals and things in photos and videos: as poses, boxe
 
 $ tagwise predict photo.jpg            poses of the people, as a picture and JSON
 $ tagwise predict photos --weights blood --out found
-$ tagwise track clip.mp4               who is who through a video
+$ tagwise track clip.mp4               the same instances through a video
 $ tagwise train recipes/robots.yaml    a model of your own
 $ tagwise eval --weights robots --annotations val.json --images photos
 $ tagwise convert checkpoint.pth       a published model as one of tagwise's
 $ tagwise export people                a model as an ONNX file
-`tagwise VERB --help` tells more. Add --debug to any verb to see the traceback of an error.
+See `tagwise VERB --help` for details. Add --debug to any verb to see the traceback of an error.
 """
 
 Weights = Annotated[
@@ -38,7 +38,11 @@ Weights = Annotated[
     ),
 ]
 Device = Annotated[
-    str, arg(metavar="auto|cpu|cuda|cuda:N|mps", help="Where the network runs; auto: a GPU if any.")
+    str,
+    arg(
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        help="Where the network runs; auto: a GPU if there is one.",
+    ),
 ]
 Size = Annotated[
     int | None,
@@ -49,7 +53,7 @@ Scales = Annotated[tuple[float, ...], arg(help="Run each image at several sizes:
 BatchSize = Annotated[int | None, arg(help="Images per forward pass: 1 on a CPU, 16 on a GPU.")]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],
-    arg(help="bf16 is faster on a recent CPU or a GPU; auto takes it where a CPU has it."),
+    arg(help="bf16 is faster on a recent CPU or a GPU; auto uses it if the CPU supports it."),
 ]
 
 
@@ -68,10 +72,10 @@ def predict(
     batch_size: BatchSize = None,
     precision: Precision = "auto",
 ) -> int:
-    """Find the instances in photos: poses, boxes or masks, as the model has them.
+    """Find the instances in photos: poses, boxes or masks, depending on the model.
 
-    Writes NAME.predictions.json and NAME.predictions.jpg for every photo. Exits with 0 if all went
-    well, 1 if some photos could not be read (they are named, the rest is done), 2 on bad input.
+    Writes NAME.predictions.json and NAME.predictions.jpg for every photo. Exits with 0 on
+    success, 1 if some photos could not be read (they are reported and skipped), 2 on bad input.
 
     $ tagwise predict photo.jpg
     $ tagwise predict photos "more/**/*.png" --weights bees --out found
@@ -79,13 +83,13 @@ def predict(
     $ tagwise predict val --coco val.json --no-pictures --flip      COCO results of a whole set
 
     Args:
-        sources: Photos, videos, folders with all below them, or patterns: "photos/**/*.jpg".
+        sources: Photos, videos, folders and their subfolders, or patterns: "photos/**/*.jpg".
         out: Folder for the results; it is made if it does not exist.
         threshold: Leave out instances with a lower score, 0 to 1. By default the model's own;
             with --coco, 0.
-        pictures: Draw the instances on each photo, or write JSON alone.
+        pictures: Draw the instances on each photo, or write JSON only.
         coco: Annotation JSON of the photos; writes one COCO results file for all of them.
-        resume: Keep what an earlier run with the same settings finished.
+        resume: Keep the results that an earlier run with the same settings finished.
     """
     run = tagwise.predict(**locals(), progress=True)
     print(run.finish())
@@ -98,16 +102,16 @@ def train(
     resume: bool = False,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
 ) -> int:
-    """Train a model as a recipe says.
+    """Train a model from a recipe.
 
     Any value of the recipe can be given on the command line, by its dotted name:
 
     $ tagwise train recipes/robots.yaml
     $ tagwise train recipes/robots.yaml --optim.steps 500 --data.root ../data --out runs/short
-    $ tagwise train recipes/robots.yaml --resume      after a crash, as if nothing had happened
+    $ tagwise train recipes/robots.yaml --resume      continues after a crash
 
     Args:
-        recipe: YAML file; recipes/ has those of the models that come with tagwise.
+        recipe: YAML file; recipes/ contains those of the models that come with tagwise.
         out: Folder of the run: models, log, recipe. By default runs/ and the recipe's name.
         resume: Continue from the run's last checkpoint.
         overrides: Values of the recipe, as optim.steps=500; the same as --optim.steps 500.
@@ -140,7 +144,7 @@ def evaluate(
 ) -> int:
     """Measure a model on labelled photos: AP and AR of poses, boxes or masks.
 
-    Exits with 1 if some photos could not be read: they are named, and count as empty.
+    Exits with 1 if some photos could not be read: they are reported, and count as empty.
 
     $ tagwise eval --weights robots --annotations val.json --images photos
     $ tagwise eval --weights robots --annotations val.json --images photos --sigmas 0.4 0.1
@@ -150,18 +154,18 @@ def evaluate(
         annotations: COCO JSON with keypoints or boxes, or a folder of label maps.
         images: Folder that the JSON's file names start from, or of the label maps' images.
         out: JSON file for the figures.
-        coco: JSON file for the results themselves.
-        category: Category of the JSON whose keypoints count; by default the first with annotations.
-        sigmas: OKS sigmas, each of all keypoint types; by default the JSON's, else the model's.
-        style: Of keypoint figures; crowdpose adds AP of easy, medium and hard photos.
-        max_dets: Best instances of a photo that count: by default 20 poses, 500 boxes or masks.
+        coco: JSON file for the results.
+        category: Category of the JSON to evaluate; by default the first with annotated keypoints.
+        sigmas: OKS sigmas, each for all keypoint types; by default the JSON's, else the model's.
+        style: Style of keypoint figures; crowdpose adds AP of easy, medium and hard photos.
+        max_dets: Best instances per photo that count: by default 20 poses, 500 boxes or masks.
         oracle: Replace one part of the model by the truth, to see what limits it: "grouping"
-            groups what it found; "keypoints", "corners" and "foreground" give the true ones its
-            tags; "offsets" moves its corners to the true ones.
+            groups its detections; "keypoints", "corners" and "foreground" replace its detections
+            and keep its tags; "offsets" moves its corners to the true ones.
         threshold: Leave out instances with a lower score.
-        first: Number of the first photo that counts, from 0.
-        every: Count every Nth photo from there.
-        limit: Largest number of photos that count.
+        first: Index of the first photo to use, from 0.
+        every: Use every Nth photo from there.
+        limit: Largest number of photos to use.
     """
     return 1 if tagwise.evaluate(**locals())["failed"] else 0
 
@@ -181,7 +185,7 @@ def track(
 ) -> int:
     """Find the instances in a video and follow each from frame to frame.
 
-    Writes NAME.tracks.mp4, the video with instances in the colours of their tracks;
+    Writes NAME.tracks.mp4, the video with each track in its colour;
     NAME.tracks.txt, rows of the MOT challenge; and NAME.tracks.jsonl, one frame per line. Needs
     tagwise[video].
 
@@ -194,7 +198,7 @@ def track(
         threshold: Score from which an instance may start a track; half of it is enough to
             continue one. By default the model's own.
         fill: Longest gap in a track, in frames, whose rows are filled in.
-        pictures: Write the annotated video too.
+        pictures: Also write the annotated video.
     """
     run = tagwise.track(**locals(), progress=True)
     print(run.finish())
@@ -211,7 +215,7 @@ def convert(
 ) -> int:
     """Write a published checkpoint as a tagwise model file.
 
-    Knows HigherHRNet, pose-ae, mmpose's bottom-up HRNets, CornerNet, CornerNet-Lite and
+    Recognises HigherHRNet, pose-ae, mmpose's bottom-up HRNets, CornerNet, CornerNet-Lite and
     mmdetection's CornerNet, by the names and shapes of their tensors. Other verbs take such
     checkpoints as --weights too.
 
@@ -236,8 +240,8 @@ def export(
 ) -> int:
     """Write a model as an ONNX file, to run without torch.
 
-    It takes RGB images in [0, 1] of any number and size and gives the network's maps, and is
-    compared with the network before it is written. Other verbs take it as --weights too.
+    The input is any number of RGB images in [0, 1] of any size, the output the network's maps. They
+    are compared with the network before the file is written. Other verbs take it as --weights.
 
     $ tagwise export people                         writes people.onnx
     $ tagwise export runs/mice/best.safetensors --out mice.onnx
@@ -260,8 +264,8 @@ def plot(
 ) -> int:
     """Draw a picture that explains a prediction.
 
-    $ tagwise plot photo.jpg                        the tags of everyone found in the photo
-    $ tagwise plot photo.predictions.json           the same, from a prediction made before
+    $ tagwise plot photo.jpg                        the tags of all people in the photo
+    $ tagwise plot photo.predictions.json           the same, from an earlier prediction
     $ tagwise plot photo.jpg --what maps            the network's maps, before grouping
     $ tagwise plot --what push                      the push loss of two instances' tags
 
@@ -270,7 +274,8 @@ def plot(
         what: Tags of each detection, instances on the photo, the network's maps on the photo, or
             the push loss.
         out: Picture file (.png, .jpg, .pdf, .svg); by default named after the source.
-        threshold: Leave out instances with a lower score. By default the model's own; of a file, 0.
+        threshold: Leave out instances with a lower score. By default the model's own, or 0
+            for a file.
     """
     arguments = dict(locals())
     from tagwise.commands.plot import plot
@@ -288,12 +293,12 @@ VERBS: dict[str, Callable[..., int]] = {
     "convert": convert,
     "export": export,
 }
-for _verb in VERBS.values():  # tyro would keep the line breaks in the text of an argument
+for _verb in VERBS.values():  # tyro keeps the line breaks in the text of an argument
     _verb.__doc__ = re.sub(r"\n {12}(?=\S)", " ", _verb.__doc__ or "")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb and return the exit code: 0 well, 1 in part, 2 bad input, 130 interrupted."""
+    """Run a verb and return the exit code: 0 success, 1 partial, 2 bad input, 130 interrupted."""
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     argv = [argument for argument in argv if argument != "--debug"]
@@ -321,12 +326,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     if argv[0] in VERBS:
         return tyro.cli(VERBS[argv[0]], prog=f"tagwise {argv[0]}", args=argv[1:])
-    # Help for the whole, or an error that names the verbs: tyro prints either, and exits.
+    # Help for the program, or an error that lists the verbs: tyro prints either and exits.
     verbs = tuple(
         Annotated[Any, tyro.conf.subcommand(name, constructor=verb, description=_summary(verb))]
         for name, verb in VERBS.items()
     )
-    every = Union[verbs]  # noqa: UP007, made at run time
+    every = Union[verbs]  # noqa: UP007, created at run time
     return tyro.cli(every, prog="tagwise", description=_ABOUT, args=argv)
 
 

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend, and say how."""
+"""Errors that a user can fix, with messages that say how."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from types import ModuleType
 
 
 class UserError(Exception):
-    """Bad input: one line that says what is wrong and how to mend it.
+    """Bad input: one line that says what is wrong and how to fix it.
 
     The command line prints it without a traceback and exits with code 2.
     """
 
 
 def optional(module: str, extra: str, need: str) -> ModuleType:
-    """A module that comes with an extra of tagwise.
+    """Import a module that an extra of tagwise installs.
 
-    need: what needs it, such as "evaluation needs hotcoco", for the UserError where it is missing.
+    need: the start of the message if it is missing, such as "evaluation needs hotcoco". Raises
+        UserError in that case.
     """
     try:
         return import_module(module)
@@ -27,7 +28,7 @@ def optional(module: str, extra: str, need: str) -> ModuleType:
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not among the known ones, with the nearest of them.
+    """Return the error for an unknown name, with the nearest known one.
 
     >>> str(unknown_name("weights", "peeple", ["people", "bees"]))
     "unknown weights 'peeple'; did you mean 'people'? Known: bees, people"

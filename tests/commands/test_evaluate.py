@@ -1,4 +1,4 @@
-"""The verb from photos to figures, with a network whose right answers are known."""
+"""The verb from photos to figures, with a network of known results."""
 
 import json
 from types import SimpleNamespace
@@ -21,23 +21,23 @@ WIDTH, HEIGHT = 192, 128
 
 
 class DotNet(nn.Module):
-    """Sees keypoints of type k where channel k is bright; its tags tell columns apart, or lie."""
+    """Detects keypoints of type k where channel k is bright; its tags separate columns, or not."""
 
     stride, multiple = 4, 32
 
-    def __init__(self, types=TYPES, tags_tell=True, blind=()):
+    def __init__(self, types=TYPES, tags_separate=True, blind=()):
         super().__init__()
         self.spec = SimpleNamespace(name="dots", input_size=(WIDTH, HEIGHT), decoder={})
         by_tag_alone = GroupingSettings.preset("higherhrnet", fill=False)
         self.task = PoseTask(Skeleton("pin", types), tag_dim=1, grouping=by_tag_alone)
         self.columns = [TYPES.index(name) for name in types]
-        self.tags_tell, self.blind = tags_tell, blind
+        self.tags_separate, self.blind = tags_separate, blind
 
     def forward(self, images):
         heatmaps = avg_pool2d(images, self.stride)[:, self.columns]
         heatmaps[:, list(self.blind)] = 0
         tags = (torch.arange(heatmaps.shape[-1]) / 4.0).repeat(*heatmaps.shape[:3], 1)
-        if not self.tags_tell:  # no two types have like tags
+        if not self.tags_separate:  # no two types have similar tags
             tags += 100 * torch.arange(heatmaps.shape[1])[:, None, None]
         return {"heatmaps": heatmaps, "tags": tags}
 
@@ -79,7 +79,7 @@ def figures(model, annotations, **options):
     return evaluate(model, annotations, annotations.parent, **options)["metrics"]
 
 
-def test_a_right_network_scores_1(tmp_path):
+def test_perfect_network_scores_1(tmp_path):
     labels, _ = make_set(tmp_path)
     found = figures(DotNet(), labels)
     assert found["AP@.1"] == pytest.approx(1)
@@ -102,10 +102,10 @@ def test_keypoint_types_are_found_by_name(tmp_path):
         figures(DotNet(types=("bottom", "top")), labels)
 
 
-def test_oracles_tell_the_halves_apart(tmp_path):
-    """Tags that never agree are mended by true grouping, a blind heatmap by true keypoints."""
+def test_oracles_show_which_half_fails(tmp_path):
+    """True grouping corrects tags that never agree, true keypoints an empty heatmap."""
     labels, _ = make_set(tmp_path)
-    tagless, blind = DotNet(tags_tell=False), DotNet(blind=[0, 1])
+    tagless, blind = DotNet(tags_separate=False), DotNet(blind=[0, 1])
     assert figures(tagless, labels)["AP@.1"] < 0.7
     assert figures(tagless, labels, oracle="grouping")["AP@.1"] == pytest.approx(1)
     assert figures(tagless, labels, oracle="keypoints")["AP@.1"] < 0.7
@@ -118,7 +118,7 @@ def test_oracles_work_at_another_scale(tmp_path):
     labels, _ = make_set(tmp_path)
     for oracle in ("grouping", "keypoints"):
         options = {"oracle": oracle, "size": 2 * WIDTH, "flip": True}
-        assert figures(DotNet(tags_tell=oracle != "grouping"), labels, **options)["AP@.1"] > 0.9
+        assert figures(DotNet(tags_separate=oracle != "grouping"), labels, **options)["AP@.1"] > 0.9
 
 
 def test_a_broken_image_is_named_and_counts_as_empty(tmp_path, capsys):
@@ -141,7 +141,7 @@ def test_a_resized_image_is_named(tmp_path):
 
 
 def test_labels_of_the_image_as_stored(tmp_path):
-    """Some sets label the pixels as they lie in the file, under an EXIF flag that turns them."""
+    """Some sets label the pixels as stored in the file, before its EXIF rotation."""
     labels, _ = make_set(tmp_path)
     for file in tmp_path.glob("*.png"):
         exif = Image.Exif()
@@ -150,13 +150,13 @@ def test_labels_of_the_image_as_stored(tmp_path):
     assert figures(DotNet(), labels)["AP@.1"] == pytest.approx(1)
 
 
-def test_no_image_at_all(tmp_path):
+def test_missing_images_are_refused(tmp_path):
     labels, _ = make_set(tmp_path)
     with pytest.raises(UserError, match="none of the 3 images"):
         evaluate(DotNet(), labels, tmp_path / "elsewhere", quiet=True, device="cpu")
 
 
-def test_only_some_images(tmp_path):
+def test_subset_of_images_can_be_evaluated(tmp_path):
     labels, content = make_set(tmp_path, images=5)
     options = {"first": 1, "every": 2, "limit": 1, "quiet": True, "device": "cpu"}
     report = evaluate(DotNet(), labels, tmp_path, **options)
@@ -169,7 +169,7 @@ def test_only_some_images(tmp_path):
             evaluate(DotNet(), labels, tmp_path, **{**options, **wrong})
 
 
-def test_files_hold_what_is_returned(tmp_path, capsys):
+def test_files_contain_the_returned_values(tmp_path, capsys):
     labels, _ = make_set(tmp_path)
     out, coco = tmp_path / "new" / "metrics.json", tmp_path / "results.json"
     report = evaluate(DotNet(), labels, tmp_path, out, coco=coco, device="cpu", sigmas=[0.25])

@@ -1,4 +1,4 @@
-"""The verb: what its arguments mean, before and around the run itself."""
+"""The arguments of the verb, outside the run itself."""
 
 import numpy as np
 import pytest
@@ -32,8 +32,8 @@ def test_without_out_nothing_is_written(folder, network, tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_the_model_says_what_a_picture_should_show(folder, network):
-    """Scores of drawn pins are near 1: a model may ask for more, a caller for less."""
+def test_default_threshold_is_that_of_the_model(folder, network):
+    """Scores of drawn pins are near 1: a model may set a higher threshold, a caller a lower one."""
     photo = folder / "0.png"
     faint = np.asarray(Image.open(photo)) // 3
     assert len(next(predict(photo, network, device="cpu"))) == 2
@@ -46,7 +46,7 @@ def test_the_model_says_what_a_picture_should_show(folder, network):
     assert len(next(predict(faint, network, device="cpu"))) == 0
 
 
-def test_arrays_and_pillow_images_are_sources_too(network, tmp_path):
+def test_arrays_and_pillow_images_are_sources(network, tmp_path):
     image = draw_pins(PINS)
     photos = (photo for photo in [image, Image.fromarray(image)])
     done = predict(photos, network, device="cpu", out=tmp_path)
@@ -55,6 +55,6 @@ def test_arrays_and_pillow_images_are_sources_too(network, tmp_path):
 
 
 @pytest.mark.parametrize("options", [{"resume": True}, {"coco": "val.json"}])
-def test_what_needs_a_folder_says_so(network, options):
+def test_options_that_need_a_folder_are_refused_without_out(network, options):
     with pytest.raises(UserError, match="give out"):
         predict(draw_pins(PINS), network, device="cpu", **options)

@@ -1,4 +1,4 @@
-"""Prediction with a model of paired corners, as a user meets it."""
+"""Prediction with a model of paired corners."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_a_photo_of_another_size(tmp_path):
     np.testing.assert_allclose(by_place(found)[0], 2 * BOXES[np.lexsort(BOXES.T)], atol=1.0)
 
 
-def test_files(photo, tmp_path):
+def test_files_are_written(photo, tmp_path):
     out = tmp_path / "out"
     run = predict(photo, BlockNetwork(), out=out, device="cpu", threshold=0.5)
     assert run.finish() == f"1 photo, 4 instances; results are in {out}"

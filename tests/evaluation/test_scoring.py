@@ -159,9 +159,9 @@ def test_files_and_settings(tmp_path, capsys):
 
 
 def test_options_and_oracles_of_other_tasks_are_refused(tmp_path):
-    with pytest.raises(UserError, match="no use for sigmas; it takes max_dets"):
+    with pytest.raises(UserError, match="no option sigmas; it has max_dets"):
         evaluate(CornerNet(), "x.json", tmp_path, sigmas=[0.1], device="cpu")
-    with pytest.raises(UserError, match="no use for style"):
+    with pytest.raises(UserError, match="no option style"):
         evaluate(CornerNet(), "x.json", tmp_path, style="coco", device="cpu")
     with pytest.raises(UserError, match="oracle for the corners task, 'keypoints'"):
         evaluate(CornerNet(), "x.json", tmp_path, oracle="keypoints", device="cpu")

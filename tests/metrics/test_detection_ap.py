@@ -1,4 +1,4 @@
-"""AP of boxes and masks against pycocotools on random scenes, and what bad input says."""
+"""AP of boxes and masks against pycocotools on random scenes, and errors for bad input."""
 
 import contextlib
 import copy
@@ -18,7 +18,7 @@ from tagwise.metrics import box_metrics, mask_metrics
 
 
 def reference(results, truth, max_dets=500, image_ids=None, kind="bbox"):
-    """pycocotools' precision and recall, summarised for any max_dets; -1 where there is none."""
+    """pycocotools' precision and recall, summarised for any max_dets; -1 without any."""
     rows = results or [row_of(truth["images"][0]["id"], [0, 0, 1, 1], 0.0)]
     with contextlib.redirect_stdout(io.StringIO()):
         gt = COCO()
@@ -97,7 +97,7 @@ def test_equals_pycocotools(seed, classes, max_dets, tie):
 
 
 @pytest.mark.parametrize("max_dets", [100, 500])
-def test_dense_images(max_dets):
+def test_dense_images_equal_pycocotools(max_dets):
     """More than 100 boxes of a class in an image: the limit of COCO's own figures cuts them off."""
     truth, results = scene(0, classes=1, images=2, per_image=400, doubles=4, tie=False)
     assert max(sum(r["image_id"] == i["id"] for r in results) for i in truth["images"]) > 120
@@ -108,7 +108,7 @@ def test_dense_images(max_dets):
 
 
 def test_scenes_are_worth_comparing():
-    """The comparison above would say nothing of scenes that are all right or all wrong."""
+    """The comparison above needs scenes that are partly right and partly wrong."""
     figures = [box_metrics(*reversed(scene(seed))) for seed in range(20)]
     assert 0.05 < np.mean([f["AP"] for f in figures]) < 0.95
     for name in ("APS", "APM", "APL"):
@@ -129,7 +129,7 @@ def test_nothing_labelled_has_no_figure():
     assert set(box_metrics(results, truth).values()) == {-1.0}
 
 
-def test_images_that_do_not_count():
+def test_only_the_given_images_count():
     truth, results = scene(10, images=9)
     ids = [image["id"] for image in truth["images"]][::2]
     rows = [row for row in results if row["image_id"] in ids]
@@ -140,7 +140,7 @@ def test_images_that_do_not_count():
 
 
 def test_ids_may_be_names_and_0():
-    """pycocotools takes an annotation numbered 0 for no annotation, hotcoco takes only numbers."""
+    """In pycocotools an annotation with id 0 is ignored; hotcoco accepts only numbers."""
     truth, results = scene(2)
     expected = box_metrics(results, truth)
     for entry in truth["images"]:
@@ -151,7 +151,7 @@ def test_ids_may_be_names_and_0():
     assert_same(box_metrics(results, truth), expected)
 
 
-def test_classes_of_one_name_are_told_apart():
+def test_classes_of_one_name_get_different_figures():
     truth, results = scene(3, classes=2)
     for category in truth["categories"]:
         category["name"] = "cell"
@@ -159,7 +159,7 @@ def test_classes_of_one_name_are_told_apart():
     assert named < set(box_metrics(results, truth))
 
 
-def test_reads_a_file_and_fills_in_what_tools_leave_out(tmp_path):
+def test_file_is_read_and_missing_fields_are_filled_in(tmp_path):
     truth, results = scene(4)
     for annotation in truth["annotations"]:
         annotation["iscrowd"] = 0
@@ -171,7 +171,7 @@ def test_reads_a_file_and_fills_in_what_tools_leave_out(tmp_path):
     assert_same(box_metrics(results, path), reference(results, truth))
 
 
-def test_what_belongs_nowhere_counts_for_nothing():
+def test_annotations_of_unknown_images_or_classes_are_ignored():
     truth, results = scene(5)
     expected = reference(results, truth)
     stray = {"id": 900, "image_id": 10**6, "category_id": truth["categories"][0]["id"]}
@@ -287,7 +287,7 @@ def test_mask_scenes_are_worth_comparing():
     assert all(any(f[name] > 0 for f in figures) for name in ("APS", "APM", "APL"))
 
 
-def test_a_mask_has_its_own_area_where_the_file_has_none():
+def test_area_defaults_to_that_of_the_mask():
     truth, results = masks(1)
     for annotation in truth["annotations"]:
         shape = annotation["segmentation"]

@@ -1,4 +1,4 @@
-"""Keypoint AP against pycocotools on random scenes, and what bad input says."""
+"""Keypoint AP against pycocotools on random scenes, and errors for bad input."""
 
 import contextlib
 import copy
@@ -21,7 +21,7 @@ NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
 
 def reference(results, truth, sigmas, max_dets=20, image_ids=None):
-    """pycocotools' precision and recall, summarised for any max_dets; -1 where there is none."""
+    """pycocotools' precision and recall, summarised for any max_dets; -1 without any."""
     if not results:  # pycocotools cannot load an empty list
         results = [result(truth["images"][0]["id"], np.zeros((len(sigmas), 3)), 0.0)]
         nothing = True
@@ -123,7 +123,7 @@ def test_equals_pycocotools(seed, K, max_dets, tie, boxes):
 
 
 def test_scenes_are_worth_comparing():
-    """The comparison above would say nothing of scenes that are all right or all wrong."""
+    """The comparison above needs scenes that are partly right and partly wrong."""
     figures = [keypoint_metrics(*reversed(scene(seed)), 0.1) for seed in range(20)]
     spread = [f["AP"] for f in figures]
     assert 0.05 < np.mean(spread) < 0.95
@@ -177,7 +177,7 @@ def test_nothing_labelled_has_no_figure():
     assert set(keypoint_metrics([], truth, 0.1).values()) == {-1.0}
 
 
-def test_images_that_do_not_count():
+def test_only_the_given_images_count():
     truth, results = scene(10, images=9)
     ids = [image["id"] for image in truth["images"]][::2]
     rows = [row for row in results if row["image_id"] in ids]
@@ -187,7 +187,7 @@ def test_images_that_do_not_count():
         keypoint_metrics(results, truth, 0.1, image_ids=ids)
 
 
-def test_reads_a_file_and_fills_in_what_tools_leave_out(tmp_path):
+def test_file_is_read_and_missing_fields_are_filled_in(tmp_path):
     truth, results = scene(2)
     truth["annotations"] = [a for a in truth["annotations"] if not a["iscrowd"]]
     for annotation in truth["annotations"]:
@@ -203,7 +203,7 @@ def test_reads_a_file_and_fills_in_what_tools_leave_out(tmp_path):
     assert_same(ours, reference(results, truth, [0.1] * 5))
 
 
-def test_a_missing_box_is_that_of_the_labelled_keypoints():
+def test_missing_box_is_computed_from_the_labelled_keypoints():
     annotation = {
         "id": 1,
         "image_id": 1,
@@ -219,7 +219,7 @@ def test_a_missing_box_is_that_of_the_labelled_keypoints():
     assert "bbox" not in annotation
 
 
-def test_an_annotation_numbered_0_is_like_any_other():
+def test_annotation_with_id_0_counts():
     truth, results = scene(9)
     expected = keypoint_metrics(results, truth, 0.1)
     truth["annotations"][0]["id"] = 0
@@ -329,7 +329,7 @@ IDS = {
 
 
 @pytest.mark.parametrize("kind", IDS)
-def test_image_ids_may_be_of_any_kind(kind):
+def test_image_ids_may_be_of_any_type(kind):
     truth, results = scene(3)
     expected = keypoint_metrics(results, truth, 0.1)
     for entry in truth["images"]:

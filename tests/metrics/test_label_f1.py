@@ -60,7 +60,7 @@ def test_equals_masks_one_by_one(seed, dtype, far):
 
 
 def test_scenes_are_worth_comparing():
-    """The comparison above would say nothing of scenes that are all right or all wrong."""
+    """The comparison above needs scenes that are partly right and partly wrong."""
     counts = sum(label_map_counts(*scene(seed)) for seed in range(50))
     shares = counts[:, 0] / counts.sum(1)
     assert 0.3 < shares[0] < 0.95
@@ -68,7 +68,7 @@ def test_scenes_are_worth_comparing():
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-def test_names_of_the_labels_do_not_matter(seed):
+def test_numbers_of_the_labels_do_not_matter(seed):
     found, truth = scene(seed)
     rng = np.random.default_rng(seed)
     names = np.concatenate([[0], rng.permutation(1000)[:20] + 1])
@@ -80,7 +80,7 @@ def test_names_of_the_labels_do_not_matter(seed):
     )
 
 
-def test_an_iou_of_just_the_threshold_does_not_count():
+def test_iou_equal_to_the_threshold_does_not_match():
     """Two true instances may each share half with a found one: neither is it."""
     found, truth = np.array([[1, 1]]), np.array([[1, 2]])
     assert label_map_counts(found, truth, [0.5]).tolist() == [[0, 1, 2]]
@@ -94,7 +94,7 @@ def test_negative_labels_are_background():
     np.testing.assert_array_equal(label_map_counts(found, truth), expected)
 
 
-def test_nothing_there():
+def test_empty_label_maps():
     empty, full = np.zeros((4, 5), np.int32), np.ones((4, 5), np.int32)
     assert label_map_counts(empty, empty).tolist() == [[0, 0, 0]] * 5
     assert label_map_counts(empty, full).tolist() == [[0, 0, 1]] * 5
@@ -103,7 +103,7 @@ def test_nothing_there():
     assert set(pooled_figures(label_map_counts(empty, empty)).values()) == {-1.0}
 
 
-def test_figures_are_of_the_pool():
+def test_figures_are_pooled_over_images():
     scenes = [scene(seed) for seed in range(20)]
     counts = sum(label_map_counts(*maps) for maps in scenes)
     figures = pooled_figures(counts)

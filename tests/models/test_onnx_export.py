@@ -104,12 +104,12 @@ def test_graph_that_differs_is_refused(small):
 
 
 def test_bad_input(small, tmp_path):
-    with pytest.raises(UserError, match=r"m\.pt: name a file that ends in \.onnx"):
+    with pytest.raises(UserError, match=r"m\.pt; give a name that ends in \.onnx"):
         export(small, out=tmp_path / "m.pt")
     path = export(small, out=tmp_path / "m.onnx")
-    with pytest.raises(UserError, match="is an ONNX file already"):
+    with pytest.raises(UserError, match="is already an ONNX file"):
         export(path)
-    with pytest.raises(UserError, match="runs in fp32 alone, not in bf16"):
+    with pytest.raises(UserError, match="runs in fp32 only, not in bf16"):
         Predictor(path, precision="bf16")
     (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:500])
     with pytest.raises(UserError, match=r"cut\.onnx is not a readable ONNX file"):

@@ -52,7 +52,7 @@ def test_a_model_s_fitting_follows_from_its_file_and_its_task(task, name, fittin
     assert chosen.fuses_one_pass == (name == "cornernet")
 
 
-def test_a_fitting_that_nobody_knows_is_refused():
+def test_unknown_fitting_is_refused():
     with pytest.raises(UserError, match=r"unknown fitting 'higherhrnt'.*higherhrnet"):
         choose_fitting(model(PoseTask(PIN), "higherhrnt"), None, (1.0,))
 
@@ -66,7 +66,7 @@ EVERY = {
 
 @pytest.mark.parametrize("size", [(80, 60), (60, 80), (33, 91)])
 @pytest.mark.parametrize("name", EVERY)
-def test_an_image_lies_where_its_map_says(name, size):
+def test_image_is_placed_as_its_map_states(name, size):
     """A bright square's centre in the input is the image of its centre in the photo."""
     photo = np.zeros((size[1], size[0], 3), np.uint8)
     left, top = size[0] // 3, size[1] // 2
@@ -83,7 +83,7 @@ def test_an_image_lies_where_its_map_says(name, size):
         np.testing.assert_allclose(found, wanted, atol=0.3 if name in ("inside", "tiled") else 1.0)
 
 
-def test_the_input_turns_with_a_portrait_image():
+def test_portrait_image_swaps_the_sides_of_the_input():
     fitting = EVERY["inside"]
     assert fitting.fit(np.zeros((60, 90, 3), np.uint8), 1.0)[0].shape == (64, 96, 3)
     assert fitting.fit(np.zeros((90, 60, 3), np.uint8), 1.0)[0].shape == (96, 64, 3)
@@ -114,11 +114,11 @@ def test_base_scale(fitting, scales, base):
 
 
 @pytest.mark.parametrize("name", ["higherhrnet", "mmpose1", "poseae"])
-def test_scales_that_a_published_test_cannot_join_are_refused_at_once(name):
+def test_scales_that_a_published_test_cannot_join_are_refused_immediately(name):
     network = SpotNetwork()
     network.spec.decoder["fitting"] = name
     assert Predictor(network, device="cpu", scales=(1.0, 0.5)).precision == "fp32"
-    with pytest.raises(UserError, match="have it among them"):
+    with pytest.raises(UserError, match="include it"):
         Predictor(network, device="cpu", scales=(0.5, 2.0))
 
 

@@ -61,7 +61,7 @@ def test_odd_shapes_give_a_result(network, width, height):
     assert all(side % 32 == 0 for side in network.batches[-1][-2:])
 
 
-def test_a_portrait_photo_turns_the_input_box(network):
+def test_portrait_photo_swaps_the_sides_of_the_input(network):
     predictor(network, size=(128, 64))(np.zeros((200, 100, 3), np.uint8))
     assert network.batches[-1] == (1, 3, 128, 64)
 
@@ -71,7 +71,7 @@ def test_a_single_size_is_the_longest_side(network):
     assert network.batches[-1] == (1, 3, 96, 192)
 
 
-def test_auto_precision_is_what_the_processor_is_fast_at(network, monkeypatch):
+def test_auto_precision_is_the_fastest_of_the_processor(network, monkeypatch):
     for able, expected in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda able=able: able)
         assert predictor(network, precision="auto").precision == expected
@@ -94,7 +94,7 @@ def test_augmentation_finds_the_same_pins(network, options, size):
     assert augmented.tags.shape == (2, 2, passes)
 
 
-def test_a_grid_is_that_of_the_scale_nearest_to_one(network):
+def test_grid_is_that_of_the_scale_nearest_to_1(network):
     maps, affine = predictor(network, scales=(0.5, 1.0, 2.0)).maps(draw_pins(PINS))
     assert maps["heatmaps"].shape == (1, 2, SIZE // 4, SIZE // 4)
     np.testing.assert_allclose(affine.matrix, np.eye(2, 3))
@@ -126,10 +126,10 @@ def test_files_arrays_and_pillow_images_agree(network, tmp_path):
     assert found[2].image is not None
 
 
-def test_exif_orientation_turns_the_result_too(network, tmp_path):
+def test_result_follows_the_exif_orientation(network, tmp_path):
     image = Image.fromarray(draw_pins([((30, 20), (50, 90), 0.5)], (80, 120)))
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored turned by a quarter
+    exif[0x0112] = 6  # stored rotated by 90 degrees
     image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", exif=exif, quality=95)
     poses = predictor(network)(tmp_path / "turned.jpg")
     assert (poses.width, poses.height) == (80, 120)
@@ -171,7 +171,7 @@ def test_python_and_the_command_line_have_the_same_default_threshold(tmp_path):
     assert json.loads((out / "smear.predictions.json").read_text()) == found
 
 
-def test_predictions_for_coco_hold_every_instance(tmp_path):
+def test_predictions_for_coco_contain_every_instance(tmp_path):
     photo = draw_smear(tmp_path / "smear.png")
     names = ("RBC", "WBC", "Platelets")
     content = {
@@ -186,7 +186,7 @@ def test_predictions_for_coco_hold_every_instance(tmp_path):
     assert next(run).to_dict()["instances"] == whole.to_dict()["instances"]
 
 
-def test_stream_is_lazy_and_forgets(network):
+def test_stream_is_lazy_and_keeps_no_images(network):
     """Over any number of photos only a few are alive, and none is read long before its turn."""
     alive, taken = [], 0
 
@@ -225,7 +225,7 @@ def test_an_unreadable_photo_stops_a_stream_but_not_outcomes(network, tmp_path):
     assert len(outcomes[2].result) == 2
 
 
-def test_a_model_is_left_as_it_was_but_for_evaluation_mode(network):
+def test_model_is_unchanged_except_for_evaluation_mode(network):
     network.train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     predictor(network)(draw_pins(PINS))
@@ -272,7 +272,7 @@ def test_half_precision_is_near(network):
         ),
     ],
 )
-def test_options_that_do_not_work_say_so(network, options, message):
+def test_invalid_options_are_refused(network, options, message):
     with pytest.raises(UserError, match=message) as caught:
         Predictor(network, **{"device": "cpu", **options})
     assert "\n" not in str(caught.value)
@@ -286,7 +286,7 @@ def test_a_threshold_of_a_model_file_is_checked_too(network, wrong):
     assert predictor(network, threshold=0.1).threshold == 0.1
 
 
-def test_options_of_numpy_are_as_good_as_python_s(network):
+def test_options_may_be_numpy_values(network):
     found = predictor(
         network,
         size=np.array([128, 64]),
@@ -300,12 +300,12 @@ def test_options_of_numpy_are_as_good_as_python_s(network):
     assert (settings["size"], settings["flip"], settings["scales"]) == ([128, 64], True, [0.5, 1.0])
 
 
-def test_auto_takes_what_is_there():
+def test_auto_device_is_available():
     assert find_device("auto").type in ("cpu", "cuda", "mps")
     assert find_device(torch.device("cpu")) == torch.device("cpu")
 
 
-def test_closing_a_stream_waits_for_no_reader(network, monkeypatch):
+def test_closing_a_stream_does_not_wait_for_readers(network, monkeypatch):
     """The garbage collector closes forgotten streams, inside any thread and under any lock."""
     stuck, go_on = threading.Event(), threading.Event()
     found = predictor(network)

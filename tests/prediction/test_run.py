@@ -1,4 +1,4 @@
-"""Runs over many photos: files, errors, COCO results, and going on where a run stopped."""
+"""Runs over many photos: files, errors, COCO results, and resuming a run."""
 
 import json
 
@@ -34,7 +34,7 @@ def run(folder, network, out=None, coco=None, resume=False, pictures=True, **opt
 
 
 def contents(folder):
-    """Every visible file's bytes, but for the journal of the run."""
+    """Every visible file's bytes, except the journal of the run."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name[0] != "."}
 
 
@@ -64,7 +64,7 @@ def test_files_are_written_as_results_are_taken(folder, network, tmp_path):
         assert len(contents(tmp_path / "out")) == number
 
 
-def test_broken_photos_are_named_and_the_rest_goes_on(folder, network, tmp_path, capsys):
+def test_broken_photos_are_reported_and_skipped(folder, network, tmp_path, capsys):
     (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:300])
     (folder / "2.png").write_bytes(b"")
     done = run(folder, network, out=tmp_path / "out")
@@ -78,7 +78,7 @@ def test_broken_photos_are_named_and_the_rest_goes_on(folder, network, tmp_path,
     assert len(list((tmp_path / "out").glob("*.json"))) == 3
 
 
-def test_if_no_photo_at_all_can_be_read_that_is_bad_input(folder, network):
+def test_exit_code_is_2_if_no_photo_can_be_read(folder, network):
     for path in folder.iterdir():
         path.write_bytes(b"")
     done = run(folder, network)
@@ -86,7 +86,7 @@ def test_if_no_photo_at_all_can_be_read_that_is_bad_input(folder, network):
     assert done.exit_code == 2
 
 
-def test_resuming_goes_on_where_a_run_stopped(folder, network, tmp_path):
+def test_resumed_run_continues_where_it_stopped(folder, network, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run(folder, network, out=whole).finish()
     results = run(folder, network, out=broken)
@@ -107,7 +107,7 @@ def test_resuming_with_other_settings_is_refused(folder, network, tmp_path):
         run(folder, network, out=tmp_path / "out", flip=True, resume=True)
 
 
-def test_resume_without_an_earlier_run_just_begins(folder, network, tmp_path):
+def test_resume_without_an_earlier_run_starts_one(folder, network, tmp_path):
     done = run(folder, network, out=tmp_path / "out", resume=True)
     done.finish()
     assert (done.resumed, done.written) == (0, 5)
@@ -146,7 +146,7 @@ def test_a_resumed_run_writes_the_same_coco_results(folder, network, tmp_path):
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
 
 
-def test_coco_of_another_set_is_refused_at_once(folder, network, tmp_path):
+def test_coco_of_another_set_is_refused_immediately(folder, network, tmp_path):
     results = run(folder, network, out=tmp_path / "out", coco=coco_file(tmp_path, ["x.jpg"]))
     with pytest.raises(UserError, match="none of these photos"):
         next(results)

@@ -23,33 +23,33 @@ def names(sources):
     return [source.name for source in find_sources(sources)]
 
 
-def test_a_folder_keeps_its_shape(photos):
+def test_result_names_keep_the_folders_of_photos(photos):
     assert names("photos") == ["a", "b", "sub/a", "sub/deep/c"]
     assert [source.image for source in find_sources("photos")][2] == Path("photos/sub/a.jpg")
 
 
-def test_files_are_called_by_their_stem(photos):
+def test_results_are_named_after_the_stem_of_a_file(photos):
     assert names(["photos/b.png", "photos/sub/a.jpg"]) == ["b", "a"]
 
 
-def test_patterns(photos):
+def test_patterns_match_files(photos):
     assert names("photos/*.jpg") == ["a"]
     assert sorted(source.image.name for source in find_sources("photos/**/*.[jJ]*")) == [
         *("a.jpg", "a.jpg", "c.JPEG")
     ]
 
 
-def test_pictures_of_an_earlier_run_are_no_photos(photos):
+def test_pictures_of_an_earlier_run_are_left_out(photos):
     (photos / "a.predictions.jpg").write_bytes(b"x")
     assert "a.predictions" not in names("photos") + names("photos/*.jpg")
 
 
-def test_suffixes_tell_files_of_one_stem_apart(photos):
+def test_files_of_one_stem_keep_their_suffixes(photos):
     (photos / "a.png").write_bytes(b"x")
     assert names(["photos/a.jpg", "photos/a.png", "photos/b.png"]) == ["a.jpg", "a.png", "b"]
 
 
-def test_folders_tell_files_of_one_name_apart(photos):
+def test_files_of_one_name_keep_their_folders(photos):
     assert names(["photos/a.jpg", "photos/sub/a.jpg"]) == ["a.jpg", "sub/a.jpg"]
     assert names(["photos", "photos/sub/a.jpg"]) == names("photos")
 
@@ -72,17 +72,17 @@ def test_a_file_given_twice_is_taken_once(photos):
     [
         ("photos/a.jpgg", "did you mean photos/a.jpg"),
         ("nowhere", "no such file or folder: nowhere"),
-        ("photos/*.gif", "no file fits the pattern"),
+        ("photos/*.gif", "no file matches the pattern"),
         ([], "no image to predict from"),
     ],
 )
-def test_what_is_not_there_is_named(photos, source, message):
+def test_missing_source_is_named_in_the_error(photos, source, message):
     with pytest.raises(UserError, match=message):
         find_sources(source)
 
 
-def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"no image in the folder .*; known are .*\.jpg"):
+def test_empty_folder_is_named_in_the_error(tmp_path):
+    with pytest.raises(UserError, match=r"no image in the folder .*; known suffixes are .*\.jpg"):
         find_sources(tmp_path)
 
 
@@ -92,7 +92,7 @@ def test_images_in_memory_are_numbered(photos):
     assert names([image, "photos/b.png", image]) == ["b", "image-000000", "image-000002"]
 
 
-def test_other_iterables_are_not_run_ahead(photos):
+def test_other_iterables_are_read_only_as_needed(photos):
     taken = []
 
     def endless():
@@ -106,7 +106,7 @@ def test_other_iterables_are_not_run_ahead(photos):
     assert len(taken) == 3
 
 
-def test_state_tells_a_changed_file(photos):
+def test_state_changes_with_the_file(photos):
     (source,) = find_sources("photos/a.jpg")
     before = source.state()
     assert before == source.state()

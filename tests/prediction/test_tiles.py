@@ -1,4 +1,4 @@
-"""Tiles against the whole image."""
+"""Predictions in tiles equal those of the whole image."""
 
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ STRIDE, MULTIPLE = 2, 8
 
 
 def local(images):
-    """What a network does that sees only 3 cells: features of a place, and that place's tags."""
+    """A network with a receptive field of 3 cells: local features, and tags with positions."""
     cells = F.avg_pool2d(images.float(), STRIDE)
     blurred = F.avg_pool2d(F.pad(cells, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     return {
@@ -66,7 +66,7 @@ def test_tiles_equal_the_whole_image(seed, rows, columns, across, down, overlap)
     assert all(height <= limit[0] and width <= limit[1] for height, width in sizes)
 
 
-def test_tags_and_heatmaps_are_exact_where_tiles_see_enough():
+def test_maps_are_exact_where_tiles_have_enough_context():
     """A tile's edge cells weigh nothing, and all others see what they would in the whole."""
 
     def pointwise(images):
@@ -80,7 +80,7 @@ def test_tags_and_heatmaps_are_exact_where_tiles_see_enough():
         torch.testing.assert_close(found[name], maps, rtol=1e-5, atol=1e-5)
 
 
-def test_no_seam_where_tiles_disagree():
+def test_tiles_that_disagree_are_blended_without_a_seam():
     """Each tile adds its own brightness; the blend changes from one to the next step by step."""
     count = iter(range(100))
 
@@ -95,7 +95,7 @@ def test_no_seam_where_tiles_disagree():
     assert (found.diff() >= -1e-6).all()
 
 
-def test_an_image_that_fits_is_one_tile():
+def test_image_that_fits_is_one_tile():
     images = torch.rand(1, 3, 32, 40)
     calls = []
 

@@ -50,7 +50,7 @@ def test_unmirror_twice_changes_nothing():
 
 
 def test_unmirror_refuses_maps_that_do_not_fit_the_skeleton():
-    with pytest.raises(ValueError, match="no multiple of 4"):
+    with pytest.raises(ValueError, match="not a multiple of 4"):
         tta.unmirror(random_maps(), HEADS, (0, 1, 2, 3))
 
 
@@ -59,7 +59,7 @@ def test_unmirror_refuses_maps_that_do_not_fit_the_skeleton():
     st.integers(2, 12), st.integers(2, 12), st.integers(2, 12), st.integers(2, 12),
     st.floats(0.4, 1.6),
 )  # fmt: skip
-def test_resample_keeps_what_is_linear_in_place(height, width, new_height, new_width, scale):
+def test_resample_keeps_linear_maps(height, width, new_height, new_width, scale):
     """A ramp over the image is the same ramp on any grid about the same centre."""
     x = torch.arange(width) - (width - 1) / 2
     y = torch.arange(height) - (height - 1) / 2
@@ -75,7 +75,7 @@ def test_resample_keeps_what_is_linear_in_place(height, width, new_height, new_w
     )
 
 
-def test_resample_to_the_same_grid_is_no_copy():
+def test_resample_to_the_same_grid_does_not_copy():
     maps = torch.randn(1, 2, 4, 4)
     assert tta.resample(maps, (4, 4), (1.0, 1.0)) is maps
 
@@ -93,7 +93,7 @@ def test_merge_averages_scores_and_stacks_tags():
 
 @pytest.mark.parametrize("passes", [1, 2, 6])
 @pytest.mark.parametrize("norm", ["l2", "rms"])
-def test_a_tag_distance_means_the_same_however_many_passes(passes, norm):
+def test_tag_distance_does_not_depend_on_the_number_of_passes(passes, norm):
     """Passes that agree keep distances as they are; so a tag threshold need not change."""
     maps = random_maps()
     merged = tta.merge([maps] * passes, HEADS, tag_norm=norm)
@@ -105,7 +105,7 @@ def test_a_tag_distance_means_the_same_however_many_passes(passes, norm):
     torch.testing.assert_close(distance(merged["tags"]), distance(maps["tags"]))
 
 
-def test_one_pass_is_left_alone():
+def test_single_pass_is_unchanged():
     maps = random_maps()
     assert tta.merge([maps], HEADS) is maps
 

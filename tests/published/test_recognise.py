@@ -275,7 +275,7 @@ def test_other_contents_are_refused(tmp_path):
         convert(tmp_path / "pose.pth", skeleton="cocoo")
     with pytest.raises(UserError, match=r"annotation file .*pose\.pth is"):
         convert(tmp_path / "pose.pth", skeleton=tmp_path / "pose.pth")
-    with pytest.raises(UserError, match="name another file"):
+    with pytest.raises(UserError, match="give another file"):
         convert(tmp_path / "pose.pth", out=tmp_path / "pose.onnx")
 
 

@@ -1,4 +1,4 @@
-"""Small maps of a few people with lost and false peaks, and answers in a fixed order."""
+"""Synthetic maps of a few people, and results in an order that can be compared."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ ORDER = [2, 0, 3, 1]
 
 
 def pose_maps(seed, people, size, dim, spread):
-    """Four types of keypoints; peaks of all people over faint noise; some are lost.
+    """Four types of keypoints; peaks of all people over faint noise, some missing, some spurious.
 
     The noise has three levels, so that neighbours are often equal, and so is what may be filled in.
     spread: how far tags of one person lie apart; people's tags are whole numbers, some the same.
@@ -26,7 +26,7 @@ def pose_maps(seed, people, size, dim, spread):
 
 
 def enlarged(maps):
-    """Four times as large, as the published tests do it: border cells come twice."""
+    """Enlarge maps four times as in the published tests: border cells are repeated."""
     size = [4 * side for side in maps.shape[-2:]]
     batch = torch.from_numpy(maps).reshape(1, -1, *maps.shape[-2:])
     larger = torch.nn.functional.interpolate(batch, size=size, mode="bilinear")
@@ -34,7 +34,7 @@ def enlarged(maps):
 
 
 def people_at_edges(seed, size):
-    """Enlarged maps of two people whose peaks lie at the left and the lower edge, and so twice.
+    """Enlarged maps of two people with peaks at the left and lower edge, which are repeated.
 
     Rounded, so that twins are alike to the last digit.
     """

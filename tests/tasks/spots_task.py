@@ -1,4 +1,4 @@
-"""A task of a user's own: the whole file that such a user writes."""
+"""A custom task: the complete file that a user writes."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from tagwise.tasks.base import Head, Task
 
 @dataclass(frozen=True)
 class SpotTask(Task):
-    """Keypoints in single cells, told apart by a tag of one component."""
+    """Keypoints in single cells, separated by a tag of one component."""
 
     skeleton: Skeleton
 

@@ -34,7 +34,7 @@ def sample_of(boxes, classes, size=(64, 96)) -> Sample:
 
 
 def perfect_outputs(task: CornerTask, targets: dict) -> dict[str, torch.Tensor]:
-    """What a network that has learned the targets would say; tags are 10 · group."""
+    """Outputs of a network that predicts the targets exactly; tags are 10 · group."""
     height, width = targets["tl_heat"].shape[1:]
     outputs = {
         name: torch.logit(torch.from_numpy(targets[name])[None], eps=1e-4) for name in task.heatmaps
@@ -49,7 +49,7 @@ def perfect_outputs(task: CornerTask, targets: dict) -> dict[str, torch.Tensor]:
     return outputs
 
 
-def test_a_corner_is_one_in_its_cell_and_its_offset_leads_back():
+def test_heatmap_is_1_in_the_cell_of_a_corner_and_its_offset_is_exact():
     targets = TASK.encode(sample_of(TWO, [0, 1]), STRIDE)
     assert np.argwhere(targets["tl_heat"] == 1).tolist() == [[0, 3, 2], [1, 1, 10]]
     assert np.argwhere(targets["br_heat"] == 1).tolist() == [[0, 8, 9], [1, 14, 18]]
@@ -81,7 +81,7 @@ def test_centres_have_a_heatmap_that_is_learned_and_read():
     assert unsure.scores.max(initial=0) < 0.3
 
 
-def test_without_reach_there_is_one_point_a_corner():
+def test_without_reach_there_is_one_point_per_corner():
     task = CornerTask(CLASSES[:2], reach=0)
     targets = task.encode(sample_of(TWO, [0, 1]), STRIDE)
     assert len(targets["points"]) == 4
@@ -94,12 +94,12 @@ def test_ignored_regions_do_not_count():
     mask = TASK.encode(sample, STRIDE)["mask"]
     assert mask.shape == (1, 16, 24)
     assert mask[..., 10:].all()
-    around = [[2, 2], [3, 1], [3, 2], [3, 3], [4, 2]]  # a known corner still counts
+    around = [[2, 2], [3, 1], [3, 2], [3, 3], [4, 2]]  # a labelled corner still counts
     assert np.argwhere(mask[0, :, :5]).tolist() == around
 
 
 @pytest.mark.parametrize("count", [0, 1, 500])
-def test_any_number_of_objects(count):
+def test_any_number_of_objects_is_encoded(count):
     rng = np.random.default_rng(count)
     low = rng.uniform(0, (60, 40), (count, 2))
     boxes = np.concatenate([low, rng.uniform(2, (36, 24), (count, 2))], 1)
@@ -126,7 +126,7 @@ def test_any_number_of_objects(count):
         unique_by=lambda box: ((box[0] + 4) // 16, (box[1] + 4) // 16),
     )
 )
-def test_perfect_maps_give_the_boxes_back(boxes):
+def test_perfect_maps_are_decoded_to_the_true_boxes(boxes):
     boxes = np.array(boxes, float)
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
     apart = np.abs(corners[:, None] - corners[None]).reshape(len(boxes), len(boxes), 2, 2).max(-1)
@@ -140,7 +140,7 @@ def test_perfect_maps_give_the_boxes_back(boxes):
     np.testing.assert_allclose(found.boxes[order[0]], boxes[order[1]], atol=1e-3)
 
 
-def test_options_make_the_same_task_again():
+def test_options_restore_the_task():
     task = CornerTask(("a", "b"), tag_dim=3, overlap=0.7, radius="legacy", push="exp")
     assert create_task("corners", **task.to_dict()) == task
 
@@ -157,7 +157,7 @@ def test_bad_options_are_named():
 
 
 def test_radius_keeps_the_overlap():
-    """At that distance the worst of the three ways to move both corners has just that IoU."""
+    """At that distance the worst of the three cases has exactly that IoU."""
     height, width, overlap = np.array([10.0, 7, 40]), np.array([10.0, 30, 3]), 0.6
     r = gaussian_radius(height, width, overlap)
     area = height * width

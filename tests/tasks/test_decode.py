@@ -1,4 +1,4 @@
-"""What every task inherits: results in pixels of each image, and defaults for augmentation."""
+"""Inherited parts of every task: results in pixels of each image, defaults of augmentation."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -45,13 +45,13 @@ def test_each_result_is_in_the_pixels_of_its_image():
     assert second.boxes.tolist() == [[20, 12, 8, 8]]
 
 
-def test_boxes_are_cut_where_the_image_ends():
+def test_boxes_are_clipped_to_the_image():
     small = Placement(Affine.shift(8, 8), (3, 50))
     (found,) = SquareTask().decode({"heatmaps": torch.zeros(1, 3, 8, 8)}, 4, [small])
     assert found.boxes.tolist() == [[0, 4, 3, 8]]
 
 
-def test_there_must_be_a_placement_for_each_image():
+def test_one_placement_per_image_is_required():
     outputs = {"heatmaps": torch.zeros(2, 3, 8, 8)}
     with pytest.raises(ValueError, match="shorter"):
         SquareTask().decode(outputs, 4, [Placement(Affine.identity(), (9, 9))])
@@ -65,7 +65,7 @@ def test_defaults_of_augmentation():
     torch.testing.assert_close(task.heatmap_values(torch.zeros(1)), torch.tensor([0.5]))
 
 
-def test_a_skeleton_says_what_a_mirror_exchanges():
+def test_flip_comes_from_the_skeleton():
     @dataclass(frozen=True)
     class HandTask(SquareTask):
         skeleton: Skeleton
@@ -74,7 +74,7 @@ def test_a_skeleton_says_what_a_mirror_exchanges():
     assert HandTask(hands).flip == (0, 2, 1)
 
 
-def test_a_task_that_cannot_merge_results_says_so():
+def test_error_of_a_task_that_cannot_merge_results():
     results = SquareTask().decode({"heatmaps": torch.zeros(2, 3, 8, 8)}, 4)
     with pytest.raises(UserError, match="squares task cannot merge passes"):
         SquareTask().merge_results(results)
@@ -122,7 +122,7 @@ def points(result):
     ids=["pose", "corners", "pixels"],
 )
 def test_placements_move_the_results_of_every_task(task, outputs, result, tolerance):
-    """What lies at p in the input is at the inverse of the placement's map in the image."""
+    """A point p of the input is at the inverse of the placement's map in the image."""
     placement = Placement(Affine.shift(3, 5) @ Affine.scaling(0.5), (120, 110))
     (plain,), (placed,) = task.decode(outputs, 4), task.decode(outputs, 4, [placement])
     assert isinstance(placed, result)

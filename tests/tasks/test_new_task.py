@@ -106,7 +106,7 @@ def test_track(trained, scenes, tmp_path):
     assert len((tmp_path / "tracks/frames.tracks.jsonl").read_text().splitlines()) == 6
 
 
-def test_results_know_their_task_again(trained, scenes):
+def test_results_are_read_by_their_task(trained, scenes):
     result = next(predict(scenes / "val/0000.png", trained / "last.safetensors"))
     again = tasks.read_result(json.loads(json.dumps(result.to_dict())))
     assert type(again) is SpotTask.result

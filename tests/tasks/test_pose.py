@@ -36,7 +36,7 @@ TWO = [
 
 
 def perfect_outputs(task: PoseTask, targets: dict) -> dict[str, torch.Tensor]:
-    """What a network that has learned the targets would say; tags are 10 · group."""
+    """Outputs of a network that predicts the targets exactly; tags are 10 · group."""
     count, (height, width) = len(task.skeleton.keypoints), targets["heatmaps"].shape[1:]
     tags = torch.zeros(1, count * task.tag_dim, height, width)
     offsets = torch.zeros(1, count * 2, height, width)
@@ -132,7 +132,7 @@ def test_an_empty_image_gives_a_finite_loss_with_gradients(heatmap_loss):
 
 @settings(max_examples=20, deadline=None)
 @given(st.permutations([0, 1]), st.integers(0, 2**31 - 1))
-def test_the_loss_knows_no_order_of_people(order, seed):
+def test_loss_does_not_depend_on_the_order_of_people(order, seed):
     task = PoseTask(SKELETON, offsets=True)
     generator = torch.Generator().manual_seed(seed)
     outputs = {
@@ -157,7 +157,7 @@ def test_a_batch_of_images_is_the_mean_over_the_images_for_tags():
     assert float(terms["pull"]) == pytest.approx(0, abs=1e-6)
 
 
-def test_options_make_the_task_again():
+def test_options_restore_the_task():
     task = PoseTask(SKELETON, tag_dim=2, position=24.0, weights={"pull": 3.0})
     again = create_task("pose", **task.to_dict())
     assert again.to_dict() == create_task("pose", **again.to_dict()).to_dict()

@@ -1,4 +1,4 @@
-"""The verb and its run: two pins walk through a folder of frames, seen by a spot network."""
+"""The verb and its run: two pins move through a folder of frames."""
 
 import json
 
@@ -36,7 +36,7 @@ def clip(tmp_path):
     return tmp_path / "street"
 
 
-def test_everyone_keeps_their_id(clip, network):
+def test_instances_keep_their_ids(clip, network):
     run = track(clip, network, device="cpu")
     frames = list(run)
     assert [frame.index for frame in frames] == list(range(FRAMES))
@@ -67,19 +67,36 @@ def test_files_appear_when_all_frames_are_done(clip, network, tmp_path):
     text = (out / "street.tracks.jsonl").read_text()
     records = [json.loads(line) for line in text.splitlines()]
     assert [sorted(i["id"] for i in record["instances"]) for record in records] == [[1, 2]] * FRAMES
-    assert {record["image"]["file"] for record in records} == {
-        str(clip / f"{number:02}.png") for number in range(FRAMES)
-    }
+    files = [str(clip / f"{number:02d}.png") for number in range(FRAMES)]
+    assert [record["image"]["file"] for record in records] == files
 
 
-def test_a_run_that_is_closed_leaves_no_files(clip, network, tmp_path):
+def test_broken_and_odd_sized_frames_do_not_end_a_run(clip, network, tmp_path, capsys):
+    (clip / "02.png").write_bytes(b"")
+    Image.fromarray(draw_pins(pins(4), (133, 131))).save(clip / "04.png")
+    out = tmp_path / "out"
+    run = track(clip, network, out=out, device="cpu", pictures=False)
+    line = f"{FRAMES - 1} frames, 2 tracks, frames that could not be read: 1; results are in {out}"
+    assert run.finish() == line
+    assert run.exit_code == 1
+    told = capsys.readouterr().err
+    assert "02.png" in told
+    assert "the frame is left out" in told
+    text = (out / "street.tracks.jsonl").read_text()
+    records = [json.loads(line) for line in text.splitlines()]
+    assert [record["frame"] for record in records] == [0, 1, 3, 4, 5]
+    assert (records[3]["image"]["width"], records[3]["image"]["height"]) == (133, 131)
+    assert all(sorted(i["id"] for i in record["instances"]) == [1, 2] for record in records)
+
+
+def test_closed_run_leaves_no_files(clip, network, tmp_path):
     run = track(clip, network, out=tmp_path / "out", device="cpu", pictures=False)
     next(run)
     run.close()
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_video_with_pictures(clip, network, tmp_path):
+def test_annotated_video_has_all_frames(clip, network, tmp_path):
     pytest.importorskip("av", reason="needs the extra 'video'")
     from tagwise.prediction.video import Video
 
@@ -89,12 +106,25 @@ def test_a_video_with_pictures(clip, network, tmp_path):
     assert frames[0].image.shape == (128, 128, 3)
 
 
+def test_rows_of_a_video_carry_its_file_name(network, tmp_path):
+    pytest.importorskip("av", reason="needs the extra 'video'")
+    from tagwise.prediction.video import video_writer
+
+    with video_writer(tmp_path / "clip.mp4", 25) as write:
+        for number in range(2):
+            write(draw_pins(pins(number)))
+    track(tmp_path / "clip.mp4", network, out=tmp_path, device="cpu", pictures=False).finish()
+    text = (tmp_path / "clip.tracks.jsonl").read_text()
+    files = [json.loads(line)["image"]["file"] for line in text.splitlines()]
+    assert files == [str(tmp_path / "clip.mp4")] * 2
+
+
 def started(clip, network, **options):
     """Number of instances that have an id in the first frame."""
     return int((next(track(clip, network, device="cpu", **options)).ids > 0).sum())
 
 
-def test_the_threshold_is_the_callers_else_that_of_the_settings_else_the_models(clip, network):
+def test_threshold_of_the_caller_precedes_settings_and_model(clip, network):
     """Scores of drawn pins are near 1."""
     assert started(clip, network) == 2
     assert started(clip, network, threshold=1.0) == 0
@@ -107,7 +137,7 @@ def test_the_threshold_is_the_callers_else_that_of_the_settings_else_the_models(
     assert started(clip, network) == 0
 
 
-def test_bad_input(clip, network, tmp_path):
+def test_bad_input_is_refused(clip, network, tmp_path):
     with pytest.raises(UserError, match="fill is -1 frames; use 0 or more"):
         track(clip, network, fill=-1)
     (tmp_path / "empty").mkdir()

@@ -13,7 +13,7 @@ NOTHING = Boxes(np.zeros((0, 4)), [], [], ("thing",))
 
 
 def frame(centres, scores=None, tags=None, classes=None):
-    """Boxes of 20 by 40 pixels round centres (N, 2)."""
+    """Boxes of 20 by 40 pixels around centres (N, 2)."""
     centres = np.asarray(centres, float).reshape(-1, 2)
     N = len(centres)
     boxes = np.concatenate([centres - (10, 20), np.broadcast_to((20, 40), (N, 2))], 1)
@@ -29,7 +29,7 @@ def ids_of(frames, **options):
 
 
 def walkers(seed, frames=20, count=5):
-    """Frames of things that walk straight on, in lanes 50 pixels apart."""
+    """Frames of objects that move straight ahead, in lanes 50 pixels apart."""
     rng = np.random.default_rng(seed)
     start = np.stack([rng.uniform(0, 300, count), 50.0 * np.arange(count)], 1)
     speed = np.stack([rng.uniform(-6, 6, count), np.zeros(count)], 1)
@@ -59,34 +59,34 @@ def test_ids_do_not_depend_on_scale_and_place(seed, scale, shift):
     assert ids_of(there) == ids_of(boxes.transform(matrix) for boxes in there)
 
 
-def test_empty_frames_and_a_single_one():
+def test_empty_frames_and_a_single_frame_are_accepted():
     assert ids_of([NOTHING, NOTHING]) == [[], []]
     assert ids_of([frame([(0, 0), (90, 0)])]) == [[1, 2]]
     assert ids_of([NOTHING, frame([(0, 0)]), NOTHING, frame([(0, 0)])]) == [[], [-1], [], [-1]]
 
 
 @pytest.mark.parametrize(("gap", "same"), [(3, True), (10, True), (11, False), (40, False)])
-def test_a_track_is_kept_as_long_as_the_memory_says(gap, same):
+def test_track_is_kept_for_as_many_frames_as_memory(gap, same):
     seen = [frame([(0, 0)])] * 8
     ids = ids_of([*seen, *[NOTHING] * gap, *seen], memory=10)
     assert ids[7] == [1]
     assert ids[-1] == ([1] if same else [2])
 
 
-def test_a_walker_is_found_where_it_went_while_hidden():
+def test_hidden_walker_is_found_where_its_motion_leads():
     ways = walkers(3, frames=30, count=1) * (0, 1) + np.arange(30)[:, None, None] * (5, 0)
     frames = [frame(p) if not 12 <= t < 20 else NOTHING for t, p in enumerate(ways)]
     assert all(ids in ([1], []) for ids in ids_of(frames))
 
 
-def test_what_is_seen_once_gets_no_id_but_in_the_first_frame():
+def test_single_detection_gets_an_id_only_in_the_first_frame():
     places = [[(0, 0)], [(0, 0), (300, 0)], [(0, 0)], [(0, 0), (500, 0)]]
     frames = [frame(place) for place in places]
     assert ids_of(frames) == [[1], [1, -1], [1], [1, -1]]
     assert ids_of(frames, confirm=1) == [[1], [1, 2], [1], [1, 3]]
 
 
-def test_weak_detections_go_on_with_a_track_but_start_none():
+def test_weak_detections_continue_a_track_but_do_not_start_one():
     weak = np.array([0.2])
     frames = [frame([(0, 0)]), frame([(0, 0)]), frame([(0, 0)], weak), frame([(400, 0)], weak)]
     assert ids_of(frames) == [[1], [1], [1], [-1]]
@@ -98,7 +98,7 @@ def test_classes_are_not_mixed():
 
 
 def crossing(turn, frames=40):
-    """Two things that meet, hide each other for a while and go on, or turn back; tags 0 and 3."""
+    """Two objects that meet, occlude each other and continue, or turn back; tags 0 and 3."""
     time = np.arange(frames) - frames / 2 + 0.5
     offset = 3 * (np.abs(time) if turn else -time)
     for t in range(frames):
@@ -108,7 +108,7 @@ def crossing(turn, frames=40):
 
 
 @pytest.mark.parametrize("turn", [True, False])
-def test_tags_tell_who_turned_back(turn):
+def test_tags_identify_instances_that_turn_back(turn):
     rng = np.random.default_rng(0)
     met = [frame(p, tags=t + rng.normal(0, 0.1, t.shape)) for p, t in crossing(turn)]
     by_tag = ids_of(met)
@@ -137,13 +137,13 @@ def test_tags_that_are_not_finite_are_ignored():
     assert ids_of(never) == ids_of(frame(places) for places in ways)
 
 
-def test_boxes_that_are_none_get_no_id():
+def test_invalid_boxes_get_no_id():
     boxes = np.array([[0, 0, 20, 40], [np.nan, 0, 5, 5], [50, 50, 0, 0]])
     result = Boxes(boxes, [0.9, 0.9, 0.9], [0, 0, 0], ("thing",))
     assert ids_of([result] * 3) == [[1, -1, -1]] * 3
 
 
-def test_poses_that_share_a_box_are_told_apart_by_their_keypoints():
+def test_poses_that_share_a_box_are_distinguished_by_their_keypoints():
     def poses(t, swap):
         falling = np.array([[0 + t, 0, 0.9], [40 + t, 60, 0.9]])
         rising = np.array([[0 + t, 60, 0.9], [40 + t, 0, 0.9]])
@@ -166,7 +166,21 @@ def test_missing_keypoints_do_not_end_a_track():
     assert ids[0] == ids[4] == ids[6] == ids[10] == ids[12] == ids[-1] == [1]
 
 
-def test_masks_are_tracked_too():
+@pytest.mark.parametrize("size", [(None, None), (640, 480)], ids=["unknown size", "640 by 480"])
+@pytest.mark.parametrize("types", [1, 2], ids=["one type", "one of two types present"])
+def test_instances_with_a_single_keypoint_are_tracked(types, size):
+    """A single keypoint has no extent, so its box comes from the size of the image."""
+    skeleton = Skeleton("spot", ("top", "foot")[:types], ())
+    frames = []
+    for t in range(6):
+        keypoints = np.zeros((2, types, 3))
+        keypoints[:, 1:, :2] = np.nan
+        keypoints[:, 0] = (100 + 3 * t, 50, 0.9), (300 - 3 * t, 200, 0.8)
+        frames.append(Poses(keypoints, [0.9, 0.8], None, skeleton, None, *size))
+    assert ids_of(frames) == [[1, 2]] * 6
+
+
+def test_masks_are_tracked():
     def masks(x):
         labels = np.zeros((40, 90), int)
         labels[5:25, x : x + 10], labels[10:30, 60:75] = 1, 2
@@ -195,5 +209,5 @@ def test_settings_out_of_range_are_refused(wrong, message):
 def test_tags_of_another_dimension_are_refused():
     tracker = Tracker()
     tracker.update(frame([(0, 0)], tags=[[1.0]]))
-    with pytest.raises(ValueError, match="tags have 2 dimensions, those before had 1"):
+    with pytest.raises(ValueError, match="tags have 2 dimensions, earlier ones had 1"):
         tracker.update(frame([(0, 0)], tags=[[1.0, 2.0]]))

@@ -1,4 +1,4 @@
-"""Published checkpoints as model files of ours, with all that running them needs."""
+"""`tagwise convert`: published checkpoints as model files of tagwise."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def convert(
 ) -> Path:
     """Write a published checkpoint as a model file, and return its path.
 
-    file: a checkpoint of a family that `tagwise.published.recognise` lists, whatever wraps its
-        tensors; it is recognised from their names and shapes.
+    file: a checkpoint of a family that `tagwise.published.recognise` lists, in any
+        wrapping; it is recognised by the names and shapes of its tensors.
     out: the file to write; by default the same name with .safetensors.
     skeleton: "coco", "crowdpose", or a COCO annotation file; by default the one that has as many
         keypoint types as the checkpoint.
     classes: names, or a COCO annotation file; by default COCO's 80, for a checkpoint with 80.
     size: (width, height) in pixels of the network's input; by default the published one.
-    drop_head: begin the output layers anew, for another skeleton or other classes: a start for
-        training, no model to predict with.
-    Raises UserError for files of no known family, damaged files, files that hold code, and counts
-    that differ from those of the skeleton or the classes.
+    drop_head: reinitialise the output layers, for another skeleton or other classes. The result is
+        a starting point for training; it cannot predict yet.
+    Raises UserError for files of an unknown family, damaged files, files that contain code, and
+    numbers of keypoint types or classes that differ from the skeleton or the given classes.
 
     >>> convert("pose_higher_hrnet_w32_512.pth")  # doctest: +SKIP
     PosixPath('pose_higher_hrnet_w32_512.safetensors')
@@ -52,8 +52,8 @@ def convert(
     )
     path = Path(out) if out is not None else file.with_suffix(".safetensors")
     if path.suffix != ".safetensors" or path.resolve() == file.resolve():
-        raise UserError(f"cannot write {path}: name another file with --out NAME.safetensors")
-    # Not halved: the numbers of a published model are worth keeping as they are.
+        raise UserError(f"cannot write {path}; give another file with --out NAME.safetensors")
+    # Not in half precision, to keep the published values exactly.
     save_model(network_of(spec, state, file), path, half=False)
     return path
 

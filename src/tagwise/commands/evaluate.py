@@ -1,4 +1,4 @@
-"""`tagwise eval`: a model over a labelled set, as a table of figures and a JSON file."""
+"""`tagwise eval`: measure a model on a labelled set, as a table and a JSON file."""
 
 from __future__ import annotations
 
@@ -50,39 +50,39 @@ def evaluate(
     limit: int | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """How well a model of any task does on a labelled set.
+    """Measure a model of any task on a labelled set.
 
     weights: name of a model that ships with tagwise, a .safetensors file, or a model.
     annotations, images: a COCO JSON and the folder that its file names start from; for models that
-        segment, a folder of label maps and that of the images of the same names. Keypoint types
-        and classes are found among the model's by name, in any order.
-    out: JSON file for figures, settings and versions. coco: one for the results themselves.
-    category: of poses only, the category with keypoints that counts, where the JSON has several; by
+        segment, a folder of label maps and the folder of their images, with the same names.
+        Keypoint types and classes are matched with the model's by name, in any order.
+    out: JSON file for figures, settings and versions. coco: JSON file for the results.
+    category: for poses only, the category with keypoints to evaluate, if the JSON has several; by
         default the first that has annotations.
-    sigmas: of poses only; each evaluates once with that OKS sigma for all keypoint types, as
-        figures "AP@.4" and so on. By default those of the JSON's category, else those that the
-        model was trained with.
-    style: of poses only, "coco" (the default) or "crowdpose"; see `keypoint_metrics`.
+    sigmas: for poses only; each gives one evaluation with this OKS sigma for all keypoint types,
+        named "AP@.4" and so on. By default those of the JSON's category, else those that the model
+        was trained with.
+    style: for poses only, "coco" (the default) or "crowdpose"; see `keypoint_metrics`.
     max_dets: best instances of an image, and of a class, that count; by default 20 poses, and 500
         boxes or masks.
-    oracle: which part of the model limits it? The truth takes the place of one part. Of poses,
-        "grouping" has the found keypoints grouped by the truth and "keypoints" gives the true
-        keypoints the model's tags, see `tagwise.evaluation`; of boxes, "grouping" has the found
-        corners paired by the truth, "corners" gives the true corners the model's tags and offsets
-        and "offsets" moves the found corners to the true ones, see `tagwise.evaluation`; of
-        pixels, "grouping" tells the found ones apart by the truth and "foreground" gives the true
-        ones the model's tags and seeds, see `tagwise.evaluation`.
+    oracle: replace one part of the model by the truth, to find which part limits it; see
+        `tagwise.evaluation`. Poses: "grouping" groups the found keypoints by the truth, and
+        "keypoints" combines the true keypoints with the model's tags. Boxes: "grouping" pairs the
+        found corners by the truth, "corners" combines the true corners with the model's tags and
+        offsets, and "offsets" moves the found corners to the true ones. Masks: "grouping" separates
+        the found pixels by the truth, and "foreground" combines the true pixels with the model's
+        tags and seeds.
     device, size, flip, scales, threshold, batch_size, precision: see `Predictor`.
-    first, every, limit: images number first, first + every, ... only, at most `limit` of them.
+    first, every, limit: use only the images first, first + every, ..., at most `limit` of them.
     quiet: print nothing.
 
-    An image that cannot be read is named, and counts as one in which nothing was found.
+    An image that cannot be read is reported, and counts as an image without detections.
 
-    Returns what `out` holds: "metrics" (name to figure, in [0, 1] or -1 where nothing is labelled),
-    "images", "failed" (messages), "settings", "versions". Raises UserError.
+    Returns the content of `out`: "metrics" (name to figure, in [0, 1], or -1 if nothing is
+    labelled), "images", "failed" (messages), "settings", "versions". Raises UserError.
 
-    The figures are those of `keypoint_metrics`, of `box_metrics`, or of `mask_metrics` with those
-    of `pooled_figures`.
+    The figures are those of `keypoint_metrics`, of `box_metrics`, or of `mask_metrics` and
+    `pooled_figures`.
 
     >>> report = evaluate("robots", "robots/val.json", "robots/images")  # doctest: +SKIP
     >>> report["metrics"]["AP"]  # doctest: +SKIP
@@ -136,7 +136,7 @@ def _open(
     category: str | None,
     quiet: bool,
 ) -> Photos:
-    """The labelled set, in the terms of the model. Raises UserError if nothing is labelled."""
+    """Open the labelled set with the model's types. Raises UserError if nothing is labelled."""
     given = {} if category is None else {"category": category}
     task = predictor.task
     dataset = task.open_dataset(
@@ -149,10 +149,10 @@ def _open(
 
 
 def format_table(report: dict[str, Any]) -> str:
-    """The figures of `evaluate` as text, in percent.
+    """Format the figures of `evaluate` as text, in percent.
 
-    A row for the whole, one for each class ("AP/RBC") and one for each IoU threshold or set of
-    sigmas ("AP@.4"), under a line of names wherever these change.
+    There is a row for the whole set, and one for each class ("AP/RBC"), IoU threshold or set of
+    sigmas ("AP@.4"). A line of names precedes the first row and each row with other names.
     """
     rows: dict[str, dict[str, float]] = {}
     for key, figure in report["metrics"].items():
@@ -181,12 +181,12 @@ def format_table(report: dict[str, Any]) -> str:
 
 
 def _percent(figure: float) -> str:
-    """A figure for the table; a dash where nothing is labelled."""
+    """Format a figure for the table; a dash if nothing is labelled."""
     return "–" if figure < 0 else f"{100 * figure:.1f}"
 
 
 def _collect(results: Iterator[Result | UserError], scorer: Scorer, quiet: bool) -> list[str]:
-    """Show the scorer every result; returns the messages of images that failed."""
+    """Add every result to the scorer; returns the messages of images that failed."""
     failed: list[str] = []
     total = len(scorer.dataset)
     bar = tqdm(results, "images", total, disable=quiet or None, leave=False)
@@ -202,7 +202,7 @@ def _collect(results: Iterator[Result | UserError], scorer: Scorer, quiet: bool)
 
 
 def _chosen(count: int, first: int, every: int, limit: int | None) -> range:
-    """The numbers of the images first, first + every, and so on, at most `limit` of them."""
+    """Return the indices first, first + every, and so on, at most `limit` of them."""
     if first < 0 or every < 1 or (limit is not None and limit < 1):
         raise UserError(
             f"first {first}, every {every}, limit {limit} choose no images; use 0, 1, 1 or more"

@@ -17,10 +17,10 @@ def export(weights: str | Path, *, out: str | Path | None = None) -> Path:
     weights: name of a model that ships with tagwise, a .safetensors file or a published checkpoint.
     out: the file to write; by default the model's name with .onnx, in the working folder.
 
-    The graph takes "images", (B, 3, H, W) float32, RGB in [0, 1], of any number and of sides that
-    are multiples of the network's; normalisation is part of it. Its outputs are the maps that the
-    network has, by name. What else a prediction needs is kept as metadata, so that
-    `tagwise predict --weights NAME.onnx` gives the same answers. Before the file is written,
+    The graph takes "images", (B, 3, H, W) float32, RGB in [0, 1], of any number, with sides that
+    are multiples of the network's `multiple`; normalisation is part of it. Its outputs are the maps
+    of the network, by name. Everything else that a prediction needs is stored as metadata, so that
+    `tagwise predict --weights NAME.onnx` gives the same results. Before the file is written,
     onnxruntime runs the graph on images of two sizes, and its maps are compared with the network's.
 
     Raises UserError for unknown weights, a file name that is not .onnx, missing packages, and a
@@ -31,9 +31,9 @@ def export(weights: str | Path, *, out: str | Path | None = None) -> Path:
     """
     path = Path(out) if out is not None else Path(Path(weights).name).with_suffix(".onnx")
     if path.suffix != ".onnx":
-        raise UserError(f"cannot write {path}: name a file that ends in .onnx")
+        raise UserError(f"cannot write {path}; give a name that ends in .onnx")
     if Path(weights).suffix == ".onnx":
-        raise UserError(f"{weights} is an ONNX file already")
+        raise UserError(f"{weights} is already an ONNX file; give other weights")
     for module in ("onnx", "onnxruntime"):
         need_onnx(module)
     network = load_model(weights)

@@ -1,4 +1,4 @@
-"""`tagwise plot`: one picture that explains a prediction."""
+"""`tagwise plot`: a picture that explains a prediction."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def plot(
     threshold: float | None = None,
     device: str = "auto",
 ) -> Path:
-    """Write one picture that explains a prediction, and return its path.
+    """Write a picture that explains a prediction, and return its path.
 
     source: a `.predictions.json` file, or a photo to predict from; not needed for "push".
     what: "tags" (see `plot_tags`), "instances" on the photo (poses, masks, or boxes with their
-        corners joined and coloured by tag), "maps" (what the network sees before grouping; needs a
+        corners joined and coloured by tag), "maps" (the network's maps before grouping; needs a
         photo), or "push" (`plot_push`).
     weights, device: the model for a photo.
     threshold: instances with a lower score are left out. By default the model's own, see
-        `Predictor`; of a file, all that it holds are drawn.
+        `Predictor`; for a file, all of its instances are drawn.
     out: picture file; by default `STEM.WHAT.png` in the working folder.
     Raises UserError.
     """
@@ -45,7 +45,7 @@ def plot(
     out = out or f"{path.name.split('.')[0]}.{what}.png"
     if path.suffix.lower() == ".json":
         if what == "maps":
-            raise UserError(f"{path} holds no maps; give the photo")
+            raise UserError(f"{path} contains no maps; give the photo")
         found = read_result(read_json(path))
         found = found if threshold is None else found.above(check_threshold(threshold))
     else:
@@ -57,7 +57,7 @@ def plot(
 
 
 def _maps(predictor: Predictor, path: Path) -> Any:
-    """What the network sees in a photo, as the model's task draws it."""
+    """Draw the maps of the network for a photo, as the model's task defines."""
     image = read_image(path)
     outputs, affine = predictor.maps(image)
     to_image = affine.inverse() @ Affine.scaling(predictor.stride)

@@ -32,26 +32,26 @@ def predict(
     resume: bool = False,
     progress: bool = False,
 ) -> PredictRun:
-    """Poses, boxes or masks in many photos, as a lazy iterator that reads photos as you iterate.
+    """Find poses, boxes or masks in many photos; returns an iterator that reads them lazily.
 
     sources: files, folders, patterns, arrays, Pillow images, see `find_sources`.
     weights, device, size, flip, scales, batch_size, precision: see `Predictor`.
-    out: folder for `NAME.predictions.json` and, with `pictures`, `NAME.predictions.jpg`. None
-        writes nothing.
+    out: folder for `NAME.predictions.json` and, with `pictures`, `NAME.predictions.jpg`. None:
+        no files.
     threshold: see `Predictor`; with `coco` 0 by default, since average precision needs every
         instance.
     coco: annotation JSON of the photos; writes `out/STEM.results.json`, COCO results of the task.
     resume: photos that a run with the same settings finished in `out` are read from there.
-    progress: show a bar.
+    progress: show a progress bar.
 
     A photo that cannot be read is reported, added to the iterator's `failed`, and skipped.
-    Raises UserError for sources, weights, devices and folders that do not work.
+    Raises UserError for sources, weights, a device or a folder that cannot be used.
 
     >>> for poses in predict("photos", "people"):  # doctest: +SKIP
     ...     poses.plot().save(f"{Path(poses.file).stem}.png")
     """
     if out is None and (coco is not None or resume):
-        raise UserError("coco and resume need an output folder: give out")
+        raise UserError("coco and resume need an output folder; give out")
     found = find_sources(sources)
     keep_freed_memory()
     predictor = open_predictor(

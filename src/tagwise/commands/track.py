@@ -34,21 +34,21 @@ def track(
     pictures: bool = True,
     progress: bool = False,
 ) -> TrackRun:
-    """The instances in each frame of a video, with ids that stay, as an iterator of `Tracked`.
+    """Track the instances of a video; returns an iterator of `Tracked` frames.
 
     source: a video, or a folder of photos in the order of their names.
     weights, device, size, flip, batch_size, precision: see `Predictor`.
-    out: folder for `NAME.tracks.txt` (rows of the MOT challenge: frame and id from 1, the box as x,
-        y of its first pixel, which is 1, width and height, score, -1, -1, -1),
+    out: folder for `NAME.tracks.txt` (rows of the MOT challenge: frame and id, from 1; the box as
+        x, y, width and height, where the first pixel is 1; score; -1, -1, -1),
         `NAME.tracks.jsonl` (one frame per line, as `predict` writes photos, with ids) and, with
-        `pictures`, `NAME.tracks.mp4`. They appear at the end. None writes nothing.
+        `pictures`, `NAME.tracks.mp4`. The files appear at the end. None: no files.
     threshold: score from which an instance may start a track; half of it is enough to continue
         one. By default the model's own, see `Predictor`.
-    settings: how to track; `threshold`, if it is given, replaces its two scores.
+    settings: settings of the tracker; `threshold`, if given, replaces `high` and `low` in them.
     fill: longest gap in a track, in frames, whose rows are filled in by linear interpolation.
-    progress: show a bar.
+    progress: show a progress bar.
 
-    Raises UserError for videos, weights, devices and folders that do not work.
+    Raises UserError for a video, weights, a device or a folder that cannot be used.
 
     >>> for frame in track("clip.mp4"):  # doctest: +SKIP
     ...     print(frame.time, frame.ids, frame.result.boxes)

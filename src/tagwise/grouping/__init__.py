@@ -1,11 +1,11 @@
-"""Grouping of detections by their tags: detections with similar tags belong together.
+"""From detections and their tags to groups: detections with similar tags belong together.
 
 `decode_keypoints` groups the keypoints of heatmaps, `decode_corners` pairs corners into boxes, and
 `decode_pixels` makes a label map. `group_by_type`, `group_pairs`, `group_by_reference`,
 `group_by_seed` and `group_connected` group any points that have tags.
 
-This folder depends only on torch, numpy, scipy and numba, so that it can be copied into another
-project together with the few modules that it imports.
+This folder needs torch, numpy, scipy and numba alone, so that it can be copied into another project
+with the few modules that it imports.
 
 Imports `errors`, `geometry`, `runtime` and `settings`.
 """

@@ -27,10 +27,10 @@ from tagwise.grouping.points import (
     check_points,
     check_reach,
     margin_of,
+    narrowed,
     near_pairs,
+    nearest_none,
     nearest_two,
-    no_nearest,
-    restrict,
 )
 
 
@@ -43,16 +43,16 @@ def group_by_reference(
     reference_image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
-    """Assign each point to the nearest reference tag of its image within the radius.
+    """Each point joins the nearest reference tag of its image, within the radius, or none.
 
     Args:
         tags: (P, D). references: (R, D). Groups are the rows of `references`.
-        radius: in tag units; a point with no reference within it is not in any group.
-        image: (P,) integers, and reference_image: (R,); a single image if None.
+        radius: in tag units; beyond it a point stays alone.
+        image: (P,) integers, and reference_image: (R,); all one image if None.
         gate: of (point, reference), or a matrix (P, R).
 
     Raises:
-        ValueError: shapes do not match, ids are not integers, or the radius is not > 0.
+        ValueError: shapes that do not fit, ids that are not integers, a radius that is not > 0.
 
     >>> groups = group_by_reference([[0.1], [2.2], [9.0]], [[0.0], [2.0]], radius=1)
     >>> groups.group, groups.margin.round(2)
@@ -60,9 +60,9 @@ def group_by_reference(
     """
     points, others, allowed = _two_sets(tags, references, image, reference_image, gate, "reference")
     limit = check_reach("radius", radius, infinite=True) ** 2
-    group, margin = _ungrouped(len(points.tags))
+    group, margin = _nobody(len(points.tags))
     for rows, columns in _shared_images(points, others):
-        ask = restrict(allowed, rows, columns)
+        ask = narrowed(allowed, rows, columns)
         centres = others.tags[columns]
         index, best, second = nearest_two(
             points.tags[rows], centres, np.ones(len(columns)), limit, ask
@@ -82,20 +82,20 @@ def group_pairs(
     second_image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
-    """Pair the points of two sets one-to-one, such as the two corners of an object.
+    """Pairs of two sets, one-to-one, such as the two corners of an object.
 
     The choice is optimal: each pair gains radius minus its distance, and the sum of gains is the
     largest possible. With no radius, there are as many pairs as possible, with the least sum of
     distances.
 
     Args:
-        first: (P, D). second: (Q, D). `group` is the row of `second` paired with each of `first`.
-        radius: in tag units; points that are farther apart are not paired.
-        first_image: (P,) integers, and second_image: (Q,); a single image if None.
+        first: (P, D). second: (Q, D). `group` is the row of `second` that each of `first` got.
+        radius: in tag units; farther points are not paired.
+        first_image: (P,) integers, and second_image: (Q,); all one image if None.
         gate: of (row of first, row of second), or a matrix (P, Q).
 
     Raises:
-        ValueError: as for `group_by_reference`.
+        ValueError: as `group_by_reference`.
 
     The time for a set of points that are all near each other grows with the cube of their number.
 
@@ -105,9 +105,9 @@ def group_pairs(
     """
     points, others, allowed = _two_sets(first, second, first_image, second_image, gate, "second")
     limit = check_reach("radius", radius, infinite=True) ** 2
-    group, margin = _ungrouped(len(points.tags))
+    group, margin = _nobody(len(points.tags))
     for rows, columns in _shared_images(points, others):
-        ask = restrict(allowed, rows, columns)
+        ask = narrowed(allowed, rows, columns)
         row, column, square = _near(points.tags[rows], others.tags[columns], limit, ask)
         distance = np.sqrt(square)
         leave = radius if np.isfinite(radius) else 1 + 2 * len(row) * distance.max(initial=0.0)
@@ -119,7 +119,7 @@ def group_pairs(
         own = np.zeros(len(rows))
         mine = chosen[row] == column
         own[row[mine]] = square[mine]
-        nearest = no_nearest(len(rows), limit)
+        nearest = nearest_none(len(rows), limit)
         kernels.rank_pairs(row, column, square, *nearest)
         margin[rows] = margin_of(chosen, own, *nearest)
     return Groups(group, margin, others.tags, others.image, points.left_out)
@@ -133,7 +133,7 @@ def _two_sets(tags, others, image, other_image, gate, name):
     others = check_points(others, None, other_image, names, 4)
     if points.tags.shape[1] != others.tags.shape[1]:
         raise ValueError(
-            f"{tags_name} and {names[0]} need the same D, got shapes "
+            f"{tags_name} and {names[0]} need one D, got shapes "
             f"{points.tags.shape} and {others.tags.shape}"
         )
     shape = len(points.tags), len(others.tags)
@@ -148,12 +148,12 @@ def _shared_images(points: Points, others: Points):
             yield rows, columns[image]
 
 
-def _ungrouped(count: int) -> tuple[np.ndarray, np.ndarray]:
+def _nobody(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full(count, -1, np.int64), np.full(count, np.nan, np.float32)
 
 
 def _near(tags, centres, limit, allowed):
-    """Allowed pairs of points and centres within sqrt(limit), and their squared distances."""
+    """Points and centres within sqrt(limit) and allowed, and their squared distances."""
     grid = kernels.sort_into_cells(tags, np.sqrt(limit))
     parts = []
     for point, centre, square in near_pairs(grid, centres, np.ones(len(centres)), limit):
@@ -172,13 +172,13 @@ def group_by_type(
     image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
-    """Form groups with at most one point of each type, as a person has one nose, one left elbow.
+    """Groups with at most one point of each type, as a person has one nose and one left elbow.
 
-    The types are processed in turn, by falling sum of scores. The points of a type are matched
-    one-to-one with the groups so far (Newell, Huang, Deng 2017, section 3.2), and start new groups
-    if joining has no gain. Then each type is matched again with the groups of all other types, up
-    to `sweeps` times, which corrects early mistakes. The gain of a point of score s from joining a
-    group of n points whose mean tag is at the distance d is
+    The types follow one another, the one with the largest sum of scores first: its points are
+    matched one-to-one with the groups so far (Newell, Huang, Deng 2017, section 3.2), and start new
+    groups where that does not pay. Then each type is matched again with the groups of all others,
+    up to `sweeps` times, which corrects early mistakes. A point of score s and a group of n points
+    whose mean tag is d away gain
 
         s n / (n + 1) (1 - d^2 / radius^2),
 
@@ -194,7 +194,7 @@ def group_by_type(
     Groups are numbered image by image, by falling sum of scores.
 
     Raises:
-        ValueError: shapes do not match, ids are not integers, or the radius is not > 0.
+        ValueError: shapes that do not fit, ids that are not integers, a radius that is not > 0.
 
     >>> group_by_type([[0.0], [0.1], [0.2], [5.0]], [7, 7, 3, 3], radius=1).group
     array([2, 0, 0, 1])
@@ -206,11 +206,11 @@ def group_by_type(
     radius = check_reach("radius", radius)
     count = len(points.tags)
     allowed = None if gate is None else PairGate(gate, count, count, symmetric=True)
-    group, margin = _ungrouped(count)
+    group, margin = _nobody(count)
     means, images = [np.zeros((0, points.tags.shape[1]))], [np.zeros(0, np.int64)]
     for number, rows in points.images():
         rows = rows[_by_type(types[rows], points.scores[rows])]
-        ask = restrict(allowed, rows, rows)
+        ask = narrowed(allowed, rows, rows)
         part = points.tags[rows], points.scores[rows], types[rows]
         own, mean, apart = _in_one_image(*part, radius, sweeps, ask)
         group[rows], margin[rows] = own + sum(map(len, means)), apart
@@ -220,17 +220,16 @@ def group_by_type(
 
 
 def _by_type(types: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Order points by type, the type with the largest sum of scores first, then by score."""
+    """Points type by type, the type with the largest sum of scores first, best point first."""
     _, types = np.unique(types, return_inverse=True)
     total = np.bincount(types, scores)
     return np.lexsort([-scores, types, -total[types]])
 
 
 def _in_one_image(tags, scores, types, radius, sweeps, allowed):
-    """The group of each point of one image, the mean tag of each group, each point's margin."""
+    """Group of each point of one image, mean tag of each group, margin of each point."""
     starts = np.append(np.flatnonzero(np.diff(types, prepend=types[0] - 1)), len(types))
-    # With a small positive score, a point of score 0 can still join a group that has no other
-    # candidate.
+    # A point of score 0 can still join a group where no other point wants to.
     scores = np.maximum(scores, 1e-9 * scores.max() or 1.0)
     points = type_kernels.TypedPoints(tags, scores, starts, radius)
     state = type_kernels.no_groups(*tags.shape)
@@ -257,16 +256,16 @@ def _in_one_image(tags, scores, types, radius, sweeps, allowed):
 
 
 def _group_types_gated(state, points, sweeps, allowed) -> None:
-    """As `group_types`, with the gate applied to each candidate."""
+    """`group_types`, where the gate is asked about each candidate."""
     for number in range(sweeps + 1):
         changed = False
         for begin, end in itertools.pairwise(points.starts):
             if number:
-                type_kernels.remove_points(state, begin, end, points)
+                type_kernels.take_out(state, begin, end, points)
             near = type_kernels.candidates(state, begin, end, points)
             keep = _with_all(allowed, state, begin + near.point, near.groups[near.to])
             near = near._replace(point=near.point[keep], to=near.to[keep], square=near.square[keep])
-            changed |= type_kernels.assign_points(state, begin, end, points, near)
+            changed |= type_kernels.settle(state, begin, end, points, near)
         if number and not changed:
             break
 

@@ -19,10 +19,10 @@ from tagwise.grouping.points import (
     check_points,
     check_reach,
     margin_of,
+    narrowed,
     near_pairs,
     nearest_two,
     reach,
-    restrict,
 )
 
 
@@ -55,7 +55,7 @@ def group_by_seed(
     Groups are numbered image by image, best seed first.
 
     Raises:
-        ValueError: shapes do not match, ids are not integers, or a bandwidth is not > 0.
+        ValueError: shapes that do not fit, ids that are not integers, a bandwidth not > 0.
 
     >>> group_by_seed([[0.0], [5.0], [0.2], [5.1]], [0.5, 0.9, 0.7, 0.1], bandwidth=1).group
     array([1, 0, 1, 0])
@@ -68,7 +68,7 @@ def group_by_seed(
     centres, images = [np.zeros((0, points.tags.shape[1]))], [np.zeros(0, np.int64)]
     for number, rows in points.images():
         part = points.tags[rows], points.scores[rows], width[rows]
-        ask = restrict(allowed, rows, rows)
+        ask = narrowed(allowed, rows, rows)
         own, centre, apart = _by_seed(*part, seed_threshold, shifts, ask)
         group[rows] = np.where(own < 0, -1, own + sum(map(len, centres)))
         margin[rows] = apart
@@ -98,13 +98,13 @@ def _by_seed(tags, scores, width, threshold, shifts, allowed):
     seeds, everyone = _pick(tags, ranked, scale, allowed), np.arange(len(tags))
     centres = tags[seeds]
     for _ in range(shifts):
-        ask = restrict(allowed, everyone, seeds)
+        ask = narrowed(allowed, everyone, seeds)
         index, _, _ = nearest_two(tags, centres, scale[seeds], 1.0, ask)
         centres = _means(tags, scores, index, centres)
-        ranked, ask = np.arange(len(seeds)), restrict(allowed, seeds, seeds)
+        ranked, ask = np.arange(len(seeds)), narrowed(allowed, seeds, seeds)
         kept = _pick(centres, ranked, scale[seeds], ask)
         seeds, centres = seeds[kept], centres[kept]
-    ask = restrict(allowed, everyone, seeds)
+    ask = narrowed(allowed, everyone, seeds)
     index, best, second = nearest_two(tags, centres, scale[seeds], 1.0, ask)
     margin = margin_of(index, best, index, best, second)
     found = index >= 0
@@ -115,7 +115,7 @@ def _by_seed(tags, scores, width, threshold, shifts, allowed):
 
 
 def _pick(tags, ranked, scale, allowed) -> np.ndarray:
-    """As the kernel `pick_seeds`, but a seed p covers only the points q with allowed(q, p)."""
+    """`pick_seeds`, where a seed p covers only the points q with allowed(q, p)."""
     grid = kernels.sort_into_cells(tags, reach(scale, 1.0))
     if allowed is None:
         return kernels.pick_seeds(grid, tags, ranked, scale, 1.0)
@@ -129,7 +129,7 @@ def _pick(tags, ranked, scale, allowed) -> np.ndarray:
 
 
 def _means(tags, scores, index, centres) -> np.ndarray:
-    """The mean of each centre's points, weighted by score; a centre with no weight is kept."""
+    """The mean of each centre's points, weighted by score; a centre without weight stays."""
     found = index >= 0
     index, weight = index[found], scores[found]
     total = np.bincount(index, weight, len(centres))
@@ -164,7 +164,7 @@ def group_connected(
     Groups are numbered image by image, by falling sum of scores.
 
     Raises:
-        ValueError: shapes do not match, ids are not integers, or the radius is not > 0.
+        ValueError: shapes that do not fit, ids that are not integers, a radius that is not > 0.
 
     >>> group_connected([[0.0], [3.0], [0.9], [1.8]], radius=1).group
     array([0, 1, 0, 0])
@@ -201,7 +201,7 @@ def _link_gated(tags, radius, rows, allowed):
 
 
 def _pairs(tags, radius, rows, allowed, group=None):
-    """Yield allowed pairs i < j within the radius, in parts; with group, only between groups."""
+    """Allowed pairs i < j within the radius, in parts; of different groups only, if given."""
     for i, j in _listed(tags, radius, rows, allowed):
         distance = np.sqrt(((tags[i] - tags[j]) ** 2).sum(axis=1))
         keep = distance <= radius
@@ -213,7 +213,7 @@ def _pairs(tags, radius, rows, allowed, group=None):
 
 
 def _listed(tags, radius, rows, allowed):
-    """Yield all pairs i < j that may be within the radius, from the tags or the sparse gate."""
+    """All pairs i < j that may be within the radius, from the tags or from the sparse gate."""
     if allowed.sparse:
         i, j = allowed.matrix[rows][:, rows].nonzero()
         yield i[i < j], j[i < j]
@@ -224,7 +224,7 @@ def _listed(tags, radius, rows, allowed):
 
 
 def _by_weight(tags, scores, own):
-    """Number the groups by falling sum of scores. Returns the numbers and the mean tags."""
+    """Groups numbered by falling sum of scores, and their mean tags."""
     _, own = np.unique(own, return_inverse=True)
     total = np.bincount(own, scores)
     order = np.argsort(-total, kind="stable")

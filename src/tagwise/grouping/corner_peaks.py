@@ -16,9 +16,9 @@ from tagwise.grouping.settings import CornerSettings
 
 @dataclass(frozen=True)
 class CornerPeaks:
-    """Corners of a batch, ordered by image, then top-left before bottom-right, then falling score.
+    """Corners of a batch, ordered by image, top-left before bottom-right, falling score.
 
-    All arrays are on the CPU.
+    Arrays live on the CPU.
 
     xy: (P, 2) float32, x and y in cells: the cell's index plus the offset, so that whole numbers
         are the edges of cells.
@@ -27,7 +27,7 @@ class CornerPeaks:
     classes: (P,) int64.
     tags: (P, D) float32.
     starts: (B, 3) int64; the top-left corners of image b are starts[b, 0] to starts[b, 1], the
-        bottom-right corners starts[b, 1] to starts[b, 2].
+        bottom-right ones follow to starts[b, 2].
     """
 
     xy: np.ndarray
@@ -66,9 +66,8 @@ def find_corners(
 ) -> CornerPeaks:
     """Local maxima above the threshold, with their tags and offsets; top_k of each corner.
 
-    The arguments are the same as for `decode_corners`. The maps are processed on their own device,
-    and only the corners are copied to the CPU. Corners with a score, tag or offset that is not
-    finite are left out.
+    The maps are those of `decode_corners`. They are read on their own device, and only what is
+    found reaches the CPU. Corners with a score, tag or offset that is not finite are left out.
     """
     settings = settings or CornerSettings()
     _check_maps(tl_heat, tl_tag, tl_off)
@@ -95,7 +94,7 @@ def _check_maps(heat, tag, off) -> None:
 
 
 def _find(heat, tag, off, settings):
-    """The image (P,), xy, cells, scores, classes and tags of the corners of one type."""
+    """Image (P,), then xy, cells, scores, classes and tags of either corner, by its maps."""
     scan = _scan_on_cpu if heat.device.type == "cpu" else _scan_on_device
     image, index = scan(heat, settings)
     classes, y, x = np.unravel_index(index, heat.shape[1:])
@@ -136,7 +135,7 @@ def _scan_on_cpu(heat: Tensor, settings: CornerSettings):
 
 
 def _scan_on_device(heat: Tensor, settings: CornerSettings):
-    """As `_scan_on_cpu`, with tensor operations. All cells of a plateau count as peaks here."""
+    """The same with tensor operations. Cells of a plateau all count as peaks here."""
     window = settings.nms_window
     highest = max_pool2d(heat, window, stride=1, padding=window // 2)
     peaks = torch.where(heat == highest, heat, heat.new_zeros(())).flatten(1)

@@ -1,4 +1,4 @@
-"""Boxes from corner maps: the top-left and bottom-right corner of an object have similar tags."""
+"""From corner maps to boxes: top-left and bottom-right corners of one object have similar tags."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class CornerBoxes:
     boxes: (N, 4) float32, x1, y1, x2, y2 in cells; whole numbers are the edges of cells.
     scores: (N,) float32 in [0, 1].
     classes: (N,) int64.
-    corner_scores: (N, 2) float32, heatmap values of the top-left and bottom-right corner.
+    corner_scores: (N, 2) float32, the heatmaps at the top-left and bottom-right corner.
     tags: (N, 2, D) float32.
-    corners: (N, 2) int64, indices of the box's two corners among the image's corners.
+    corners: (N, 2) int64, which of the image's corners a box has.
     """
 
     boxes: np.ndarray
@@ -60,12 +60,12 @@ def decode_corners(
     centre_heat: Tensor | None = None,
     settings: CornerSettings | None = None,
 ) -> list[CornerBoxes]:
-    """Decode the maps of a network into the boxes of each image.
+    """The boxes of every object of every image, from a network's maps.
 
     tl_heat, br_heat: (B, C, H, W), any float type and device, values in [0, 1].
     tl_tag, br_tag: (B, D, H, W).
     tl_off, br_off: (B, 2, H, W), x and y of the corner within its cell, in cells; None: 0.
-    centre_heat: (B, C, H, W) in [0, 1], heatmaps of object centres, if the network predicts them.
+    centre_heat: (B, C, H, W) in [0, 1], of the middles of objects, where the network has it.
 
     >>> import torch
     >>> tl, br, tag = torch.zeros(3, 1, 1, 8, 8)
@@ -81,7 +81,7 @@ def decode_corners(
 def pair_corners(
     peaks: CornerPeaks, settings: CornerSettings | None = None, centre_heat: Tensor | None = None
 ) -> list[CornerBoxes]:
-    """Pair corners by their tags. Returns the boxes of each image, best first.
+    """Boxes of each image, best first, from corners with tags.
 
     A top-left and a bottom-right corner can be a pair if they have one class, lie as the corners of
     a box do, and their tags are near. The centre of a pair is the largest value of centre_heat, for
@@ -158,7 +158,7 @@ def _one_to_one(peaks: CornerPeaks, pairs, squares, centre, settings):
 
 
 def _best_pairing(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Indices of the pairs with the largest sum of shares in which no corner is used twice."""
+    """Which pairs (E,) have the largest sum of shares if no corner serves twice."""
     table = np.zeros((1 + first.max(), 1 + second.max()))
     table[first, second] = share
     number = np.full(table.shape, -1)
@@ -168,7 +168,7 @@ def _best_pairing(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> n
 
 
 def boxes_of(peaks: CornerPeaks, pairs: np.ndarray, scores: np.ndarray) -> CornerBoxes:
-    """The boxes of one image from pairs (N, 2) of its corners with scores (N,)."""
+    """Boxes of one image from pairs (N, 2) of its corners with scores (N,)."""
     return CornerBoxes(
         peaks.xy[pairs].reshape(-1, 4),
         scores.astype(np.float32),
@@ -180,7 +180,7 @@ def boxes_of(peaks: CornerPeaks, pairs: np.ndarray, scores: np.ndarray) -> Corne
 
 
 def _best(boxes: CornerBoxes, settings: CornerSettings) -> CornerBoxes:
-    """Sort by falling score; drop duplicates, poor boxes, and those beyond max_boxes."""
+    """Best first, without those that are duplicates, too poor, or beyond the number allowed."""
     if settings.suppression == "none":
         index = np.argsort(-boxes.scores, kind="stable")
         scores = boxes.scores[index]
@@ -205,15 +205,14 @@ def pair_by_truth(
     reach: float = 0.2,
     least: float = 1.5,
 ) -> list[CornerBoxes]:
-    """Pair the corners perfectly: each true corner takes its nearest peak.
+    """The result of perfect pairing: each true corner takes its nearest peak.
 
-    This is for diagnosis: it separates errors of the tags from errors of the heatmaps.
+    For diagnosis: it separates faults of the tags from faults of the heatmaps.
 
     boxes: for each image (N, 4), x1, y1, x2, y2 in cells; classes: for each image (N,).
-    reach: the largest distance of a peak from its true corner, relative to the square root of the
-        box's area, but not less than `least` cells. At .2, a square with both corners moved inwards
-        by that distance has an intersection over union of .5. Each peak is used by at most one box;
-        both corners must be found.
+    reach: a peak counts within this share of the square root of the box's area (.2: both corners
+        of a square so far inwards leave an intersection over union of .5), and within `least`
+        cells in any case. Each peak serves one box; both corners must be found.
     """
     out = []
     for image, (truth, names) in enumerate(zip(boxes, classes)):

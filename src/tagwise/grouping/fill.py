@@ -1,4 +1,4 @@
-"""Filling missing keypoints at the cells where heatmap and tags agree best."""
+"""Filling an instance's missing keypoints from where heatmap and tags agree best."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def fill_missing(
     block_maxima: np.ndarray | None = None,
     offsets: Tensor | None = None,
 ) -> KeypointGroups:
-    """Set missing keypoints where heatmap - round(tag distance to the group's mean) is largest.
+    """Sets missing keypoints where heatmap - round(tag distance to the group's mean) is largest.
 
-    This is the refinement step of the released code of Newell, Huang, Deng 2017. With
-    settings.fill_threshold, a keypoint stays missing if that value is not above the threshold.
+    So does the refinement of the released code of Newell, Huang, Deng 2017. With
+    settings.fill_threshold, a keypoint stays missing where that value is not above the threshold.
     With settings.fill_reach, only the surroundings of the group are searched.
 
-    heatmaps: (K, H, W), tags: (K * D, H, W), offsets: (2 * K, H, W) of one image, on one device.
-    block_maxima: (K, ceil(H / 16), ceil(W / 16)), the largest heatmap value of each block, as in
-        `Peaks`. On the CPU they let the search skip most of the map; the result is the same.
+    heatmaps: (K, H, W), tags: (K * D, H, W), offsets: (2 * K, H, W), on one device; one image.
+    block_maxima: (K, ceil(H / 16), ceil(W / 16)), largest heatmap values, as `find_peaks` gives
+        them. On the CPU they spare the search most of the map; the result is the same.
     """
     missing = ~(groups.keypoints[:, :, 2] > 0)
     group, types = np.nonzero(missing & ~missing.all(axis=1, keepdims=True))
@@ -41,10 +41,10 @@ def fill_missing(
     boxes = _search_boxes(groups, settings, heatmaps.shape[-2:])
     queries = kernels.Queries(types, _mean_tags(groups)[group], boxes[group])
     least = -np.inf if settings.fill_threshold is None else settings.fill_threshold
-    scaled, rules = heatmaps.detach().float(), settings.published
+    bright, rules = heatmaps.detach().float(), settings.published
     if rules and rules.fill_order == "tag":
-        scaled, block_maxima, least = published.tags_first(scaled, block_maxima, least)
-    cells = _best_cells(scaled, tags.detach(), block_maxima, queries, least)
+        bright, block_maxima, least = published.tags_first(bright, block_maxima, least)
+    cells = _best_cells(bright, tags.detach(), block_maxima, queries, least)
     found = cells >= 0
     group, types = group[found], types[found]
     index = types * (heatmaps.shape[1] * heatmaps.shape[2]) + cells[found]
@@ -57,7 +57,7 @@ def fill_missing(
 
 
 def _search_boxes(groups: KeypointGroups, settings: GroupingSettings, size) -> np.ndarray:
-    """The cells to search for each group, (N, 4) int64: x and y of the first, one past the last."""
+    """(N, 4) int64, x and y of each group's cells to search: the first, and one past the last."""
     height, width = size
     if settings.fill_reach is None:
         return np.tile(np.array([0, 0, width, height]), (len(groups), 1))
@@ -65,14 +65,14 @@ def _search_boxes(groups: KeypointGroups, settings: GroupingSettings, size) -> n
 
 
 def _mean_tags(groups: KeypointGroups) -> np.ndarray:
-    """The mean tag of each group over the keypoints that have a tag, (N, D) float64."""
+    """(N, D) float64, over the keypoints that have one."""
     found = np.isfinite(groups.tags).all(axis=2)
     sums = np.where(found[:, :, None], groups.tags, 0).sum(axis=1, dtype=np.float64)
     return sums / np.maximum(found.sum(axis=1), 1)[:, None]
 
 
 def _best_cells(heatmaps, tags, block_maxima, queries, least) -> np.ndarray:
-    """The best cell of each query as y * W + x, (Q,) int64, -1 if none is above `least`."""
+    """(Q,) int64, the best cell of each query as y * W + x, -1 where none is above `least`."""
     types, height, width = heatmaps.shape
     tag_maps = tags.reshape(types, -1, height, width)
     if heatmaps.device.type != "cpu":
@@ -85,7 +85,7 @@ def _best_cells(heatmaps, tags, block_maxima, queries, least) -> np.ndarray:
 
 
 def _best_cells_on_device(heatmaps, tag_maps, queries, least) -> np.ndarray:
-    """As the kernel `best_cells`, with tensor operations on the maps' device."""
+    """As the compiled `best_cells`, by tensor operations on the maps' device."""
     width = heatmaps.shape[2]
     means = torch.as_tensor(queries.means, dtype=torch.float32, device=heatmaps.device)
     cells, values = [], []

@@ -1,4 +1,4 @@
-"""Merging the boxes of several passes over one image."""
+"""Boxes of several passes over one image, merged into one set."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ def fuse_boxes(
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Weighted boxes fusion (Solovyev, Wang, Gabruseva 2021, arXiv:1910.13302, section 3).
 
-    Boxes are processed by falling score. Each box joins the group of its class whose mean box
-    overlaps it most, if the overlap is above `overlap` and the group has no other box from the same
-    pass; otherwise it starts a group. The box of a group is the mean of its members, weighted by
-    score. Its score is the sum of their scores divided by the number of passes, so that an object
-    found in one of three passes gets a third of its score.
+    From the best box on, each joins the group of its class whose mean overlaps it most, if the
+    overlap is more than `overlap` and the group has no other box of its pass; otherwise it starts a
+    group. The box of a group is the mean of its members, weighted by score. Its score is their sum
+    divided by the number of passes, so that an object found in one of three passes counts a third.
 
-    boxes: (N, 4) x1, y1, x2, y2. scores: (N,). classes: (N,). passes: (N,) int, the pass that each
-    box comes from.
+    boxes: (N, 4) x1, y1, x2, y2. scores: (N,). classes: (N,). passes: (N,) int, the pass over the
+    image that each box is from.
 
-    Returns, best group first, the members of each group (indices of boxes), and the boxes (M, 4)
-    and scores (M,) of the groups, float32.
+    Returns, best first, the members of each group (indices of boxes), and the groups' boxes (M, 4)
+    and scores (M,), float32.
 
     >>> two = np.array([[0, 0, 4, 4], [0, 0, 4, 5.0]])
     >>> groups, fused, scores = fuse_boxes(two, [0.6, 0.6], [0, 0], [0, 1])

@@ -14,7 +14,7 @@ class KeypointGroups:
     keypoints: (N, K, 3) float32, x and y in cells and score; NaN, NaN, 0 where missing.
     scores: (N,) float32 in [0, 1], the mean keypoint score with missing ones as 0.
     tags: (N, K, D) float32, NaN where no peak was found.
-    peaks: (N, K) int64, index of the keypoint's peak among the image's peaks, -1 for none.
+    peaks: (N, K) int64, which of the image's peaks a keypoint came from, -1 for none.
     """
 
     keypoints: np.ndarray

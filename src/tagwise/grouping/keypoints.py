@@ -1,4 +1,4 @@
-"""Instances from heatmaps and tag maps: keypoints of one instance have similar tags."""
+"""From heatmaps and tag maps to instances: keypoints of one instance have similar tags."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ def decode_keypoints(
     order: Sequence[int] | None = None,
     offsets: Tensor | None = None,
 ) -> list[KeypointGroups]:
-    """Decode the maps of a network into the keypoints of the instances of each image.
+    """The keypoints of every instance of every image, from a network's maps.
 
     heatmaps: (B, K, H, W), any float type and device, values in [0, 1].
     tags: (B, K * D, H, W), channel k * D + d.
-    order: keypoint types in the order in which they are grouped (a skeleton has one); 0, 1, ... if
-        None.
-    offsets: (B, 2 * K, H, W) in cells, for settings.subcell "offset" and "auto".
+    order: keypoint types in the order to group them (a skeleton has one); 0, 1, ... if None.
+    offsets: (B, 2 * K, H, W) in cells, for settings.subcell "offset".
     """
     settings = settings or GroupingSettings()
     peaks = find_peaks(heatmaps, tags, settings, offsets)
@@ -54,36 +53,32 @@ def decode_keypoints(
 def group_keypoints(
     peaks: Peaks, settings: GroupingSettings | None = None, order: Sequence[int] | None = None
 ) -> list[KeypointGroups]:
-    """Group the peaks of each image by their tags; no group has two peaks of the same type.
+    """Groups of each image, best first, from peaks with tags; no group has two peaks of a type.
 
-    order: keypoint types in the order in which they are grouped, 0, 1, ... if None; settings.order
-        takes precedence if it is set.
-
-    Returns the groups of each image, best first.
+    order: keypoint types in the order to group them, 0, 1, ... if None; settings.order, where there
+        is one, takes precedence.
 
     settings.method "greedy" is Newell, Huang, Deng 2017, section 3.2. Each peak of the first type
-    starts a group. The peaks of each further type are matched one-to-one with the groups, by the
-    distance of a peak's tag from the group's mean tag. Peaks that are too far from every group
-    start new groups.
+    starts a group. The peaks of every next type are matched one-to-one with the groups, by the
+    distance of a peak's tag from the group's mean tag. They start new groups where that is too far.
 
-    "sweeps" starts in the same way. Then, several times, it matches the peaks of each type again
-    with the groups that all other peaks form. A peak joins a group of n peaks if, in the cheapest
-    one-to-one assignment,
+    "sweeps" starts in the same way. Then it matches each type's peaks again with the groups that
+    all other peaks form, several times. A peak joins a group of n where, in the cheapest one-to-one
+    assignment,
 
         n / (n + 1) * tag distance^2 / (tag_threshold^2 + tag_tolerance * scatter)
         + min(2, n / (n + 1) * compactness * (distance from the group's centre / its extent)^2)
         < 4 n / (n + inertia K),
 
-    and stays alone otherwise. A large group attracts peaks from up to twice the threshold, a single
-    peak only from very near, so that stray peaks do not start instances. The gain of a peak is
-    multiplied by score^score_power, so that the more confident of two peaks joins the group. Peaks
-    below founder_threshold join groups but do not start them. The extent of a group is the root
-    mean square distance of its peaks from their mean position, and its scatter the mean square
-    distance of its tags from their mean, both weighted by score. A group of few peaks is assumed to
-    have the median extent of the image's groups, and little scatter. The method makes no
-    assumptions about the skeleton.
+    and stays alone otherwise. A large group attracts from twice the threshold, a single peak only
+    from very near, so that stray peaks start no instances. The gain of a peak is multiplied by its
+    score^score_power, so that the more confident of two peaks gets the place. Peaks below
+    founder_threshold join groups but start none. The extent of a group is the root mean square
+    distance of its peaks from their mean, and its scatter the mean square distance of its tags from
+    theirs, both weighted by score. A group of few peaks is assumed to extend like the image's
+    median group and to scatter little. Nothing about the skeleton is assumed.
 
-    Raises ValueError if the order does not name each type once.
+    Raises ValueError where the order does not name each type once.
     """
     settings = settings or GroupingSettings()
     types = peaks.starts.shape[1] - 1
@@ -119,7 +114,7 @@ def _match_by_sweeps(
 
 
 def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
-    """Sort by falling score; drop poor groups, duplicates, and those beyond max_instances."""
+    """Best first, without those that are too poor, duplicates, or beyond the number allowed."""
     found = (groups.keypoints[:, :, 2] > 0).sum(axis=1)
     least = min(settings.min_keypoints, groups.keypoints.shape[1])
     good = (groups.scores >= settings.instance_threshold) & (found >= least)
@@ -132,7 +127,7 @@ def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
 
 
 def _typed_peaks(peaks: Peaks, image: int) -> kernels.TypedPeaks:
-    """The peaks of one image, in the form that the compiled loops take."""
+    """The peaks of one image, as the compiled loops take them."""
     starts = peaks.starts[image]
     part = slice(starts[0], starts[-1])
     return kernels.TypedPeaks(
@@ -141,7 +136,7 @@ def _typed_peaks(peaks: Peaks, image: int) -> kernels.TypedPeaks:
 
 
 def _gather(peaks: kernels.TypedPeaks, group: np.ndarray, count: int) -> KeypointGroups:
-    """Collect instances from the group of each peak of one image, (P,) int64, -1 for none."""
+    """Instances from the group of each peak of one image, (P,) int64, -1 for none."""
     keypoints, tags, members = kernels.gather_groups(peaks, group, count)
     return KeypointGroups(keypoints, keypoints[:, :, 2].mean(axis=1), tags, members)
 
@@ -149,14 +144,13 @@ def _gather(peaks: kernels.TypedPeaks, group: np.ndarray, count: int) -> Keypoin
 def group_by_truth(
     peaks: Peaks, truth: Sequence[np.ndarray], reach: float = 0.1, least: float = 3.0
 ) -> list[KeypointGroups]:
-    """Group the peaks perfectly: each true keypoint takes its nearest peak.
+    """What perfect grouping would make of the peaks: each true keypoint takes its nearest peak.
 
-    This is for diagnosis: it separates errors of the tags from errors of the heatmaps.
+    For diagnosis: it separates faults of the tags from faults of the heatmaps.
 
     truth: for each image (N, K, 3), x and y in cells and visibility; 0 is unlabelled.
-    reach: the largest distance of a peak from its true keypoint, relative to the square root of
-        the area of the instance's box, but not less than `least` cells. Each peak is used by at
-        most one instance.
+    reach: a peak counts within this share of the square root of the instance's box area, and
+        within `least` cells in any case. Each peak serves one instance.
     """
     out = []
     for image, people in enumerate(truth):
@@ -173,7 +167,7 @@ def group_by_truth(
 
 
 def _nearest(xy, people, k, reach, least):
-    """One-to-one pairs (instances, peaks) of type k within reach, with the least total distance."""
+    """One-to-one pairs (instances, peaks) of keypoint type k, within reach, nearest in sum."""
     labelled = people[:, :, 2] > 0
     size = np.sqrt(keypoint_boxes(people)[:, 2:].prod(axis=1))
     limit = np.maximum(reach * size, least)[:, None]

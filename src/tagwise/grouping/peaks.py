@@ -20,14 +20,14 @@ __all__ = ["Peaks", "cell_to_pixel", "find_peaks", "pixel_to_cell"]
 
 @dataclass(frozen=True)
 class Peaks:
-    """Peaks of a batch, ordered by image, keypoint type, falling score. Arrays are on the CPU.
+    """Peaks of a batch, ordered by image, keypoint type, falling score. Arrays live on the CPU.
 
     xy: (P, 2) float32, x and y in cells, sub-cell.
     cells: (P, 2) int64, x and y of the heatmap's largest cell.
     scores: (P,) float32, the heatmap value.
     tags: (P, D) float32.
     starts: (B, K + 1) int64; peaks of type k in image b are starts[b, k] to starts[b, k + 1].
-    block_maxima: (B, K, ceil(H / 16), ceil(W / 16)) float32 if the maps were on the CPU, else None.
+    block_maxima: (B, K, ceil(H / 16), ceil(W / 16)) float32 where the maps were on the CPU.
     """
 
     xy: np.ndarray
@@ -114,7 +114,7 @@ def _check_maps(heatmaps, tags, offsets, settings) -> None:
 
 
 def _scan_on_cpu(heatmaps: Tensor, settings: GroupingSettings):
-    """Flat indices of the peaks into the heatmaps, in the order of `Peaks`, and block maxima."""
+    """Flat indices of the peaks into the heatmaps, in their order, and the block maxima."""
     batch, types, height, width = heatmaps.shape
     maps = heatmaps.detach().float().contiguous().numpy().reshape(-1, height, width)
     maxima = kernels.block_maxima(maps)
@@ -129,7 +129,7 @@ def _scan_on_cpu(heatmaps: Tensor, settings: GroupingSettings):
 
 
 def _scan_on_device(heatmaps: Tensor, settings: GroupingSettings):
-    """As `_scan_on_cpu`, with tensor operations. All cells of a plateau count as peaks here."""
+    """The same with tensor operations. Cells of a plateau all count as peaks here."""
     batch, types, height, width = heatmaps.shape
     window = settings.nms_window
     highest = max_pool2d(heatmaps, window, stride=1, padding=window // 2)

@@ -1,7 +1,7 @@
-"""Label maps from foreground and tag maps.
+"""Instances from the tags of pixels: foreground and tag maps become a label map.
 
-If a cell covers several pixels, instances are found on the grid of cells, which is small, and then
-transferred to the pixels. Foreground and tags are interpolated between cells, so that outlines are
+Where a cell covers several pixels, instances are found among the cells, which are few, and then
+painted pixel by pixel. Foreground and tags are interpolated between cells, so that outlines are
 finer than the cells.
 """
 
@@ -19,10 +19,10 @@ from tagwise.grouping.settings import PixelSettings
 
 
 class PixelGrid(NamedTuple):
-    """The pixel grid of a label map, and its position on the network's maps.
+    """The pixels of a label map, and where they lie on the network's maps.
 
-    to_cells: (2, 3), the affine map from pixels to cells; (0, 0) is the centre of the first pixel
-        and of the first cell. It may scale and shift, but not rotate or mirror.
+    to_cells: (2, 3), the affine map from pixels to cells, (0, 0) at the centre of the first of
+        each. It may scale and shift, but not rotate or mirror.
     size: width and height in pixels.
     """
 
@@ -31,11 +31,10 @@ class PixelGrid(NamedTuple):
 
 
 class LabelMap(NamedTuple):
-    """A label map with N instances, best first.
+    """N instances, best first.
 
     labels: (H, W) int32, n + 1 for instance n, 0 for none. scores: (N,) float32 in [0, 1], the
-    mean of foreground times seed score over an instance's cells. tags: (N, D) float32, the mean
-    tags.
+    mean over an instance's cells of foreground times seed score. tags: (N, D) float32, the mean.
     """
 
     labels: np.ndarray
@@ -50,12 +49,12 @@ def decode_pixels(
     settings: PixelSettings | None = None,
     grids: Sequence[PixelGrid] | None = None,
 ) -> list[LabelMap]:
-    """Decode foreground and tag maps into a label map for each image of a batch.
+    """The instances of each image of a batch.
 
     foreground: (B, H, W) scores in [0, 1]. tags: (B, D, H, W) float, of any D; a cell whose tag is
-        not finite is background. seeds: (B, H, W) in [0, 1]; instances grow from cells with large
-        values first. None: the foreground is used.
-    grids: the pixel grid of each image's label map; by default every cell is a pixel.
+        not finite is background. seeds: (B, H, W) in [0, 1], where instances grow from first;
+        None for the foreground itself.
+    grids: the pixels of each image's label map; by default a pixel is a cell.
 
     Instances are connected: similar tags in two separate places are two instances.
 
@@ -110,17 +109,17 @@ def _grow(
     settings: PixelSettings,
     least: float,
 ) -> np.ndarray:
-    """The instance of each cell, (H, W) int32, numbered from 1 with gaps, without small instances.
+    """The instance of each cell, (H, W) int32, from 1, with gaps; small ones are left out.
 
-    Slivers between instances can have distinct tags without being instances; their cells are given
-    to the neighbouring instances. least: the least number of cells of an instance.
+    Slivers between instances have tags of their own, but are not instances: their cells go to the
+    neighbours. least: of cells.
     """
     inside = (foreground > settings.foreground) & np.isfinite(tags).all(0)
     candidates = np.flatnonzero(inside & (seeds >= settings.seed))
     ranked = candidates[np.argsort(-seeds.ravel()[candidates], kind="stable")]
     cells, count = kernels.grow(tags, inside, ranked, settings.bandwidth)
     means, sizes = kernels.region_means(tags, cells, count)
-    kernels.join_similar(cells, means, sizes, settings.join)
+    kernels.join_like(cells, means, sizes, settings.join)
     sizes = np.bincount(cells.ravel(), minlength=count + 1)
     cells[sizes[cells] < least] = 0
     means, _ = kernels.region_means(tags, cells, count)
@@ -129,6 +128,6 @@ def _grow(
 
 
 def _fill_holes(labels: np.ndarray) -> None:
-    """Fill holes that a single instance surrounds with its label, in place."""
+    """Holes that one instance surrounds become part of it, in place."""
     holes, count = ndimage.label(labels == 0, output=np.int32)
     kernels.fill_holes(labels, holes, count)

@@ -1,4 +1,4 @@
-"""Shared parts of the functions that group points: checked input, the gate, the result."""
+"""What the groupings of free points share: checked input, the gate, the result."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from scipy.spatial import cKDTree
 
 from tagwise.grouping.kernels import clusters as kernels
 
-# Values of points, as a list, an array or a tensor on any device.
+# Numbers of points, as a list, an array or a tensor on any device.
 Values = ArrayLike | torch.Tensor
 
-# Which pairs (i, j) may be in the same group: a function of two index arrays, or a matrix.
+# Which pairs (i, j) may be of one group: a function of two index arrays, or a matrix.
 Gate = Callable[[np.ndarray, np.ndarray], np.ndarray] | np.ndarray | torch.Tensor | sparse.sparray
 
 
@@ -57,7 +57,7 @@ class Points:
     left_out: int
 
     def images(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield each image that has points in use, and their indices."""
+        """Each image with points to use, and their indices."""
         rows = np.flatnonzero(self.use)
         rows = rows[np.argsort(self.image[rows], kind="stable")]
         ids, first = np.unique(self.image[rows], return_index=True)
@@ -93,7 +93,7 @@ def check_points(
 
 
 def check_length(name: str, value: np.ndarray, other: str, points: np.ndarray) -> None:
-    """Raise ValueError if there is not one value per point."""
+    """Raises ValueError if there is not one value for each point."""
     if value.shape != points.shape[:1]:
         raise ValueError(
             f"{name} must be ({len(points)},) to match {other} {points.shape}, got {value.shape}"
@@ -109,7 +109,7 @@ def check_reach(name: str, value: float, infinite: bool = False) -> float:
 
 
 def as_array(values) -> np.ndarray:
-    """A numpy array from a list, array or tensor; bfloat16, which numpy lacks, becomes float32."""
+    """Numpy on the CPU, from anything; half precision, which numpy may lack, as float32."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = values.float() if values.dtype == torch.bfloat16 else values
@@ -125,7 +125,7 @@ def as_ids(name: str, values: np.ndarray) -> np.ndarray:
 
 
 class PairGate:
-    """A gate as a function of index arrays i, j (M,) that returns (M,) bool.
+    """A gate in one form: for index arrays i, j of one length, (M,) bool.
 
     A matrix must be (rows, columns). symmetric: (i, j) are points of one set, in either order.
     """
@@ -153,11 +153,13 @@ class PairGate:
             return np.asarray(self.matrix[i, j]).reshape(-1) if len(i) else np.zeros(0, bool)
         allowed = as_array(self.call(i, j))
         if allowed.shape != i.shape:
-            raise ValueError(f"gate must return {i.shape}, one bool per pair, got {allowed.shape}")
+            raise ValueError(
+                f"gate must return shape {i.shape}, one bool per pair, got {allowed.shape}"
+            )
         return allowed.astype(bool)
 
 
-def restrict(allowed, rows: np.ndarray, columns: np.ndarray):
+def narrowed(allowed, rows: np.ndarray, columns: np.ndarray):
     """A gate for indices into these rows and columns; None stays None."""
     return None if allowed is None else lambda i, j: allowed(rows[i], columns[j])
 
@@ -172,10 +174,9 @@ def near_pairs(grid, centres: np.ndarray, scale: np.ndarray, limit: float) -> It
 
 
 def nearest_two(tags, centres, scale, limit, allowed=None):
-    """As the kernel `nearest_two`, for the pairs that allowed(points, centres) -> bool accepts.
+    """As the kernel of that name; allowed(points, centres) -> bool leaves pairs out.
 
-    tags (P, D), centres (S, D), scale (S,). limit: the largest scale * distance^2; infinity
-    requires a scale of 1.
+    tags (P, D), centres (S, D), scale (S,); limit: of scale * distance^2, inf only of distance^2.
     """
     if allowed is None and np.isinf(limit):
         distance, index = cKDTree(centres).query(tags, k=2)
@@ -183,7 +184,7 @@ def nearest_two(tags, centres, scale, limit, allowed=None):
     grid = kernels.sort_into_cells(tags, reach(scale, limit))
     if allowed is None:
         return kernels.nearest_two(grid, centres, scale, limit)
-    index, best, second = no_nearest(len(tags), limit)
+    index, best, second = nearest_none(len(tags), limit)
     for point, centre, value in near_pairs(grid, centres, scale, limit):
         keep = allowed(point, centre)
         kernels.rank_pairs(point[keep], centre[keep], value[keep], index, best, second)
@@ -198,8 +199,8 @@ def nearest_none(count: int, limit: float) -> tuple[np.ndarray, np.ndarray, np.n
 def margin_of(own, square, index, best, second) -> np.ndarray:
     """Distance to the second-best centre less distance to the own one, NaN without a centre.
 
-    own (P,): the centre of each point or -1. square (P,): its squared distance. index, best and
-    second: the results of `nearest_two`.
+    own (P,), the centre of each or -1; square (P,), its squared distance; index, best and second as
+    `nearest_two` gives them.
     """
     found = own >= 0
     other = np.where(index == own, second, best)

@@ -1,6 +1,6 @@
-"""Steps of published decoders that replace steps of tagwise, as `PublishedRules` selects them.
+"""Steps of published decoders that replace those of tagwise, by `PublishedRules`.
 
-Each function has the contract of the function that it replaces.
+A function that replaces another has the same contract.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from tagwise.grouping.kernels import published as kernels
 from tagwise.grouping.kernels.groups import TypedPeaks
 from tagwise.grouping.settings import GroupingSettings, PublishedRules
 
-# Scales heatmaps down so far that a smaller rounded distance outweighs any difference of heatmap
-# values. A power of 2 keeps the values exact.
-_HEATMAP_SCALE = 1 / 128
+# Heatmaps are scaled down so far that a smaller rounded distance outweighs any difference in them.
+# A power of 2 keeps their values exact.
+_TAG_FIRST = 1 / 128
 
 
 def locate(
@@ -26,9 +26,9 @@ def locate(
     offsets: Tensor | None = None,
     last_row: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Replace `subcell.locate`: shift by a quarter cell to the larger neighbour, if rules.subcell.
+    """Replaces `subcell.locate`: a quarter cell towards the larger neighbour, if the rules say so.
 
-    last_row: the row from which there is no neighbour below; None: the last row of the map.
+    last_row: the last row that has a neighbour below it; None: the last row of the map.
     """
     how = settings.published.subcell
     if how is None:
@@ -49,7 +49,7 @@ def locate(
 def match(
     peaks: TypedPeaks, order: np.ndarray, settings: GroupingSettings
 ) -> tuple[np.ndarray, int]:
-    """Match each keypoint type once, greedily: Newell, Huang, Deng 2017, section 3.2.
+    """Matches each keypoint type once, greedily: Newell, Huang, Deng 2017, section 3.2.
 
     order: (K,) int64. Returns the group of each peak (P,) int64, -1 for none, and the number of
     groups.
@@ -72,13 +72,13 @@ def match(
 def tags_first(
     heatmaps: Tensor, block_maxima: np.ndarray | None, least: float
 ) -> tuple[Tensor, np.ndarray | None, float]:
-    """Scale the heatmaps, their block maxima and the least value for fill_order "tag".
+    """Heatmaps, their block maxima and the least value, scaled for fill_order "tag".
 
-    After scaling, heatmap - round(distance) is largest where the rounded distance is smallest and,
-    among equal distances, where the heatmap is largest.
+    heatmap - round(distance) is then largest where the rounded distance is smallest, and among
+    equal ones where the heatmap is largest.
     """
-    maxima = None if block_maxima is None else block_maxima * np.float32(_HEATMAP_SCALE)
-    return heatmaps * _HEATMAP_SCALE, maxima, least * _HEATMAP_SCALE
+    maxima = None if block_maxima is None else block_maxima * np.float32(_TAG_FIRST)
+    return heatmaps * _TAG_FIRST, maxima, least * _TAG_FIRST
 
 
 def place_filled(
@@ -87,7 +87,7 @@ def place_filled(
     settings: GroupingSettings,
     offsets: Tensor | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Replace `subcell.locate` for filled keypoints. Returns positions (P, 2) and scores (P,)."""
+    """Replaces `subcell.locate` for filled keypoints: positions (P, 2) and scores (P,)."""
     rules = settings.published
     types, height, width = heatmaps.shape
     if rules.fill_place == "corner":

@@ -1,4 +1,4 @@
-"""Settings for decoding maps into instances: keypoints, corners and pixels."""
+"""Settings of the way from maps to instances: keypoints, corners and pixels."""
 
 from __future__ import annotations
 
@@ -22,37 +22,35 @@ QuarterShift = Literal["quarter", "inner_quarter"]
 
 @dataclass(frozen=True)
 class PublishedRules(Settings):
-    """The differences of published decoders. `GroupingSettings.preset` combines them.
+    """What published decoders do differently. `GroupingSettings.preset` combines them.
 
     Peaks
-        plateaus: which of several equal cells that are the largest of their window are peaks: the
-            "first" in reading order, or "all". Enlarged maps repeat their border cells.
-        subcell: replaces `GroupingSettings.subcell`. "quarter" moves a keypoint by a quarter cell
-            towards the larger neighbour. "inner_quarter" does the same, except where both
-            neighbours are equal, in the first two cells and the last cell of an axis, and in the
-            first cell of the other axis.
+        plateaus: of equal cells that are the largest of their window, the "first" in reading order
+            is a peak, or "all" are. Enlarged maps repeat their border cells.
+        subcell: replaces `GroupingSettings.subcell`. "quarter" moves a quarter cell towards the
+            larger neighbour. "inner_quarter" does so except where both are equal, in the first two
+            cells and the last cell of an axis, and in the first cell of the other axis.
     Matching, with method "greedy"
-        round_tags: the cost uses the tag distance rounded to a whole number, so that the scores of
-            the peaks decide between similar tags. Equal costs are ordered by the square roots of
-            the unrounded distances, up to tag_threshold.
+        round_tags: the cost sees the distance rounded to a whole number, so that among similar
+            tags the scores of the peaks decide. Equal costs are ordered by the square roots of the
+            unrounded distances, up to tag_threshold.
         use_score: the cost subtracts the peak's score (with round_tags, a hundredth of a tag unit).
         match_limit: only the first match_limit groups can receive peaks. None: all groups.
         stop_when_full: match nothing more once match_limit groups exist.
-        join_equal: a peak that would start a group instead joins a group that was started with the
-            same first tag component. It replaces a peak of its type in that group, and its tag
-            becomes the group's mean tag. This is the behaviour of programs that use the first tag
-            component as the key of a group.
+        join_equal: a peak that would start a group joins one that was started with the same first
+            tag component. It replaces a peak of its type there, and its tag becomes the group's
+            mean tag. Programs that store groups under that number do so.
         group_limit: only the first group_limit groups are kept. None: all groups.
     Missing keypoints
         fill_order: "sum" maximises heatmap - round(distance). "tag" minimises the rounded distance,
-            and maximises the heatmap among cells of equal distance.
-        fill_score: the score of a filled keypoint: its "heatmap" value, or "one".
-        fill_floor: the least score of a filled keypoint. None: a keypoint with a heatmap value of 0
-            or less stays missing.
-        fill_place: the position of a filled keypoint: as "subcell" determines it, or the top-left
-            "corner" of its cell.
-        fill_below: the row from which there is no neighbour below: the last row of the "map", or
-            row K - 1 for K keypoint "types", as in the refinement step of pose-ae.
+            and maximises the heatmap among equal ones.
+        fill_score: score of a filled keypoint, the "heatmap" there or "one".
+        fill_floor: the least score of a filled keypoint. None: with a heatmap value of 0 or less it
+            stays missing.
+        fill_place: a filled keypoint lies where subcell says, or at the top-left "corner" of its
+            cell.
+        fill_below: the last row that has a neighbour below: that of the "map", or the row numbered
+            K - 1 for K keypoint "types", as the refinement of pose-ae has it.
     """
 
     plateaus: Literal["first", "all"] = "first"
@@ -83,7 +81,7 @@ _KEEP_ALL = {
     "fill_reach": None,
 }
 
-# The published test settings of each decoder.
+# The test settings of published decoders.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "higherhrnet": {
@@ -103,7 +101,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "join_equal": True,
             "group_limit": 30,
             "fill_order": "tag",
-            "fill_floor": 1e-4,  # the smallest score that a results file can represent
+            "fill_floor": 1e-4,  # the smallest score that a result can write
             "fill_place": "corner",
         },
     },
@@ -126,45 +124,43 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class GroupingSettings(Settings):
-    """Settings for finding peaks in heatmaps and grouping them into instances.
+    """How peaks of heatmaps are found and grouped into instances.
 
     Peaks
-        peak_threshold: the least heatmap value of a peak, exclusive.
+        peak_threshold: the heatmap value of a peak must be above it.
         nms_window: side in cells of the square in which a peak is the largest value.
-        top_k: the largest number of peaks per keypoint type.
-        subcell: how the position of a keypoint in its cell is found. "offset": from predicted
-            offset maps. "parabola": the vertex of the parabola through the logarithms of the
-            neighbours, which is exact for a Gaussian. "none": the centre of the cell. "auto": from
-            offset maps if there are any, else from the parabola.
+        top_k: the most peaks per keypoint type.
+        subcell: where in its cell a keypoint lies. "offset": by predicted offset maps. "parabola":
+            at the vertex through the logarithms of the neighbours, exact for a Gaussian. "none":
+            at the centre. "auto": by offsets where there are any, else by the parabola.
     Matching
         method: "sweeps" or "greedy"; `tagwise.grouping.group_keypoints` explains them.
         tag_threshold: the tag distance that separates instances.
-        tag_norm: "l2", or "rms", the root mean square over the tag's components.
-        order: the order in which keypoint types are grouped. None: the caller's order.
+        tag_norm: "l2", or "rms", the root of the mean over the tag's components.
+        order: the order in which keypoint types are grouped. None: the caller's.
     Matching by sweeps
-        sweeps: how often all peaks are reassigned.
-        tag_tolerance: how much the scatter of a group's tags extends its reach.
-        compactness: weight of the distance in the image; with 0, only tags count.
-        inertia: share of the keypoint types at which a group attracts with half its full strength.
-        score_power: the gain of a peak from joining a group is multiplied by its score to this
-            power. With 0, peaks of low score count as much as confident ones.
-        founder_threshold: peaks with a lower score join groups but do not start them.
+        sweeps: how often all peaks are assigned again.
+        tag_tolerance: how far the scatter of a group's own tags extends its reach.
+        compactness: weight of distance in the image; 0 groups by tags alone.
+        inertia: share of the keypoint types that a group needs to attract with half its strength.
+        score_power: the claim of a peak to a group is multiplied by its score to this power. With 0
+            faint peaks count as much as confident ones.
+        founder_threshold: peaks with a lower score join groups but start none.
     Results
-        max_instances: the largest number of instances per image; the best are kept.
+        max_instances: the most instances per image; the best ones stay.
         instance_threshold: instances with a lower score are dropped.
         min_keypoints: instances with fewer keypoints are dropped.
-        duplicate_similarity: an instance is dropped if its similarity to a better one is above this
-            value. The similarity is the object keypoint similarity with the sigma duplicate_sigma
-            for all keypoint types. None keeps all instances.
+        duplicate_similarity: an instance is dropped if it is this similar to a better one, by
+            object keypoint similarity with one sigma, duplicate_sigma. None keeps all.
         fill: missing keypoints are set where heatmap - round(l2 tag distance) is largest.
-        fill_threshold: the least such value, exclusive. None: any value is accepted.
-        fill_reach: how far around a group to search, in sides of its box. None: the whole image.
-        score_filled: whether filled keypoints count in the instance's score.
+        fill_threshold: that value must be above it. None: any value will do.
+        fill_reach: how far around a group to look for them, in sides of its box. None: everywhere.
+        score_filled: filled keypoints count in the instance's score.
     Published decoders
-        published: the rules in which a published decoder differs. None: no such rules.
+        published: rules of their own. None: no such rules.
 
-    Raises UserError for invalid values. Model files and recipes of earlier versions, which have
-    the fields of `PublishedRules` at the top level, still load.
+    Raises UserError for values that do not fit. Model files and recipes of earlier versions, which
+    have the fields of `PublishedRules` among the others, load as before.
     """
 
     peak_threshold: Share = 0.1
@@ -207,7 +203,7 @@ class GroupingSettings(Settings):
 
 
 def _with_nested_rules(values: dict[str, Any]) -> dict[str, Any]:
-    """Move published rules under "published"; earlier versions had them at the top level.
+    """Values with the published rules under "published"; earlier versions had them among the rest.
 
     >>> _with_nested_rules({"preset": "poseae", "match_limit": 2, "top_k": 9})
     {'preset': 'poseae', 'top_k': 9, 'published': {'match_limit': 2}}
@@ -219,7 +215,7 @@ def _with_nested_rules(values: dict[str, Any]) -> dict[str, Any]:
     if "subcell" in values and isinstance(given, Mapping) and "subcell" not in given:
         if values["subcell"] in get_args(QuarterShift):
             moved["subcell"] = values.pop("subcell")
-        elif "preset" in values:  # it replaces the preset's shift as well
+        elif "preset" in values:  # it replaces the preset's shift too
             moved["subcell"] = None
     if moved:
         given = given.to_dict() if isinstance(given, PublishedRules) else given or {}
@@ -229,8 +225,8 @@ def _with_nested_rules(values: dict[str, Any]) -> dict[str, Any]:
 
 CORNER_PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # The published test settings. The published program applies soft suppression after these
-    # steps, to boxes in image pixels: soft_nms(..., inclusive=True).
+    # The published test settings. Soft suppression follows there once boxes are in image pixels:
+    # soft_nms(..., inclusive=True).
     "cornernet": {
         "corner_threshold": 0.0,
         "top_k": 100,
@@ -246,37 +242,35 @@ CORNER_PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class CornerSettings(Settings):
-    """Settings for finding the corners of boxes and pairing them.
+    """How corners of boxes are found and paired.
 
     Corners
-        corner_threshold: the least heatmap value of a corner, exclusive.
+        corner_threshold: the heatmap value of a corner must be above it.
         nms_window: side in cells of the square in which a corner is the largest value.
-        top_k: the largest number of top-left corners over all classes, and also of bottom-right
-            corners.
+        top_k: the most top-left corners, and the most bottom-right corners, over all classes.
     Pairs
-        pairing: "one_to_one", or "all": every possible pair, as in CornerNet.
+        pairing: "one_to_one", or "all": every pair that passes, as in CornerNet.
         tag_threshold: corners with a larger tag distance (l2) are not paired.
-        tag_growth: the tag distance is divided by 1 + tag_growth * the square root of the box's
-            area in cells. For networks that add the position of a pixel to its tag.
+        tag_growth: the tag distance is taken relative to 1 + tag_growth * the square root of the
+            box's area in cells; for tags that start from the place of the pixel.
         min_side: the least width and height of a box, in cells.
     Pairing one-to-one, as `tagwise.grouping.corners.pair_corners` explains
-        tag_spread: the usual difference between the two tags of an object, per component.
+        tag_spread: how far one component of the two tags of an object usually differs.
         size_weight: weight of a box's size, compared with the image's other boxes of its class.
         share_power: the score is multiplied by the pair's share to this power.
-    Centres, if the network predicts them
-        centre_part: side of the central part of a box in which its centre is searched, relative to
-            the box's side.
+    Centres, where the network finds them
+        centre_part: side of the middle part of a box in which its centre is looked for, relative
+            to the box's side.
         centre_weight: weight of the centre in a box's score; the corners have the rest.
     Results
         suppression: what happens to a box that overlaps a better one of its class: "hard" drops it,
-            "linear" and "exp" lower its score (`tagwise.grouping.suppression.soft_nms`), "none"
-            keeps it unchanged.
+            "linear" and "exp" lower its score (`tagwise.grouping.suppression.soft_nms`), "none".
         overlap: intersection over union above which "hard" and "linear" apply.
         overlap_sigma: for "exp", the scale of the squared intersection over union.
-        max_boxes: the largest number of boxes per image; the best are kept.
+        max_boxes: the most boxes per image; the best ones stay.
         box_threshold: boxes with a lower score are dropped.
 
-    Raises UserError for invalid values.
+    Raises UserError for values that do not fit.
     """
 
     corner_threshold: Share = 0.1
@@ -302,16 +296,16 @@ class CornerSettings(Settings):
 
 @dataclass(frozen=True)
 class PixelSettings(Settings):
-    """Settings for grouping pixels into instances.
+    """How pixels become instances.
 
     foreground: the foreground score above which a pixel belongs to an instance.
-    seed: the least seed score of a cell from which an instance grows.
+    seed: the least seed score of a cell that an instance grows from.
     bandwidth: an instance grows over neighbouring cells whose tags are at most this far from the
         tag of its seed.
-    join: adjacent instances whose mean tags are at most this far apart are merged.
+    join: adjacent instances whose mean tags are at most this far apart become one.
     least_area: in pixels; smaller instances are left out.
 
-    Raises UserError for invalid values.
+    Raises UserError for values that do not fit.
     """
 
     foreground: Share = 0.5

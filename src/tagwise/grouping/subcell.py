@@ -1,4 +1,4 @@
-"""Values of maps at cells, and sub-cell positions of keypoints."""
+"""Reading maps at cells, and where within its cell a keypoint lies."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def locate(
     settings: GroupingSettings,
     offsets: Tensor | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sub-cell positions of cells, by the method settings.subcell, and their heatmap values.
+    """Sub-cell positions of cells of heatmaps, by settings.subcell, and the values there.
 
-    heatmaps: (..., K, H, W). index: (P,) int64, flat indices into them. offsets:
-    (..., 2 * K, H, W) in cells. Returns xy (P, 2) in cells and values (P,), float32.
+    heatmaps: (..., K, H, W). index: (P,) int64 into them, flat. offsets: (..., 2 * K, H, W) in
+    cells. Returns xy (P, 2) in cells and values (P,), float32.
     """
     height, width = heatmaps.shape[-2:]
     xy = cell_centres(index, height, width)
@@ -32,7 +32,7 @@ def locate(
 
 
 def cell_centres(index: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Cell coordinates of flat indices into maps (..., H, W): (P, 2) float32, x and y."""
+    """(P, 2) float32, x and y in cells of flat indices into maps (..., H, W)."""
     xy = np.empty((len(index), 2), np.float32)
     xy[:, 0], xy[:, 1] = index % width, index // width % height
     return xy
@@ -44,7 +44,7 @@ def take(maps: Tensor, index: np.ndarray) -> np.ndarray:
 
 
 def take_channels(maps: Tensor, index: np.ndarray, channels: int) -> np.ndarray:
-    """Values (P, channels) of maps (..., K * channels, H, W) at indices into (..., K, H, W)."""
+    """(P, channels) values of maps (..., K * channels, H, W), at indices into (..., K, H, W)."""
     area = maps.shape[-2] * maps.shape[-1]
     first = index // area * (channels * area) + index % area
     return take(maps, first[:, None] + np.arange(channels) * area)

@@ -1,4 +1,4 @@
-"""Non-maximum suppression: boxes that overlap a better one are dropped or get a lower score."""
+"""Boxes that overlap a better one of their class: dropped, or their scores softened."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def soft_nms(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Soft non-maximum suppression within each class: Bodla et al. 2017, section 3.
 
-    The best box is selected, and the scores of the others are multiplied by a function of their
-    intersection over union with it. This is repeated with the remaining boxes:
+    The best box is taken, the scores of the others are multiplied by a function of their
+    intersection over union with it, and so on with what is left:
 
         exp     exp(-IoU^2 / sigma)
         linear  1 - IoU where IoU > overlap, else 1
         hard    0 where IoU > overlap, else 1: the ordinary suppression
 
-    boxes: (N, 4), x1, y1, x2, y2; scores: (N,); classes: (N,), or None for a single class.
+    boxes: (N, 4), x1, y1, x2, y2; scores: (N,); classes: (N,), or None where all are of one class.
     least: overlapping boxes whose score falls below this are dropped.
-    inclusive: x2 and y2 are the last pixel, so that a side is x2 - x1 + 1. With sigma and overlap
-        .5, the boxes and scores are then those of the published code of CornerNet.
+    inclusive: x2 and y2 name the last pixel, so that a side is x2 - x1 + 1, as in the published
+        code of CornerNet, whose boxes and scores this gives with sigma and overlap .5.
 
-    Returns the indices (M,) int64 of the boxes that are kept, best first, and their scores (M,)
+    Returns the indices (M,) int64 of the boxes that stay, best first, and their scores (M,)
     float32. Boxes whose score is NaN are left out.
 
     >>> index, scores = soft_nms(np.array([[0, 0, 4, 4], [0, 0, 4, 4]]), np.array([0.5, 0.9]))
@@ -55,7 +55,7 @@ def soft_nms(
 
 @compiled()
 def _soften(boxes, scores, classes, method, overlap, sigma, least, extra):
-    """Indices of the boxes that are kept, in order of selection. Changes the scores in place."""
+    """Indices of what stays, in the order in which it was taken; changes the scores."""
     count = len(boxes)
     waiting, taken = np.ones(count, np.bool_), np.empty(count, np.int64)
     for number in range(count):

@@ -1,4 +1,4 @@
-"""How good results are against a labelled set: figures of keypoints, boxes and masks.
+"""Measure results against a labelled set: figures of keypoints, boxes and masks.
 
 Imports `data`, `errors` and `skeletons`.
 """

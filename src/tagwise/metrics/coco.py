@@ -1,4 +1,4 @@
-"""What all COCO figures need: calling hotcoco, and summarising its tables."""
+"""Shared parts of all COCO figures: calling hotcoco, and summarising its tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AREAS = {"S": 1, "M": 2, "L": 3}
 
 
 def part_of(truth: dict[str, Any], image_ids: Iterable[Any]) -> dict[str, Any]:
-    """The images with these ids, and their annotations."""
+    """Return the images with these ids, and their annotations."""
     ids = set(image_ids)
     return {
         "images": [image for image in truth["images"] if image["id"] in ids],
@@ -33,9 +33,9 @@ def part_of(truth: dict[str, Any], image_ids: Iterable[Any]) -> dict[str, Any]:
 def with_plain_ids(
     truth: dict[str, Any], results: Sequence[dict[str, Any]]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Truth and results of one category with ids of images that hotcoco takes: small numbers.
+    """Return truth and results of one category with ids that hotcoco accepts: small numbers.
 
-    Where the ids are such numbers already, both stay as they are.
+    If the ids are already such numbers, both are returned unchanged.
     """
     images, category = truth["images"], truth["categories"][0]
     ids = [image["id"] for image in images]
@@ -59,13 +59,13 @@ def with_plain_ids(
 
 
 def warn_of(problems: Sequence[Problem]) -> None:
-    """A warning that sums up what is wrong with the labels, if anything is."""
+    """Warn with a summary of the problems in the labels, if there are any."""
     if problems:
         warnings.warn(summary(problems), stacklevel=3)
 
 
 def class_names(categories: Sequence[dict[str, Any]]) -> list[str]:
-    """A name for each category: its own, with the id where it has none or shares it."""
+    """Return a unique name for each category; its id is added to a name that is shared."""
     names = [str(category.get("name", category["id"])) for category in categories]
     shared = Counter(names)
     return [
@@ -75,7 +75,7 @@ def class_names(categories: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def finite(values: Any, count: int) -> bool:
-    """Whether `values` is a list of `count` finite numbers."""
+    """Return whether `values` is a list of `count` finite numbers."""
     return (
         isinstance(values, list | tuple | np.ndarray)
         and len(values) == count
@@ -83,17 +83,17 @@ def finite(values: Any, count: int) -> bool:
     )
 
 
-def run(gt: Any, dt: Any, kind: str, max_dets: int) -> dict[str, np.ndarray]:
-    """hotcoco's "precision" (T, R, classes, areas, 1) and "recall" (T, classes, areas, 1).
+def run(gt: Any, dt: Any, iou_type: str, max_dets: int) -> dict[str, np.ndarray]:
+    """Return hotcoco's "precision" (T, R, classes, areas, 1) and "recall" (T, classes, areas, 1).
 
-    gt, dt: `hotcoco.COCO` of the truth and of the results. kind: "bbox" or "segm".
+    gt, dt: `hotcoco.COCO` of the truth and of the results. iou_type: "bbox" or "segm".
     T are the IoU thresholds .5, .55, ... .95, R the recalls 0, .01, ... 1; areas are all, small
-    (below 32² pixels), medium and large (above 96²); -1 where nothing is labelled.
+    (below 32² pixels), medium and large (above 96²). Values are -1 where nothing is labelled.
     """
-    evaluation = hotcoco().COCOeval(gt, dt, kind)
+    evaluation = hotcoco().COCOeval(gt, dt, iou_type)
     evaluation.params.max_dets = [max_dets]
     with warnings.catch_warnings():
-        # It warns of limits that are not COCO's, which the caller chose.
+        # The caller chose limits that are not COCO's, which hotcoco warns of.
         warnings.filterwarnings("ignore", message="hotcoco", category=UserWarning)
         evaluation.evaluate()
         evaluation.accumulate()
@@ -101,7 +101,7 @@ def run(gt: Any, dt: Any, kind: str, max_dets: int) -> dict[str, np.ndarray]:
 
 
 def summarise(tables: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, float]:
-    """AP and AR over all classes, by IoU and by area, then AP and AP50 of each class."""
+    """Return AP and AR over all classes, by IoU and area, then AP and AP50 of each class."""
     figures = {}
     for name, table in (("AP", tables["precision"]), ("AR", tables["recall"])):
         figures[name] = _mean(table[..., 0, :])
@@ -116,7 +116,7 @@ def summarise(tables: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, 
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Pause garbage collection, which would take half the time over millions of numbers."""
+    """Pause garbage collection, which would take half of the time with millions of numbers."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -127,11 +127,11 @@ def no_collection() -> Iterator[None]:
 
 
 def hotcoco() -> Any:
-    """The package hotcoco. Raises UserError that names the extra where it is missing."""
+    """Import hotcoco. Raises UserError that names the extra if it is missing."""
     return optional("hotcoco", "eval", "evaluation needs hotcoco")
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean of the values that were measured, -1 if there is none."""
+    """Return the mean of the values that were measured, -1 if there are none."""
     measured = values[values > -1]
     return float(measured.mean()) if measured.size else -1.0

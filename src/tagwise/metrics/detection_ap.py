@@ -38,19 +38,20 @@ def box_metrics(
     """AP and AR of boxes by intersection over union (https://cocodataset.org/#detection-eval).
 
     results: COCO detection results, dicts of "image_id", "category_id", "bbox" (x, y, width,
-        height in pixels) and "score". An image without any counts as nothing found; results of a
-        category that the ground truth does not have are left out, as pycocotools does.
-    ground_truth: a COCO JSON with boxes, its content, or labels that were read. Annotations with
-        "iscrowd" are ignored regions; "area" sorts boxes into small, medium and large, and is the
-        box's where it is left out. What is wrong with annotations is left out, with a warning that
-        names it.
-    max_dets: best detections of a class in an image that count. (COCO's own figures are at 100,
+        height in pixels) and "score". An image without results counts as an image without
+        detections. Results of a category that the ground truth lacks are ignored, as in
+        pycocotools.
+    ground_truth: a COCO JSON with boxes, its content, or labels that are already read. Annotations
+        with "iscrowd" are ignored regions; "area" divides boxes into small, medium and large, and
+        is by default that of the box. Invalid annotations are left out, with a warning that lists
+        them.
+    max_dets: number of best detections per class and image that count. (COCO's own figures use 100,
         too few for dense scenes.)
-    image_ids: the images of the ground truth that count; None is all.
+    image_ids: the images of the ground truth that count; None: all.
 
     Returns AP, AP50, AP75, APS (below 32² pixels), APM, APL (above 96²) and the same six of AR,
     all of them means over classes; then "AP/NAME" and "AP50/NAME" of each class. Figures are in
-    [0, 1], or -1 where no annotation is of that kind. Raises UserError for JSON that is not a COCO
+    [0, 1], or -1 if there are no such annotations. Raises UserError for JSON that is not a COCO
     box set, and for results that do not fit it.
 
     >>> truth = {"id": 1, "image_id": 7, "category_id": 3, "bbox": [0, 5, 10, 45]}
@@ -86,10 +87,10 @@ def mask_metrics(
     results: COCO segmentation results, dicts of "image_id", "category_id", "segmentation" (run
         lengths, compressed or not) and "score".
     ground_truth: a COCO JSON with masks or its content; "segmentation" is run lengths or polygons,
-        for which images need "width" and "height". "area" is the mask's where it is left out.
+        for which images need "width" and "height". By default, "area" is that of the mask.
 
-    The rest is as in `box_metrics`; masks may overlap. For figures of whole label maps, without
-    scores, see `label_map_counts`.
+    Other arguments are as in `box_metrics`; masks may overlap. For figures of whole label maps,
+    without scores, see `label_map_counts`.
 
     >>> def mask(counts):
     ...     runs = {"size": [4, 4], "counts": counts}
@@ -110,7 +111,7 @@ def mask_metrics(
 
 
 def box_truth(labels: BoxLabels) -> dict[str, Any]:
-    """Labels as annotations for an evaluation, under the file's own ids."""
+    """Convert labels to annotations for an evaluation, with the ids of the file."""
     annotations = []
     for image in labels.images:
         rows = [
@@ -135,15 +136,15 @@ def box_truth(labels: BoxLabels) -> dict[str, Any]:
 
 
 def load_masks(source: str | Path | dict[str, Any]) -> dict[str, Any]:
-    """COCO segmentation annotations with all that an evaluation reads; polygons as run lengths.
+    """Read COCO segmentation annotations for an evaluation, with polygons as run lengths.
 
-    The source is not changed. "iscrowd" and "area" are filled in where they are left out.
-    Annotations of images or categories that the file does not have are left out.
+    The source is not changed. Missing "iscrowd" and "area" are filled in. Annotations of images or
+    categories that the file lacks are left out.
     """
     content = read_coco(source)
     where = name_of(source)
     if not content["categories"]:
-        raise UserError(f"{where}: there are no categories; list at least one")
+        raise UserError(f"{where}: it has no categories; list at least one")
     images = {image["id"]: image for image in content["images"]}
     categories = {category["id"]: category for category in content["categories"]}
     annotations = []
@@ -178,7 +179,7 @@ def _mask_of(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any
 
 
 def _with_numbers(truth: dict[str, Any]) -> Any:
-    """The truth for hotcoco, with ids from 1: it takes an id of 0 for no match."""
+    """Convert the truth for hotcoco, with ids from 1, because 0 means no match there."""
     images, categories = _numbers(truth["images"]), _numbers(truth["categories"])
     annotations = truth["annotations"]
     masks = [a["segmentation"] for a in annotations if "segmentation" in a]
@@ -202,9 +203,9 @@ def _rows(
     key: str,
     fits: Callable[[Any, Any], bool],
 ) -> list[dict[str, Any]]:
-    """Results for hotcoco, with its ids; those of categories that the truth lacks are left out.
+    """Convert results for hotcoco, with its ids; categories that the truth lacks are left out.
 
-    key: where a result has its shape. fits: whether a shape is one, given the id of its image.
+    key: name of the shape in a result. fits: whether a shape is valid for the image with an id.
     """
     images, categories = _numbers(truth["images"]), _numbers(truth["categories"])
     rows = []
@@ -235,7 +236,7 @@ def _rows(
 
 
 def _mask_fits(truth: dict[str, Any]) -> Callable[[Any, Any], bool]:
-    """Whether a shape is run lengths of the size of its image, as far as that is known."""
+    """Return a test of whether a shape is run lengths of the size of its image, if known."""
     sizes = {image["id"]: (image.get("height"), image.get("width")) for image in truth["images"]}
     for annotation in truth["annotations"]:
         sizes[annotation["image_id"]] = tuple(annotation["segmentation"]["size"])
@@ -249,6 +250,6 @@ def _mask_fits(truth: dict[str, Any]) -> Callable[[Any, Any], bool]:
 
 
 def _numbers(entries: Sequence[dict[str, Any]]) -> dict[Any, int]:
-    """The number of each id, from 1. Ids are sorted, because their order breaks ties of scores."""
+    """Number the ids from 1. Ids are sorted, because their order breaks ties of scores."""
     ids = {entry["id"] for entry in entries}
     return {key: n for n, key in enumerate(sorted(ids, key=lambda k: (isinstance(k, str), k)), 1)}

@@ -22,7 +22,7 @@ _CROWDPOSE = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
 # Values of crowdIndex that separate easy, medium and hard in the published CrowdPose toolkit. (The
 # paper says .1 instead of .2; figures in the literature come from the toolkit.)
 _CROWD_LIMITS = (0.2, 0.8)
-# The share of its box that a person fills: the toolkit uses it instead of the annotated area.
+# The area of a person as a share of the box, which the toolkit uses instead of the annotated area.
 _AREA_OF_BOX = 0.53
 
 
@@ -37,21 +37,22 @@ def keypoint_metrics(
     """AP and AR of keypoint results by object keypoint similarity (OKS).
 
     results: COCO keypoint results, dicts of "image_id", "category_id", "keypoints" (x, y, score of
-        every type, in pixels, flat) and "score". An image without any counts as nothing found.
-    ground_truth: a COCO keypoint JSON, its content, or labels that were read. Annotations with
-        "iscrowd" or without a labelled keypoint are ignored regions, as in pycocotools. What is
-        wrong with annotations is left out, with a warning that names it.
-    sigmas: OKS constants, one for every keypoint type or one for all; by default those of the
+        every type, in pixels, flat) and "score". An image without results counts as one without
+        detections.
+    ground_truth: a COCO keypoint JSON, its content, or labels that are already read. Annotations
+        with "iscrowd" or without a labelled keypoint are ignored regions, as in pycocotools.
+        Invalid annotations are left out, with a warning that lists them.
+    sigmas: OKS constants, one per keypoint type or one for all; by default those of the
         JSON's category ("sigmas"), else the published ones, see `Skeleton.from_coco`.
     style: "coco" gives AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL with the annotated areas
         (https://cocodataset.org/#keypoints-eval); "crowdpose" gives AP, AP50, AP75, AR, AR50, AR75,
         AP_easy, AP_medium and AP_hard as in the CrowdPose toolkit
         (https://github.com/Jeff-sjtu/CrowdPose): the area is .53 times that of the box, and images
         are divided by their "crowdIndex" at .2 and .8.
-    max_dets: best detections of an image that count.
-    image_ids: the images of the ground truth that count; None is all.
+    max_dets: number of best detections per image that count.
+    image_ids: the images of the ground truth that count; None: all.
 
-    Figures are in [0, 1], or -1 where no annotation is of that kind. Raises UserError for JSON
+    Figures are in [0, 1], or -1 if there are no such annotations. Raises UserError for JSON
     that is not a COCO keypoint set, and for results that do not fit it.
 
     >>> pin = {"id": 1, "name": "pin", "keypoints": ["top", "foot"]}
@@ -82,7 +83,7 @@ def keypoint_metrics(
 
 
 def keypoint_truth(labels: KeypointLabels) -> dict[str, Any]:
-    """Labels as the annotations that hotcoco reads, under the file's own ids of images."""
+    """Convert labels to the annotations that hotcoco reads, with the image ids of the file."""
     rows: list[tuple[Any, np.ndarray, Box, float, bool]] = []
     nothing = np.zeros((len(labels.skeleton), 3))
     for image in labels.images:
@@ -96,7 +97,7 @@ def keypoint_truth(labels: KeypointLabels) -> dict[str, Any]:
     category = labels.category["id"]
     annotations = [
         {
-            "id": number,  # from 1: pycocotools and hotcoco take a match with 0 for no match
+            "id": number,  # from 1: 0 means no match in pycocotools and hotcoco
             "image_id": image,
             "category_id": category,
             "keypoints": values,
@@ -114,14 +115,14 @@ def keypoint_truth(labels: KeypointLabels) -> dict[str, Any]:
 
 
 def sigma_set(sigmas: float | Sequence[float] | None, category: dict[str, Any]) -> list[float]:
-    """OKS constants of every keypoint type of a category, as `keypoint_metrics` takes them."""
+    """Return one OKS constant per keypoint type; sigmas: see `keypoint_metrics`."""
     K = len(category["keypoints"])
     if sigmas is None:
         return list(Skeleton.from_coco(category).sigmas)
     values = [float(sigmas)] * K if np.ndim(sigmas) == 0 else [float(s) for s in sigmas]
     if len(values) != K or not all(0 < value < np.inf for value in values):
         raise UserError(
-            f"{len(values)} sigmas {values} for {K} keypoint types: give one above 0 for each, "
+            f"{len(values)} sigmas {values} for {K} keypoint types; give one above 0 for each, "
             "or one for all"
         )
     return values
@@ -130,14 +131,14 @@ def sigma_set(sigmas: float | Sequence[float] | None, category: dict[str, Any]) 
 def _figures(
     truth: dict[str, Any], results: Sequence[dict[str, Any]], sigmas: list[float], max_dets: int
 ) -> dict[str, float]:
-    """hotcoco's figures under hotcoco's names."""
+    """Return the figures of hotcoco under its own names."""
     coco = hotcoco()
     gt = coco.COCO(truth)
     evaluation = coco.COCOeval(gt, gt.load_res(list(results)), "keypoints")
     evaluation.params.kpt_oks_sigmas = sigmas
     evaluation.params.max_dets = [max_dets]
     with warnings.catch_warnings():
-        # It warns of sigmas and limits that are not COCO's, which the caller chose.
+        # The caller chose sigmas and limits that are not COCO's, which hotcoco warns of.
         warnings.filterwarnings("ignore", message="hotcoco", category=UserWarning)
         evaluation.evaluate()
         evaluation.accumulate()
@@ -150,8 +151,8 @@ def _crowdpose(
 ) -> dict[str, float]:
     if any(image["crowdIndex"] is None for image in truth["images"]):
         raise UserError(
-            'an image of the ground truth has no "crowdIndex", by which style "crowdpose" '
-            'divides images; use style "coco"'
+            'an image of the ground truth has no "crowdIndex", which style "crowdpose" '
+            'needs; use style "coco"'
         )
     boxed = []
     for annotation in truth["annotations"]:
@@ -170,7 +171,7 @@ def _crowdpose(
 
 
 def _check_results(results: Sequence[dict[str, Any]], truth: dict[str, Any], K: int) -> None:
-    """Raises UserError for the first result that does not fit the ground truth."""
+    """Raise UserError for the first result that does not fit the ground truth."""
     known = {image["id"] for image in truth["images"]}
     category, values = truth["categories"][0]["id"], 3 * K
     categories = set()
@@ -182,7 +183,7 @@ def _check_results(results: Sequence[dict[str, Any]], truth: dict[str, Any], K: 
         except (KeyError, TypeError):
             fitting = False
         if not fitting:
-            raise _misfit(number, row, known, K)
+            raise _misfit_error(number, row, known, K)
     if results and category not in categories:
         raise UserError(
             f"no result is of category {category}, the one of the ground truth that has keypoints; "
@@ -190,8 +191,8 @@ def _check_results(results: Sequence[dict[str, Any]], truth: dict[str, Any], K: 
         )
 
 
-def _misfit(number: int, row: Any, known: set[Any], K: int) -> UserError:
-    """What is wrong with a result that does not fit."""
+def _misfit_error(number: int, row: Any, known: set[Any], K: int) -> UserError:
+    """Return the error for a result that does not fit the ground truth."""
     keys = ("image_id", "category_id", "keypoints", "score")
     missing = [key for key in keys if not (isinstance(row, dict) and key in row)]
     if missing or not isinstance(row["keypoints"], list):

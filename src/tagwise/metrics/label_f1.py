@@ -17,7 +17,7 @@ def label_map_counts(
     found, truth: (H, W) of any integer type. 0 and negative values are background; every other
         value is one instance. Numbers need not be consecutive.
     thresholds: in [0.5, 1). A found instance is a true positive if its intersection over union with
-        a true one is above the threshold. Above .5 at most one pair can match, so that no
+        a true one is above the threshold. Above .5 at most one pair can match, so no
         assignment is needed.
     Returns (T, 3) int64: true positives, false positives, misses. The cost is one pass over the
     pixels. Raises ValueError for maps of different shapes.
@@ -43,7 +43,7 @@ def label_map_counts(
 def pooled_figures(
     counts: np.ndarray, thresholds: Sequence[float] = IOU_THRESHOLDS
 ) -> dict[str, float]:
-    """Figures of a whole set from the summed counts of its images.
+    """Compute the figures of a set from the summed counts of its images.
 
     counts: (T, 3) tp, fp, fn over all images, see `label_map_counts`.
 
@@ -51,7 +51,7 @@ def pooled_figures(
     pooledAP = tp / (tp + fp + fn), which the 2018 Data Science Bowl and most work on nuclei call
     (average) precision. (Caicedo et al., Nature Methods 16, 2019. The Bowl averaged over images
     instead of pooling them.) Neither uses scores, unlike COCO's AP, see `mask_metrics`. A figure is
-    -1 where nothing is labelled and nothing found.
+    -1 if nothing is labelled and nothing is found.
 
     >>> pooled_figures(np.array([[3, 1, 1]]), [0.5])
     {'F1@.5': 0.75, 'pooledAP@.5': 0.6}
@@ -66,7 +66,7 @@ def pooled_figures(
 
 
 def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (H·W,) renumbered 0 to N, 0 for the background, and their pixel counts (N + 1,)."""
+    """Renumber labels (H·W,) 0 to N, 0 for background; also return pixel counts (N + 1,)."""
     flat = np.maximum(labels.reshape(-1), 0)
     values, areas = _counted(flat)
     if values[:1] != 0:
@@ -79,7 +79,7 @@ def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _counted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct non-negative values in order, and how often each occurs; int64."""
+    """Return the distinct non-negative values in order, and their counts; int64."""
     if values.max(initial=0) > _table_size(values):
         found, counts = np.unique(values, return_counts=True)
         return found.astype(np.int64), counts
@@ -89,5 +89,5 @@ def _counted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _table_size(values: np.ndarray) -> int:
-    """The size of a lookup table above which sorting is faster."""
+    """Return the size of a lookup table above which sorting is faster."""
     return 8 * values.size + 256

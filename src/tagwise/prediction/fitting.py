@@ -1,7 +1,7 @@
 """How images are fitted into a network's input, and how its maps of several passes are joined.
 
-`FitInside` and `Tiled` are here; those of published tests, which a model file names, are in
-`tagwise.prediction.published_fittings`.
+`FitInside` and `Tiled` are defined here. The fittings of published tests, which model files refer
+to by name, are in `tagwise.prediction.published_fittings`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from tagwise.tasks.base import Head, Task
 
 
 class Fitting(ABC):
-    """One way to bring images into a network's input, and its maps back.
+    """A way to fit images into a network's input, and to join the maps of several passes.
 
     size: (width, height) of the input in pixels, as a fitting understands it.
     scales: of the passes over an image, relative to `size`.
     stride: pixels of the input per cell of the maps that are decoded.
     needs_fp32: whether its results are only right in float32.
-    fuses_one_pass: whether the result of one pass alone goes through the task's `merge_results`
-        too, which other fittings leave out.
+    fuses_one_pass: whether the task's `merge_results` is applied to the result of a single pass
+        too. Other fittings skip it.
     """
 
     size: Size | None
@@ -43,14 +43,14 @@ class Fitting(ABC):
     @classmethod
     @abstractmethod
     def for_model(cls, model: Network, size: Size | None, scales: tuple[float, ...]) -> Self:
-        """The fitting for a model; size: (width, height) asked for, None for the model's own."""
+        """Create the fitting of a model; size: (width, height), None for the model's own."""
 
     @abstractmethod
     def fit(self, image: np.ndarray, scale: float) -> tuple[np.ndarray, Affine]:
-        """The input of an image (H, W, 3) uint8 at a scale.
+        """Fit an image (H, W, 3) uint8 into the input at a scale.
 
-        Returns the input (h, w, 3) uint8, and the map from pixels of the image to those in which
-        the task decodes.
+        Returns the input (h, w, 3) uint8, and the map from pixels of the image to the pixels in
+        which the task decodes.
         """
 
     @property
@@ -62,14 +62,14 @@ class Fitting(ABC):
         return int(np.argmin(np.abs(np.log(self.scales))))
 
     def run(self, network: Callable[[Tensor], Maps], images: Tensor) -> Maps:
-        """The network's maps of a batch of inputs (B, 3, h, w) uint8."""
+        """Return the network's maps of a batch of inputs (B, 3, h, w) uint8."""
         return network(images)
 
     def join(self, passes: Sequence[Pass], task: Task, size: Size) -> Maps:
-        """The maps of several passes as one set, for tasks that merge maps.
+        """Join the maps of several passes into one set, for tasks that merge maps.
 
-        passes: none mirrored, see `Pass.upright`.
-        size: (width, height) of the input of the base scale, whose grid the maps are brought to.
+        passes: already mirrored back, see `Pass.upright`.
+        size: (width, height) of the input of the base scale; maps are resampled to its grid.
         """
         base = self.scales[self.base]
         grid = (size[1] // self.stride, size[0] // self.stride)
@@ -91,9 +91,10 @@ class Fitting(ABC):
 
 @dataclass(frozen=True)
 class FitInside(Fitting):
-    """The image keeps its shape and fills the input, which turns with a portrait image.
+    """Scale the image to fit into the input, and keep its aspect ratio.
 
-    Each side is padded no further than the next multiple of `multiple`.
+    For portrait images, width and height of a landscape input are swapped, and vice versa. Each
+    side is padded only to the next multiple of `multiple`.
     """
 
     size: Size
@@ -114,10 +115,10 @@ class FitInside(Fitting):
 
 @dataclass(frozen=True)
 class Tiled(Fitting):
-    """The image at `zoom` times its own size, which the network sees in tiles.
+    """Scale the image by `zoom`, and run the network over it in tiles.
 
-    size: (width, height) of a tile at most, in pixels.
-    heads: of the task, see `tagwise.prediction.tiles.in_tiles`.
+    size: largest (width, height) of a tile, in pixels.
+    heads: heads of the task, see `tagwise.prediction.tiles.in_tiles`.
     """
 
     size: Size
@@ -152,6 +153,6 @@ class Tiled(Fitting):
 def _letterbox(
     image: np.ndarray, box: tuple[float, float], multiple: int
 ) -> tuple[np.ndarray, Affine]:
-    """An image scaled to fit a box (width, height), in the middle of grey, and the map to there."""
+    """Fit an image into a box (width, height), centred on grey; returns it and the map to it."""
     affine, size = fit_affine(image.shape[1::-1], box, multiple)
     return affine.image(image, size), affine

@@ -1,4 +1,4 @@
-"""The files of a folder: photos in natural order, and what is left out."""
+"""List the photos of a folder in natural order, and count its other files."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import NamedTuple
 from tagwise.data.images import SUFFIXES
 from tagwise.errors import UserError
 
-_OWN = (".predictions", ".tracks")  # what the stems of files that tagwise wrote end in
+_OWN = (".predictions", ".tracks")  # endings of the stems of output files
 
 
 class Folder(NamedTuple):
-    """The photos of a folder, and how many other files it has by suffix."""
+    """The photos of a folder, and the number of its other files per suffix."""
 
     photos: list[Path]
     others: Counter[str]
 
 
 def list_folder(folder: str | Path, below: bool = True) -> Folder:
-    """The photos of a folder in natural order.
+    """List the photos of a folder in natural order.
 
-    below: include the folders inside it. Hidden files and files that tagwise wrote are neither
-    photos nor counted. Raises UserError if there is no photo.
+    below: include subfolders. Hidden files and output files of tagwise are neither listed nor
+    counted. Raises UserError if there are no photos.
     """
     photos, others = [], Counter[str]()
     for place, folders, names in os.walk(folder):
@@ -46,18 +46,18 @@ def list_folder(folder: str | Path, below: bool = True) -> Folder:
 
 
 def is_own(path: Path) -> bool:
-    """Whether a file is hidden, or a result that tagwise wrote."""
+    """Return whether a file is hidden, or an output file of tagwise."""
     return path.name.startswith(".") or path.stem.endswith(_OWN)
 
 
 def natural_key(path: Path) -> list[tuple[int, int | str]]:
-    """A key that sorts numbers in names by value: frame2 comes before frame10."""
+    """Return a key that sorts numbers in names by value: frame2 comes before frame10."""
     parts = re.split(r"(\d+)", str(path))
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
 
 def describe(others: Counter[str]) -> str:
-    """Numbers of files by suffix, in words.
+    """Describe numbers of files per suffix in words.
 
     >>> describe(Counter({".txt": 2, ".mp4": 1}))
     '2 files .txt, 1 file .mp4'
@@ -71,10 +71,11 @@ def _number(count: int, suffix: str) -> str:
 
 
 def unique_prefix(wanted: Iterable[str], taken: Iterable[str]) -> str:
-    """The first of several names whose numbered frames have names that nothing else has.
+    """Return the first of several prefixes whose numbered frames have unique names.
 
-    wanted: names, the best one first; the last one is extended by "_" until it is free.
-    taken: names of other results.
+    wanted: prefixes in order of preference; if all are taken, "_" is appended to the last one until
+        it is free.
+    taken: names of other results, such as "clip-000000".
     """
     stems = {match.group(1) for name in taken if (match := re.fullmatch(r"(.*)-\d{6,}", name))}
     name = ""

@@ -1,4 +1,4 @@
-"""What a predictor finds in the images of a labelled set, for evaluation and validation."""
+"""Predict the images of a labelled set, for evaluation and validation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tagwise.tasks.base import Placement
 
 
 def predict_labelled(predictor: Predictor, dataset: Photos) -> Iterator[Result | UserError]:
-    """The result of each image of a set, in the pixels of its labels, or an error."""
+    """Yield the result of each image of a set, in the pixels of its labels, or an error."""
     paths = map(dataset.path, range(len(dataset)))
     for index, outcome in enumerate(predictor.outcomes(paths)):
         try:
@@ -25,9 +25,9 @@ def predict_labelled(predictor: Predictor, dataset: Photos) -> Iterator[Result |
 def predict_with_truth(
     predictor: Predictor, dataset: Photos, oracle: str
 ) -> Iterator[Result | UserError]:
-    """What the model would find in each image of a set, had it an oracle's help, or an error.
+    """Yield the result of each image of a set with the help of an oracle, or an error.
 
-    oracle: one of the task's, see `Task.decode_with_truth`.
+    oracle: one of the task's `oracles`, see `Task.decode_with_truth`.
     """
     for index in range(len(dataset)):
         try:
@@ -42,16 +42,17 @@ def predict_with_truth(
 
 
 def _as_labelled(predictor: Predictor, outcome: Outcome, size: tuple[int, int] | None) -> Result:
-    """The result in the pixels of the labels. Raises UserError if the image has another size.
+    """Return the result in the pixels of the labels.
 
-    size: (width, height) that the labels give, if they do.
+    size: (width, height) in the labels, None if they do not state it. Raises UserError if the image
+    has another size.
     """
     if outcome.error is not None:
         raise outcome.error
     height, width = outcome.image.shape[:2]
     if size in (None, (width, height)):
         return outcome.result
-    if size == (height, width):  # labelled as stored, not as its EXIF orientation shows it
+    if size == (height, width):  # labelled as stored, without its EXIF rotation
         return predictor(read_image(outcome.source, upright=False))
     raise UserError(
         f"image {outcome.source} is {width}×{height} pixels, but the annotations say "

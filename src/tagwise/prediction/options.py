@@ -1,4 +1,4 @@
-"""Options of a prediction, checked before anything is loaded: one line says what is wrong."""
+"""Check the options of a prediction before anything is loaded."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def check(
 
 
 def check_threshold(threshold: Any) -> float:
-    """A score as a number. Raises UserError unless it is from 0 to 1."""
+    """Return a threshold as a float. Raises UserError unless it is from 0 to 1."""
     if not (_is_number(threshold) and 0 <= threshold <= 1):
         raise UserError(f"threshold is {threshold!r}; use a score from 0 to 1")
     return float(threshold)
 
 
 def input_size(size: int | Sequence[int] | None, own: Size) -> Size | None:
-    """(width, height) of the input that is asked for, None for the model's own.
+    """Return the requested (width, height) of the input, or None for the model's own.
 
     size: the longest side, to which the model's own (width, height) is scaled; or both sides.
     """

@@ -1,4 +1,4 @@
-"""A trained model made ready for images: read, fit, run, decode, in the pixels of each image."""
+"""Run a trained model on images: read, fit, run, decode in the pixels of each image."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tagwise.runtime import fastest_precision, find_device
 from tagwise.tasks.base import Placement
 
 DEFAULT_THRESHOLD = 0.25
-"""Least score of an instance where a model file does not say."""
+"""Least score of an instance, for model files that do not state one."""
 
 _PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -41,18 +41,18 @@ class Predictor:
 
     weights: name of a model that ships with tagwise, a .safetensors or .onnx file, a published
         checkpoint, or a model itself (used as it is, in evaluation mode).
-    device: "cpu", "cuda", "cuda:1", "mps"; "auto" takes a GPU where there is one.
+    device: "cpu", "cuda", "cuda:1", "mps"; "auto" uses a GPU if there is one.
     size: pixels of the network's input, as the longest side or as (width, height); images are
-        fitted in, shape kept. The model's own by default. Models that see images at their own
-        size, in tiles, take it for the tiles.
+        fitted in with their aspect ratio. By default the model's own. For models that run over
+        images in tiles, it is the size of the tiles.
     flip, scales: test-time augmentation, see `tta.py`; scales are relative to `size`, or to
-        the image's own where the model takes that.
-    threshold: instances with a lower score are left out. By default the model's own, so that what
-        is left is worth showing; 0 keeps every instance, as average precision needs it.
-    batch_size: images of one forward pass; by default 1 on a CPU, else 16. Images of different
-        shapes are not padded to one another, so batches pay where shapes are alike.
-    precision: "fp32", or "bf16" or "fp16" to run the network in half precision; "auto" takes bf16
-        on a CPU that computes in it, nearly twice as fast and as accurate, and else fp32.
+        that of the image for models that run in tiles.
+    threshold: instances with a lower score are left out. By default the model's own,
+        which suits pictures; 0 keeps every instance, which average precision needs.
+    batch_size: images per forward pass; by default 1 on a CPU, else 16. Images of different shapes
+        are not padded to a common one, so only images of the same shape share a batch.
+    precision: "fp32", or "bf16" or "fp16" to run the network in half precision; "auto" is bf16 on
+        a CPU with bf16 instructions, nearly twice as fast and as accurate, and otherwise fp32.
 
     Raises UserError for values that do not work.
 
@@ -104,11 +104,11 @@ class Predictor:
             exact = fp32_only or self.fitting.needs_fp32
             return "fp32" if exact else fastest_precision(self.device)
         if fp32_only and precision != "fp32":
-            raise UserError(f"{self.name} runs in fp32 alone, not in {precision}")
+            raise UserError(f"{self.name} runs in fp32 only, not in {precision}")
         return precision
 
     def settings(self) -> dict[str, Any]:
-        """Plain values of all that results depend on, except the weights."""
+        """Return everything that results depend on, except the weights, as plain values."""
         return {
             "model": self.name,
             "size": list(self.size),
@@ -124,14 +124,14 @@ class Predictor:
         return self.fitting.stride
 
     def __call__(self, image: Image) -> Result:
-        """The instances of one image, best first, in its pixels, as the task gives them.
+        """Return the instances of one image, best first, in its pixels.
 
         image: a file, its bytes, a Pillow image, or an array, RGB; see `read_image`.
         """
         return next(self.stream([image]))
 
     def stream(self, images: Iterable[Image]) -> Iterator[Result]:
-        """Results of each image, in order, lazily: only a few images are in memory at once.
+        """Yield the result of each image in order; only a few images are in memory at a time.
 
         Raises UserError at the first image that cannot be read.
         """
@@ -141,9 +141,9 @@ class Predictor:
             yield outcome.result
 
     def outcomes(self, images: Iterable[Image]) -> Iterator[Outcome]:
-        """As `stream`, with the image of each result, and errors in place of exceptions."""
+        """Like `stream`, with the image of each result, and errors instead of exceptions."""
         prepared = self._read_ahead(images)
-        # Images of like shape share a batch, so a window of several batches is sorted by shape.
+        # Images of the same shape share a batch, so a window of several batches is sorted by shape.
         window = 4 * self.batch_size if self.batch_size > 1 else 1
         while outcomes := list(islice(prepared, window)):
             ready = [outcome for outcome in outcomes if outcome.error is None]
@@ -154,11 +154,11 @@ class Predictor:
             yield from outcomes
 
     def maps(self, image: Image) -> tuple[Maps, Affine]:
-        """The network's raw maps of one image, and the map from its pixels to the network's input.
+        """Return the raw maps of one image, and the map from its pixels to the network's input.
 
-        Each map is (1, C, h, w) float32. Test-time augmentation is merged in where the task merges
-        maps; elsewhere these are the maps of the pass that is not mirrored, at the scale nearest
-        to 1. Raises UserError if the image cannot be read.
+        Each map is (1, C, h, w) float32. For tasks that merge maps, all passes are merged; for
+        others, these are the maps of the pass that is not mirrored, at the scale nearest to 1.
+        Raises UserError if the image cannot be read.
         """
         outcome = self._prepare(image)
         if outcome.error is not None:
@@ -169,7 +169,7 @@ class Predictor:
         return maps, outcome.affines[self._base]
 
     def _read_ahead(self, images: Iterable[Image]) -> Iterator[Outcome]:
-        """Images read and fitted by threads, a few ahead of the network."""
+        """Read and fit images in threads, a few ahead of the network."""
         images = iter(images)
         ahead = self.batch_size + 1
         pool = ThreadPoolExecutor(1 if self.device.type == "cpu" else 4)
@@ -179,8 +179,8 @@ class Predictor:
                 yield waiting.popleft().result()
                 waiting.extend(pool.submit(self._prepare, image) for image in islice(images, 1))
         finally:
-            # Not waited for: the garbage collector may close a forgotten stream inside any thread,
-            # even one that holds the very lock that waiting needs.
+            # Do not wait: the garbage collector may close an abandoned stream in any thread, even
+            # in one that holds the lock that waiting needs.
             pool.shutdown(wait=False, cancel_futures=True)
 
     # ---------------------------------------------- prepare, passes, merge, decode, outcome
@@ -211,7 +211,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _passes(self, inputs: list[np.ndarray]) -> Iterator[Pass]:
-        """Every pass over a batch; inputs: (B, H, W, 3) uint8 of each scale."""
+        """Yield every pass over a batch; inputs: (B, H, W, 3) uint8 of each scale."""
         for scale, array in zip(self.scales, inputs, strict=True):
             # (B, H, W, 3) read as (B, 3, H, W) is what channels_last means: no copy.
             images = torch.from_numpy(array).to(self.device).permute(0, 3, 1, 2)
@@ -222,7 +222,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _merged(self, inputs: list[np.ndarray]) -> Iterator[Pass]:
-        """The passes that are decoded: all of them, or the one that they are joined into."""
+        """Yield the passes to decode: all of them, or one that joins them."""
         passes = self._passes(inputs)
         if self.task.merges == "results":
             yield from passes
@@ -233,33 +233,33 @@ class Predictor:
         yield Pass(joined, self.scales[self._base])
 
     def _forward(self, images: Tensor) -> Maps:
-        """The network's maps of images (B, 3, H, W) uint8."""
+        """Return the network's maps of images (B, 3, H, W) uint8."""
         half = _PRECISIONS[self.precision]
         with torch.autocast(self.device.type, dtype=half) if half else nullcontext():
             return self.model(images.float().div_(255))
 
     def _placements(self, batch: list[Outcome], one: Pass) -> list[Placement]:
-        """How each image of a batch lies in the input of a pass."""
+        """Return the placement of each image of a batch in the input of a pass."""
         number = self.scales.index(one.scale)
         placements = []
         for outcome in batch:
             affine, (height, width) = outcome.affines[number], outcome.image.shape[:2]
             if one.mirrored:
                 side = outcome.inputs[number].shape[1]
-                # Maps end at a multiple, where the input may not.
+                # Maps cover a multiple of `multiple`, which the input may not.
                 affine = Affine.mirror(side + -side % self.model.multiple) @ affine
             placements.append(Placement(affine, (width, height)))
         return placements
 
     def _finish(self, outcome: Outcome, results: Sequence[Result]) -> None:
-        """Fill in the result of an image from those of its passes."""
-        alone = len(results) == 1 and not self.fitting.fuses_one_pass
-        result = results[0] if alone else self.task.merge_results(results)
+        """Fill in the result of an image from the results of its passes."""
+        single = len(results) == 1 and not self.fitting.fuses_one_pass
+        result = results[0] if single else self.task.merge_results(results)
         outcome.result = replace(
             result.above(self.threshold),
             model=self.name,
             file=str(outcome.source) if outcome.is_file else None,
-            # A file can be read again; a result that held its image would fill the memory.
+            # A file can be read again; results that keep their images would fill the memory.
             image=None if outcome.is_file else outcome.image,
         )
         outcome.inputs.clear()
@@ -267,9 +267,9 @@ class Predictor:
 
 @dataclass
 class Outcome:
-    """What became of one image: its result, or the error that reading it gave.
+    """The result of one image, or the error that was raised when it was read.
 
-    inputs, affines: of each scale, see `Fitting.fit`.
+    inputs, affines: one per scale, see `Fitting.fit`.
     """
 
     source: Image
@@ -288,10 +288,9 @@ class Outcome:
 def choose_fitting(
     model: Network, size: tuple[int, int] | None, scales: tuple[float, ...]
 ) -> Fitting:
-    """The fitting that a model file names, or else the one that suits its task.
+    """Return the fitting that a model file names, or the default of its task.
 
-    size: (width, height) asked for, None for the model's own. Raises UserError for a name that is
-    unknown.
+    size: requested (width, height), None for the model's own. Raises UserError for an unknown name.
     """
     name = model.spec.decoder.get("fitting")
     if name is None:

@@ -1,7 +1,8 @@
-"""How published tests fit an image into their network, and join the maps of several passes.
+"""Fittings of published tests: how they fit images and join the maps of several passes.
 
-Their results depend on it to the pixel: on sizes, on where pixels begin, on what is averaged.
-A model file names one under "fitting" in its decoder settings, see `FITTINGS`.
+Published results depend on each detail: on sizes, on the origin of pixel coordinates, and on which
+maps are averaged. A model file names its fitting under "fitting" in its decoder settings, see
+`FITTINGS`.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from tagwise.prediction.fitting import Fitting
 from tagwise.prediction.tta import Maps, Pass, stack_tags
 from tagwise.tasks.base import Task
 
-# Their decoders count from a pixel's edge where ours counts from its centre, and take the result
-# to the image without half a pixel's shift back.
+# Published decoders measure coordinates from the edge of the first pixel, ours from its centre, and
+# they do not shift their results in the image back by half a pixel.
 _HALF_PIXEL = Affine.shift(-0.5, -0.5)
 
 
 def _times(x: float, y: float | None = None) -> Affine:
-    """Both coordinates multiplied, with no thought of pixels."""
+    """Return the map that multiplies both coordinates, without a shift of half a pixel."""
     return Affine(np.array([[x, 0.0, 0.0], [0.0, x if y is None else y, 0.0]]))
 
 
 class _PoseFitting(Fitting):
-    """What the published tests of poses have in common.
+    """The base of the fittings of published pose tests.
 
-    A subclass says where an image lies (`geometry`) and how maps are joined.
+    A subclass defines how an image is placed (`geometry`) and how maps are joined.
     """
 
     needs_fp32: ClassVar[bool] = True
@@ -50,7 +51,7 @@ class _PoseFitting(Fitting):
 
     @abstractmethod
     def geometry(self, size: Size, scale: float) -> tuple[Affine, Size]:
-        """From pixels of an image of that (width, height) to the input, and the input's size."""
+        """Return the map from an image of (width, height) to the input, and the input's size."""
 
     def fit(self, image: np.ndarray, scale: float) -> tuple[np.ndarray, Affine]:
         matrix, size = self.geometry(image.shape[1::-1], scale)
@@ -58,24 +59,24 @@ class _PoseFitting(Fitting):
         return warped, _HALF_PIXEL @ matrix
 
     def _scale_one(self) -> int:
-        """Index of the scale 1, which must be there."""
+        """Return the index of scale 1. Raises UserError if it is missing."""
         if 1.0 not in self.scales:
             raise UserError(
                 f"scales are {self.scales}; the published test of this model reads its tags at "
-                "scale 1: have it among them, such as 0.5 1 2"
+                "scale 1; include it, as in 0.5 1 2"
             )
         return self.scales.index(1.0)
 
 
 @dataclass(frozen=True)
 class HigherHRNetFitting(_PoseFitting):
-    """HigherHRNet's: lib/utils/transforms.py and lib/core/inference.py of its public code.
+    """The fitting of HigherHRNet (lib/utils/transforms.py, lib/core/inference.py).
 
-    The image's shorter side fills the input's, sides are multiples of 64, and all maps are brought
-    to the size of the input before they are decoded. Heatmaps of all passes are averaged, tags are
-    those of scale 1.
+    The shorter side of the image is scaled to that of the input, sides are multiples of 64, and all
+    maps are resized to the size of the input before they are decoded. Heatmaps of all passes are
+    averaged; tags are taken from scale 1.
 
-    size: (width, height); the shorter counts.
+    size: (width, height); only the shorter is used.
     """
 
     size: Size
@@ -100,7 +101,7 @@ class HigherHRNetFitting(_PoseFitting):
         return self._scale_one()
 
     def join(self, passes: Sequence[Pass], task: Task, size: Size) -> Maps:
-        """All passes as one, at the size (width, height) of the input of scale 1."""
+        """Join all passes at the size (width, height) of the input of scale 1."""
         resized = _resized(passes, size[::-1])
         heatmaps = torch.stack([maps["heatmaps"] for maps in resized]).mean(0)
         tags = [maps["tags"] for maps, one in zip(resized, passes) if one.scale == 1]
@@ -109,11 +110,12 @@ class HigherHRNetFitting(_PoseFitting):
 
 @dataclass(frozen=True)
 class MMPose1Fitting(HigherHRNetFitting):
-    """mmpose 1.x's: BottomupResize ("expand", multiples of 64) and AssociativeEmbeddingHead.
+    """The fitting of mmpose 1.x: BottomupResize ("expand", 64) and AssociativeEmbeddingHead.
 
-    As HigherHRNet's, with three differences: each scale is fitted by itself, a side that is the
-    least bit beyond a multiple of 64 goes up to the next, and the image's middle is not rounded to
-    a whole pixel. At several scales it joins passes as HigherHRNet does: mmpose's own join fails.
+    It differs from that of HigherHRNet in three ways: each scale is fitted independently, any side
+    above a multiple of 64 is rounded up to the next one, and the centre of the image is not rounded
+    to a whole pixel. Passes at several scales are joined as in HigherHRNet, because the join of
+    mmpose itself fails.
 
     size: (width, height); the image covers both.
     """
@@ -123,14 +125,14 @@ class MMPose1Fitting(HigherHRNetFitting):
         ratio = size[0] / size[1]
         covered = max(width, height * ratio), max(height, width / ratio)
         sides = math.ceil(covered[0] / 64) * 64, math.ceil(covered[1] / 64) * 64
-        # Through three points in float32, as published: the last digit decides which of two
-        # neighbouring pixels is read where the factor is a simple fraction.
+        # From three points in float32, as published: if the factor is a simple fraction, the last
+        # digit decides which of two neighbouring pixels is read.
         here = _three_points(size, size[0] * sides[0] / covered[0])
         return Affine(cv2.getAffineTransform(here, _three_points(sides, sides[0]))), sides
 
 
 def _three_points(size: Size, width: float) -> np.ndarray:
-    """(3, 2) float32: the middle of a size, half a width to its left, and as much below that."""
+    """Return (3, 2) float32: the centre of a size, half a width left of it, as much below that."""
     points = np.empty((3, 2), np.float32)
     points[0] = size[0] / 2, size[1] / 2
     points[1] = points[0] - (np.float32(width) / 2, 0)
@@ -140,13 +142,13 @@ def _three_points(size: Size, width: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PoseAEFitting(_PoseFitting):
-    """pose-ae's: test.py of its public code.
+    """The fitting of pose-ae: test.py of its public code.
 
-    The image's longer side fills a square, whose side is a multiple of 64. Maps are decoded at
-    stride 4 of the largest scale; heatmaps of all passes are averaged and cut at 1, tags are those
-    of scales near 1.
+    The longer side of the image fills a square, whose side is a multiple of 64. Maps are decoded at
+    stride 4 of the largest scale. Heatmaps of all passes are averaged and clipped at 1; tags are
+    taken from scales near 1.
 
-    size: (width, height); the longer counts.
+    size: (width, height); only the longer is used.
     """
 
     size: Size
@@ -165,7 +167,7 @@ class PoseAEFitting(_PoseFitting):
         return int(np.argmax(self.scales))
 
     def join(self, passes: Sequence[Pass], task: Task, size: Size) -> Maps:
-        """All passes as one, at a quarter of the size (width, height) of the largest input."""
+        """Join all passes at a quarter of the size (width, height) of the largest input."""
         resized = _resized(passes, (size[1] // 4, size[0] // 4))
         heatmaps = torch.stack([maps["heatmaps"] for maps in resized]).mean(0).clamp(max=1)
         tags = [maps["tags"] for maps, one in zip(resized, passes) if abs(one.scale - 1) < 0.5]
@@ -174,13 +176,13 @@ class PoseAEFitting(_PoseFitting):
 
 @dataclass(frozen=True)
 class CornerNetFitting(Fitting):
-    """CornerNet's: test/coco.py of its public code.
+    """The fitting of CornerNet: test/coco.py of its public code.
 
-    The image keeps its size and lies in the middle of black, with sides of one less than a
-    multiple of 128. The boxes of all passes go through soft suppression together, and so do those
-    of one pass alone.
+    The image keeps its size and is centred on black, with sides of one less than a multiple of 128.
+    Soft suppression is applied to the boxes of all passes together, even if there is one pass only.
 
-    size: (width, height) whose longer side the image's is brought to first; None leaves it.
+    size: (width, height); the longer side of the image is first scaled to the longer of these. None
+        keeps the size of the image.
     """
 
     size: Size | None = None
@@ -205,23 +207,23 @@ class CornerNetFitting(Fitting):
         start = [o // 2 - i // 2 + lo for o, i, lo in zip(outer, inner, low)]
         part = image[low[1] : high[1], low[0] : high[0]]
         canvas[start[1] : start[1] + part.shape[0], start[0] : start[0] + part.shape[1]] = part
-        # A map of (side + 1) / stride cells stands for a side that is one pixel shorter.
+        # A map of (side + 1) / stride cells covers a side that is one pixel shorter.
         stretch = _times(*((side + 1) / side for side in outer))
         edges = stretch @ Affine.shift(*start) @ _times(scale)
         return canvas, _HALF_PIXEL @ edges @ Affine.shift(0.5, 0.5)
 
 
 def _middle(inner: int, outer: int) -> tuple[int, int]:
-    """Which of `inner` pixels are kept in the middle of `outer`: the first, and the one after.
+    """Return the range of `inner` pixels, (first, end), that is kept in the middle of `outer`.
 
-    Where both are equal and odd the last one is lost, as in the public code.
+    If both are equal and odd, the last pixel is lost, as in the public code.
     """
     centre = inner // 2
     return max(0, centre - outer // 2), min(centre + outer // 2, inner)
 
 
 def _resized(passes: Sequence[Pass], shape: tuple[int, int]) -> list[Maps]:
-    """The maps of each pass at a shape (height, width), float32."""
+    """Resize the maps of each pass to a shape (height, width); returns float32."""
     return [{name: _resize(maps, shape) for name, maps in one.maps.items()} for one in passes]
 
 
@@ -237,4 +239,4 @@ FITTINGS: dict[str, type[Fitting]] = {
     "poseae": PoseAEFitting,
     "cornernet": CornerNetFitting,
 }
-"""Fittings by the name that model files have for them."""
+"""Fittings by their names in model files."""

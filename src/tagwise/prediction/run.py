@@ -1,4 +1,4 @@
-"""A prediction run: results one by one, and files from which an interrupted run continues."""
+"""A prediction run, which yields results and writes files; an interrupted one can continue."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tagwise.runtime import is_compiled
 
 
 class PredictRun(Iterator[Result]):
-    """The results of many photos, one by one, and their files if there are any.
+    """An iterator over the results of many photos, which also writes their files if asked to.
 
     failed: errors so far, one per photo that could not be read.
-    written: number of photos predicted so far. resumed: number of those taken from an earlier run.
+    written: number of photos predicted so far. resumed: number of photos taken from an earlier run.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class PredictRun(Iterator[Result]):
         return next(self._results)
 
     def close(self) -> None:
-        """Stop here. The files of finished photos stay, and `resume` continues from them."""
+        """Stop the run. The files of finished photos stay, and `resume` continues from them."""
         self._results.close()
 
     def finish(self) -> str:
-        """Predict all photos that are left, and return one line that says what was done."""
+        """Predict all remaining photos, and return a summary in one line."""
         instances = sum(len(result) for result in self)
         text = f"{_count(self.written + self.resumed, 'photo')}, {_count(instances, 'instance')}"
         if self.resumed:
@@ -63,7 +63,7 @@ class PredictRun(Iterator[Result]):
 
     @property
     def exit_code(self) -> int:
-        """For a command line: 0 if no photo failed so far, 1 if some did, 2 if all."""
+        """The exit code of a command: 0 if no photo failed so far, 1 if some did, 2 if all did."""
         if not self.failed:
             return 0
         return 1 if self.written or self.resumed else 2
@@ -90,7 +90,7 @@ class PredictRun(Iterator[Result]):
             yield outcome.result
 
     def _with_coco(self, annotations: str | Path) -> Generator[Result, None, None]:
-        """The same results, which are also written to one COCO file; it appears at the end."""
+        """Yield the same results and write them to one COCO file, which appears at the end."""
         path = self._files.folder / f"{Path(annotations).stem}.results.json"
         with whole_file(path) as file:
             results = CocoResults(self._predictor.task, annotations, file)
@@ -105,34 +105,34 @@ class PredictRun(Iterator[Result]):
             count = len(results.unknown)
             say(
                 f"{count} photos are not among the images of {annotations} and have no rows in "
-                f"{path}, {results.unknown[0]} first"
+                f"{path}; the first is {results.unknown[0]}"
             )
 
     def _check_known(self, results: CocoResults, annotations: str | Path) -> None:
-        """Raises UserError, before the work begins, if no photo would have a row."""
+        """Raise UserError before the first image is predicted if no photo would have a row."""
         if isinstance(self._sources, list) and not any(
             isinstance(source.image, Path) and results.image_id(str(source.image)) is not None
             for source in self._sources
         ):
             raise UserError(
                 f"none of these photos is among the images of {annotations}; give the photos that "
-                "its file names name"
+                "it lists"
             )
 
 
 def open_predictor(weights: str | Path | nn.Module, *, announce: bool, **options: Any) -> Predictor:
-    """A predictor; a published checkpoint, which may be large and slow, is announced on stderr.
+    """Create a predictor. A published checkpoint may be large and slow: stderr announces it.
 
-    options: of `Predictor`.
+    options: arguments of `Predictor`.
     """
     if not announce or not _is_published(weights):
         return Predictor(weights, **options)
     say(f"reading the published checkpoint {weights}")
     predictor = Predictor(weights, **options)
     family = predictor.model.spec.info["family"]
-    wait = f"photos run on {predictor.device} in {predictor.precision}, seconds each on a CPU"
+    wait = f"photos run on {predictor.device} in {predictor.precision}, seconds per photo on a CPU"
     if not is_compiled(scan_peaks):
-        wait += "; the first also compiles, half a minute once"
+        wait += "; the first one also compiles code, which takes half a minute once"
     say(f"this is {family}; {wait}")
     return predictor
 
@@ -144,20 +144,20 @@ def open_files(
     pictures: bool,
     resume: bool,
 ) -> Predictions:
-    """The files of a run. `resume` is refused if the predictor or the weights have changed."""
+    """Open the files of a run. Raises UserError if `resume` meets other settings or weights."""
     settings = {**predictor.settings(), "weights": _fingerprint(weights), "pictures": pictures}
     return Predictions(folder, settings, pictures, resume)
 
 
 def _is_published(weights: str | Path | nn.Module) -> bool:
-    """Whether another program wrote the weights."""
+    """Return whether another program wrote the weights."""
     if isinstance(weights, nn.Module):
         return False
     return find_weights(weights).suffix not in (".safetensors", ".onnx")
 
 
 def _fingerprint(weights: str | Path | nn.Module) -> str:
-    """Tells one model file from the next one under the same name."""
+    """Return a string that changes if the model file changes under the same name."""
     if isinstance(weights, nn.Module):
         return weights.spec.name
     return f"{weights} {zlib.crc32(find_weights(weights).read_bytes()):08x}"

@@ -1,4 +1,4 @@
-"""Where photos come from: files, videos, folders, arrays; and what to call their results."""
+"""Find images in files, videos, folders and arrays, and name their results."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tagwise.prediction.folders import describe, is_own, list_folder, natural_ke
 from tagwise.prediction.video import Video, is_video_file
 
 Image = ImageSource
-_LONGEST = 200  # bytes of a name: with suffixes of results added, file systems allow 255
+_LONGEST = 200  # bytes of a name; file systems allow 255, and results add their suffixes
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """An image and the name of its results, without a suffix, relative to the output folder.
+    """An image, and the name of its results without a suffix, relative to the output folder.
 
-    file, index: of a frame, the video and its number there.
+    file, index: for a frame of a video, the file of the video and the number of the frame.
     """
 
     image: Image
@@ -35,7 +35,7 @@ class Source:
     index: int | None = None
 
     def state(self) -> Any:
-        """What tells that the image is still the same file with the same content, or None."""
+        """Return a value that changes when the file changes; None if there is no readable file."""
         file = self.image if isinstance(self.image, Path) else self.file
         if file is None:
             return None
@@ -48,15 +48,15 @@ class Source:
 
 
 def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[Source]:
-    """Images to predict from, each with a name of its own.
+    """Find the images to predict from, and give each a unique name.
 
     sources: one or several of: an image file, a video, a folder (with all photos below it), a
-        pattern such as "photos/**/*.jpg", or an image in memory, see `read_image`. A list is looked
-        through at once; of any other iterable images, and of videos frames, are taken one by one as
-        they are needed, and numbered.
-    A file's results are called by its stem, below the folder that was given; where that would be
-    the same for two files, suffixes and then folders tell them apart. Raises UserError for a file
-    that is not there, and where there is no image at all.
+        pattern such as "photos/**/*.jpg", or an image in memory, see `read_image`. A list is read
+        immediately. Images of any other iterable, and frames of videos, are read one by one as they
+        are needed, and numbered.
+    Results are named after the stem of their file, relative to the given folder. If two files would
+    get the same name, their suffixes are added, then their folders. Raises UserError for a missing
+    file, and if there are no images.
     """
     if not _is_many(sources):
         sources = [sources]
@@ -70,20 +70,20 @@ def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[So
         else:
             found.append(Source(image, _numbered(n, image)))
     if not files and not found:
-        raise UserError("there is no image to predict from; give a file or a folder of photos")
+        raise UserError("no image to predict from; give a file or a folder of photos")
     named = name_files(files)
-    named += _named_apart(found, {source.name for source in named})
+    named += _with_unique_names(found, {source.name for source in named})
     videos = {source: Video(source.image) for source in named if _is_video(source.image)}
     return _with_frames(named, videos) if videos else named
 
 
 def find_files(source: str | Path) -> list[tuple[Path, Path]]:
-    """(file, folder that its name is relative to) for a file, a folder or a pattern, sorted."""
+    """Return pairs (file, folder that its name is relative to), sorted, of a file or a pattern."""
     path = Path(source)
     if os.path.isdir(path):
         folder = list_folder(path)
         if folder.others:
-            say(f"{path}: {describe(folder.others)} left out, not photos by their suffix")
+            say(f"{path}: {describe(folder.others)} left out because of their suffix")
         return [(photo, path) for photo in folder.photos]
     if os.path.exists(path):
         return [(path, path.parent)]
@@ -93,7 +93,7 @@ def find_files(source: str | Path) -> list[tuple[Path, Path]]:
             (match, match.parent) for match in matches if match.is_file() and not is_own(match)
         ]
         if not files:
-            raise UserError(f"no file fits the pattern {source}")
+            raise UserError(f"no file matches the pattern {source}; check folder and suffix")
         return files
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     near = get_close_matches(path.name, names, n=1, cutoff=0.75)
@@ -102,7 +102,7 @@ def find_files(source: str | Path) -> list[tuple[Path, Path]]:
 
 
 def name_files(files: list[tuple[Path, Path]]) -> list[Source]:
-    """Sources with different names; a file that was given twice is taken once."""
+    """Give files unique names; a file that is given twice becomes one source."""
     unique: dict[str, tuple[Path, Path]] = {}
     for file, root in files:
         unique.setdefault(os.path.abspath(file), (file, root))
@@ -113,7 +113,7 @@ def name_files(files: list[tuple[Path, Path]]) -> list[Source]:
     ways = (
         [file.relative_to(root).with_suffix("") for file, root in files],
         [file.relative_to(root) for file, root in files],
-        [file.relative_to(common) for file in absolute],  # differs for different files
+        [file.relative_to(common) for file in absolute],  # unique for every file
     )
     names = list(ways[0])
     for way in (*ways[1:], ways[-1]):
@@ -123,7 +123,7 @@ def name_files(files: list[tuple[Path, Path]]) -> list[Source]:
 
 
 def _shortened(name: str) -> str:
-    """A name that leaves room for the suffixes of results; what is cut off is told by a number."""
+    """Shorten a name to leave room for the suffixes of results; a checksum keeps it unique."""
     folder, slash, leaf = name.rpartition("/")
     data = os.fsencode(leaf)
     if len(data) > _LONGEST:
@@ -132,8 +132,8 @@ def _shortened(name: str) -> str:
     return folder + slash + leaf
 
 
-def _named_apart(images: list[Source], taken: set[str]) -> list[Source]:
-    """Images in memory under numbered names that no file has."""
+def _with_unique_names(images: list[Source], taken: set[str]) -> list[Source]:
+    """Give images in memory numbered names that no file has."""
     named = []
     for source in images:
         name = source.name
@@ -145,7 +145,7 @@ def _named_apart(images: list[Source], taken: set[str]) -> list[Source]:
 
 
 def _with_frames(sources: list[Source], videos: dict[Source, Video]) -> Iterator[Source]:
-    """The sources with the frames of each video in its place, decoded as they are needed."""
+    """Replace each video by its frames, which are decoded as they are needed."""
     taken = {source.name for source in sources if source not in videos}
     for source in sources:
         if source not in videos:
@@ -163,7 +163,7 @@ def _is_video(image: Image) -> bool:
 
 
 def _is_many(sources: Any) -> bool:
-    # What NumPy could read as an array, such as a tensor, is refused as one image, not row by row.
+    # An array-like object, such as a tensor, is one image, which `read_image` refuses as a whole.
     single = is_image(sources) or hasattr(sources, "__array__")
     return not single and isinstance(sources, Iterable)
 

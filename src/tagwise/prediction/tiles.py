@@ -1,4 +1,4 @@
-"""A network over images that are larger than its input, tile by tile."""
+"""Run a network tile by tile over images that are larger than its input."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def in_tiles(
     multiple: int,
     stride: int,
 ) -> Maps:
-    """The maps of images of any size: those of overlapping tiles, blended where they overlap.
+    """Run a network over images of any size in overlapping tiles, and blend their maps.
 
-    forward: images (B, 3, h, w) to maps (B, C, h / stride, w / stride), whose tags, where their
-        head has a position, start from the place in the tile.
-    images: (B, 3, H, W), sides multiples of `multiple`. tile: greatest width and height of a tile.
-    overlap: pixels that neighbouring tiles share at least.
+    forward: a function from images (B, 3, h, w) to maps (B, C, h / stride, w / stride). Tags of a
+        head with a `position` include the position in the tile.
+    images: (B, 3, H, W), sides multiples of `multiple`. tile: largest width and height of a tile.
+    overlap: least number of pixels that neighbouring tiles share.
 
-    A tile counts fully in its middle, and less and less from where others begin to its edges, so
-    that there are no seams, neither in heatmaps nor in tags: those that start from the place are
-    moved to the place in the image. One tile is in memory at a time; sums over all of them need
-    as much as the maps.
+    The weight of a tile is 1 in its middle and falls towards edges inside the image, so that
+    neither heatmaps nor tags have seams. Positions in tags are changed from those in the tile to
+    those in the image. One tile is in memory at a time; the sums over all tiles need as much
+    memory as the maps.
     """
     height, width = images.shape[-2:]
     across = _starts(width, tile[0], overlap, multiple)
@@ -61,9 +61,9 @@ def in_tiles(
 
 
 def _starts(length: int, tile: int, overlap: int, multiple: int) -> dict[int, int]:
-    """Where tiles along an axis start, and their common length; both multiples of `multiple`.
+    """Return the starts of tiles along an axis, with their common length.
 
-    As few as can be, spread evenly.
+    Both are multiples of `multiple`. There are as few tiles as possible, spread evenly.
     """
     tile = max(tile // multiple * multiple, multiple)
     if length <= tile:
@@ -75,9 +75,9 @@ def _starts(length: int, tile: int, overlap: int, multiple: int) -> dict[int, in
 
 
 def _ramp(start: int, size: int, length: int, overlap: int, stride: int) -> Tensor:
-    """Weights (size / stride,) of a tile's cells: 1, but falling to either end within `overlap`.
+    """Return the weights (size / stride,) of a tile's cells along an axis.
 
-    Not at an end of the image.
+    They are 1, and fall within `overlap` of each end that is not an end of the image.
     """
     place = torch.arange(size // stride, dtype=torch.float32) + 0.5
     reach = max(overlap // stride, 1)
@@ -90,9 +90,9 @@ def _ramp(start: int, size: int, length: int, overlap: int, stride: int) -> Tens
 
 
 def _moved(values: Tensor, head: Head, x: int, y: int) -> Tensor:
-    """Tags that start from the place in a tile at x, y as ones that start from that in the image.
+    """Change positions in the tags of a tile at x, y to positions in the image.
 
-    Even tag maps take x and odd ones y, see `tagwise.models.heads.add_position`.
+    Even tag maps contain x and odd ones y, see `tagwise.models.heads.add_position`.
     """
     if head.kind != "tag" or head.position is None:
         return values

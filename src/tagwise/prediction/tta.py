@@ -1,8 +1,8 @@
 """Test-time augmentation: several passes over an image, mirrored and at several scales.
 
-Where their maps are merged, heatmaps are averaged and the tags of all passes are stacked as more
-components (Newell et al. 2017, section 4.1), so that tags are only ever compared with tags of the
-same pass.
+When maps are merged, heatmaps are averaged and the tags of all passes are stacked as additional
+components (Newell et al. 2017, section 4.1), so that tags are compared with tags of the same pass
+only.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Maps = dict[str, Tensor]
 class Pass:
     """One forward run over a batch of images.
 
-    maps: name -> (B, C, h, w), as the network gave them.
-    scale: of the input, relative to the size that the predictor uses.
-    mirrored: whether the input, and so the maps, have left and right exchanged.
+    maps: name -> (B, C, h, w), as returned by the network.
+    scale: size of the input, relative to the size that the predictor uses.
+    mirrored: whether the input, and therefore its maps, are mirrored left to right.
     """
 
     maps: Maps
@@ -34,28 +34,28 @@ class Pass:
     mirrored: bool = False
 
     def upright(self, heads: Mapping[str, Head], flip: Sequence[int]) -> Pass:
-        """The same pass with maps of the image itself; heads, flip: see `unmirror`."""
+        """Return the pass with its maps mirrored back; heads, flip: see `unmirror`."""
         return Pass(unmirror(self.maps, heads, flip), self.scale) if self.mirrored else self
 
 
 def mirror(images: Tensor) -> Tensor:
-    """(..., H, W) images or maps with left and right exchanged."""
+    """Mirror images or maps (..., H, W) left to right."""
     return images.flip(-1)
 
 
 def unmirror(outputs: Maps, heads: Mapping[str, Head], flip: Sequence[int]) -> Maps:
-    """Maps of a mirrored image as maps of the image itself.
+    """Convert maps of a mirrored image to maps of the image itself.
 
     outputs: name -> (B, C, h, w), channels keypoint-major (C = K · n).
     heads: name -> Head. Offsets (x, y of each type) change the sign of x; heatmaps and tags keep
         their values.
-    flip: K indices, the type that each becomes in a mirror.
+    flip: K indices, the type of the mirror image of each type.
     """
     unmirrored = {}
     for name, maps in outputs.items():
         batch, channels, height, width = maps.shape
         if channels % len(flip):
-            raise ValueError(f"{name} has {channels} channels, no multiple of {len(flip)} types")
+            raise ValueError(f"{name} has {channels} channels, not a multiple of {len(flip)}")
         typed = mirror(maps).reshape(batch, len(flip), -1, height, width)[:, list(flip)]
         if heads[name].kind == "offset":
             typed = typed * typed.new_tensor([-1.0, 1.0]).view(1, 1, 2, 1, 1)
@@ -64,15 +64,15 @@ def unmirror(outputs: Maps, heads: Mapping[str, Head], flip: Sequence[int]) -> M
 
 
 def resample(maps: Tensor, size: tuple[int, int], scale: tuple[float, float]) -> Tensor:
-    """Maps on another grid of cells about the same centre, bilinear, edges repeated.
+    """Resample maps bilinearly to another grid with the same centre; edges are repeated.
 
-    maps: (B, C, h, w). size: (h', w') of the new grid. scale: x, y; a new cell's width and height
-        in old cells. A grid that is centred on the same image point is all that letterboxing needs.
+    maps: (B, C, h, w). size: (h', w') of the new grid. scale: (x, y), width and height
+        of a new cell in old cells. Letterboxing needs no shift: it keeps the image centred.
     """
     (height, width), (x_scale, y_scale) = maps.shape[-2:], scale
     if (height, width) == tuple(size) and (x_scale, y_scale) == (1.0, 1.0):
         return maps
-    # grid_sample counts from -1 to 1 over the old grid's edges.
+    # Coordinates of grid_sample run from -1 to 1 between the edges of the old grid.
     x = torch.arange(size[1], device=maps.device, dtype=torch.float32) - (size[1] - 1) / 2
     y = torch.arange(size[0], device=maps.device, dtype=torch.float32) - (size[0] - 1) / 2
     x, y = x * (2 * x_scale / width), y * (2 * y_scale / height)
@@ -88,14 +88,14 @@ def merge(
     to_raw: Callable[[Tensor], Tensor] = torch.logit,
     tag_norm: str = "l2",
 ) -> Maps:
-    """The maps of several passes over the same grid as those of one.
+    """Merge the maps of several passes over the same grid.
 
-    passes: each name -> (B, K·n, h, w), all of the same shapes.
-    to_values, to_raw: raw heatmaps -> scores in [0, 1], and back: scores are averaged, and the
-        result is raw again, as a decoder expects it.
-    tag_norm: norm in which tags will be compared. "l2" divides tags by the root of the number of
-        passes, so that a tag threshold means the same with and without augmentation; "rms" does
-        that by itself.
+    passes: for each pass, name -> (B, K·n, h, w), all of the same shapes.
+    to_values, to_raw: functions from raw heatmaps to scores in [0, 1], and back. Scores are
+        averaged, and the result is raw again, as decoders expect.
+    tag_norm: norm in which tags are compared. "l2" divides tags by the root of the number of
+        passes, so that a tag threshold means the same with and without augmentation; "rms" needs
+        no division.
 
     Heatmaps and offsets are means; tags (B, K·D, h, w) become (B, K·P·D, h, w) for P passes.
     """
@@ -120,7 +120,7 @@ def _types(heads: Mapping[str, Head]) -> int:
 
 
 def stack_tags(maps: list[Tensor], types: int) -> Tensor:
-    """Tags (B, K·D, h, w) of P passes as (B, K·P·D, h, w), still keypoint-major; K: types."""
+    """Stack tags (B, K·D, h, w) of P passes to (B, K·P·D, h, w), keypoint-major; K: types."""
     batch, channels, height, width = maps[0].shape
     typed = [m.reshape(batch, types, channels // types, height, width) for m in maps]
     return torch.cat(typed, dim=2).reshape(batch, -1, height, width)

@@ -1,4 +1,4 @@
-"""Videos, read and written frame by frame, so that their length does not matter.
+"""Read and write videos frame by frame, so that memory does not depend on their length.
 
 PyAV does the work; it comes with `pip install 'tagwise[video]'`.
 """
@@ -32,11 +32,11 @@ SUFFIXES = frozenset(
         *(".vob", ".webm", ".wmv", ".wtv", ".y4m"),
     )
 )
-"""What the names of videos end in, in small letters."""
+"""Suffixes of video files, in lower case."""
 
-_FPS = 25.0  # frames per second of a video that does not say
-_FASTEST = 240.0  # a greater number is the clock of the file, not its frames per second
-_CODECS = ("libx264", "libopenh264", "mpeg4")  # the first that PyAV has; it always has the last
+_FPS = 25.0  # frames per second if a video does not state them
+_FASTEST = 240.0  # a larger number is the clock rate of the file, not its frames per second
+_CODECS = ("libx264", "libopenh264", "mpeg4")  # in order of preference; PyAV always has the last
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Frame:
     """A frame of a video.
 
     index: from 0. time: in seconds. image: (H, W, 3) uint8 RGB, upright.
-    file: of a frame that is a photo, its file.
+    file: the photo that the frame was read from; None for a frame of a video file.
     """
 
     index: int
@@ -57,12 +57,12 @@ class Video:
     """The frames of a video file, in order and upright; each `iter` starts from the first.
 
     path: any format that FFmpeg reads.
-    fps: frames per second, on average. frames: how many the file says there are; None if it does
-        not say.
+    fps: frames per second, on average. frames: number of frames that the file states,
+        or an estimate from its duration; None if unknown.
     pixel_shape: width of a pixel divided by its height, after the rotation of the file.
     broken: number of packets of the last iteration that could not be decoded, and were skipped.
 
-    Raises UserError where the file is not a video, or PyAV is not installed.
+    Raises UserError if the file is not a video, or if PyAV is not installed.
     """
 
     unit = "parts of the video"
@@ -101,7 +101,9 @@ class Video:
                     yield Frame(index, time, image)
                     index += 1
         if not index:
-            raise UserError(f"{self.path} holds no frame that can be decoded; give another video")
+            raise UserError(
+                f"{self.path} contains no frame that can be decoded; give another video"
+            )
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -117,15 +119,15 @@ class Video:
 
     def _stream(self, container: Any) -> Any:
         if not container.streams.video:
-            raise UserError(f"{self.path} has no pictures, only other streams; give a video")
+            raise UserError(f"{self.path} has no video stream, only other streams; give a video")
         return container.streams.video[0]
 
 
 class PhotoVideo:
     """The photos of a folder as the frames of a video, in natural order of their names.
 
-    fps: frames per second, which photos do not say. broken: number of photos of the last iteration
-    that could not be read, and were skipped. The rest is as in `Video`.
+    fps: frames per second, which photos do not state. broken: number of photos of the last
+    iteration that could not be read, and were skipped. Other attributes are as in `Video`.
     """
 
     pixel_shape, unit = Fraction(1), "frames"
@@ -134,7 +136,7 @@ class PhotoVideo:
         self.path, self.fps, self.broken = Path(folder), float(fps), 0
         listed = list_folder(self.path, below=False)
         if listed.others:
-            say(f"{folder}: {describe(listed.others)} left out, not photos by their suffix")
+            say(f"{folder}: {describe(listed.others)} left out because of their suffix")
         self._photos = listed.photos
         self.frames = len(self._photos)
 
@@ -153,7 +155,7 @@ class PhotoVideo:
 
 
 def is_video_file(path: Path) -> bool:
-    """Whether a file is a video, by its suffix, or by its first bytes if the suffix is unknown."""
+    """Return whether a file is a video, by its suffix or, if that is unknown, its first bytes."""
     suffix = path.suffix.lower()
     if suffix in SUFFIXES or suffix in PHOTO_SUFFIXES:
         return suffix in SUFFIXES
@@ -165,7 +167,7 @@ def is_video_file(path: Path) -> bool:
 
 
 def open_video(path: str | Path) -> Video | PhotoVideo:
-    """The frames of a video file, or of a folder of photos. Raises UserError for anything else."""
+    """Open a video file, or a folder of photos as one. Raises UserError for anything else."""
     return PhotoVideo(path) if os.path.isdir(path) else Video(path)
 
 
@@ -173,13 +175,13 @@ def open_video(path: str | Path) -> Video | PhotoVideo:
 def video_writer(
     path: str | Path, fps: float, pixel_shape: Fraction | float = 1
 ) -> Iterator[Callable[..., None]]:
-    """A function that appends a frame to a new H.264 video.
+    """Write an H.264 video: the context is a function that appends a frame.
 
-    It takes a frame (H, W, 3) uint8 RGB and, optionally, its time in seconds; by default frames
-    follow each other at `fps`. Frames have the size of the first, and others are fitted into it; an
-    odd last row or column is left out, since 4:2:0 colour has none. pixel_shape: width of a pixel
-    divided by its height. The file appears when the block ends, and not at all after an error or
-    without a frame.
+    The function takes a frame (H, W, 3) uint8 RGB and, optionally, its time in seconds; by default
+    frames follow each other at `fps`. Frames of another size are fitted into that of the first. An
+    odd last row or column is left out, since 4:2:0 colour needs even sides. pixel_shape: width of
+    a pixel divided by its height. The file appears when the block ends. It does not appear after an
+    error or if no frame was written.
 
     >>> with video_writer("clip.mp4", fps=25) as write:  # doctest: +SKIP
     ...     write(image)
@@ -201,16 +203,17 @@ def video_writer(
 
 
 class _NoFrameError(Exception):
-    """There was no frame: leaves `whole_file` without a file."""
+    """Raised if no frame was written, so that `whole_file` leaves no file."""
 
 
-_CLOCK = 90_000  # ticks per second of the videos that are written, as in MPEG
+_CLOCK = 90_000  # ticks per second of written videos, as in MPEG
 
 
 class _Writer:
     def __init__(self, container: Any, fps: float, pixel_shape: Fraction) -> None:
         self.container, self.fps, self.stream = container, fps, None
-        self.pixel_shape, self.tick, self.last = pixel_shape, round(_CLOCK / fps), -1
+        self.pixel_shape, self.tick = pixel_shape, round(_CLOCK / fps)
+        self.last = -self.tick  # so that the first frame is at 0
 
     def add(self, image: np.ndarray, time: float | None = None) -> None:
         height, width = (side // 2 * 2 for side in image.shape[:2])
@@ -246,10 +249,10 @@ class _Writer:
 
 
 def _frames_per_second(container: Any, stream: Any) -> float:
-    """Frames per second: as the file says, or measured where it only says how its clock ticks."""
-    said = float(stream.average_rate or stream.guessed_rate or _FPS)
-    if said <= _FASTEST:
-        return said
+    """Return the frames per second that the file states, or measure them from its packets."""
+    stated = float(stream.average_rate or stream.guessed_rate or _FPS)
+    if stated <= _FASTEST:
+        return stated
     times = []
     for packet in container.demux(stream):
         if packet.pts is not None:
@@ -261,7 +264,7 @@ def _frames_per_second(container: Any, stream: Any) -> float:
 
 
 def _upright(frame: Any) -> tuple[np.ndarray, bool]:
-    """The picture, rotated as the camera was held, and whether its sides changed places."""
+    """Return the upright image, and whether its width and height were swapped."""
     image = frame.to_ndarray(format="rgb24")
     turns = round(getattr(frame, "rotation", 0) / 90) % 4  # PyAV counts anticlockwise
     return (np.ascontiguousarray(np.rot90(image, turns)) if turns else image), turns % 2 == 1

@@ -1,7 +1,7 @@
 """Tasks by name. Adding a task adds one file and one line here.
 
-A task is all that the rest of the program needs to know about one problem; `base.py` is the
-contract.
+A task defines everything that the rest of the program needs for one problem; its interface is in
+`base.py`.
 
 Imports `data`, `errors`, `evaluation`, `geometry`, `grouping`, `losses`, `plot`, `results`,
 `settings` and `skeletons`.
@@ -34,14 +34,14 @@ TASKS: dict[str, type[Task]] = {"pose": PoseTask, "corners": CornerTask, "pixels
 
 
 def task_named(name: str) -> type[Task]:
-    """The task of that name. Raises UserError for an unknown one."""
+    """Return the task class of a name. Raises UserError for an unknown name."""
     if name not in TASKS:
         raise unknown_name("task", name, TASKS)
     return TASKS[name]
 
 
 def create_task(name: str, **options: Any) -> Task:
-    """The task of that name, from plain values such as its `to_dict` gives.
+    """Create a task by name from plain values, such as those of its `to_dict`.
 
     Raises UserError for an unknown name and for options that do not fit.
     """
@@ -49,7 +49,7 @@ def create_task(name: str, **options: Any) -> Task:
 
 
 def read_result(record: Any) -> Result:
-    """The result of any task from what its `to_dict` gave. Raises UserError for other JSON."""
+    """Read the result of any task from the values of its `to_dict`. Raises UserError for others."""
     results = {task.result.task: task.result for task in TASKS.values()}
     name = record.get("task", "pose") if isinstance(record, dict) else None
     if name not in results:

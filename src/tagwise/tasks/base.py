@@ -1,6 +1,6 @@
-"""What a task is: the whole meaning of associative embedding for one problem.
+"""The interface of a task: everything that associative embedding needs for one problem.
 
-The rest of the program (training, evaluation, prediction) is generic over this contract.
+The rest of the program (training, evaluation, prediction) uses tasks only through this interface.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class Head:
     """One output map of a network.
 
     channels: number of maps.
-    kind: what the maps mean; a network may give each kind its own branch.
-    bias: initial value of the output's bias (heatmap logits start near their prior).
-    position: tags only. None learns tags outright; a number u adds to every tag the place of its
-        pixel in units of u input pixels (x for even, y for odd components), so that a tag is
-        "where the pixel is, plus a learned offset". Needs an even tag dimension.
-    corner: the box corner that the maps are about, top-left or bottom-right: they read features
-        after that corner's pooling, which look along the box's edges. None: features as they are.
+    kind: meaning of the maps; a network may have a separate branch for each.
+    bias: initial value of the output's bias, so that heatmap logits start near their prior.
+    position: for tags only. None: tags are learned directly. A number u: the position of the pixel
+        in units of u input pixels is added to each tag (x to even, y to odd components), so that
+        the network learns an offset from the pixel's position. Needs an even tag dimension.
+    corner: the box corner that the maps describe, top-left or bottom-right. Their features go
+        through the corner pooling of that corner, along the box's edges. None: no pooling.
     """
 
     channels: int
@@ -54,7 +54,7 @@ class Head:
 
 
 class Placement(NamedTuple):
-    """How an image lies in the network's input.
+    """The placement of an image in the network's input.
 
     affine: from pixels of the image to pixels of the input.
     size: (width, height) of the image in pixels.
@@ -64,29 +64,29 @@ class Placement(NamedTuple):
     size: Size
 
     def place(self, result: AnyResult) -> AnyResult:
-        """A result in pixels of the input as one in pixels of the image."""
+        """Convert a result from pixels of the input to pixels of the image."""
         width, height = self.size
         return result.transform(self.affine.inverse().matrix, width=width, height=height)
 
 
 class Task(Settings):
-    """The contract; `tagwise.tasks.TASKS` maps names to subclasses.
+    """The base of tasks; `tagwise.tasks.TASKS` maps names to subclasses.
 
-    A task is a frozen dataclass of settings, in a file of its own: `to_dict` gives what a model
-    file keeps of it, and `from_dict` makes it again. It sets the class variables
+    A task is a frozen dataclass of settings in its own file: `to_dict` returns the values that a
+    model file stores, and `from_dict` restores the task. It sets the class variables
     `name`, `result`, `dataset` and `scorer`, defines every method that raises NotImplementedError
-    here, and overrides the others where their defaults do not fit.
+    here, and overrides other methods whose defaults do not fit.
 
-    name: in recipes, model files and prediction JSON.
-    result: what `decode` gives, a subclass of `tagwise.results.Result`.
-    dataset: the labelled sets that it learns from and is measured on.
-    scorer: what measures results, the class that `make_scorer` makes.
-    oracles: what can be put in place of a part of the model, see `decode_with_truth`.
-    merges: where test-time augmentation joins its passes over an image. With "maps" the maps of
-        all passes become one set, which is decoded once; with "results" every pass is decoded,
-        and `merge_results` makes one result of all.
-    zoom: None for images that are fitted into the network's input; a number for images that the
-        network sees at that many times their own size, in tiles.
+    name: name in recipes, model files and prediction JSON.
+    result: type of the results of `decode`, a subclass of `tagwise.results.Result`.
+    dataset: type of the labelled sets for training and evaluation.
+    scorer: type of the scorers that `make_scorer` creates.
+    oracles: names of the parts of the model that the truth can replace, see `decode_with_truth`.
+    merges: how test-time augmentation joins the passes over an image. With "maps", the maps of all
+        passes are merged and decoded once. With "results", each pass is decoded, and
+        `merge_results` merges the results.
+    zoom: None if images are fitted into the network's input. A number if the network runs in tiles
+        over images scaled by this factor.
     """
 
     name: ClassVar[str]
@@ -109,63 +109,64 @@ class Task(Settings):
         keep_missing: bool = False,
         **options: Any,
     ) -> Photos:
-        """A labelled set.
+        """Open a labelled set.
 
-        annotations: a COCO JSON, or what else `dataset` reads. images: the folder of its images.
-        like: a task whose keypoint types or classes the set shall have; None takes its own.
-        keep_missing: keep images that are listed but missing, where a dataset lists its images.
-        options: of the dataset.
+        annotations: a COCO JSON, or another source that `dataset` reads. images: the folder of
+            its images.
+        like: a task whose keypoint types or classes the set must have; None: those of the set.
+        keep_missing: keep images that are listed but missing, if a dataset lists its images.
+        options: arguments of the dataset.
         """
         known = inspect.signature(cls.dataset).parameters
         for name in options:
             if name not in known:
-                raise UserError(f"the {cls.name} task has no use for {name!r} in its data")
+                raise UserError(f"the {cls.name} task has no option {name!r} in its data")
         if "keep_missing" in known:
             options["keep_missing"] = keep_missing
         return cls.dataset(annotations, images, **(like.labels() if like else {}), **options)
 
     def labels(self) -> dict[str, Any]:
-        """The arguments of `dataset` that give a set this task's keypoint types or classes."""
+        """Return the arguments of `dataset` for this task's keypoint types or classes."""
         skeleton = getattr(self, "skeleton", None)
         return {} if skeleton is None else {"skeleton": skeleton}
 
     def read_labels(self, annotations: Path) -> KeypointLabels | BoxLabels:
-        """The labels of a COCO JSON without its images, for `rows`."""
+        """Read the labels of a COCO JSON without its images, for `rows`."""
         if issubclass(self.dataset, CocoKeypoints):
             return read_keypoint_labels(annotations)
         return read_box_labels(annotations)
 
     def rows(self, labels: Any) -> Callable[[Any, Any], list[dict[str, Any]]]:
-        """A function of a result and its image's id: the rows of a COCO results file."""
+        """Return a function from a result and its image's id to rows of a COCO results file."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------ network and training
 
     def heads(self) -> dict[str, Head]:
-        """Maps that the network must produce, by name."""
+        """Return the maps that the network must produce, by name."""
         raise NotImplementedError
 
     def encode(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
-        """Targets of one sample, as numpy arrays: maps, and what belongs to points."""
+        """Return the targets of one sample as numpy arrays: maps, and values per point."""
         raise NotImplementedError
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-        """Targets of several samples as one batch.
+        """Combine the targets of several samples into one batch.
 
-        Maps, which are what has three dimensions, are stacked. What has one entry per point is
-        concatenated, and "image" (P,) says which image a point belongs to.
+        Arrays of three dimensions are maps and are stacked. Others have one entry per point and are
+        concatenated; "image" (P,) is the index of the image of each point.
         """
         maps = [name for name, values in targets[0].items() if values.ndim == 3]
         return collate(targets, maps, [name for name in targets[0] if name not in maps])
 
     def loss(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Named terms, with their weighted sum under "total"."""
+        """Return the named terms, with their weighted sum under "total"."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------ results
 
     def decode_input(self, outputs: dict[str, Tensor], stride: int) -> list[Result]:
-        """Results of each image of a batch, best first, in pixels of the network's input.
+        """Decode the results of each image of a batch, best first, in pixels of the input.
 
         outputs: name -> (B, channels, h, w), raw. stride: pixels of the input per cell.
         """
@@ -177,7 +178,7 @@ class Task(Settings):
         stride: int,
         placements: Sequence[Placement] | None = None,
     ) -> list[Result]:
-        """Results of each image of a batch, best first, in pixels of that image.
+        """Decode the results of each image of a batch, best first, in pixels of that image.
 
         outputs, stride: see `decode_input`. placements: one per image; by default results stay in
         pixels of the network's input.
@@ -188,14 +189,14 @@ class Task(Settings):
         return [place.place(result) for result, place in zip(found, placements, strict=True)]
 
     def merge_results(self, results: Sequence[Result]) -> Result:
-        """The results of several passes over one image, all in its pixels, as one."""
-        raise UserError(f"the {self.name} task cannot merge passes: use neither flip nor scales")
+        """Merge the results of several passes over one image, all in its pixels."""
+        raise UserError(f"the {self.name} task cannot merge passes; use neither flip nor scales")
 
     @property
     def flip(self) -> tuple[int, ...]:
-        """For each keypoint type or class that has a heatmap, the one that its mirror image has.
+        """The index of the mirror image of each keypoint type or class that has a heatmap.
 
-        By default the skeleton says it; where there is none, nothing has a side.
+        By default it comes from the skeleton; without one, each is its own mirror image.
         """
         skeleton = getattr(self, "skeleton", None)
         if skeleton is not None:
@@ -209,7 +210,7 @@ class Task(Settings):
         return "l2"
 
     def heatmap_values(self, raw: Tensor) -> Tensor:
-        """Raw heatmaps of the network as scores in [0, 1], float32."""
+        """Convert raw heatmaps of the network to scores in [0, 1], float32."""
         return raw.float().sigmoid()
 
     def heatmap_raw(self, values: Tensor) -> Tensor:
@@ -219,27 +220,27 @@ class Task(Settings):
     # ------------------------------------------------------------------ evaluation and pictures
 
     def make_scorer(self, dataset: Any, **options: Any) -> Scorer:
-        """What compares results with a labelled set, the same in training and in evaluation.
+        """Create the scorer of results on a labelled set, for training and evaluation.
 
         options: those that the class `scorer` lists.
         """
         raise NotImplementedError
 
     def check_evaluation(self, oracle: str | None, options: Iterable[str]) -> None:
-        """Raises UserError for an oracle or options of an evaluation that the task does not have.
+        """Raise UserError for an oracle or options of an evaluation that the task lacks.
 
         options: names of arguments of `make_scorer`.
         """
         if oracle is not None and oracle not in self.oracles:
             if not self.oracles:
-                raise UserError(f"the {self.name} task has no oracles")
+                raise UserError(f"the {self.name} task has no oracles; leave it out")
             raise unknown_name(f"oracle for the {self.name} task,", oracle, self.oracles)
         known = self.scorer.options
         for name in options:
             if name not in known:
                 raise UserError(
-                    f"the evaluation of the {self.name} task has no use for {name}; "
-                    f"it takes {', '.join(known)}"
+                    f"the evaluation of the {self.name} task has no option {name}; "
+                    f"it has {', '.join(known)}"
                 )
 
     def decode_with_truth(
@@ -250,7 +251,7 @@ class Task(Settings):
         placement: Placement,
         sample: Sample,
     ) -> Result:
-        """The result of one image, had the model an oracle's help: the truth for one part of it.
+        """Decode one image with the help of an oracle: the truth replaces one part of the model.
 
         oracle: one of `oracles`. outputs: raw maps, of a batch of one. sample: the labelled image.
         """
@@ -259,7 +260,7 @@ class Task(Settings):
     def draw_maps(
         self, image: np.ndarray, outputs: dict[str, Tensor], to_image: Affine, title: str
     ) -> Any:
-        """A picture of what the network sees in an image, before anything is grouped.
+        """Draw the maps of the network on an image, before grouping.
 
         image: (H, W, 3) uint8 RGB. outputs: raw maps, of a batch of one. to_image: from cells of
         the maps to pixels of the image. Returns an array or a matplotlib figure.

@@ -55,10 +55,10 @@ _WEIGHTS = {"heatmaps": 1.0, "pull": 0.1, "push": 0.1, "offsets": 1.0}
 class CornerTask(Task):
     """Objects of any number of classes as top-left and bottom-right corners, paired by tag.
 
-    classes: their names.
+    classes: names of the classes.
     tag_dim: D, components of a tag; 1 in the paper.
     position: see `Head.position`; None learns the tags themselves, as in the paper.
-    overlap: mistakes cost less within the radius in which a box keeps this IoU with the true one.
+    overlap: errors cost less within the radius in which a box keeps this IoU with the true one.
     radius: "exact", or "legacy" for the formula with a bug that much public code has.
     reach: tags and offsets are learned in the (2 reach + 1)² cells around a corner; 0 in the paper.
     centres: also predict the centres of objects, which confirm the boxes around them, as in
@@ -96,7 +96,7 @@ class CornerTask(Task):
             raise UserError("the corners task needs at least one class")
 
     def labels(self) -> dict[str, Any]:
-        """The classes, for a labelled set of them."""
+        """Return the classes as an argument of the labelled set."""
         return {"classes": self.classes}
 
     def rows(self, labels: BoxLabels) -> BoxRows:
@@ -122,7 +122,7 @@ class CornerTask(Task):
     # ------------------------------------------------------------------ targets
 
     def encode(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
-        """Targets of one sample on the grid of cells.
+        """Return the targets of one sample on the grid of cells.
 
         tl_heat, br_heat and, with centres, centre_heat (C, h, w) float32 in [0, 1], 1 in the cell
         of each corner or centre; mask (h, w) bool, where the heatmap loss counts; points (P, 3)
@@ -156,7 +156,7 @@ class CornerTask(Task):
     def draw_points(
         self, cells: np.ndarray, classes: np.ndarray, sizes: np.ndarray, shape: tuple[int, int]
     ) -> np.ndarray:
-        """Heatmaps (C, h, w) float32 of one type of point: 1 in its cell, less around it.
+        """Draw heatmaps (C, h, w) float32 of one type of point: 1 in its cell, less around it.
 
         cells: (N, 2) int, x, y. classes: (N,) int. sizes: (N, 2), width and height of the boxes
         in cells, which set the radius of the Gaussians. shape: (h, w).
@@ -169,7 +169,7 @@ class CornerTask(Task):
         return heat
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-        """Targets of several samples as one batch: maps are stacked, points are concatenated."""
+        """Combine targets of several samples: maps are stacked, points are concatenated."""
         maps = (*self.heatmaps, "mask")
         return collate(targets, maps, ("points", "group", "weight", "offset"))
 
@@ -200,7 +200,7 @@ class CornerTask(Task):
     # ------------------------------------------------------------------ results
 
     def decode_input(self, outputs: dict[str, Tensor], stride: int) -> list[Boxes]:
-        """Boxes of each image of a batch, best first, in pixels of the network's input."""
+        """Decode the boxes of each image of a batch, best first, in pixels of the input."""
         found = decode_corners(
             outputs["tl_heat"].float().sigmoid(),
             outputs["br_heat"].float().sigmoid(),
@@ -214,7 +214,7 @@ class CornerTask(Task):
         return [self.boxes(pairs, stride) for pairs in found]
 
     def boxes(self, pairs: CornerBoxes, stride: int) -> Boxes:
-        """Paired corners, in cells, as boxes in pixels of the network's input."""
+        """Convert paired corners, in cells, to boxes in pixels of the network's input."""
         return Boxes(
             to_xywh(edges_to_pixels(pairs.boxes, stride)),
             pairs.scores,
@@ -225,9 +225,9 @@ class CornerTask(Task):
         )
 
     def merge_results(self, results: Sequence[Boxes]) -> Boxes:
-        """The boxes that several passes found in one image, merged.
+        """Merge the boxes of several passes over one image.
 
-        Published pairing merges them by soft-NMS, as the test of CornerNet does; otherwise they are
+        Published pairing merges them by soft-NMS, as in the test of CornerNet; otherwise they are
         fused, see `tagwise.grouping.fusion.fuse_boxes`.
         """
         every = _joined(results)
@@ -238,7 +238,7 @@ class CornerTask(Task):
         passes = np.repeat(np.arange(len(results)), [len(boxes) for boxes in results])
         groups, fused, scores = fuse_boxes(corners, every.scores, every.classes, passes)
         best = every[[group[0] for group in groups]]
-        # A pass that found nothing counts too.
+        # A pass without boxes counts too.
         scores *= max(1, len(np.unique(passes))) / len(results)
         return replace(best, boxes=to_xywh(fused), scores=scores)
 
@@ -255,7 +255,7 @@ class CornerTask(Task):
         placement: Placement,
         sample: Sample,
     ) -> Boxes:
-        """As `Task.decode_with_truth`; see `tagwise.evaluation.corner_oracles`."""
+        """Implement `Task.decode_with_truth`; see `tagwise.evaluation.corner_oracles`."""
         inside = placement.affine.boxes(sample.boxes.astype(np.float64))
         boxes = edges_to_cells(to_xyxy(inside), stride)
         pairs = pair_with_truth(oracle, outputs, boxes, sample.classes, self.pairing)
@@ -264,7 +264,7 @@ class CornerTask(Task):
     def draw_maps(
         self, image: np.ndarray, outputs: dict[str, Tensor], to_image: Affine, title: str
     ) -> Any:
-        """Heatmaps and tags of both corners on the image, see `plot_corner_maps`."""
+        """Draw heatmaps and tags of both corners on the image, see `plot_corner_maps`."""
         maps = {name: tensor[0].float().cpu() for name, tensor in outputs.items()}
         maps |= {name: maps[name].sigmoid() for name in self.heatmaps}
         arrays = {name: tensor.numpy() for name, tensor in maps.items()}
@@ -272,14 +272,14 @@ class CornerTask(Task):
 
 
 def _joined(results: Sequence[Boxes]) -> Boxes:
-    """All boxes of several results of the same image in one result."""
+    """Join the boxes of several results of the same image in one result."""
     fields = ("boxes", "scores", "classes", "corner_scores", "tags")
     values = {name: np.concatenate([getattr(r, name) for r in results]) for name in fields}
     return replace(results[0], **values)
 
 
 def _gather(outputs: dict[str, Tensor], what: str, targets: dict[str, Tensor]) -> Tensor:
-    """Both corners' maps (B, D, h, w) of "tag" or "off" at the batch's points -> (P, D) float32."""
+    """Gather both corners' maps (B, D, h, w) of "tag" or "off" at the points -> (P, D) float32."""
     corner, y, x = targets["points"].unbind(1)
     tl, br = (outputs[f"{c}_{what}"].float()[targets["image"], :, y, x] for c in CORNERS)
     return tl.where((corner == 0)[:, None], br)

@@ -80,7 +80,7 @@ class PixelTask(Task):
     def open_dataset(
         cls, annotations: Path, images: Path, like: Task | None = None, **options: Any
     ) -> LabelMaps:
-        """A folder of label maps (`annotations`) and the folder of their images."""
+        """Open a folder of label maps (`annotations`) and the folder of their images."""
         return super().open_dataset(images, annotations, like, **options)
 
     def rows(self, labels: BoxLabels) -> MaskRows:
@@ -99,7 +99,7 @@ class PixelTask(Task):
     # ------------------------------------------------------------------ targets
 
     def encode(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
-        """Targets of one sample on the grid of cells.
+        """Return the targets of one sample on the grid of cells.
 
         labels (h, w) int64, the instance at the centre of each cell, -1 for none; foreground (h, w)
         float32, the share of a cell's pixels that belong to an instance; weight (h, w) float32, the
@@ -107,7 +107,7 @@ class PixelTask(Task):
         """
         if sample.labels is None:
             raise UserError(
-                f"{sample.file or 'a sample'} has no label map, which the pixels task needs"
+                f"{sample.file or 'a sample'} has no label map; the pixels task needs one"
             )
         height, width = (side // stride for side in sample.image.shape[:2])
         labels = np.ascontiguousarray(sample.labels[: height * stride, : width * stride])
@@ -123,7 +123,7 @@ class PixelTask(Task):
         }
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-        """Targets of several samples as one batch: all maps are stacked."""
+        """Combine targets of several samples: all maps are stacked."""
         return collate(targets, ("labels", "foreground", "weight"))
 
     # ------------------------------------------------------------------ loss
@@ -153,7 +153,7 @@ class PixelTask(Task):
         stride: int,
         placements: Sequence[Placement] | None = None,
     ) -> list[Masks]:
-        """Masks of each image of a batch, best first.
+        """Decode the masks of each image of a batch, best first.
 
         placements: one per image, without rotation or mirroring. Masks are drawn directly in the
             pixels of the image, since the network's input may be coarser. By default they are in
@@ -185,7 +185,7 @@ class PixelTask(Task):
         placement: Placement,
         sample: Sample,
     ) -> Masks:
-        """As `Task.decode_with_truth`; see `tagwise.evaluation.pixel_oracles`."""
+        """Implement `Task.decode_with_truth`; see `tagwise.evaluation.pixel_oracles`."""
         to_cells = Affine.scaling(1 / stride) @ placement.affine
         maps = maps_with_truth(oracle, outputs, sample.labels, to_cells)
         return self.decode(maps, stride, [placement])[0]
@@ -193,7 +193,7 @@ class PixelTask(Task):
     def draw_maps(
         self, image: np.ndarray, outputs: dict[str, Tensor], to_image: Affine, title: str
     ) -> Any:
-        """Foreground, seeds and tags on the image, see `plot_pixel_maps`."""
+        """Draw foreground, seeds and tags on the image, see `plot_pixel_maps`."""
         maps = {name: tensor[0].float().cpu() for name, tensor in outputs.items()}
         for name in {"foreground", "seeds"} & set(maps):
             maps[name] = maps[name].sigmoid()
@@ -202,7 +202,7 @@ class PixelTask(Task):
 
 
 def _gaps(labels: np.ndarray, reach: int = 2) -> np.ndarray:
-    """(h, w) float32, 1 in cells with two or more instances within `reach` cells, else 0."""
+    """Return (h, w) float32, 1 in cells with two or more instances within `reach` cells, else 0."""
     window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     numbers = labels.astype(np.float32)
     highest = cv2.dilate(numbers, window)
@@ -211,7 +211,7 @@ def _gaps(labels: np.ndarray, reach: int = 2) -> np.ndarray:
 
 
 def _foreground_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """The mean cross-entropy per cell, plus one minus the soft Dice coefficient of the batch.
+    """Return the mean cross-entropy per cell, plus 1 - the soft Dice coefficient of the batch.
 
     Dice: Milletari, Navab and Ahmadi 2016 (arXiv:1606.04797), with squares in the denominator.
     """
@@ -238,6 +238,6 @@ def _closeness(tags: Tensor, labels: Tensor, bandwidth: float) -> Tensor:
 
 
 def _balanced(error: Tensor, foreground: Tensor, counts: Tensor) -> Tensor:
-    """The mean error of the foreground plus the mean error of the background."""
+    """Return the mean error of the foreground plus the mean error of the background."""
     parts = (foreground & counts, ~foreground & counts)
     return sum((error * part).sum() / part.sum().clamp(min=1) for part in parts)

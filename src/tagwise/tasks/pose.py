@@ -1,4 +1,4 @@
-"""Multi-instance pose: all keypoints of all instances at once, separated by their tags.
+"""Multi-instance pose: the keypoints of all instances together, separated by their tags.
 
 Newell, Huang, Deng: Associative Embedding, NIPS 2017, section 3.
 """
@@ -52,7 +52,7 @@ class PoseTask(Task):
     push: form of the push loss.
     published: targets and loss of published code, which replace `foreground`, `reach` and `push`:
         Gaussians around whole cells, plain MSE, and the preset of this name in
-        `tagwise.losses.PRESETS`. The published fitting of the same family goes with it.
+        `tagwise.losses.PRESETS`. Use it with the published fitting of the same family.
     weights: of the loss terms, by name; those left out keep their defaults.
     grouping: how peaks become groups.
     """
@@ -82,8 +82,8 @@ class PoseTask(Task):
         order = self.grouping.order
         if order is not None and len(order) != len(self.skeleton):
             raise UserError(
-                f"the grouping's order names {len(order)} keypoint types, the skeleton has "
-                f"{len(self.skeleton)}; leave the order out, or name each type once"
+                f"the order of the grouping has {len(order)} keypoint types, the skeleton has "
+                f"{len(self.skeleton)}; leave the order out, or list each type once"
             )
 
     def rows(self, labels: KeypointLabels) -> PoseRows:
@@ -109,7 +109,7 @@ class PoseTask(Task):
     # ------------------------------------------------------------------ targets
 
     def encode(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
-        """Targets of one sample on the grid of cells.
+        """Return the targets of one sample on the grid of cells.
 
         heatmaps (K, h, w) float32 in [0, 1]; mask (K, h, w) bool, where the heatmap loss counts;
         points (P, 3) int64, keypoint type, y, x of each cell where tag and offset are learned;
@@ -143,7 +143,7 @@ class PoseTask(Task):
         }
 
     def _encode_as_published(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
-        """Targets as HigherHRNet and pose-ae make them.
+        """Return the targets of HigherHRNet and pose-ae.
 
         A keypoint is in the cell int(x / stride), where its Gaussian is 1: both programs measure
         coordinates from the edge of the first pixel, not from its centre.
@@ -167,7 +167,7 @@ class PoseTask(Task):
         }
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-        """Targets of several samples as one batch: maps are stacked, points are concatenated."""
+        """Combine targets of several samples: maps are stacked, points are concatenated."""
         return collate(targets, ("heatmaps", "mask"), ("points", "group", "weight", "offset"))
 
     # ------------------------------------------------------------------ loss
@@ -175,7 +175,7 @@ class PoseTask(Task):
     def loss(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Terms "heatmaps", "pull", "push", "offsets" (unweighted scalars) and their "total".
 
-        A stage of a network without tags has no "pull" and "push".
+        If a stage of a network has no tags, "pull" and "push" are missing.
         """
         terms = {"heatmaps": self._heatmap_loss(outputs["heatmaps"], targets)}
         if "tags" in outputs:
@@ -195,7 +195,7 @@ class PoseTask(Task):
         return {**terms, "total": total}
 
     def _heatmap_loss(self, raw: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """The loss per labelled keypoint: its scale does not depend on the size of the image."""
+        """Return the loss per labelled keypoint, which does not depend on the image size."""
         target, mask = targets["heatmaps"], targets["mask"]
         if self.heatmap_loss == "focal":
             return losses.focal(raw, target, mask)
@@ -208,7 +208,7 @@ class PoseTask(Task):
         return error / (target * mask).sum().clamp(min=1)
 
     def _gather(self, maps: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """(B, K·D, h, w) maps at the batch's points -> (P, D) float32."""
+        """Gather maps (B, K·D, h, w) at the batch's points -> (P, D) float32."""
         batch, _, height, width = maps.shape
         per_type = maps.float().view(batch, len(self.skeleton.keypoints), -1, height, width)
         types, y, x = targets["points"].unbind(1)
@@ -217,7 +217,7 @@ class PoseTask(Task):
     # ------------------------------------------------------------------ results
 
     def heatmap_values(self, raw: Tensor) -> Tensor:
-        """Raw heatmaps of the network as scores in [0, 1], float32."""
+        """Convert raw heatmaps of the network to scores in [0, 1], float32."""
         return (
             raw.float().clamp(0, 1) if self.heatmap_loss == "mse" else super().heatmap_values(raw)
         )
@@ -227,10 +227,10 @@ class PoseTask(Task):
         return values if self.heatmap_loss == "mse" else super().heatmap_raw(values)
 
     def decode_input(self, outputs: dict[str, Tensor], stride: int) -> list[Poses]:
-        """Poses of each image of a batch, best first, in pixels of the network's input."""
+        """Decode the poses of each image of a batch, best first, in pixels of the input."""
         raw = outputs["heatmaps"]
         found = decode_keypoints(
-            # Published decoders do not cut heatmaps at 0 and 1, which would flatten peaks.
+            # Published decoders do not clip heatmaps to [0, 1], which would flatten peaks.
             raw.float() if self.published else self.heatmap_values(raw),
             outputs["tags"].float(),
             self.grouping,
@@ -258,7 +258,7 @@ class PoseTask(Task):
         placement: Placement,
         sample: Sample,
     ) -> Poses:
-        """As `Task.decode_with_truth`; see `tagwise.evaluation.pose_oracles`."""
+        """Implement `Task.decode_with_truth`; see `tagwise.evaluation.pose_oracles`."""
         truth = sample.keypoints.astype(np.float64)
         truth[..., :2] = pixel_to_cell(placement.affine.points(truth[..., :2]), stride)
         groups = group_with_truth(

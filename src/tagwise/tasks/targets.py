@@ -1,4 +1,4 @@
-"""Parts of training targets that several tasks use: Gaussians, cells around points, batches."""
+"""Training targets that several tasks share: Gaussians, cells around points, batches."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tagwise.errors import unknown_name
 def draw_gaussian(
     heatmap: np.ndarray, x: float, y: float, sigma: float, beyond: float = 0.0
 ) -> None:
-    """Draw a Gaussian into `heatmap` (h, w), in place, keeping larger values that are there.
+    """Draw a Gaussian into `heatmap` (h, w), in place; larger values are kept.
 
-    x, y: its centre in cells, which need not be a whole number. sigma: in cells. The Gaussian is
+    x, y: its centre in cells, not necessarily whole numbers. sigma: in cells. The Gaussian is
     cut off at 3 sigma plus `beyond` cells.
     """
     height, width = heatmap.shape
@@ -36,7 +36,7 @@ def draw_gaussian(
 def gaussian_radius(
     height: np.ndarray, width: np.ndarray, overlap: float, legacy: bool = False
 ) -> np.ndarray:
-    """The distance by which both corners of a box may move before its IoU falls to `overlap`.
+    """Return how far both corners of a box may move before its IoU falls to `overlap`.
 
     height, width: (N,) in cells. overlap: IoU with the original box, in (0, 1).
     legacy: reproduce the bug of CenterNet, ExtremeNet and other public code, which take the wrong
@@ -61,7 +61,7 @@ def gaussian_radius(
 
 
 def learned_cells(sample: Sample, stride: int) -> np.ndarray:
-    """(h, w) bool, True for cells of which less than half is in an ignored region."""
+    """Return (h, w) bool, True for cells with less than half in an ignored region."""
     height, width = (side // stride for side in sample.image.shape[:2])
     ignored = sample.ignore[: height * stride, : width * stride]
     return ignored.reshape(height, stride, width, stride).mean((1, 3)) < 0.5
@@ -70,7 +70,7 @@ def learned_cells(sample: Sample, stride: int) -> np.ndarray:
 class Neighbourhood(NamedTuple):
     """The cells around M points, P cells in total.
 
-    which: (P,) int64, index of the point that a cell belongs to. xy: (P, 2) int64, the cell.
+    which: (P,) int64, index of the point of each cell. xy: (P, 2) int64, the cell.
     offset: (P, 2) float32, from the cell to the point. weight: (P,) float32, in (0, 1].
     """
 
@@ -83,13 +83,13 @@ class Neighbourhood(NamedTuple):
 def cells_around(
     places: np.ndarray, nearest: np.ndarray, reach: int, size: tuple[int, int], middle: float = 0.0
 ) -> Neighbourhood:
-    """The (2 reach + 1)² cells around each point, in which its tag and offset are learned.
+    """Return the (2 reach + 1)² cells around each point, where its tag and offset are learned.
 
-    A predicted peak may be one cell off; it should still find the same tag, and the offset to the
+    A predicted peak may be one cell off; it should still have the same tag, and the offset to the
     point. Weights are a Gaussian of the distance, like the target heatmap.
 
     places: (M, 2) x, y in cells. nearest: (M, 2) int, the cell that each point is in.
-    size: (height, width) of the map; cells outside of it are left out.
+    size: (height, width) of the map; cells outside it are left out.
     middle: the coordinate of the centre of cell 0, from which distances are measured.
     """
     steps = np.arange(-reach, reach + 1)
@@ -108,7 +108,7 @@ def cells_around(
 
 
 def loss_weights(defaults: Mapping[str, float], given: Mapping[str, float]) -> dict[str, float]:
-    """The weight of every loss term: the given ones, and the defaults of the others.
+    """Return the weight of every loss term: the given ones, and defaults for the others.
 
     Raises UserError for a term that has no default.
     """
@@ -121,7 +121,7 @@ def loss_weights(defaults: Mapping[str, float], given: Mapping[str, float]) -> d
 def collate(
     targets: Sequence[dict[str, np.ndarray]], maps: Sequence[str], points: Sequence[str] = ()
 ) -> dict[str, Tensor]:
-    """Targets of several samples as one batch.
+    """Combine the targets of several samples into one batch.
 
     maps: names of the arrays that are stacked. points: names of those that are concatenated; the
         index of each point's image is added as "image" (P,) int64.

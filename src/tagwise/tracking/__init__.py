@@ -1,4 +1,4 @@
-"""Who is who through a video: motion, keypoints and tags decide together.
+"""Track instances through a video by motion, keypoints and tags.
 
 `Tracker` gives ids to results, frame by frame; a run reads a video and writes its files.
 

@@ -1,34 +1,35 @@
-"""Where boxes will be in the next frame: a Kalman filter for many boxes at once.
+"""Predict where boxes are in the next frame: a Kalman filter for many boxes together.
 
-Centres move at a constant velocity, pushed by random accelerations; widths and heights wander. Now
-and then one stops or turns: then it may have gone any way since it was last seen.
-Every coordinate is a filter of its own (Kalman 1960; Bewley et al. 2016, arXiv:1602.00763, track
-boxes with one), so that covariances are two-by-two and a few lines of numpy serve all boxes.
-All deviations are in box sides, those of x in widths and those of y in heights: what is near moves
-more pixels.
+Centres move at a constant velocity with random accelerations; widths and heights are random walks.
+Sometimes a box stops or turns; it may then have moved in any direction since its last detection.
+Each coordinate has its own filter (Kalman 1960; Bewley et al. 2016, arXiv:1602.00763, track boxes
+with one), so that covariances are two-by-two and a few lines of numpy handle all boxes.
+All deviations are in box sides, x in widths and y in heights, because near objects move by more
+pixels.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# Errors are averaged over so many detections before they count in full, and so many of the last;
-# what is made of them stays within this factor of the settings.
+# The noise scale starts as if it were averaged over _PRIOR detections, averages the last _LONGEST,
+# and stays within this factor of the settings.
 _PRIOR, _LONGEST, _FACTOR = 50, 1000, 4.0
-_TURNS = 0.05  # how often one stops or turns
+_TURNS = 0.05  # prior probability that a box stopped or turned
 _MOVING = np.array([1.0, 1.0, 0.0, 0.0])
 
 
 class Motion:
     """The motion of T boxes.
 
-    noise: standard deviation of a detected box's centre, in box sides; of its width and height it
-        is twice that, as where the four edges are off independently.
-    acceleration: of the change of velocity from one frame to the next, in box sides a frame.
-    speed: of the velocity of a box that was seen once, in box sides a frame.
-    damping: what stays of the velocity at every frame in which a box is not seen.
+    noise: standard deviation of a detected box's centre, in box sides; twice
+        that for its width and height, as if the errors of its four edges were independent.
+    acceleration: standard deviation of the change of velocity between frames, in box sides per
+        frame.
+    speed: standard deviation of the velocity of a box after one detection, in box sides per frame.
+    damping: factor that reduces the velocity in each frame without a detection.
 
-    All deviations grow or shrink together with the errors that the detections turn out to have.
+    All deviations are scaled by the errors of past detections.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Motion:
         damping: float = 0.95,
     ) -> None:
         self.noise = noise**2 * np.array([1.0, 1.0, 4.0, 4.0])
-        # How much larger squared errors are than these figures say: centres, sizes.
+        # Ratio of measured to expected squared errors: of centres, and of sizes.
         self._scale, self._pairs = np.ones(4), float(_PRIOR)
         self.acceleration, self.speed = acceleration, speed
         self.damping = damping
@@ -48,7 +49,7 @@ class Motion:
         self.velocity = np.zeros((0, 4))
         # Variances of state and velocity and their covariance, in squared box sides.
         self.spread = np.zeros((0, 3, 4))
-        # State and its variance when they were last seen, and for how many frames they were not.
+        # State and its variance at the last detection, and the number of frames since.
         self._last, self._last_var, self._gap = self.state, self.state, np.zeros(0)
 
     def __len__(self) -> int:
@@ -56,7 +57,7 @@ class Motion:
 
     @property
     def boxes(self) -> np.ndarray:
-        """(T, 4) float64 x, y, width, height, where they are thought to be."""
+        """(T, 4) float64 estimates of x, y, width, height."""
         return np.concatenate([self.state[:, :2] - self.state[:, 2:] / 2, self.state[:, 2:]], 1)
 
     @property
@@ -66,12 +67,12 @@ class Motion:
 
     @property
     def unit(self) -> np.ndarray:
-        """(T, 4) width, height, width, height, of which deviations are shares; none too thin."""
+        """(T, 4) width, height, width, height: the units of deviations, with a least side."""
         sides = np.maximum(self.state[:, 2:], 0.4 * self.state[:, :1:-1])
         return np.tile(np.maximum(sides, 1.0), 2)
 
     def add(self, boxes: np.ndarray) -> None:
-        """New boxes (N, 4) x, y, width, height, after those there are."""
+        """Append boxes (N, 4) x, y, width, height."""
         N = len(boxes)
         spread = np.zeros((N, 3, 4))
         spread[:, 0] = self.noise
@@ -84,37 +85,37 @@ class Motion:
         self._gap = np.append(self._gap, np.zeros(N))
 
     def keep(self, which: np.ndarray) -> None:
-        """Only the boxes of a mask or index."""
+        """Keep only the boxes of a mask or index."""
         for name in ("state", "velocity", "spread", "_last", "_last_var", "_gap"):
             setattr(self, name, getattr(self, name)[which])
 
     def step(self) -> None:
-        """Go on by one frame."""
+        """Advance by one frame."""
         self.velocity *= np.where(self._gap == 0, 1.0, self.damping)[:, None]
         self._gap = self._gap + 1
         self.state = self.state + self.velocity
         push = self.acceleration**2
         var, cross, var_v = (self.spread[:, n].copy() for n in range(3))
         self.spread[:, 0] = var + _MOVING * (2 * cross + var_v + push / 4)
-        self.spread[:, 0] += (1 - _MOVING) * push  # sizes wander about as fast
+        self.spread[:, 0] += (1 - _MOVING) * push  # sizes change about as fast
         self.spread[:, 1] = _MOVING * (cross + var_v + push / 2)
         self.spread[:, 2] = _MOVING * (var_v + push)
 
     def surprise(self, boxes: np.ndarray) -> np.ndarray:
-        """How little each box is expected of each track, in nats, (T, N).
+        """Return how unexpected each box is for each track, in nats, (T, N).
 
-        boxes: (N, 4). It is the negative logarithm of the density, over centre, width and height
-        in box sides, of seeing such a box where the track is.
+        boxes: (N, 4). The surprise is the negative logarithm of the density of the box given the
+        track, over centre, width and height in box sides.
         """
         T, N = len(self), len(boxes)
         rows, columns = np.divmod(np.arange(T * N), max(N, 1))
-        return -np.logaddexp(*self._likely(rows, _centred(boxes)[columns])).reshape(T, N)
+        return -np.logaddexp(*self._log_densities(rows, _centred(boxes)[columns])).reshape(T, N)
 
     def correct(self, rows: np.ndarray, boxes: np.ndarray) -> None:
-        """Tracks (M,) were seen as the boxes (M, 4)."""
+        """Update the tracks `rows` (M,) with their detected boxes (M, 4)."""
         boxes = _centred(boxes)
-        going, turned = self._likely(rows, boxes)
-        self._start_anew(rows[turned > going])
+        straight, turned = self._log_densities(rows, boxes)
+        self._restart(rows[turned > straight])
         var, cross, var_v = (self.spread[rows, n] for n in range(3))
         whole = var + self.noise
         gap = boxes - self.state[rows]
@@ -127,36 +128,36 @@ class Motion:
         self._last[rows], self._last_var[rows] = self.state[rows], self.spread[rows, 0]
         self._gap[rows] = 0
 
-    def _likely(self, rows: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log density of boxes (M, 4), by centre, of tracks (M,) that went on, and that turned."""
+    def _log_densities(self, rows: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return log densities of boxes (M, 4) for tracks that continue, and that turn."""
         unit = self.unit[rows]
         return tuple(
             np.log(share)
             - 0.5 * (((boxes - mean[rows]) / unit) ** 2 / var + np.log(2 * np.pi * var)).sum(1)
             for share, mean, var in (
-                (1 - _TURNS, self.state, self._seen_var(self.spread[rows, 0])),
-                (_TURNS, self._last, self._seen_var(self._turned_var(rows))),
+                (1 - _TURNS, self.state, self._detected_var(self.spread[rows, 0])),
+                (_TURNS, self._last, self._detected_var(self._turned_var(rows))),
             )
         )
 
-    def _seen_var(self, var: np.ndarray) -> np.ndarray:
+    def _detected_var(self, var: np.ndarray) -> np.ndarray:
         return (var + self.noise) * self._scale
 
     def _turned_var(self, rows: np.ndarray) -> np.ndarray:
-        """Variance (M, 4) round the last place where the velocity since then is not known."""
+        """Return the variance (M, 4) around the last detection if the velocity is unknown."""
         gap = self._gap[rows, None]
         speed, size = (self.speed * gap) ** 2, self.acceleration**2 * gap
         return self._last_var[rows] + np.where(_MOVING, speed, size)
 
-    def _start_anew(self, rows: np.ndarray) -> None:
-        """Tracks that turned: they are where they were last seen, and may move any way."""
+    def _restart(self, rows: np.ndarray) -> None:
+        """Restart tracks that turned at their last detection, with an unknown velocity."""
         self.state[rows], self.velocity[rows] = self._last[rows], 0
         self.spread[rows, 0] = self._turned_var(rows)
         self.spread[rows, 1] = _MOVING * self.speed**2 * self._gap[rows, None]
         self.spread[rows, 2] = _MOVING * self.speed**2
 
     def _learn(self, ratio: np.ndarray) -> None:
-        """Follow how noisy detector and motion are. ratio: (M, 4) squared errors by expectation."""
+        """Update the noise scale. ratio: (M, 4) squared errors divided by their expectation."""
         pairs = min(self._pairs, _LONGEST)
         ratio = np.minimum(ratio, 9.0)
         both = ratio.reshape(len(ratio), 2, 2).sum((0, 2)).repeat(2) / 2  # x, y as one; w, h

@@ -1,4 +1,4 @@
-"""A tracking run: the frames of a video one by one, with ids that stay from frame to frame."""
+"""A tracking run: the frames of a video one by one, with ids that persist from frame to frame."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tagwise.tracking.tracker import Tracker
 
 
 class TrackRun(Iterator[Tracked]):
-    """The tracked frames of a video, one by one, and their files if there are any.
+    """An iterator over the tracked frames of a video, which also writes their files if asked to.
 
     frames, tracks: number of frames and of tracks so far.
     """
@@ -39,11 +39,11 @@ class TrackRun(Iterator[Tracked]):
         return next(self._results)
 
     def close(self) -> None:
-        """Stop here; nothing is written."""
+        """Stop the run; nothing is written."""
         self._results.close()
 
     def finish(self) -> str:
-        """Track all frames that are left, and return one line that says what was done."""
+        """Track all remaining frames, and return a summary in one line."""
         for _ in self:
             pass
         text = f"{self.frames} frames, {self.tracks} tracks"
@@ -53,7 +53,7 @@ class TrackRun(Iterator[Tracked]):
 
     @property
     def exit_code(self) -> int:
-        """For a command line: 0, or 1 if parts of the video could not be decoded."""
+        """The exit code of a command: 0, or 1 if parts of the video could not be decoded."""
         return 1 if self._video.broken else 0
 
     def _run(self) -> Generator[Tracked, None, None]:

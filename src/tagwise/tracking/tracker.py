@@ -1,17 +1,17 @@
-"""Instances keep their identity from frame to frame: by motion, by keypoints, and by tag.
+"""Track instances from frame to frame by motion, keypoints and tags.
 
-A pair of track and detection is scored in nats, as the logarithm of how much likelier the
-detection is the track's than a new instance. Three kinds of evidence add up:
+The score of a pair of track and detection, in nats, is the logarithm of how much likelier the
+detection belongs to the track than to a new instance. It is a sum of three terms:
 
 motion: a Kalman filter's density of the detected box, see `tagwise.tracking.motion`.
 keypoints: OKS between the detection and the track's last pose, moved with its box.
-tags: the density of the difference between the detection's tag and the track's remembered one, as
-    the same instance's tags differ from frame to frame, over that between different instances. Both
-    are learned while tracking, so that tags which do not carry over count nothing, by themselves.
+tags: the density of the difference between the detection's tag and the track's remembered tag for
+    one instance in several frames, divided by that for different instances. Both densities are
+    learned while tracking, so that tags which change between frames have no effect.
 
-The best assignment is scipy's. Detections of high score are matched first, then those of low score
-with the tracks that got none, as an instance that is half hidden is seen, but poorly (Zhang et al.
-2022, ByteTrack, arXiv:2110.06864).
+scipy finds the best assignment. Detections of high score are matched first, then those of low score
+with the remaining tracks, since a partly hidden instance is still detected, with a low score (Zhang
+et al. 2022, ByteTrack, arXiv:2110.06864).
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from tagwise.settings import Count, NonNegative, NonNegativeInt, Positive, Range
 from tagwise.tracking.motion import Motion
 from tagwise.tracking.tag_memory import TagMemory
 
-_LEAST_OKS, _EVEN_OKS = 0.02, 0.25  # the worst that counts; what says neither same nor other
+_LEAST_OKS, _EVEN_OKS = 0.02, 0.25  # lower limit of OKS; the OKS that is neutral
 
 
 @dataclass(frozen=True)
 class TrackSettings(Settings):
-    """How instances are tracked.
+    """Settings of a tracker.
 
     high: least score of a detection that starts a track.
     low: least score of a detection that continues a track.
     memory: frames for which a track without detections is kept.
     confirm: consecutive frames in which a new track must be detected to get an id. In the first
         frame, one detection is enough.
-    surprise: how unlikely a motion is, in nats, that other evidence does not have to support.
+    surprise: largest surprise of a motion, in nats, that needs no support by keypoints or tags.
     noise, acceleration, speed: of boxes, see `Motion`.
-    keypoint_weight: of the evidence of keypoints.
-    tags: whether to use tags. They count as far as they stay the same between frames.
+    keypoint_weight: weight of the evidence of keypoints.
+    tags: whether to use tags. Their weight depends on how stable they are between frames.
     tag_memory: weight of a track's remembered tag when a new detection updates it.
     """
 
@@ -67,7 +67,7 @@ class TrackSettings(Settings):
 
 
 class Tracker:
-    """Gives the instances of one video's frames ids, frame by frame.
+    """Give ids to the instances of one video, frame by frame.
 
     >>> from tagwise.results import Boxes
     >>> tracker = Tracker(TrackSettings(confirm=1))
@@ -84,8 +84,8 @@ class Tracker:
         self.motion = Motion(s.noise, s.acceleration, s.speed)
         self.memory = TagMemory(s.tag_memory)
         self.frame = self._last_id = 0
-        # Of each track: its id, -1 before it is confirmed; its class; in how many frames it was
-        # seen; for how many it has not been; its last pose, relative to its box's centre.
+        # Per track: id, -1 before it is confirmed; class; number of frames with a detection; number
+        # of frames since the last one; last pose, relative to the centre of its box.
         self.id = self.cls = self.hits = self.unseen = np.zeros(0, np.int64)
         self.pose: np.ndarray | None = None
 
@@ -93,21 +93,21 @@ class Tracker:
         return len(self.id)
 
     def update(self, result: Result) -> np.ndarray:
-        """The ids (N,) int64 of the next frame's instances, from 1 on; -1 for those of no track.
+        """Return the ids (N,) int64 of the next frame's instances, from 1; -1 without a track.
 
-        result: Poses, Boxes or Masks, in any order. Tags that are not finite are left out.
+        result: Poses, Boxes or Masks, in any order. Tags that are not finite are ignored.
         """
-        s, seen = self.settings, _Detections.of(result, self.settings.tags)
-        seen = replace(seen, tags=self.memory.fitted(seen.tags))
+        s, detected = self.settings, _Detections.of(result, self.settings.tags)
+        detected = replace(detected, tags=self.memory.fitted(detected.tags))
         self.unseen = self.unseen + 1
         self.motion.step()
-        track = self._match(seen)
+        track = self._match(detected)
         rows = np.flatnonzero(track >= 0)
-        self._correct(track[rows], seen.take(rows))
-        born = np.flatnonzero((track < 0) & seen.usable & (seen.scores >= s.high))
-        born = born[np.lexsort((seen.boxes[born, 0], -seen.scores[born]))]
-        track[born] = np.arange(len(self), len(self) + len(born))
-        self._add(seen.take(born))
+        self._correct(track[rows], detected.take(rows))
+        started = np.flatnonzero((track < 0) & detected.usable & (detected.scores >= s.high))
+        started = started[np.lexsort((detected.boxes[started, 0], -detected.scores[started]))]
+        track[started] = np.arange(len(self), len(self) + len(started))
+        self._add(detected.take(started))
         new = np.flatnonzero((self.id < 0) & ((self.hits >= s.confirm) | (self.frame == 0)))
         self.id[new] = self._last_id + 1 + np.arange(len(new))
         self._last_id += len(new)
@@ -116,60 +116,60 @@ class Tracker:
         self.frame += 1
         return ids
 
-    def _match(self, seen: _Detections) -> np.ndarray:
-        """The track of each detection, -1 for none."""
-        s, track = self.settings, np.full(len(seen), -1)
-        if not len(self) or not len(seen):
+    def _match(self, detected: _Detections) -> np.ndarray:
+        """Return the track of each detection, -1 for none."""
+        s, track = self.settings, np.full(len(detected), -1)
+        if not len(self) or not len(detected):
             return track
-        motion = self.motion.surprise(seen.boxes)
-        motion[(self.cls[:, None] != seen.cls) | ~seen.usable] = np.inf
-        gain = s.surprise - motion + self.memory.evidence(seen.tags, self.unseen)
-        gain += s.keypoint_weight * self._keypoint_evidence(seen)
-        high, old = seen.scores >= s.high, self.id > 0
-        weak = (seen.scores >= s.low) & ~high
+        motion = self.motion.surprise(detected.boxes)
+        motion[(self.cls[:, None] != detected.cls) | ~detected.usable] = np.inf
+        gain = s.surprise - motion + self.memory.evidence(detected.tags, self.unseen)
+        gain += s.keypoint_weight * self._keypoint_evidence(detected)
+        high, old = detected.scores >= s.high, self.id > 0
+        weak = (detected.scores >= s.low) & ~high
         for tracks, found in ((old, high), (old & (self.unseen == 1), weak), (~old, high)):
             free = tracks.copy()
             free[track[track >= 0]] = False
             _assign(gain, np.flatnonzero(free), np.flatnonzero(found), track)
-        self._learn_tags(motion < s.surprise, seen, track)
+        self._learn_tags(motion < s.surprise, detected, track)
         return track
 
-    def _learn_tags(self, likely: np.ndarray, seen: _Detections, track: np.ndarray) -> None:
-        """Tags of pairs about which motion leaves no doubt tell how far tags can be trusted."""
-        lone = likely & (likely.sum(0) == 1) & (likely.sum(1, keepdims=True) == 1)
-        found = np.flatnonzero((track >= 0) & lone[track, np.arange(len(seen))])
-        sure = seen.scores >= self.settings.high
-        self.memory.learn(track[found], seen.tags[found], seen.tags[sure & seen.usable])
+    def _learn_tags(self, likely: np.ndarray, detected: _Detections, track: np.ndarray) -> None:
+        """Measure how reliable tags are, on the pairs that are certain from motion only."""
+        certain = likely & (likely.sum(0) == 1) & (likely.sum(1, keepdims=True) == 1)
+        found = np.flatnonzero((track >= 0) & certain[track, np.arange(len(detected))])
+        sure = detected.scores >= self.settings.high
+        self.memory.learn(track[found], detected.tags[found], detected.tags[sure & detected.usable])
 
-    def _keypoint_evidence(self, seen: _Detections) -> np.ndarray | float:
-        """Nats by which poses speak for each track, (T, N): OKS, fading while a track is unseen."""
-        if self.pose is None or seen.keypoints is None:
+    def _keypoint_evidence(self, detected: _Detections) -> np.ndarray | float:
+        """Return the evidence of poses in nats, (T, N): by OKS, less after frames without any."""
+        if self.pose is None or detected.keypoints is None:
             return 0.0
         poses = _shifted(self.pose, self.motion.state[:, :2])
         areas = self.motion.size**2
-        fit = oks(seen.keypoints, poses, areas, seen.sigmas, common=True).T  # (T, N)
+        fit = oks(detected.keypoints, poses, areas, detected.sigmas, common=True).T  # (T, N)
         evidence = np.log(np.maximum(fit, _LEAST_OKS) / _EVEN_OKS)
-        both = present_keypoints(poses).astype(int) @ present_keypoints(seen.keypoints).T
+        both = present_keypoints(poses).astype(int) @ present_keypoints(detected.keypoints).T
         return np.where(both >= 2, evidence, 0) / self.unseen[:, None]
 
-    def _correct(self, track: np.ndarray, seen: _Detections) -> None:
-        self.motion.correct(track, seen.boxes)
-        self.memory.correct(track, seen.tags)
+    def _correct(self, track: np.ndarray, detected: _Detections) -> None:
+        self.motion.correct(track, detected.boxes)
+        self.memory.correct(track, detected.tags)
         self.hits[track] += 1
         self.unseen[track] = 0
         if self.pose is not None:
-            self.pose[track] = seen.relative
+            self.pose[track] = detected.relative
 
-    def _add(self, seen: _Detections) -> None:
-        N = len(seen)
-        self.motion.add(seen.boxes)
-        self.memory.add(seen.tags)
+    def _add(self, detected: _Detections) -> None:
+        N = len(detected)
+        self.motion.add(detected.boxes)
+        self.memory.add(detected.tags)
         self.id = np.append(self.id, np.full(N, -1))
-        self.cls = np.append(self.cls, seen.cls)
+        self.cls = np.append(self.cls, detected.cls)
         self.hits = np.append(self.hits, np.ones(N, np.int64))
         self.unseen = np.append(self.unseen, np.zeros(N, np.int64))
-        if seen.keypoints is not None:
-            pose = seen.relative
+        if detected.keypoints is not None:
+            pose = detected.relative
             self.pose = pose if self.pose is None else np.concatenate([self.pose, pose])
 
     def _keep(self, which: np.ndarray) -> None:
@@ -183,10 +183,10 @@ class Tracker:
 
 @dataclass(frozen=True)
 class _Detections:
-    """A frame's instances as the tracker takes them; (N, ...) each.
+    """The instances of a frame as the tracker needs them, (N, ...) each.
 
-    boxes x, y, width, height; scores; cls; tags (N, D), one an instance, NaN where not known;
-    usable: whether the box is one. keypoints (N, K, 3) and sigmas (K,), of poses.
+    boxes: x, y, width, height. tags: (N, D), one per instance, NaN where unknown. usable: whether
+    box and score are valid. keypoints, sigmas: (N, K, 3) and (K,), of poses only.
     """
 
     boxes: np.ndarray
@@ -228,15 +228,15 @@ class _Detections:
 
     @property
     def relative(self) -> np.ndarray:
-        """Keypoints from the centres of their boxes."""
+        """Keypoints relative to the centres of their boxes."""
         return _shifted(self.keypoints, -(self.boxes[:, :2] + self.boxes[:, 2:] / 2))
 
 
 def _least_side(result: Result) -> float:
-    """The least width and height, in pixels, of the box around keypoints that are tracked.
+    """Return the least width and height, in pixels, of the box around tracked keypoints.
 
-    A single keypoint has no extent, by which motion is judged: its box is 3 % of the image's
-    diagonal, or 20 pixels where the size of the image is not known.
+    A single keypoint has no extent, but motion is measured in box sides: the sides of its box are
+    3 % of the image's diagonal, or 20 pixels if the size of the image is unknown.
     """
     if result.width is None or result.height is None:
         return 20.0
@@ -244,14 +244,14 @@ def _least_side(result: Result) -> float:
 
 
 def _shifted(keypoints: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """Keypoints (N, K, 3) of each instance moved by its x, y (N, 2)."""
+    """Return keypoints (N, K, 3) moved by x, y (N, 2) of each instance."""
     moved = keypoints.copy()
     moved[..., :2] += by[:, None]
     return moved
 
 
 def _instance_tags(tags: np.ndarray) -> np.ndarray:
-    """One tag (N, D) an instance: the mean of its finite ones, NaN where there is none."""
+    """Return one tag (N, D) per instance: the mean of its finite ones, NaN if there are none."""
     if tags.ndim == 2:
         return np.where(np.isfinite(tags).all(1, keepdims=True), tags, np.nan).astype(np.float64)
     known = np.isfinite(tags).all(-1, keepdims=True)
@@ -261,7 +261,7 @@ def _instance_tags(tags: np.ndarray) -> np.ndarray:
 
 
 def _assign(gain: np.ndarray, rows: np.ndarray, columns: np.ndarray, track: np.ndarray) -> None:
-    """Pairs of tracks and detections with the greatest sum of gains, of positive ones alone."""
+    """Assign detections to tracks, in place, with the largest sum of positive gains."""
     part = np.maximum(gain[np.ix_(rows, columns)], 0)
     i, j = linear_sum_assignment(part, maximize=True)
     paired = part[i, j] > 0

@@ -1,6 +1,6 @@
 """The compiled loops of grouping: one file per step, with plain arrays as arguments.
 
-They are called only from `tagwise.grouping`.
+Only the files of `tagwise.grouping` call them.
 
 Imports `geometry` and `runtime`.
 """

@@ -9,30 +9,28 @@ from tagwise.runtime import compiled
 
 @compiled()
 def assign(cost, leave):
-    """Cheapest one-to-one assignment in which leaving a row unassigned costs `leave`.
+    """Cheapest one-to-one assignment in which a row may go without a column for the price `leave`.
 
     Shortest augmenting paths (Jonker and Volgenant 1987, in the row-by-row form of Crouse 2016
-    that scipy.optimize.linear_sum_assignment also uses), with an additional private column, its
-    exit, for each row.
+    that scipy.optimize.linear_sum_assignment follows too), with a private exit for each row.
 
     cost: (R, C) float64, finite. Returns the column of each row, (R,) int64, -1 for none.
     """
     rows, columns = cost.shape
     row_of, column_of = np.full(columns, -1, np.int64), np.full(rows, -1, np.int64)
     row_price, column_price = np.empty(rows), np.zeros(columns)
-    if not _assign_cheapest(cost, leave, row_price, row_of, column_of):
+    if not _each_takes_its_best(cost, leave, row_price, row_of, column_of):
         for row in range(rows):
             if column_of[row] < 0 and row_price[row] < leave:
-                _augment(cost, leave, row, row_price, column_price, row_of, column_of)
+                _make_room(cost, leave, row, row_price, column_price, row_of, column_of)
     return column_of
 
 
 @compiled()
-def _assign_cheapest(cost, leave, row_price, row_of, column_of):
-    """Give each row its cheapest column or exit; a column wanted by several rows goes to the first.
+def _each_takes_its_best(cost, leave, row_price, row_of, column_of):
+    """Rows take their cheapest column or exit, and its price; the first row where several want it.
 
-    Row prices are set to these costs, from which the search for paths can start. Returns whether
-    every row got its cheapest choice.
+    The search for paths may start from these prices. Returns whether every row got its choice.
     """
     solved = True
     for row in range(cost.shape[0]):
@@ -49,8 +47,8 @@ def _assign_cheapest(cost, leave, row_price, row_of, column_of):
 
 
 @compiled()
-def _augment(cost, leave, start, row_price, column_price, row_of, column_of):
-    """Assign one more row along the shortest augmenting path, which may end in a row's exit."""
+def _make_room(cost, leave, start, row_price, column_price, row_of, column_of):
+    """Gives one more row a column or its exit, by the shortest path of rows that change theirs."""
     columns = len(column_price)
     before, shortest = np.empty(columns, np.int64), np.full(columns, np.inf)
     done = np.zeros(columns, np.bool_)

@@ -17,9 +17,8 @@ from tagwise.runtime import compiled
 def sort_into_cells(tags, reach):
     """The grid of points (P, D) float64 for searches up to the distance `reach`, which may be inf.
 
-    Returns the grid's axes (2,), low (2,), width (2,) and count (2,) of cells, starts (cells + 1,),
-    order (P,), the points cell by cell, place (P,), its inverse, and columns (D, P), the tags in
-    that order.
+    Returns axes (2,), low (2,), width (2,), count (2,) of cells, starts (cells + 1,), order (P,)
+    the points cell by cell, place (P,) its inverse, and columns (D, P), their tags in that order.
     """
     points, dims = tags.shape
     axes, count = np.zeros(2, np.int64), np.ones(2, np.int64)
@@ -32,7 +31,7 @@ def sort_into_cells(tags, reach):
     limit = max(1.0, np.sqrt(points))
     for k in range(2):
         if spread[k] > 0:
-            # The factor keeps rounding errors from making cells narrower than the reach.
+            # Not a rounding error narrower than the reach.
             count[k] = int(max(1.0, min(0.999999 * spread[k] / max(reach, 1e-300), limit)))
             width[k] = spread[k] / count[k]
     cell, starts = np.empty(points, np.int64), np.zeros(count[0] * count[1] + 1, np.int64)
@@ -74,7 +73,7 @@ def _runs(grid, centre, runs):
 
 @compiled()
 def _squares(columns, first, last, centre, out):
-    """Write the squared distances of a run of points from a centre to out."""
+    """Squared distances of a run of points from a centre."""
     for q in range(last - first):
         out[q] = 0.0
     for d in range(len(centre)):
@@ -85,10 +84,9 @@ def _squares(columns, first, last, centre, out):
 
 @compiled()
 def pick_seeds(grid, tags, ranked, scale, limit):
-    """Select points that no point selected earlier covers.
+    """Points that no earlier point of `ranked` covers; p covers q if scale[p] |p - q|^2 <= limit.
 
-    A point p covers q if scale[p] |p - q|^2 <= limit. Returns the indices of the selected points,
-    in the order of `ranked`.
+    Returns their indices, in the order of `ranked`.
     """
     order, place, columns = grid[5:]
     covered = np.zeros(len(order), np.bool_)
@@ -109,10 +107,10 @@ def pick_seeds(grid, tags, ranked, scale, limit):
 
 @compiled()
 def nearest_two(grid, centres, scale, limit):
-    """The nearest centre of each point by scale * distance^2, at most `limit`.
+    """The nearest centre of each point by scale * distance^2, at most `limit`; the first of equals.
 
-    Of equally near centres, the first is chosen. Returns its index (P,), -1 for none, and
-    scale * distance^2 of it (P,) and of the second-best (P,), both `limit` if there is none.
+    Returns its index (P,), -1 for none, the measure of it and of the second-best (P,), both
+    `limit` where there is none.
     """
     order, columns = grid[5], grid[7]
     points = len(order)
@@ -142,7 +140,7 @@ def _rank(p, c, value, index, best, second):
 
 @compiled()
 def rank_pairs(point, centre, value, index, best, second):
-    """Update the results of `nearest_two` with more pairs, in place."""
+    """Takes pairs into the results of `nearest_two`, in place."""
     for n in range(len(point)):
         _rank(point[n], centre[n], value[n], index, best, second)
 
@@ -151,7 +149,7 @@ def rank_pairs(point, centre, value, index, best, second):
 def pairs_within(grid, centres, scale, limit):
     """All pairs of a point and a centre with scale * distance^2 <= limit, centre by centre.
 
-    Returns points (M,), centres (M,) and scale * distance^2 (M,).
+    Returns points (M,), centres (M,) and the measure (M,).
     """
     order, columns = grid[5], grid[7]
     runs, square = np.empty((3, 2), np.int64), np.empty(len(order))
@@ -182,7 +180,7 @@ def _longer(values, size):
 
 @compiled()
 def root(parent, n):
-    """The representative of n's set. Shortens the path to it for later calls."""
+    """The representative of n, and shorter ways for those that ask later."""
     while parent[n] != n:
         parent[n] = parent[parent[n]]
         n = parent[n]
@@ -191,7 +189,7 @@ def root(parent, n):
 
 @compiled()
 def join_pairs(parent, first, second):
-    """Join the sets of each pair, in place; the smaller index is the representative."""
+    """Joins the sets of each pair, in place; the smaller index represents."""
     for n in range(len(first)):
         a, b = root(parent, first[n]), root(parent, second[n])
         parent[max(a, b)] = min(a, b)
@@ -199,7 +197,7 @@ def join_pairs(parent, first, second):
 
 @compiled()
 def roots(parent):
-    """The representative of the set of each element, (N,)."""
+    """The representative of each (N,)."""
     out = np.empty_like(parent)
     for n in range(len(parent)):
         out[n] = root(parent, n)
@@ -208,24 +206,24 @@ def roots(parent):
 
 @compiled()
 def match_pairs(row, column, cost, rows, columns):
-    """The cheapest one-to-one selection of pairs of negative cost; an unpaired row costs 0.
+    """The cheapest one-to-one choice among pairs, each of negative cost; going without costs 0.
 
-    row, column (M,) int64, cost (M,). Returns the column of each row, -1 for none. Each connected
-    component of pairs that share rows or columns is solved separately.
+    row, column (M,) int64, cost (M,). Returns the column of each row, -1 for none. Pairs that share
+    rows or columns are a tangle; each tangle is solved by itself.
     """
     chosen = np.full(rows, -1, np.int64)
     parent = np.arange(rows + columns)
     join_pairs(parent, row, rows + column)
-    component = np.empty(len(row), np.int64)
+    tangle = np.empty(len(row), np.int64)
     for m in range(len(row)):
-        component[m] = root(parent, row[m])
-    order = np.argsort(component, kind="mergesort")
+        tangle[m] = root(parent, row[m])
+    order = np.argsort(tangle, kind="mergesort")
     local = np.full(rows + columns, -1, np.int64)
     first = 0
     while first < len(order):
         last = first
         height, width = 0, 0
-        while last < len(order) and component[order[last]] == component[order[first]]:
+        while last < len(order) and tangle[order[last]] == tangle[order[first]]:
             m = order[last]
             if local[row[m]] < 0:
                 local[row[m]] = height

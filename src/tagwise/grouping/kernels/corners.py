@@ -1,4 +1,4 @@
-"""The compiled loops that find and pair corners."""
+"""The compiled loops behind corner pairs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tagwise.runtime import compiled
 
 @compiled()
 def best_peaks(maps, maxima, blocks, radius, threshold, top_k):
-    """The best peaks over all maps (C, H, W) float32.
+    """The best peaks of maps (C, H, W) float32 together.
 
-    maxima: from `peaks.block_maxima`. blocks: (N,) flat indices into it, largest first. Only blocks
-    that may contain one of the best top_k peaks are read. Returns (P,) int64 flat indices into the
-    maps, best first.
+    maxima: as `block_maxima` of peaks gives them; blocks: (N,) flat indices into it, largest first.
+    Only blocks are read that may still hold one of the best top_k. Returns (P,) int64 flat indices
+    into the maps, best first.
     """
     _, height, width = maps.shape
     _, rows, columns = maxima.shape
@@ -53,11 +53,11 @@ class Corners(NamedTuple):
 
 @compiled()
 def candidate_pairs(corners, threshold, growth, min_side):
-    """Pairs of corners with the same class and similar tags that form a box.
+    """Pairs of one class with similar tags, bottom-right corner right of and below the top-left.
 
-    The bottom-right corner must be to the right of and below the top-left corner. corners: Corners.
-    threshold, growth: tag_threshold and tag_growth of `CornerSettings`. Returns both corners of
-    each pair (E, 2) int64, ordered by top-left corner, and the squared tag distances (E,).
+    corners: Corners. threshold, growth: tag_threshold and tag_growth of `CornerSettings`. Returns
+    both corners of each pair (E, 2) int64, ordered by top-left corner, and the squared tag
+    distances (E,).
     """
     xy, classes, tags, middle = corners
     first, second, squares = [0][:0], [0][:0], [0.0][:0]
@@ -83,10 +83,10 @@ def candidate_pairs(corners, threshold, growth, min_side):
 
 @compiled()
 def centre_scores(heat, boxes, classes, part):
-    """The largest value of heat (C, H, W) in the central part of each box, (E,) float32.
+    """The largest value of heat (C, H, W) in the middle of each box, (E,) float32.
 
-    boxes: (E, 4) x1, y1, x2, y2 in cells. classes: (E,). part: side of the central part relative to
-    the box's side. In small boxes, the cell that contains the centre is read.
+    boxes (E, 4) x1, y1, x2, y2 in cells, classes (E,); part: side of the middle, of the box's side.
+    Of a small box, the cell is read in which its middle lies.
     """
     _, height, width = heat.shape
     out = np.zeros(len(boxes), np.float32)
@@ -101,7 +101,7 @@ def centre_scores(heat, boxes, classes, part):
 
 @compiled()
 def _middle(low, high, part, size):
-    """First cell and end of the central part of a span, within a map's size."""
+    """First cell of the middle of a span, and the one after its last, within a map's size."""
     middle, reach = (low + high) / 2, part * (high - low) / 2
     return max(math.floor(middle - reach), 0), min(math.floor(middle + reach) + 1, size)
 
@@ -119,10 +119,11 @@ _ROUNDS, _STEPS = 6, 5
 
 
 class PairEvidence(NamedTuple):
-    """The evidence on E candidate pairs of corners.
+    """What is known of E pairs of corners.
 
-    corners (E, 2) int64 and squares (E,): from `candidate_pairs`. sides (E, 2): width and height in
-    cells. classes (E,): from 0. odds (E,): the logarithm of the odds that the corners are real.
+    corners (E, 2) int64 and squares (E,), as `candidate_pairs` gives them; sides (E, 2), width and
+    height in cells; classes (E,) from 0; odds (E,), the logarithm of the odds that the corners are
+    real.
     """
 
     corners: np.ndarray
@@ -133,9 +134,9 @@ class PairEvidence(NamedTuple):
 
 
 class PairRules(NamedTuple):
-    """Rules for weighting pairs: the tag dimension, and fields of `CornerSettings`.
+    """How pairs are weighed: the tag dimension, and fields of `CornerSettings`.
 
-    threshold is tag_threshold, and spread is tag_spread.
+    threshold and spread stand for tag_threshold and tag_spread.
     """
 
     dimension: int
@@ -150,11 +151,10 @@ def shares(pairs, rules):
 
     pairs: PairEvidence. rules: PairRules.
 
-    The weight of a pairing is the product of the weights of its pairs; an unpaired corner has the
-    weight 1. The probabilities are computed by damped belief propagation, which Huang and Jebara
-    2009 ("Approximating the permanent with belief propagation") use for perfect pairings. Between
-    its steps, the spread of the tags and the typical size of boxes are fitted to the pairs,
-    weighted by share.
+    A pairing's weight is the product of its pairs' weights; corners may stay alone, at weight 1.
+    The probabilities come from belief propagation, damped, as Huang and Jebara 2009
+    ("Approximating the permanent with belief propagation") have it for perfect pairings. Between
+    its steps the spread of the tags and the usual size of boxes are fitted to the pairs by share.
     """
     count, corners, squares = len(pairs.corners), pairs.corners, pairs.squares
     share, weight, size = np.empty(count), np.empty(count), np.zeros(count)
@@ -166,15 +166,15 @@ def shares(pairs, rules):
             evidence = pairs.odds[e] + near - squares[e] / (2 * variance) + size[e]
             weight[e] = np.exp(min(max(evidence, -_LARGEST), _LARGEST))
         for _ in range(_STEPS):
-            _send_messages(corners[:, 0], weight, messages[1], messages[0], totals)
-            _send_messages(corners[:, 1], weight, messages[0], messages[1], totals)
-        total, scatter = _TAG_PRIOR, _TAG_PRIOR * rules.spread**2
+            _tell(corners[:, 0], weight, messages[1], messages[0], totals)
+            _tell(corners[:, 1], weight, messages[0], messages[1], totals)
+        seen, scatter = _TAGS_PRESUMED, _TAGS_PRESUMED * rules.spread**2
         for e in range(count):
             claim = weight[e] * messages[0, e] * messages[1, e]
             share[e] = claim / (1 + claim)
-            total += share[e]
+            seen += share[e]
             scatter += share[e] * squares[e] / rules.dimension
-        variance = scatter / total
+        variance = scatter / seen
         if rules.size_weight > 0:
             _size_evidence(pairs.sides, pairs.classes, share, rules.size_weight, size)
     return share
@@ -182,10 +182,9 @@ def shares(pairs, rules):
 
 @compiled()
 def _nearness(dimension, threshold, variance):
-    """Logarithm of the likelihood ratio of equal tags in one object and in two objects.
+    """Logarithm of how much likelier equal tags are in one object than in two.
 
-    The difference of the tags has a normal distribution in one object, and a uniform distribution
-    over the ball of the threshold's radius in two.
+    The tags of one object differ normally, those of two evenly within the ball of the threshold.
     """
     ball = 0.5 * dimension * np.log(np.pi) - math.lgamma(0.5 * dimension + 1)
     ball += dimension * np.log(threshold)
@@ -197,28 +196,28 @@ def _tell(corner, weight, heard, told, totals):
     """The message of a corner to each of its pairs: how free its other pairs leave it."""
     totals[:] = 1.0
     for e in range(len(corner)):
-        totals[corner[e]] += weight[e] * received[e]
+        totals[corner[e]] += weight[e] * heard[e]
     for e in range(len(corner)):
-        free = 1.0 / max(totals[corner[e]] - weight[e] * received[e], 1.0)
-        sent[e] = np.sqrt(sent[e] * free)
+        free = 1.0 / max(totals[corner[e]] - weight[e] * heard[e], 1.0)
+        told[e] = np.sqrt(told[e] * free)
 
 
 @compiled()
 def _size_evidence(sides, classes, share, size_weight, out):
-    """Write the log likelihood ratio of each pair's size, in an object and by chance, to out (E,).
+    """Logarithm of how much likelier each pair's size is in a box than by chance, to out (E,).
 
     The roots of widths and heights are assumed normal within a class, with moments weighted by
     share; by chance a box would end anywhere. With few boxes, the evidence counts less.
     """
     roots = np.sqrt(sides)
-    total, pairs = np.zeros(1 + classes.max()), np.zeros(1 + classes.max())
+    seen, pairs = np.zeros(1 + classes.max()), np.zeros(1 + classes.max())
     for e in range(len(sides)):
-        total[classes[e]] += share[e]
+        seen[classes[e]] += share[e]
         pairs[classes[e]] += 1
-    mean, scatter = np.zeros((len(total), 2)), np.zeros((len(total), 3))
+    mean, scatter = np.zeros((len(seen), 2)), np.zeros((len(seen), 3))
     for e in range(len(sides)):
         c, x, y = classes[e], roots[e, 0], roots[e, 1]
-        weight = (share[e] + _SIZE_PRIOR / pairs[c]) / (total[c] + _SIZE_PRIOR)
+        weight = (share[e] + _SIZES_PRESUMED / pairs[c]) / (seen[c] + _SIZES_PRESUMED)
         mean[c, 0] += weight * x
         mean[c, 1] += weight * y
         scatter[c, 0] += weight * x * x
@@ -234,6 +233,6 @@ def _size_evidence(sides, classes, share, size_weight, out):
         area = xx * yy - xy * xy
         density = -0.5 * (yy * x * x + xx * y * y - 2 * xy * x * y) / area
         density -= 0.5 * np.log(area) + np.log(2 * np.pi)
-        # Convert the density of the roots to the density of the sides.
+        # Of the sides themselves, not of their roots.
         density -= np.log(4 * max(roots[e, 0], 0.3) * max(roots[e, 1], 0.3))
-        out[e] = size_weight * total[c] / (total[c] + _SIZE_PRIOR) * (density + chance)
+        out[e] = size_weight * seen[c] / (seen[c] + _SIZES_PRESUMED) * (density + chance)

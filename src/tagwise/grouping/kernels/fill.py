@@ -1,4 +1,4 @@
-"""The compiled loops that find missing keypoints: the search box and best cell of each group."""
+"""The compiled loops that find missing keypoints: where each group is, and its best cell there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tagwise.runtime import compiled
 
 
 class SearchMaps(NamedTuple):
-    """The maps of one image: heatmaps (K, H, W), tags (K, D, H, W), maxima from `block_maxima`."""
+    """The maps of one image: heatmaps (K, H, W), tags (K, D, H, W), maxima as `block_maxima`."""
 
     heatmaps: np.ndarray
     tags: np.ndarray
@@ -22,7 +22,7 @@ class SearchMaps(NamedTuple):
 class Queries(NamedTuple):
     """Q searches: types (Q,) int64, mean tags (Q, D) float64, boxes (Q, 4) int64.
 
-    A box is the x and y of the first cell to search, then x and y of the end, exclusive.
+    A box has x and y where the search begins, then x and y where it ends, exclusive.
     """
 
     types: np.ndarray
@@ -34,9 +34,8 @@ class Queries(NamedTuple):
 def surroundings(keypoints, reach, width, height):
     """(N, 4) int64: each group's bounding box, grown on all sides by reach times its longer side.
 
-    keypoints: (N, K, 3), x, y and score, 0 for missing; each group has at least one keypoint. Boxes
-    smaller than the image's median box, such as those of fragments, grow by the margin of the
-    median box.
+    keypoints: (N, K, 3), x, y and score, 0 for missing, at least one of each group there. Groups
+    smaller than the image's median group, as fragments are, grow as that one would.
     """
     around, boxes = boxes_around(keypoints), np.empty((len(keypoints), 4), np.int64)
     sides = np.maximum(around[:, 2], around[:, 3])
@@ -67,7 +66,7 @@ def _range(values):
 
 @compiled()
 def _tag_distance_bound(tags, mean, block, ranges):
-    """A lower bound of the tag distances in a block; ranges (D, 2) caches the block's tag range."""
+    """No tag of a block is nearer the mean than this; ranges (D, 2) keeps the block's range."""
     (row, column), total = block, 0.0
     for d in range(len(mean)):
         if np.isnan(ranges[d, 0]):
@@ -79,13 +78,12 @@ def _tag_distance_bound(tags, mean, block, ranges):
 
 
 @compiled()
-def _may_improve(heatmap, tags, mean, span, best, squares):
-    """Whether part of a row may contain a cell that is at least as good as the best so far.
+def _may_hold(heatmap, tags, mean, span, best, squares):
+    """Whether part of a row may hold a cell that is no worse than the best so far.
 
-    A cell can be as good if its distance is at most floor(heatmap - best) + 1/2. Squares are
-    compared, so that vector instructions without square roots rule out most cells.
-
-    span: y, the first x, and one past the last. squares: a buffer for BLOCK numbers.
+    span: y, the first x, and one past the last. It may where the distance is at most
+    floor(heatmap - best) + 1/2. Squares are compared, so that vector instructions without roots
+    pass over most cells. squares: room for BLOCK numbers.
     """
     y, first, last = span
     heat, far = heatmap[y, first:last], np.abs(best)
@@ -95,7 +93,7 @@ def _may_improve(heatmap, tags, mean, span, best, squares):
         far = max(far, np.abs(mean[d]))
         for i in range(len(tag)):
             squares[i] += (tag[i] - middle) * (tag[i] - middle)
-    # The limits are slightly too wide, to allow for rounding in float32.
+    # A little more passes than must, for the rounding of float32.
     little = 1e-4 + 1e-6 * far
     least, half = np.float32(best - little), np.float32(0.5 + little)
     count = 0
@@ -109,12 +107,12 @@ def _may_improve(heatmap, tags, mean, span, best, squares):
 def _best_in_block(heatmap, tags, mean, box, block, best, squares):
     """The best value and its cell after one more block; of equal values the first in reading order.
 
-    best: value and cell so far. squares: a buffer for BLOCK numbers.
+    best: value and cell so far. squares: room for BLOCK numbers.
     """
     (row, column), (highest, cell) = block, best
     first, last = max(column * BLOCK, box[0]), min((column + 1) * BLOCK, box[2])
     for y in range(max(row * BLOCK, box[1]), min((row + 1) * BLOCK, box[3])):
-        if not _may_improve(heatmap, tags, mean, (y, first, last), highest, squares):
+        if not _may_hold(heatmap, tags, mean, (y, first, last), highest, squares):
             continue
         for x in range(first, last):
             value = np.float64(heatmap[y, x])
@@ -131,25 +129,25 @@ def _best_in_block(heatmap, tags, mean, box, block, best, squares):
 
 
 @compiled()
-def _highest_first(maxima, out):
-    """Write row and column of each block to out (blocks, 2), by falling maximum; NaN last."""
+def _brightest_first(maxima, out):
+    """Row and column of each block, (blocks, 2), by falling maximum; NaN last."""
     order, columns = np.argsort(-maxima.flatten(), kind="mergesort"), maxima.shape[1]
     out[:, 0], out[:, 1] = order // columns, order % columns
 
 
 @compiled()
-def _higher_first(maxima, box, out):
-    """Write row and column of each block that a box touches to out, those with high maxima first.
+def _brighter_first(maxima, box, out):
+    """Row and column of each block that a box touches, the brighter ones first; returns how many.
 
-    Returns their number. For few blocks this is cheaper than sorting them.
+    For few blocks this is cheaper than sorting them all.
     """
     top, bottom = box[1] // BLOCK, (box[3] + BLOCK - 1) // BLOCK
     left, right = box[0] // BLOCK, (box[2] + BLOCK - 1) // BLOCK
-    limit, count = 0.25 * maxima[top:bottom, left:right].max(), 0
-    for high in (True, False):
+    bright, count = 0.25 * maxima[top:bottom, left:right].max(), 0
+    for first_round in (True, False):
         for row in range(top, bottom):
             for column in range(left, right):
-                if (maxima[row, column] >= limit) == high:
+                if (maxima[row, column] >= bright) == first_round:
                     out[count, 0], out[count, 1] = row, column
                     count += 1
     return count
@@ -157,16 +155,15 @@ def _higher_first(maxima, box, out):
 
 @compiled()
 def best_cells(maps, queries, least):
-    """The cell of each query where heatmap - round(distance of tag from mean) is largest.
+    """For each query the cell where heatmap - round(distance of tag from mean) is largest.
 
-    maps: SearchMaps. queries: Queries. Returns (Q,) int64, cells as y * W + x, -1 if no value
-    exceeds `least`. Of equal values, the first in reading order is chosen.
+    maps: SearchMaps. queries: Queries. Returns (Q,) int64, cells as y * W + x, -1 where nothing
+    exceeds `least`. Equal values: the first in reading order.
 
-    The largest heatmap value and the range of tags bound the values in a block. Blocks with high
-    maxima are searched first, so that most of the others are never read. The ranges are computed
-    when they are first needed.
+    The largest value and the range of tags bound what a block can hold, so most are never read:
+    bright blocks come first. The ranges are computed when they are first needed.
     """
-    # Plain arrays are passed on, because tuples of arrays count references in every inner call.
+    # Plain arrays here: structures of arrays count references in every inner call.
     heatmaps, tags, maxima = maps
     types, means, boxes = queries
     out, (height, width) = np.full(len(types), -1, np.int64), heatmaps.shape[1:]
@@ -178,8 +175,8 @@ def best_cells(maps, queries, least):
         heatmap, tag_map = heatmaps[k], tags[k]
         everywhere = box[0] <= 0 and box[1] <= 0 and box[2] >= width and box[3] >= height
         if everywhere and falling[k, 0, 0] < 0:
-            _highest_first(maxima[k], falling[k])
-        blocks = falling[k] if everywhere else near[: _higher_first(maxima[k], box, near)]
+            _brightest_first(maxima[k], falling[k])
+        blocks = falling[k] if everywhere else near[: _brighter_first(maxima[k], box, near)]
         best = (least, height * width)
         for row, column in blocks:
             largest = maxima[k, row, column]

@@ -1,4 +1,4 @@
-"""The compiled loops that collect the keypoints of groups and find duplicates."""
+"""What becomes of grouped peaks: their keypoints are gathered, and duplicates are found."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TypedPeaks(NamedTuple):
 
 @compiled()
 def gather_groups(peaks, group, count):
-    """Collect keypoints (N, K, 3), tags (N, K, D) and peaks (N, K) of groups from their peaks.
+    """Keypoints (N, K, 3), tags (N, K, D) and peaks (N, K) of groups from their peaks.
 
     peaks: TypedPeaks. group: (P,) int64, the group of each peak, -1 for none. count: N. A missing
     keypoint has x = y = NaN and score 0, tag NaN, peak -1.
@@ -48,11 +48,11 @@ def gather_groups(peaks, group, count):
 
 @compiled()
 def duplicates(keypoints, sigma, limit):
-    """Find groups that have nearly the same pose as a better group, (N,) bool.
+    """Which groups are nearly the same pose as a better one, (N,) bool.
 
     keypoints: (N, K, 3) x, y, score (0 for missing), best group first. The similarity is the object
-    keypoint similarity of the poorer group's keypoints to the better group's. Missing keypoints
-    count as 0, all types have the same sigma, and the area is that of the larger bounding box.
+    keypoint similarity of the poorer group's keypoints to the better group's. Missing ones count 0,
+    all types have one sigma, and the area is that of the larger bounding box.
     """
     count, types = keypoints.shape[:2]
     boxes, sigmas = boxes_around(keypoints, 1.0), np.full(types, sigma)

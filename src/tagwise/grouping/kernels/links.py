@@ -1,4 +1,4 @@
-"""The compiled loops of single linkage.
+"""The compiled loops behind single linkage.
 
 Points are gathered in balls of half the radius around leaders. All points of a ball are linked, so
 only points of neighbouring balls have to be compared, and only until one link between them is
@@ -21,10 +21,10 @@ from tagwise.runtime import compiled
 
 @compiled()
 def link(tags, radius):
-    """Join points that are connected by a chain of steps, each at most the radius.
+    """Joins points that a chain of steps, each at most the radius, connects.
 
-    tags (P, D) float64. Returns the set of each point (P,) int64, identified by the index of one of
-    its points, and the distance to the nearest point of another set (P,), at most 2 * radius.
+    tags (P, D) float64. Returns the set of each point (P,) int64, named by one of its points, and
+    the distance of the nearest point of another set (P,), at most 2 * radius.
     """
     points = len(tags)
     ones = np.ones(points)
@@ -50,7 +50,7 @@ def link(tags, radius):
             if a[m] < b[m] and near == sure and gap[m] <= radius + extent[a[m]] + extent[b[m]]:
                 first, second = root(parent, a[m]), root(parent, b[m])
                 if first != second and (
-                    near or _linked(sorted_tags, starts, a[m], b[m], centres, extent, radius)
+                    near or _touch(sorted_tags, starts, a[m], b[m], centres, extent, radius)
                 ):
                     parent[max(first, second)] = min(first, second)
     nearest = np.full(points, 2 * radius)
@@ -73,8 +73,8 @@ def _square(one, other):
 
 
 @compiled()
-def _linked(tags, starts, a, b, centres, extent, radius):
-    """Whether a point of ball a and a point of ball b are within the radius."""
+def _touch(tags, starts, a, b, centres, extent, radius):
+    """Whether any points of two balls are within the radius."""
     for p in range(starts[a], starts[a + 1]):
         if _square(tags[p], centres[b]) <= (radius + extent[b]) ** 2:
             for q in range(starts[b], starts[b + 1]):
@@ -85,7 +85,7 @@ def _linked(tags, starts, a, b, centres, extent, radius):
 
 @compiled()
 def _measure(tags, starts, a, b, centres, extent, nearest):
-    """Lower the nearest distances of the points of ball a to those of points of ball b."""
+    """Lowers, for the points of ball a, the nearest distance so far to that of ball b."""
     for p in range(starts[a], starts[a + 1]):
         if _square(tags[p], centres[b]) < (nearest[p] + extent[b]) ** 2:
             best = nearest[p] ** 2
@@ -96,7 +96,7 @@ def _measure(tags, starts, a, b, centres, extent, nearest):
 
 @compiled()
 def lower(nearest, i, j, distance):
-    """Lower nearest[i] and nearest[j] to the distance of each pair, in place."""
+    """nearest[i] and nearest[j] become at most the distance of the pair, in place."""
     for m in range(len(i)):
         nearest[i[m]] = min(nearest[i[m]], distance[m])
         nearest[j[m]] = min(nearest[j[m]], distance[m])

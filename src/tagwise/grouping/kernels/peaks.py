@@ -1,4 +1,4 @@
-"""The compiled loops that find peaks in maps."""
+"""The compiled loops over maps that find peaks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tagwise.runtime import compiled
 BLOCK = 16
 
 
-# Without the rules for NaN, a maximum compiles to vector instructions. A NaN cell can then hide at
-# most its own column of a block.
+# Without NaN rules a maximum becomes vector instructions; a NaN cell can then hide its column of
+# a block, and nothing else.
 @compiled(fastmath={"nnan", "nsz"})
 def _largest_in_columns(rows, out):
     out[:] = rows[0]
@@ -29,7 +29,7 @@ def _largest(values):
 
 @compiled()
 def block_maxima(heatmaps):
-    """The largest value of each 16 x 16 block of maps (C, H, W): (C, ceil(H/16), ceil(W/16))."""
+    """The largest value of each 16 x 16 block of maps (C, H, W), (C, ceil(H/16), ceil(W/16))."""
     channels, height, width = heatmaps.shape
     rows, columns = (height + BLOCK - 1) // BLOCK, (width + BLOCK - 1) // BLOCK
     maxima = np.empty((channels, rows, columns), np.float32)
@@ -45,13 +45,10 @@ def block_maxima(heatmaps):
 
 @compiled()
 def is_peak(heatmap, y, x, radius):
-    """Whether the window has no larger value and no equal one before the cell.
-
-    A plateau thus gives one peak.
-    """
+    """No larger value in the window, and no equal one before it, so a plateau gives one peak."""
     height, width = heatmap.shape
     value = heatmap[y, x]
-    # Most cells have a larger value among their four neighbours.
+    # Nearly every cell fails against one of its four neighbours.
     if (x > 0 and heatmap[y, x - 1] > value) or (x + 1 < width and heatmap[y, x + 1] > value):
         return False
     if (y > 0 and heatmap[y - 1, x] > value) or (y + 1 < height and heatmap[y + 1, x] > value):
@@ -67,10 +64,10 @@ def is_peak(heatmap, y, x, radius):
 
 
 @compiled()
-def may_have_peak(heatmap, y, x, floor):
+def may_peak(heatmap, y, x, floor):
     """Whether a row of a block has cells above the floor that no vertical neighbour exceeds.
 
-    The loop compiles to vector instructions. Few rows pass, so few cells are tested one by one.
+    It compiles to vector instructions. Few rows pass, so few cells are examined one by one.
     """
     height, width = heatmap.shape
     last = min(x + BLOCK, width)
@@ -85,9 +82,9 @@ def may_have_peak(heatmap, y, x, floor):
 
 @compiled()
 def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
-    """The best peaks of each map, (C, H, W) float32; reads only blocks above the threshold.
+    """The best peaks of each map, (C, H, W) float32, reading only blocks above the threshold.
 
-    maxima: from `block_maxima`. Returns cells (C, top_k) int64 as y * W + x, best first, and their
+    maxima: as `block_maxima`. Returns cells (C, top_k) int64 as y * W + x, best first, and their
     counts (C,) int64.
     """
     channels, height, width = heatmaps.shape
@@ -102,7 +99,7 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
                 if not maxima[c, row, column] > floor:
                     continue
                 for y in range(row * BLOCK, min((row + 1) * BLOCK, height)):
-                    if not may_have_peak(heatmap, y, column * BLOCK, floor):
+                    if not may_peak(heatmap, y, column * BLOCK, floor):
                         continue
                     for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
                         value = heatmap[y, x]
@@ -116,10 +113,10 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
 
 @compiled()
 def neighbours(index, height, width):
-    """Flat indices of cells and their left, upper, right and lower neighbours, (5, P) int64.
+    """Flat indices of cells and those left of, above, right of and below them, (5, P) int64.
 
-    index: (P,) int64, flat indices into maps (..., H, W). At an edge of the map, the cell itself
-    takes the place of the neighbour beyond it.
+    index: (P,) int64, flat into maps (..., H, W). A neighbour beyond an edge is the cell at that
+    edge.
     """
     out = np.empty((5, len(index)), np.int64)
     for p in range(len(index)):
@@ -133,9 +130,9 @@ def neighbours(index, height, width):
 
 @compiled()
 def parabola_shift(values):
-    """The vertex of the parabola through logarithms, (P, 2), at most half a cell from the centre.
+    """The vertex of the parabola through logarithms, (P, 2), at most half a cell away.
 
-    values: (5, P), map values at `neighbours`.
+    values: (5, P) at `neighbours`.
     """
     tiny = np.float32(1e-6)
     shift = np.empty((values.shape[1], 2), np.float32)
@@ -152,9 +149,9 @@ def parabola_shift(values):
 
 @compiled()
 def insert(scores, cells, count, score, cell):
-    """Insert a cell into the best cells so far, sorted by falling score; returns their number.
+    """Inserts a cell into the falling order of the best so far; returns how many there are.
 
-    If all places are taken, the last cell is dropped; the score must be above the score of that.
+    Where all places are taken, the last one is given up, so the score must be above that.
     """
     place = min(count, len(scores) - 1)
     while place > 0 and scores[place - 1] < score:

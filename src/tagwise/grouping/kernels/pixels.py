@@ -11,12 +11,12 @@ from tagwise.runtime import compiled
 
 @compiled()
 def grow(tags, inside, ranked, bandwidth):
-    """Grow regions from seeds over neighbouring pixels with similar tags.
+    """Regions that grow from seeds over neighbouring pixels with similar tags.
 
     tags: (D, H, W) float32. inside: (H, W) bool, the pixels that may belong to a region.
-    ranked: (M,) int64, flat indices of seed pixels, best first; seeds that already belong to an
-        earlier region are skipped. bandwidth: the largest distance of a pixel's tag from the mean
-        of the similar tags around the seed.
+    ranked: (M,) int64, flat indices of pixels to start from, best first; those that an earlier
+        region holds by then are passed over. bandwidth: how far a pixel's tag may lie from the
+        mean of the similar tags around the seed.
     Returns labels (H, W) int32, numbered from 1 in the order of their seeds, and their number.
     """
     dims, height, width = tags.shape
@@ -46,7 +46,7 @@ def grow(tags, inside, ranked, bandwidth):
 
 @compiled()
 def _mean_around(tags, inside, labels, y, x, limit, out):
-    """Write the mean tag of a pixel and its unlabelled 8-neighbours with similar tags to out."""
+    """The mean tag of a pixel and of its free neighbours, of eight, with similar tags."""
     dims, height, width = tags.shape
     out[:] = 0
     count = 0
@@ -90,10 +90,10 @@ def region_means(tags, labels, count):
 
 
 @compiled()
-def join_similar(labels, means, sizes, bandwidth):
-    """Give adjacent regions whose mean tags are within the bandwidth the same label, in place.
+def join_like(labels, means, sizes, bandwidth):
+    """Gives neighbouring regions whose mean tags are within the bandwidth one label, in place.
 
-    The order of joining hardly matters, since all joined regions have similar tags.
+    The order of joining hardly matters: all that is joined has similar tags.
     """
     height, width = labels.shape
     parent = np.arange(len(sizes))
@@ -135,9 +135,9 @@ def _gap(means, a, b):
 
 @compiled()
 def spread(tags, inside, labels, means):
-    """Extend the regions over adjacent unlabelled pixels, ring by ring outwards, in place.
+    """Gives pixels without a region that of a neighbour, ring by ring outwards, in place.
 
-    A pixel next to several regions joins the one whose mean tag is nearest. labels: (H, W) int32.
+    Of several regions it takes the one whose mean tag is nearest. labels: (H, W) int32.
     """
     height, width = labels.shape
     queue, first, last = np.empty(height * width, np.int64), 0, 0
@@ -173,7 +173,7 @@ def _nearest(tags, labels, means, y, x):
 
 
 class _Spot(NamedTuple):
-    """A position between four cells: their rows and columns, and its offset from the first cell."""
+    """A place between four cells: their rows and columns, and how far it lies from the first."""
 
     top: int
     bottom: int
@@ -185,7 +185,7 @@ class _Spot(NamedTuple):
 
 @compiled()
 def paint(cells, foreground, tags, means, to_cells, size, threshold):
-    """The label map of an image from the instance of each cell.
+    """The label map of an image from the instances of the cells.
 
     cells: (h, w) int32. foreground: (h, w). tags: (D, h, w). means: (N, D). to_cells: (2, 3), from
     pixels to cells. size: (width, height) in pixels. Returns (height, width) int32.
@@ -239,10 +239,10 @@ def _between(values, spot):
 
 @compiled()
 def fill_holes(labels, holes, count):
-    """Give each hole that a single region surrounds the label of that region, in place.
+    """Gives each hole that a single region surrounds that region's label, in place.
 
-    labels: (H, W) int32. holes: (H, W) int32, the connected unlabelled parts, numbered from 1, 0
-    elsewhere. count: the number of parts. A part at the image's edge is not a hole.
+    labels: (H, W) int32. holes: (H, W) int32, connected parts of what has no label, from 1 on, 0
+    elsewhere. count: of holes. A part at the image's edge is not a hole.
     """
     height, width = labels.shape
     around = np.zeros(count + 1, np.int32)  # the region around each hole, -1 for several

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tagwise.grouping.kernels.assignment import assign
-from tagwise.grouping.kernels.peaks import BLOCK, insert, may_have_peak
+from tagwise.grouping.kernels.peaks import BLOCK, insert, may_peak
 from tagwise.runtime import compiled
 
 # ---------------------------------------------------------------------- peaks
@@ -15,7 +15,7 @@ from tagwise.runtime import compiled
 
 @compiled()
 def scan_plateaus(heatmaps, maxima, threshold, radius, top_k):
-    """As `tagwise.grouping.kernels.peaks.scan_peaks`, but every cell of a plateau is a peak."""
+    """As `tagwise.grouping.kernels.peaks.scan_peaks`, where each cell of a plateau is a peak."""
     channels, height, width = heatmaps.shape
     cells = np.zeros((channels, top_k), np.int64)
     counts = np.zeros(channels, np.int64)
@@ -26,7 +26,7 @@ def scan_plateaus(heatmaps, maxima, threshold, radius, top_k):
             if not maxima[c, row, column] > floor:
                 continue
             for y in range(row * BLOCK, min((row + 1) * BLOCK, height)):
-                if not may_have_peak(heatmap, y, column * BLOCK, floor):
+                if not may_peak(heatmap, y, column * BLOCK, floor):
                     continue
                 for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
                     value = heatmap[y, x]
@@ -40,7 +40,7 @@ def scan_plateaus(heatmaps, maxima, threshold, radius, top_k):
 
 @compiled()
 def _is_highest(heatmap, y, x, radius):
-    """Whether no cell of the window has a larger value."""
+    """No larger value in the window."""
     height, width = heatmap.shape
     for v in range(max(y - radius, 0), min(y + radius + 1, height)):
         for u in range(max(x - radius, 0), min(x + radius + 1, width)):
@@ -63,9 +63,9 @@ def quarter_shift(values):
 
 
 class MatchRules(NamedTuple):
-    """Rules of greedy matching. The fields are those of `GroupingSettings` and its rules.
+    """How peaks are matched greedily. The fields are those of `GroupingSettings` and its rules.
 
-    threshold is tag_threshold, rms is whether tag_norm is "rms", and limit is match_limit.
+    threshold and rms stand for tag_threshold and tag_norm, limit for match_limit.
     """
 
     threshold: float
@@ -78,20 +78,20 @@ class MatchRules(NamedTuple):
 
 
 class _Groups(NamedTuple):
-    """The groups formed so far.
+    """Groups so far.
 
-    sums (G, D): summed tags. sizes (G,): numbers of members. keys (G,): the first component of the
-    tag that started each group.
+    sums (G, D): summed tags. sizes (G,): members. begun (G,): the first component of the tag that
+    started each group.
     """
 
     sums: np.ndarray
     sizes: np.ndarray
-    keys: np.ndarray
+    begun: np.ndarray
 
 
 @compiled()
 def match_by_type(peaks, order, rules):
-    """Assign the peaks of each keypoint type in turn to the groups so far, optimally.
+    """Keypoint type by keypoint type, an optimal assignment of peaks to the groups so far.
 
     peaks: TypedPeaks. order: (K,) types. rules: MatchRules. Returns the group of each peak (P,)
     int64, -1 for none, and the number of groups.
@@ -109,7 +109,7 @@ def match_by_type(peaks, order, rules):
         distance = _distances(tags, groups, columns, rules.rms)
         cost, highest = _costs(distance, peaks.scores[first:last], rules)
         column = assign(cost, 4.0 * highest * (last - first))
-        _order_equal_costs(column, cost, distance, rules.threshold)
+        _order_twins(column, cost, distance, rules.threshold)
         for p in range(last - first):
             if column[p] < 0 or not distance[p, column[p]] < rules.threshold:
                 column[p] = -1
@@ -119,7 +119,7 @@ def match_by_type(peaks, order, rules):
 
 @compiled()
 def _distances(tags, groups, columns, rms):
-    """Distances of tags (M, D) from the mean tags of the first `columns` groups, (M, columns)."""
+    """Distance of each tag (M, D) from the mean tag of each of the first groups, (M, columns)."""
     distance = np.empty((len(tags), columns))
     for n in range(columns):
         mean = groups.sums[n] / groups.sizes[n]
@@ -130,7 +130,7 @@ def _distances(tags, groups, columns, rms):
 
 @compiled()
 def _tag_distance(tag, mean, rms):
-    """Distance of two tags (D,), l2 or root mean square; clipped to 1e4, which NaN gives too."""
+    """Distance of two tags (D,), l2 or the root of the mean; at most 1e4, also for NaN."""
     total = 0.0
     for d in range(len(tag)):
         total += (tag[d] - mean[d]) ** 2
@@ -140,7 +140,7 @@ def _tag_distance(tag, mean, rms):
 
 @compiled()
 def _costs(distance, scores, rules):
-    """Cost of each pair, of the shape of `distance` (M, N), and the largest absolute cost, >= 1."""
+    """What each pair costs, as `distance` (M, N), and the largest absolute cost, at least 1."""
     cost, highest = np.empty(distance.shape), 1.0
     weight, unit = 100.0 if rules.use_score else 1.0, max(rules.threshold, 1e-9)
     for p in range(distance.shape[0]):
@@ -148,22 +148,21 @@ def _costs(distance, scores, rules):
             exact = distance[p, n]
             cost[p, n] = weight * (np.round(exact) if rules.round_tags else exact)
             cost[p, n] -= scores[p] if rules.use_score else 0.0
-            # This term is so small that it only orders equal costs. All distances beyond the
-            # threshold count the same, since such pairs are not joined: along a line, one wrong
-            # pair can cost as much as shifting every pair by one, and is better. The square root
-            # prefers one near and one far pair to two intermediate pairs. Along a line, plain sums
-            # are equal however the pairs cross, so that rounding errors would decide; squares group
-            # crowds worse.
+            # This is too small to change more than the order of equal costs. Distances beyond the
+            # threshold count alike, since such pairs are not joined: along a line, one wrong pair
+            # can cost as much as moving every pair on by one, and is better. The root prefers one
+            # near and one far pair to two between. Along a line, plain sums are equal however the
+            # pairs cross, and the last digit would decide; squares group crowds worse.
             cost[p, n] += 1e-7 * np.sqrt(min(exact / unit, 1.0))
             highest = max(highest, abs(cost[p, n]))
     return cost, highest
 
 
 @compiled()
-def _order_equal_costs(column, cost, distance, threshold):
-    """Among peaks of equal costs, such as cells of one plateau, the first joins the first group.
+def _order_twins(column, cost, distance, threshold):
+    """Of peaks that cost the same, as cells of one plateau do, the first joins the first group.
 
-    Otherwise, rounding errors of other costs would decide between them.
+    Otherwise the last digit of some other cost would decide between them.
     """
     rows, columns = cost.shape
     group = np.full(rows, columns)
@@ -179,20 +178,20 @@ def _order_equal_costs(column, cost, distance, threshold):
 
 @compiled()
 def _join(group, column, tags, groups, count, join_equal):
-    """Add the peaks of one type, with tags (M, D), to the groups of `column`; -1 starts a group.
+    """Peaks of one type, with tags (M, D), join the groups of `column`, or start groups for -1.
 
-    group: (M,), filled with the group of each peak. join_equal: see `PublishedRules`. Returns the
-    number of groups.
+    group: (M,), that of each peak, is written; returns the number of groups. join_equal: see
+    `PublishedRules`.
     """
     for p in range(len(tags)):
         n = column[p]
         if n < 0:
-            groups.keys[count] = tags[p, 0]
-            n = _first_equal(groups.keys[: count + 1]) if join_equal else count
+            groups.begun[count] = tags[p, 0]
+            n = _first_equal(groups.begun[: count + 1]) if join_equal else count
             count = max(count, n + 1)
             groups.sums[n], groups.sizes[n] = 0.0, 0.0
         if join_equal:
-            _remove_members(group[:p], n)
+            _drop(group[:p], n)
         group[p] = n
         groups.sizes[n] += 1
         groups.sums[n] += tags[p]
@@ -201,7 +200,7 @@ def _join(group, column, tags, groups, count, join_equal):
 
 @compiled()
 def _first_equal(values):
-    """Index of the first value that equals the last one. NaN is not equal to any value."""
+    """The first place of a value that equals the last one. NaN equals nothing."""
     place, last = 0, len(values) - 1
     while place < last and values[place] != values[last]:
         place += 1
@@ -209,8 +208,8 @@ def _first_equal(values):
 
 
 @compiled()
-def _remove_members(group, n):
-    """Remove all peaks from group n."""
+def _drop(group, n):
+    """Peaks leave group n."""
     for p in range(len(group)):
         if group[p] == n:
             group[p] = -1

@@ -1,4 +1,4 @@
-"""The compiled loops of grouping by sweeps, which `tagwise.grouping.group_keypoints` explains."""
+"""The compiled loops of grouping by sweeps, as `tagwise.grouping.group_keypoints` explains it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tagwise.runtime import compiled
 
 
 class SweepRules(NamedTuple):
-    """Rules of matching by sweeps. The fields are those of `GroupingSettings`.
+    """How peaks are matched by sweeps. The fields are those of `GroupingSettings`.
 
-    threshold is tag_threshold in l2 units, tolerance is tag_tolerance, and founder is
-    founder_threshold. inertia is a number of keypoint types instead of a share.
+    threshold stands for tag_threshold in l2 units, tolerance for tag_tolerance, founder for
+    founder_threshold. inertia counts keypoint types instead of their share.
     """
 
     sweeps: int
@@ -28,11 +28,11 @@ class SweepRules(NamedTuple):
 
 @compiled()
 def match_by_sweeps(peaks, order, rules):
-    """Repeatedly match the peaks of each type with the groups of the other types' peaks.
+    """Type by type, and then again, peaks are matched with the groups of the other types' peaks.
 
-    peaks: TypedPeaks. order: (K,) types. rules: SweepRules. `tagwise.grouping.group_keypoints`
-    defines the cost. Returns the group of each peak (P,) int64, -1 for none, and the number of
-    groups.
+    peaks: TypedPeaks. order: (K,) types. rules: SweepRules. The cost is that of
+    `tagwise.grouping.group_keypoints`. Returns the group of each peak (P,) int64, -1 for none, and
+    the number of groups.
     """
     (total, dims), starts = peaks.tags.shape, peaks.starts
     rows = np.empty((total, 3 + dims))  # score, x, y and tag of each peak
@@ -40,7 +40,7 @@ def match_by_sweeps(peaks, order, rules):
     claims = rows[:, 0] ** rules.score_power
     group = np.full(total, -1, np.int64)
     sums, table = np.zeros((6 + dims, total)), np.zeros((5 + dims, total))
-    extent = 0.0  # unknown before the first sweep, which therefore uses only tags
+    extent = 0.0  # not known before the first sweep, which goes by tags alone
     for number in range(rules.sweeps + 1):
         changed = False
         for k in order:
@@ -52,7 +52,7 @@ def match_by_sweeps(peaks, order, rules):
             _describe(sums, count, extent, rules, table)
             cost = np.empty((last - first, count))
             for p in range(first, last):
-                _costs(table, rows, p, claims[p], cost[p - first])
+                _price(table, rows, p, claims[p], cost[p - first])
             column = assign(cost, 0.0)
             for p in range(first, last):
                 g = column[p - first]
@@ -70,10 +70,10 @@ def match_by_sweeps(peaks, order, rules):
 
 @compiled()
 def _add(sums, g, sign, rows, p):
-    """Add peak p of rows (P, 3 + D) to the sums of a group, or subtract it if sign is -1.
+    """Adds peak p of rows (P, 3 + D) to the sums of a group, or subtracts it.
 
-    The rows of sums (6 + D, groups) are the number of members, their summed score, and the sums,
-    weighted by score, of x, y, x^2 + y^2, tag^2 and tag.
+    The rows of sums (6 + D, groups) are the number of members, their score, and weighted by score
+    x, y, x^2 + y^2, tag^2 and tag.
     """
     weight, x, y = sign * rows[p, 0], rows[p, 1], rows[p, 2]
     sums[0, g] += sign
@@ -89,7 +89,7 @@ def _add(sums, g, sign, rows, p):
 
 @compiled()
 def _in_use(sums):
-    """One more than the index of the last group that has members."""
+    """One more than the last group that has members."""
     count = sums.shape[1]
     while count and sums[0, count - 1] < 0.5:
         count -= 1
@@ -105,29 +105,28 @@ def _first_free(sums):
     return g
 
 
-# The priors for the extent and scatter of a group count as much as this many peaks.
-_PRIOR_PEAKS = 4.0
+# The extent and scatter presumed of a group count as much as this many peaks.
+_STIFFNESS = 4.0
 
 
 @compiled()
 def _describe(sums, count, extent, rules, table):
-    """Write the terms of each group's cost to a column of table (5 + D, groups).
+    """The terms of each group's cost, in a column of table (5 + D, groups).
 
-    The rows are the centre x and y, the cost per squared distance from it, the cost per squared
-    distance from the mean tag, the gain, and the mean tag. The distance in the image counts once an
-    extent is known.
+    They are the centre x, y, the price of squared distance from it, the price of squared distance
+    from the mean tag, the gain, and the mean tag. Distance counts once an extent is known.
 
-    The loops have no branches, so that they compile to vector instructions. A group without members
-    has no gain.
+    It has no branches, so that it compiles to vector instructions. A group without members gains
+    nothing.
     """
     compactness = rules.compactness if extent > 0.0 else 0.0
     for g in range(count):
         members, weight = sums[0, g], max(sums[1, g], 1e-9)
         table[0, g], table[1, g] = sums[2, g] / weight, sums[3, g] / weight
         spread = sums[4, g] / weight - table[0, g] ** 2 - table[1, g] ** 2
-        spread = members * max(spread, 0.0) + _PRIOR_PEAKS * extent**2
+        spread = members * max(spread, 0.0) + _STIFFNESS * extent**2
         trust = members / (members + 1.0)
-        table[2, g] = trust * compactness * (members - 1.0 + _PRIOR_PEAKS) / max(spread, 1e-9)
+        table[2, g] = trust * compactness * (members - 1.0 + _STIFFNESS) / max(spread, 1e-9)
         table[3, g] = sums[5, g] / weight
         table[4, g] = 4.0 * members / (members + rules.inertia)
     for d in range(table.shape[0] - 5):
@@ -136,34 +135,34 @@ def _describe(sums, count, extent, rules, table):
             table[3, g] -= table[5 + d, g] ** 2
     for g in range(count):
         members = sums[0, g]
-        scatter = members * max(table[3, g], 0.0) / (members + _PRIOR_PEAKS)
+        scatter = members * max(table[3, g], 0.0) / (members + _STIFFNESS)
         reach = rules.threshold**2 + rules.tolerance * scatter
         table[3, g] = members / (members + 1.0) / reach
 
 
-# The largest cost of the distance in the image: a stretched arm is not another person.
-_MAX_DISTANCE_COST = 2.0
+# The most that distance in the image can cost: a stretched arm is not another person.
+_FAR = 2.0
 
 
 @compiled()
-def _costs(table, rows, p, claim, out):
-    """Write the cost of peak p in each group minus the gain to out; 0 if the gain is smaller."""
+def _price(table, rows, p, claim, out):
+    """The cost of peak p in each group, less the gain, to out; 0 where joining does not pay."""
     x, y = rows[p, 1], rows[p, 2]
-    centre_x, centre_y, distance_weight, tag_weight, gain = table[:5]
+    centre_x, centre_y, place, likeness, gain = table[:5]
     for g in range(len(out)):
-        away = distance_weight[g] * ((x - centre_x[g]) ** 2 + (y - centre_y[g]) ** 2)
-        out[g] = min(away, _MAX_DISTANCE_COST) - gain[g]
+        away = place[g] * ((x - centre_x[g]) ** 2 + (y - centre_y[g]) ** 2)
+        out[g] = min(away, _FAR) - gain[g]
     for d in range(rows.shape[1] - 3):
         mean, value = table[5 + d], rows[p, 3 + d]
         for g in range(len(out)):
-            out[g] += tag_weight[g] * (value - mean[g]) ** 2
+            out[g] += likeness[g] * (value - mean[g]) ** 2
     for g in range(len(out)):
         out[g] = claim * out[g] if out[g] < 0.0 else 0.0
 
 
 @compiled()
 def _typical_extent(sums):
-    """The median extent of the groups that have enough peaks; 0 if there are no such groups."""
+    """The median extent of the groups with enough peaks to have one; 0 if there is none."""
     enough = max(4.0, 0.4 * sums[0].max()) if sums.shape[1] else 0.0
     large = sums[:5, sums[0] >= enough]
     if not large.shape[1]:
@@ -175,7 +174,7 @@ def _typical_extent(sums):
 
 @compiled()
 def _numbered(group, sums):
-    """Renumber the groups without gaps. Returns the group of each peak and the number of groups."""
+    """The groups numbered without gaps, and how many there are."""
     number, count = np.empty(sums.shape[1], np.int64), 0
     for g in range(sums.shape[1]):
         if sums[0, g] > 0.5:

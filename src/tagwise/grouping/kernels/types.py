@@ -1,4 +1,4 @@
-"""The compiled loops that form groups with at most one point of each type."""
+"""The compiled loops behind groups with at most one point of each type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tagwise.runtime import compiled
 
 
 class TypedPoints(NamedTuple):
-    """The points of one image, ordered by type: tags (P, D), scores (P,), the radius of a group.
+    """The points of one image, type by type: tags (P, D), scores (P,), and the radius of a group.
 
     starts: (K + 1,), the first point of each type, then P.
     """
@@ -23,13 +23,12 @@ class TypedPoints(NamedTuple):
 
 
 class TypedGroups(NamedTuple):
-    """The groups of points formed so far, at most one group per point.
+    """Groups of points so far, with room for a group of every point.
 
-    group (P,): the group of each point, -1 for none. size (P,), weight (P,), sums (P, D): the
-    number of points of each group, their summed score, and their summed score * tag. first (P,),
-    after (P,), before (P,): the points of a group as a linked list; the first point of each group,
-    and the points after and before each point, -1 at the ends. used (1,): the number of groups,
-    including empty ones between them.
+    group (P,): that of each point, -1 for none. size (P,), weight (P,), sums (P, D): the number of
+    points of each group, their summed score, and score * tag. first (P,), after (P,), before (P,):
+    the points of a group as a chain, the first of each group and those after and before each point,
+    -1 at the ends. used (1,): how many groups there are, empty ones between them included.
     """
 
     group: np.ndarray
@@ -43,10 +42,10 @@ class TypedGroups(NamedTuple):
 
 
 class NearGroups(NamedTuple):
-    """Candidates: M pairs of a point and a group near it.
+    """Candidates of some points: M pairs of a point and a group near it.
 
-    point (M,), counted from the first of the points; to (M,), an index into `groups`; square (M,),
-    the squared distance of the tag from the mean tag. groups (N,): the groups that are not empty.
+    point (M,), counted from the first of these points; to (M,), an index into `groups`; square
+    (M,), the squared distance of tag and mean tag. groups (N,): the groups that are not empty.
     """
 
     point: np.ndarray
@@ -57,7 +56,7 @@ class NearGroups(NamedTuple):
 
 @compiled()
 def no_groups(points, dims):
-    """TypedGroups in which no point has a group yet."""
+    """TypedGroups in which no point has a group."""
     chain = np.full((4, points), -1, np.int64)
     size, used = np.zeros(points, np.int64), np.zeros(1, np.int64)
     weight, sums = np.zeros(points), np.zeros((points, dims))
@@ -65,8 +64,8 @@ def no_groups(points, dims):
 
 
 @compiled()
-def remove_points(state, begin, end, points):
-    """Remove the points from begin to end from their groups; `group` keeps the former groups."""
+def take_out(state, begin, end, points):
+    """The points from begin to end leave their groups; `group` still says where they were."""
     for p in range(begin, end):
         g = state.group[p]
         state.size[g] -= 1
@@ -82,7 +81,7 @@ def remove_points(state, begin, end, points):
 
 @compiled()
 def candidates(state, begin, end, points):
-    """The groups near the points from begin to end, as NearGroups."""
+    """The groups near the points from begin to end, NearGroups."""
     groups = np.flatnonzero(state.size[: state.used[0]])
     means = np.empty((len(groups), points.tags.shape[1]))
     for n in range(len(groups)):
@@ -94,7 +93,7 @@ def candidates(state, begin, end, points):
 
 @compiled()
 def with_members(point, group, first, after):
-    """Rows (candidate, point, member) for each candidate (point, group) and each of its members."""
+    """Each candidate (point, group) once for every point in the group: candidate, point, member."""
     size, count = 2 * len(point) + 16, 0
     out = np.empty((3, size), np.int64)
     for m in range(len(point)):
@@ -111,10 +110,10 @@ def with_members(point, group, first, after):
 
 
 @compiled()
-def assign_points(state, begin, end, points, near):
-    """Assign the points from begin to end to candidate groups; the others start new groups.
+def settle(state, begin, end, points, near):
+    """Assigns the points from begin to end to candidates; the rest start groups of their own.
 
-    near: NearGroups. Returns whether the group of any point changed.
+    near: NearGroups. Returns whether any point changed its group.
     """
     chosen = _choose(state, begin, end, points, near)
     changed, free = False, 0
@@ -143,7 +142,7 @@ def assign_points(state, begin, end, points, near):
 
 @compiled()
 def _choose(state, begin, end, points, near):
-    """The best one-to-one selection of candidates: for each point an index into `groups`, or -1."""
+    """The best one-to-one choice among candidates: of each point an index into `groups`, or -1."""
     cost = np.empty(len(near.point))
     for m in range(len(cost)):
         n = state.size[near.groups[near.to[m]]]
@@ -154,14 +153,14 @@ def _choose(state, begin, end, points, near):
 
 @compiled()
 def group_types(state, points, sweeps):
-    """Assign all types once, then again up to `sweeps` times or until nothing changes."""
+    """Assigns all types once, then again up to `sweeps` times or until nothing changes."""
     for number in range(sweeps + 1):
         changed = False
         for k in range(len(points.starts) - 1):
             begin, end = points.starts[k], points.starts[k + 1]
             if number:
-                remove_points(state, begin, end, points)
+                take_out(state, begin, end, points)
             near = candidates(state, begin, end, points)
-            changed |= assign_points(state, begin, end, points, near)
+            changed |= settle(state, begin, end, points, near)
         if number and not changed:
             break
