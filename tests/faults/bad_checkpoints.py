@@ -28,7 +28,7 @@ from hostile_files import (
     torch_old,
     torch_zip,
 )
-from measured import Seen, measured
+from measured import Measured, measured
 
 from tagwise.commands.export import export
 from tagwise.models.load import load_model
@@ -46,7 +46,7 @@ class Tried(NamedTuple):
 
     kind: str
     may_load: bool
-    found: Seen
+    found: Measured
 
 
 class Sound(NamedTuple):
@@ -167,13 +167,13 @@ def _number(rng: np.random.Generator) -> int:
     return [0, 1, -1, 7, 2**31, 2**63 - 1, 2**64, 10**9][rng.integers(8)]
 
 
-def seen(data: bytes, path: Path) -> Seen:
+def seen(data: bytes, path: Path) -> Measured:
     """What comes of loading a file with this content."""
     path.write_bytes(data)
     return measured(lambda: load_model(path))
 
 
-def fault_of(found: Seen, may_load: bool, length: int = 0) -> str | None:
+def fault_of(found: Measured, may_load: bool, length: int = 0) -> str | None:
     """What is wrong with an outcome, or None."""
     if found.what not in (("read", "refused") if may_load else ("refused",)):
         return f"{found.what}: {found.text}"

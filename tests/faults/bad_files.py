@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from image_bombs import bombs, encoded
-from measured import Seen, measured
+from measured import Measured, measured
 from PIL import Image
 
 from tagwise.data.images import read_image
@@ -72,7 +72,7 @@ def damaged(data: bytes, rng: np.random.Generator) -> tuple[bytes, int]:
     return bytes(changed[:cut] + part * int(rng.choice([0, 2])) + changed[cut + length :]), 0
 
 
-def seen(data: bytes, path: Path, length: int = 0) -> Seen:
+def seen(data: bytes, path: Path, length: int = 0) -> Measured:
     """What comes of reading a file with this content."""
     with path.open("wb") as file:
         file.write(data)
@@ -80,7 +80,7 @@ def seen(data: bytes, path: Path, length: int = 0) -> Seen:
     return measured(lambda: read_image(path))
 
 
-def fault_of(found: Seen) -> str | None:
+def fault_of(found: Measured) -> str | None:
     """What is wrong with an outcome, or None."""
     if found.what not in ("read", "refused"):
         return f"{found.what}: {found.text}"
@@ -91,7 +91,7 @@ def fault_of(found: Seen) -> str | None:
     return None
 
 
-def bombs_tried(path: Path) -> Iterator[tuple[str, Seen]]:
+def bombs_tried(path: Path) -> Iterator[tuple[str, Measured]]:
     """Every bomb and what came of it."""
     for name, data in bombs():
         found = seen(data, path)
@@ -100,7 +100,7 @@ def bombs_tried(path: Path) -> Iterator[tuple[str, Seen]]:
         yield f"bomb: {name}", found
 
 
-def damage_tried(count: int, seed: int, path: Path) -> Iterator[tuple[str, Seen]]:
+def damage_tried(count: int, seed: int, path: Path) -> Iterator[tuple[str, Measured]]:
     """So many damaged files and what came of each."""
     rng = np.random.default_rng(seed)
     files = list(sound_files().items())

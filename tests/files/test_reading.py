@@ -65,9 +65,9 @@ def test_names_that_no_file_has(name):
 
 
 def test_a_pipe_that_takes_a_files_place_is_not_waited_for(tmp_path, monkeypatch):
-    """Between the look at a file and its opening it may become a pipe that nobody writes to."""
+    """Between the check of a file and its opening it may become a pipe that nobody writes to."""
     os.mkfifo(tmp_path / "pipe")
-    monkeypatch.setattr("tagwise.files.check_regular", lambda *_: None)
+    monkeypatch.setattr("tagwise.files.reading.check_regular", lambda *_: None)
     found = []
 
     def read():
