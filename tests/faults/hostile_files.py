@@ -116,13 +116,13 @@ def other_files() -> Iterator[tuple[str, bytes, str]]:
     yield "ONNX", b"\x08\x08\x12\x07pytorch" + bytes(99), "an ONNX model"
     yield "PNG", b"\x89PNG\r\n\x1a\n" + bytes(99), "a PNG image"
     yield "gzip", b"\x1f\x8b\x08" + bytes(99), "unpack it first"
-    yield "noise", bytes(range(160, 250)), "something unknown"
+    yield "noise", bytes(range(160, 250)), "an unknown type"
     for name, members, word in (
         ("TorchScript", ["m/data.pkl", "m/code/__torch__.py", "m/constants.pkl"], "TorchScript"),
         ("Keras", ["metadata.json", "config.json", "model.weights.h5"], "a Keras model"),
         ("NumPy", ["a.npy", "b.npy"], "a NumPy archive"),
         ("Word", ["word/document.xml", "[Content_Types].xml"], "torch.save did not write"),
-        ("no members", [], "something unknown"),
+        ("no members", [], "an unknown type"),
     ):
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w") as archive:
