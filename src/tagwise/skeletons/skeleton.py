@@ -132,8 +132,8 @@ class Skeleton:
         alone = [names[k] for k in sided_types(names) if self.flip[k] == k]
         if alone and flipping:
             note += (
-                f"; {_listed(alone)} look like sides, but stay: state pairs with data.flip_pairs, "
-                "or mirror nothing with data.augment.flip 0"
+                f"; sides without a pair: {_listed(alone)} (state pairs with data.flip_pairs, or "
+                "mirror nothing with data.augment.flip 0)"
             )
         return note
 
