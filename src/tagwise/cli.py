@@ -152,7 +152,8 @@ def evaluate(
         out: JSON file for the figures.
         coco: JSON file for the results themselves.
         category: Category of the JSON whose keypoints count; by default the first with annotations.
-        sigmas: OKS sigmas, each of all keypoint types; by default the JSON's, else the model's.
+        sigmas: OKS sigmas, each for all keypoint types; one row of figures for each. By default
+            those of the JSON, else of the model.
         style: Of keypoint figures; crowdpose adds AP of easy, medium and hard photos.
         max_dets: Best instances of a photo that count: by default 20 poses, 500 boxes or masks.
         oracle: Replace one part of the model by the truth, to see what limits it: "grouping"
