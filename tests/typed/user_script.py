@@ -34,7 +34,7 @@ from tagwise import (
     track,
     train,
 )
-from tagwise.tasks import create_task
+from tagwise.tasks import PoseTask
 
 version: str = tagwise.__version__
 image = np.zeros((48, 64, 3), np.uint8)
@@ -92,8 +92,7 @@ convert("checkpoint.pth", "model.safetensors")  # wrong
 path = export("people", out="people.onnx")
 export("people", format="onnx")  # wrong
 
-task = create_task("pose", skeleton=pin.to_dict())
-network = create_model("small", task, input_size=(64, 64), width=8)
+network = create_model("small", PoseTask(pin), input_size=(64, 64), width=8)
 create_model("small")  # wrong
 save_model(network, "model.safetensors", half=False)
 save_model("model.safetensors", network)  # wrong
