@@ -340,7 +340,7 @@ def test_colour_arrays(photo):
         (b"not an image", r"image of 12 bytes in memory is a text file; known are JPEG"),
         (io.BytesIO(b"<html>"), "image in memory is an HTML page"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_is_no_image_is_refused(source, words):
     with pytest.raises(UserError, match=words):
