@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import tempfile
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,8 +18,9 @@ class Measured(NamedTuple):
     """What came of a call.
 
     what: "read", "refused" (a UserError), "raised" (any other exception), "crashed" (the process
-    died) or "hung". text: of the error. seconds: until it ended. mib: memory at its peak, above
-    what the process held before. noise: what was printed to stderr.
+    died) or "hung". text: of the error. seconds: of a processor, which other work beside does not
+    change. mib: memory at its peak, above what the process held before. noise: what was printed to
+    stderr.
     """
 
     what: str
@@ -33,7 +33,6 @@ class Measured(NamedTuple):
 def measured(call: Callable[[], object], seconds: int = 30) -> Measured:
     """Run a call in a fork of this process; it is killed after `seconds`."""
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as noise:
-        start = time.perf_counter()
         child = os.fork()
         if child == 0:
             faulthandler.disable()
@@ -44,7 +43,7 @@ def measured(call: Callable[[], object], seconds: int = 30) -> Measured:
             os.write(answer.fileno(), json.dumps(_answer(call)).encode())
             os._exit(0)
         _, status, usage = os.wait4(child, 0)
-        taken = time.perf_counter() - start
+        taken = usage.ru_utime + usage.ru_stime
         answer.seek(0), noise.seek(0)
         before, told = float(answer.readline()), answer.read()
         if status == 0 and told:

@@ -233,7 +233,7 @@ _KNOWN = ", ".join(FORMATS)
 
 def _format_of(head: bytes) -> str | None:
     """Which of FORMATS a file has, by its first bytes."""
-    if head[4:12] in (b"ftypavif", b"ftypavis"):
+    if kind_of(head) == "an AVIF image":
         return "AVIF"
     for name, entry in FORMATS.items():
         if head.startswith(entry.beginnings):

@@ -143,7 +143,8 @@ def kind_of(head: bytes) -> str | None:
         if head.startswith(beginning):
             return kind
     if head[4:8] == b"ftyp":
-        return "an AVIF or HEIC image" if head[8:12] in _STILLS else "an MP4 or QuickTime video"
+        brands = head[8 : int.from_bytes(head[:4], "big")]
+        return next((kind for brand, kind in _BRANDS if brand in brands), "an MP4 or MOV video")
     if head[257:262] == b"ustar":
         return "a tar archive (unpack it first)"
     if head[4:8] == b"TFL3":
@@ -157,7 +158,15 @@ def kind_of(head: bytes) -> str | None:
     return _kind_of_text(head)
 
 
-_STILLS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"hevc")
+_BRANDS = (
+    (b"avif", "an AVIF image"),
+    (b"avis", "an AVIF image"),
+    (b"heic", "a HEIC image (convert it to JPEG)"),
+    (b"heix", "a HEIC image (convert it to JPEG)"),
+    (b"mif1", "a HEIF image (convert it to JPEG)"),
+    (b"msf1", "a HEIF image (convert it to JPEG)"),
+)
+"""What files of the ISO base media format are that name a brand; the first that fits."""
 
 
 def _kind_of_text(head: bytes) -> str | None:
