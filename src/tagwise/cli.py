@@ -156,8 +156,8 @@ def evaluate(
         out: JSON file for the figures.
         coco: JSON file for the results.
         category: Category of the JSON to evaluate; by default the first with annotated keypoints.
-        sigmas: OKS sigmas, each for all keypoint types, with one row of figures each; by default those
-            of the JSON, else of the model.
+        sigmas: OKS sigmas, each for all keypoint types, with one row of figures each; by default
+            those of the JSON, else of the model.
         style: Style of keypoint figures; crowdpose adds AP of easy, medium and hard photos.
         max_dets: Best instances per photo that count: by default 20 poses, 500 boxes or masks.
         oracle: Replace one part of the model by the truth, to see what limits it: "grouping"
