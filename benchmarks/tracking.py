@@ -134,11 +134,11 @@ def scored(clips, tracker) -> dict:
         one, accumulator = tracker(), motmetrics.MOTAccumulator(auto_id=True)
         for (ids, boxes), found in zip(truth, frames):
             own = one.update(found)
-            shown = own >= 0
+            tracked = own >= 0
             # motmetrics 1.4 computes distances with a function that numpy 2 no longer has.
-            distance = 1 - iou(to_xyxy(boxes), to_xyxy(found.boxes[shown]))
+            distance = 1 - iou(to_xyxy(boxes), to_xyxy(found.boxes[tracked]))
             distance[distance > 0.5] = np.nan
-            accumulator.update(ids, own[shown], distance)
+            accumulator.update(ids, own[tracked], distance)
         names = {"idf1": "IDF1", "mota": "MOTA", "num_switches": "switches"}
         figures = motmetrics.metrics.create().compute(accumulator, list(names), name="run")
         runs.append({new: float(figures[old].iloc[0]) for old, new in names.items()})

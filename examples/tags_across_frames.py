@@ -65,9 +65,9 @@ def detections(clip: Clip, network: nn.Module, seed: int = 0) -> list[Boxes]:
     rng = np.random.default_rng(seed)
     tags = network(as_input(clip.images)).permute(0, 2, 3, 1).numpy()
     found = []
-    for t, (boxes, shown) in enumerate(zip(clip.boxes, clip.shown)):
-        visible = np.flatnonzero((shown > 0.5) & (rng.random(len(shown)) > 0.05))
-        here, scores = boxes[visible], 0.9 * shown[visible]
+    for t, (boxes, share) in enumerate(zip(clip.boxes, clip.visible)):
+        visible = np.flatnonzero((share > 0.5) & (rng.random(len(share)) > 0.05))
+        here, scores = boxes[visible], 0.9 * share[visible]
         cells = ((here[:, :2] + here[:, 2:] / 2) / STRIDE).astype(int)
         read = tags[t, cells[:, 1], cells[:, 0]]
         error = rng.normal(0, 0.03, here.shape) * np.tile(here[:, 2:], 2)
@@ -79,7 +79,7 @@ def detections(clip: Clip, network: nn.Module, seed: int = 0) -> list[Boxes]:
 
 def share_kept(clip: Clip, found: list[Boxes], settings: TrackSettings) -> float:
     """Share of the figures that have the same id at the start and at the end."""
-    tracker, ids = Tracker(settings), np.full(clip.shown.shape, -1)
+    tracker, ids = Tracker(settings), np.full(clip.visible.shape, -1)
     for t, boxes in enumerate(found):
         for number, box in zip(tracker.update(boxes), boxes.boxes):
             ids[t, np.abs(clip.boxes[t] - box).sum(1).argmin()] = number

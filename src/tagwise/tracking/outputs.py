@@ -78,10 +78,10 @@ def mot_rows(tracked: Tracked) -> np.ndarray:
 
     Frames, x and y count from 1, as the MOT challenge has it (Milan et al. 2016, arXiv:1603.00831).
     """
-    shown = tracked.ids >= 0
-    boxes = tracked.result.boxes[shown].astype(np.float64) + np.array([1, 1, 0, 0])
+    confirmed = tracked.ids >= 0
+    boxes = tracked.result.boxes[confirmed].astype(np.float64) + np.array([1, 1, 0, 0])
     frame = np.full(len(boxes), tracked.index + 1.0)
-    return np.column_stack([frame, tracked.ids[shown], boxes, tracked.result.scores[shown]])
+    return np.column_stack([frame, tracked.ids[confirmed], boxes, tracked.result.scores[confirmed]])
 
 
 def fill_gaps(rows: np.ndarray, longest: int) -> np.ndarray:

@@ -34,7 +34,7 @@ class TrainingLog:
         )
 
     def _forget_after(self, step: int) -> None:
-        """Drop rows of steps that the checkpoint has not seen: they are about to be made again."""
+        """Drop the rows of steps after the checkpoint, which the resumed run writes again."""
 
         def seen(row: dict[str, Any]) -> bool:
             return isinstance(row.get("step"), int) and row["step"] <= step

@@ -15,13 +15,13 @@ class Clip:
 
     images: (T, H, W, 3) uint8, RGB.
     boxes: (T, N, 4) float32, x, y, width, height of the whole figure, visible or not.
-    shown: (T, N) float32, the visible fraction of each figure.
+    visible: (T, N) float32, the visible fraction of each figure.
     owner: (T, H, W) int16, the index of the figure visible at each pixel, -1 for none.
     """
 
     images: np.ndarray
     boxes: np.ndarray
-    shown: np.ndarray
+    visible: np.ndarray
     owner: np.ndarray
 
 
