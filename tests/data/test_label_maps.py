@@ -177,8 +177,8 @@ def test_foreground_masks_are_split_into_regions_and_named(folders, value):
     np.testing.assert_array_equal(data.label_map(0), data[0].labels)
     (problem,) = data.report
     assert "foreground masks" in problem.kind
-    assert "each connected region is taken as an instance" in problem.kind
-    assert problem.detail == "2 of 3 maps looked at"
+    assert "each connected region is treated as one instance" in problem.kind
+    assert problem.detail == "2 of 3 maps examined"
 
 
 def test_foreground_masks_of_one_bit(folders):
@@ -206,10 +206,10 @@ def test_pieces_of_instances_are_no_foreground(folders):
 
 def test_a_map_of_instances_among_foreground_masks_stays_one(folders, monkeypatch):
     """Only so many maps are looked at; another one is taken as it is."""
-    monkeypatch.setattr(label_maps, "_LOOKED_AT", 3)
+    monkeypatch.setattr(label_maps, "_MAX_EXAMINED", 3)
     data = LabelMaps(*folders(discs([255] * 3), discs([4, 4, 5]), *[discs([255] * 3)] * 4))
     assert [len(data[index].boxes) for index in (0, 1, 2)] == [3, 2, 3]
-    assert data.report[0].detail == "3 of 3 maps looked at"
+    assert data.report[0].detail == "3 of 3 maps examined"
 
 
 def test_maps_of_classes_are_named(folders):

@@ -35,7 +35,7 @@ def test_the_state_of_a_training_names_the_model_beside_it(tmp_path, network):
         convert,
         lambda path: create_model("hrnet_w32", PoseTask(COCO17), path),
     ):
-        with pytest.raises(UserError, match=r"state of a training.*model is written at the end"):
+        with pytest.raises(UserError, match=r"training state.*model is written at the end"):
             use(str(tmp_path / "last.pt"))
     save_model(network, tmp_path / "best.safetensors")
     with pytest.raises(UserError, match=r"the model is .*best\.safetensors$"):
@@ -48,7 +48,7 @@ def test_the_state_of_a_training_names_the_model_beside_it(tmp_path, network):
 def test_a_model_file_of_ours_needs_no_conversion(tmp_path, network):
     path = tmp_path / "mine.safetensors"
     save_model(network, path)
-    with pytest.raises(UserError, match=r"tagwise model file already: use it with --weights"):
+    with pytest.raises(UserError, match=r"already a tagwise model file: use it with --weights"):
         convert(path)
     path.rename(tmp_path / "mine.pth")
     for use in (load_model, convert):
