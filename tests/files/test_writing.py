@@ -84,7 +84,7 @@ def test_long_names_that_begin_alike_are_written_side_by_side(tmp_path):
 @pytest.mark.parametrize("where", ["a file/run", "a file"])
 def test_a_folder_that_cannot_be_made_is_said_in_a_line(tmp_path, where):
     (tmp_path / "a file").write_text("")
-    with pytest.raises(UserError, match=r"cannot make the folder .*; give another --out"):
+    with pytest.raises(UserError, match=r"cannot create the folder .*; give another --out"):
         make_folder(tmp_path / where)
 
 

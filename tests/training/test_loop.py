@@ -130,7 +130,7 @@ def test_a_missing_gpu_is_named(scenes, tmp_path):
 
 
 def test_an_unknown_precision_is_named(scenes, tmp_path):
-    with pytest.raises(UserError, match=r"unknown precision 'fp17'.*bf16, no"):
+    with pytest.raises(UserError, match=r"unknown precision 'fp17'.*bf16, fp32, no"):
         trained(recipe_for(scenes, 2, precision="fp17"), tmp_path / "run")
 
 

@@ -1,4 +1,4 @@
-"""Reading: regular files alone, and what a file is by its first bytes."""
+"""Reading: only regular files, and the type of a file from its first bytes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tagwise.errors import UserError
 
 
 def check_regular(path: str | Path, what: str = "file") -> os.stat_result:
-    """The status of a regular file; what: what it should be, for the error.
+    """The status of a regular file. what: what the file should be, for errors.
 
-    Raises UserError where there is none: for a name that no file can have, a folder, and a pipe, a
-    device or a socket, whose reading may never end.
+    Raises UserError if there is none, for invalid names and folders, and for pipes, devices and
+    sockets, which may block forever.
     """
     with _named_errors(path, what):
         status = os.stat(path)
@@ -32,9 +32,9 @@ def check_regular(path: str | Path, what: str = "file") -> os.stat_result:
 
 
 def open_regular(path: str | Path, what: str = "file") -> BinaryIO:
-    """A regular file, opened to read bytes. Raises UserError as `check_regular`."""
+    """Open a regular file for reading bytes. Raises UserError as `check_regular` does."""
     check_regular(path, what)
-    # Should a pipe take the file's place just now, not even opening it waits for a writer.
+    # If a pipe replaces the file now, opening it does not wait for a writer.
     flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY"))
     with _named_errors(path, what):
         file = open(path, "rb", opener=lambda name, _: os.open(name, flags))  # noqa: SIM115

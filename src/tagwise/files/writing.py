@@ -1,6 +1,6 @@
-"""Writing: files that appear whole or not at all, and logs that grow by whole lines.
+"""Writing: files that appear complete or not at all, and logs to which whole lines are appended.
 
-Nothing else in the package opens a file to write; a test looks for other writers.
+No other module opens files for writing; a test checks that.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ _LONGEST = 200  # bytes of a name that its partial file repeats; file systems al
 
 @contextmanager
 def whole_file(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
-    """A file to write that takes its name only when all of it is written; folders are made.
+    """Open a file for writing that gets its name only when it is complete; creates its folder.
 
-    durable: wait until the disk has it, so that even a power cut leaves the old file or the new.
+    durable: wait until the data is on the disk, so that a power failure leaves the old or the new
+        file.
 
-    Raises UserError where it cannot be written (no right, disk full); nothing is left then.
+    Raises UserError if the file cannot be written (no permission, disk full); it is then removed.
     """
     partial = _partial_path(path)
     try:
@@ -53,16 +54,16 @@ def whole_file(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 def make_folder(path: str | Path) -> Path:
-    """The folder of a run, made if need be, without the partial files of runs that were killed.
+    """Create the folder of a run if it is missing, and remove partial files of killed runs from it.
 
-    Raises UserError where it cannot be made.
+    Raises UserError if it cannot be created.
     """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot make the folder {path}: {error.strerror or error}; give another --out"
+            f"cannot create the folder {path}: {error.strerror or error}; give another --out"
         ) from error
     remove_partials(path)
     return path
@@ -74,14 +75,14 @@ def make_folder(path: str | Path) -> Path:
 def append_line(path: Path, row: dict[str, Any]) -> None:
     """Append a row to a log as one line of JSON.
 
-    Raises UserError where the line cannot be written whole; the log is then as it was before.
+    Raises UserError if the line cannot be written completely; the log is then unchanged.
     """
     rest = memoryview(json.dumps(row).encode() + b"\n")
     try:
         with path.open("ab", buffering=0) as file:
             before = file.tell()
             try:
-                while rest:  # a full disk may take a part, and says so only at the next
+                while rest:  # a nearly full disk takes a part, and fails at the next write
                     rest = rest[file.write(rest) :]
             except BaseException:
                 file.truncate(before)
@@ -93,11 +94,13 @@ def append_line(path: Path, row: dict[str, Any]) -> None:
 def trim_lines(
     path: Path, keep: Callable[[dict[str, Any]], bool] = lambda row: True
 ) -> tuple[list[dict[str, Any]], list[int]]:
-    """Leave only whole lines in a log, of those the rows that `keep` wants; no log is an empty one.
+    """Remove damaged lines from a log, and the rows that `keep` rejects.
 
-    Returns these rows, and the numbers from 1 of the lines that were no JSON objects, which go. A
-    last line without an end is no fault: it was being written when a run was killed. Raises
-    UserError where the log cannot be read or written; it is then as it was before.
+    A missing log counts as empty. An incomplete last line is removed without being counted as
+    damaged: it was being written when a run was killed.
+
+    Returns the rows that remain, and the numbers, from 1, of the lines that were not JSON objects.
+    Raises UserError if the log cannot be read or written; it is then unchanged.
     """
     try:
         content = path.read_bytes() if path.exists() else None
@@ -127,7 +130,7 @@ def _row(line: bytes) -> dict[str, Any] | None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove the partial files in a folder whose processes are dead."""
+    """Remove the partial files in a folder whose processes have ended."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             match = _PARTIAL.fullmatch(entry.name)
@@ -136,12 +139,12 @@ def remove_partials(folder: Path) -> None:
                     os.unlink(entry.path)
 
 
-# A process that writes many files into a folder looks for partial files there once.
+# A process that writes many files into a folder searches it for partial files only once.
 _remove_partials_once = cache(remove_partials)
 
 
 def _partial_path(path: Path) -> Path:
-    """Where a file is written before it takes its name, which may be as long as names can be."""
+    """The path at which a file is written first. The final name may have the maximum length."""
     name = path.name
     if len(os.fsencode(name)) > _LONGEST:
         short = os.fsencode(name)[: _LONGEST // 2].decode(errors="ignore")
@@ -150,14 +153,14 @@ def _partial_path(path: Path) -> Path:
 
 
 def _is_written(partial: Path, pid: int) -> bool:
-    """Whether some process writes a partial file, be it of another computer with the same drive."""
+    """Whether a process is writing a partial file, here or on a computer that shares the drive."""
     if fcntl is None:
         return False
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         pass
-    except OSError:  # alive, but another user's
+    except OSError:  # the process belongs to another user
         return True
     else:
         return True
@@ -170,9 +173,9 @@ def _is_written(partial: Path, pid: int) -> bool:
 
 
 def _lock(file: BinaryIO) -> None:
-    """Mark a partial file as being written, until it is closed or its process dies."""
+    """Lock a partial file until it is closed or its process ends."""
     if fcntl is not None:
-        with suppress(OSError):  # not every network drive has locks
+        with suppress(OSError):  # some network drives have no locks
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -1,10 +1,9 @@
-"""Which keypoint types change places in a mirror, as far as their names tell.
+"""Left and right in keypoint names: which types a mirrored image swaps.
 
-Every name is read in several ways, from the surest to the least sure: a word for a side among its
-words ("left_hip", "linke Hand"), a letter among its words ("hip_l"), a word for a side inside a
-word ("hipleft"), a letter at either end of a word ("lhip", "LF"). A reading is the name with its
-side cut out, and which side that was. Two names are a pair if they leave the same when cut, one
-of each side, and no third name does.
+Every name is read in several ways, the most reliable first: a word for a side ("left_hip", "linke
+Hand"), a single letter ("hip_l"), a word for a side within another word ("hipleft"), and a letter
+at either end of a word ("lhip", "LF"). A reading consists of a side and the rest of the name. Two
+names form a pair if they have the same rest and different sides, and no third name has that rest.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from functools import partial
 
 from tagwise.skeletons.names import split_words
 
-# Words for left and right, of one language a row. A word with a star may have an ending.
+# Words for left and right, one language per row. After a star, a word may have any ending.
 _WORDS = (
     ("left lft lt", "right rgt rt"),
     ("link* li", "recht* re"),  # German, Dutch
@@ -37,29 +36,29 @@ _WORDS = (
     ("kiri", "kanan"),  # Indonesian, Malay
     ("trai", "phai"),  # Vietnamese
 )
-# The same in scripts without case, where nothing marks the ends of a word.
+# The same for scripts without case, in which nothing marks the ends of a word.
 _SYLLABLES = (
     *(("左", "右"), ("ひだり", "みぎ"), ("ヒダリ", "ミギ"), ("왼", "오른")),
     *(("يسر", "يمن"), ("يسار", "يمين"), ("چپ", "راست"), ("שמאל", "ימין")),
     *(("ซ้าย", "ขวา"), ("बाय", "दाय"), ("बाए", "दाए")),
 )
-_SHORT = ("좌", "우")  # Korean too, but also parts of other words
+_SHORT = ("좌", "우")  # also Korean, but these are parts of other words too
 _LETTERS = {"l": ("l", 0), "r": ("l", 1), "л": ("л", 0), "п": ("л", 1)}
-_ALPHABET = 6  # other letters in the place of l and r that make them two of many
-_ENDING = 3  # letters that an ending has at most
-_INSIDE = 4  # letters of a word that is also looked for inside others
+_ALPHABET = 6  # with this many other letters in their place, l and r are no sides
+_ENDING = 3  # maximum number of letters of an ending
+_INSIDE = 4  # minimum number of letters of a side that is also searched for within words
 _PLACES = frozenset("fhbmtur")  # front, hind, back, middle, top, upper, rear: "FL", "hr", "flpaw"
 _VOWELS = frozenset("aeiouy")
-# Parts that begin or end with a vowel, where an l or r before or after them could be their own.
+# Word parts that begin or end with a vowel. Next to other vowels, an l or r is part of the word.
 _BEGIN = ("abdom", "acromi", "ankle", "antenna", "arm", "axilla", "ear", "elbow", "eye", "ili")
 _BEGIN += ("inner", "iris", "orbit", "outer", "ulna", "under", "upper")
 _END = ("ankle", "antenna", "base", "bone", "eye", "fibula", "knee", "mandible", "maxilla", "nose")
 _END += ("scapula", "side", "tibia", "toe", "ulna")
-_ENOUGH = 2  # sure pairs of a spelling that make the doubtful ones of it sure
+_ENOUGH = 2  # certain pairs of a spelling from which its doubtful pairs are accepted
 
 
 def _tables() -> tuple[dict, dict]:
-    """{word or stem: (what it is in the rest of a name, side)}, of whole words and of stems."""
+    """Tables {word: (language, side)} of the whole words, and of the stems that take endings."""
     whole: dict[str, tuple] = {}
     stems: dict[str, tuple] = {}
     for language, row in enumerate((*_WORDS, *_SYLLABLES)):
@@ -79,11 +78,12 @@ _SYLLABLE = re.compile(f"({'|'.join(word for row in _SYLLABLES for word in row)}
 
 @dataclass(frozen=True)
 class _Reading:
-    """What a name leaves without its side, and the side, 0 for left and 1 for right.
+    """One way to read a name.
 
-    spelling: how the side is written, where that is a letter at the end of a word.
-    doubtful: that letter may be one of the word, as in "lip" and "rip". Such pairs count only in
-    skeletons with others of the same spelling.
+    rest: the name without its side. side: 0 for left, 1 for right.
+    spelling: how the side is written, if it is a letter at an end of a word.
+    doubtful: whether that letter may belong to the word, as in "lip" and "rip". Such pairs are
+        accepted only in skeletons with certain pairs of the same spelling.
     """
 
     rest: tuple
@@ -96,9 +96,9 @@ _Way = Callable[[tuple[str, ...]], Iterator[_Reading]]
 
 
 def mirror_types(keypoints: Sequence[str]) -> tuple[int, ...]:
-    """For every keypoint type the type that it becomes in a mirror, from left and right in names.
+    """For each keypoint type, the type that it becomes in a mirrored image, derived from the names.
 
-    A type whose counterpart is missing or not clear stays itself.
+    A type without a unique counterpart stays the same.
 
     >>> mirror_types(["nose", "left_eye", "right_eye"])
     (0, 2, 1)
@@ -115,7 +115,7 @@ def mirror_types(keypoints: Sequence[str]) -> tuple[int, ...]:
 
 
 def sided_types(keypoints: Sequence[str]) -> tuple[int, ...]:
-    """The keypoint types whose names look like one side of something, with a counterpart or not.
+    """Indices of the keypoint types whose names contain a side, with or without a counterpart.
 
     >>> sided_types(["nose", "left_eye", "Rwrist"])
     (1, 2)
@@ -124,7 +124,7 @@ def sided_types(keypoints: Sequence[str]) -> tuple[int, ...]:
     ways = _ways(names)
 
     def sided(reading: _Reading) -> bool:
-        # An l or r that ends a word means little without its counterpart.
+        # Many words end in l or r: without a counterpart it is not a side.
         return not reading.doubtful and not reading.spelling.startswith("end")
 
     readings = [[reading for way in ways for reading in way(words)] for words in names]
@@ -132,18 +132,18 @@ def sided_types(keypoints: Sequence[str]) -> tuple[int, ...]:
 
 
 def _words(name: str) -> tuple[str, ...]:
-    """The words of a name as written, with the sides of scripts without case apart."""
+    """The words of a name as written; in scripts without case, a side is a word of its own."""
     return tuple(part for word in split_words(name) for part in _SYLLABLE.split(word) if part)
 
 
 def _plain(word: str) -> str:
-    """In lower case and without accents, which many leave out."""
+    """A word in lower case and without accents, which are often omitted."""
     letters = unicodedata.normalize("NFD", word.casefold())
     return "".join(c for c in letters if unicodedata.category(c) != "Mn")
 
 
 def _ways(names: Sequence[tuple[str, ...]]) -> list[_Way]:
-    """The ways to read a name, surest first."""
+    """The ways to read a name, the most reliable first."""
     letters = _side_letters(names)
 
     def letter(words: tuple[str, ...], k: int) -> tuple | None:
@@ -159,7 +159,7 @@ def _ways(names: Sequence[tuple[str, ...]]) -> list[_Way]:
 
 
 def _pairs(readings: dict[int, list[_Reading]]) -> list[tuple[int, int]]:
-    """Pairs (left, right) of types that have one counterpart and no second."""
+    """Pairs (left, right) of types that have exactly one counterpart each."""
     holders: dict[tuple, tuple[list, list]] = defaultdict(lambda: ([], []))
     for k, found in readings.items():
         for reading in found:
@@ -176,7 +176,7 @@ def _pairs(readings: dict[int, list[_Reading]]) -> list[tuple[int, int]]:
 def _all_sides(
     words: tuple[str, ...], find: Callable[[tuple[str, ...], int], tuple | None]
 ) -> Iterator[_Reading]:
-    """The name with all its sides cut out; the first is that of the name.
+    """The reading of a name that may contain several sides; the first is the side of the name.
 
     The counterpart of "left_eye_right_corner" is "right_eye_left_corner".
     """
@@ -188,18 +188,18 @@ def _all_sides(
 
 
 def _word(words: tuple[str, ...], k: int) -> tuple | None:
-    """(language, side) of a word for a side."""
+    """(language, side) of a word that means a side, else None."""
     word = _plain(words[k])
     if word in _WHOLE:
         return _WHOLE[word]
-    if words[k] in _WHOLE:  # marks are no accents in every script
+    if words[k] in _WHOLE:  # in some scripts, marks are vowels and not accents
         return _WHOLE[words[k]]
     ends = range(max(1, len(word) - _ENDING), len(word) + 1)
     return next((_STEMS[word[:end]] for end in ends if word[:end] in _STEMS), None)
 
 
 def _part(words: tuple[str, ...], k: int) -> tuple | None:
-    """(before, language, after, side) of a word with one for a side in it."""
+    """(before, language, after, side) of a word that contains a word for a side, else None."""
     word = _plain(words[k])
     part = _PART.search(word) or _PART.search(words[k])
     if not part:
@@ -209,10 +209,10 @@ def _part(words: tuple[str, ...], k: int) -> tuple | None:
 
 
 def _side_letters(names: Sequence[tuple[str, ...]]) -> set[tuple[tuple[str, ...], int]]:
-    """(name, k) of those letters l and r on their own that can be sides.
+    """(name, k) of the single letters l and r that can be sides.
 
-    Not where they are two of an alphabet (point_a to point_z), nor where they count different
-    things: ribs R1 to R12, but lumbar vertebrae L1 to L5.
+    They are not sides among many letters (point_a to point_z), nor with different numbers: ribs R1
+    to R12, but lumbar vertebrae L1 to L5.
     """
     lone = [(name, k) for name in names for k, word in enumerate(name) if len(word) == 1]
     letters: dict[tuple, set[str]] = defaultdict(set)
@@ -233,7 +233,7 @@ def _side_letters(names: Sequence[tuple[str, ...]]) -> set[tuple[tuple[str, ...]
 
 
 def _around(name: tuple[str, ...], k: int) -> tuple[str, tuple, tuple, str]:
-    """A word, those around it, the same without a number that follows it, and that number."""
+    """A word, the other words, these without a number that follows the word, and that number."""
     words = tuple(word.casefold() for word in name)
     number = words[k + 1] if words[k + 1 : k + 2] and words[k + 1].isdigit() else ""
     after = words[k + 2 :] if number else words[k + 1 :]
@@ -241,7 +241,7 @@ def _around(name: tuple[str, ...], k: int) -> tuple[str, tuple, tuple, str]:
 
 
 def _letters_at_ends(words: tuple[str, ...]) -> Iterator[_Reading]:
-    """The name without an l or r that begins or ends a word, or is the second letter of one."""
+    """Readings in which the first, second or last letter of a word, an l or r, is the side."""
     for k, word in enumerate(words):
         plain = _plain(word)
         if len(plain) < 2 or not plain.isalpha() or (len(plain) >= _INSIDE and _word(words, k)):
@@ -263,7 +263,7 @@ def _letters_at_ends(words: tuple[str, ...]) -> Iterator[_Reading]:
 
 
 def _stands_apart(spelling: str, before: str, after: str, shape: str) -> bool:
-    """Whether a letter between the two parts of a word can hardly be one of the word itself."""
+    """Whether a letter between two parts of a word is unlikely to belong to the word itself."""
     rest = before if spelling == "end" else after
     if len(rest) == 1 and (shape == "upper" or rest in _PLACES):
         return True

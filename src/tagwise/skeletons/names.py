@@ -1,4 +1,4 @@
-"""Keypoint names of any script: the words in them, and which names of two lists mean the same."""
+"""Keypoint names in any script: their words, and matching the names of two lists."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-# Letters, marks, digits, signs and joiners of a name, one character for each of its own: see
-# `_classes`. A word is one match; joiners are in none.
+# Matches one word in the classes of the characters of a name, see `_classes`. Separators ("j")
+# are not part of any word.
 _WORD = re.compile(r"(?:Um*)+(?=Um*l)|(?:Um*)?(?:lm*)+|(?:Um*)+|(?:om*)+|d+|[sm]")
 _CLASSES = {"Lu": "U", "Lt": "U", "Ll": "l", "Lm": "o", "Lo": "o"}  # "o": letters without case
 _CLASSES |= dict.fromkeys(("Mn", "Mc", "Me"), "m") | dict.fromkeys(("Nd", "Nl", "No"), "d")
@@ -18,15 +18,15 @@ _FULL_WIDTH = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
 
 
 def plain_name(name: str) -> str:
-    """A name with each accented letter as one character (Unicode's NFC), however it was typed."""
+    """A name in Unicode's NFC form, in which an accented letter is a single character."""
     return unicodedata.normalize("NFC", name)
 
 
 def split_words(name: str) -> list[str]:
-    """The words of a keypoint name as written; each run of digits and each sign is one too.
+    """The words of a keypoint name as written. Each number and each sign is a word, too.
 
-    Words are joined by spaces, `_`, `.`, `/` and the like, by a hyphen between letters, or by a
-    capital letter. A hyphen elsewhere is a sign.
+    Words are separated by spaces, `_`, `.`, `/` and similar characters, by a hyphen between
+    letters, or by a capital letter. A hyphen elsewhere is a sign.
 
     >>> split_words("Left-frontPaw_2"), split_words("toe-"), split_words("左 手首")
     (['Left', 'front', 'Paw', '2'], ['toe', '-'], ['左', '手首'])
@@ -37,8 +37,8 @@ def split_words(name: str) -> list[str]:
 
 
 def _classes(name: str) -> str:
-    """One character for each of the name's: U upper case, l lower case, o letter without case,
-    m mark, d digit, s sign, j joiner.
+    """The class of each character: U upper case, l lower case, o letter without case, m mark,
+    d digit, s sign, j separator.
     """
     classes = "".join(_CLASSES.get(c) or _CLASSES.get(unicodedata.category(c), "s") for c in name)
 
@@ -51,23 +51,23 @@ def _classes(name: str) -> str:
 
 
 def name_words(name: str) -> tuple[str, ...]:
-    """The words of a keypoint name in lower case, however they are joined.
+    """The words of a keypoint name in lower case, whatever separates them.
 
     >>> name_words("left_hip") == name_words("Left-Hip") == name_words("leftHip")
     True
     """
     words = [plain_name(word.casefold()) for word in split_words(name)]
     split: list[str] = []
-    for word in words:  # nothing marks where the words of "leftwrist" meet
+    for word in words:  # "leftwrist" has no separator
         side = next((s for s in ("left", "right") if word.startswith(s) and word != s), None)
         split += [side, word[len(side) :]] if side else [word]
     return tuple(split)
 
 
 def name_key(name: str) -> str:
-    """What names have in common that differ only in case and in how their words are joined.
+    """A key that is equal for names that differ only in case and in what separates their words.
 
-    Numbers stay apart: "p1_2" is not "p12".
+    Numbers stay separate: "p1_2" and "p12" have different keys.
 
     >>> name_key("left_hip") == name_key("Left-Hip") == name_key("lefthip")
     True
@@ -79,10 +79,10 @@ def name_key(name: str) -> str:
 
 
 def match_names(wanted: Sequence[str], given: Sequence[str]) -> tuple[int, ...]:
-    """For each wanted name the index of the given one that means the same, -1 where none does.
+    """The index of the given name that matches each wanted name, -1 if none does.
 
-    Equal names match, and so do names that differ in case and joining, unless several names of
-    one list differ in nothing else. No two wanted names get the same given one.
+    Names match if they are equal, or differ only in case and word separators, unless that makes
+    several names of one list equal. Each given name matches at most one wanted name.
 
     >>> match_names(["left_hip", "toe+", "toe-"], ["toe+", "LeftHip", "toe"])
     (1, 0, -1)

@@ -13,21 +13,21 @@ from tagwise.skeletons.names import name_key, plain_name
 from tagwise.skeletons.stated import flip_of_category, stated_edges, stated_flip
 
 _DEFAULT_SIGMA = 0.1
-_LISTED = 20  # pairs that one line names
+_LISTED = 20  # maximum number of pairs in one line
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """The keypoint types of one kind of instance.
+    """The keypoint types of one class of instances, such as people.
 
     name: what an instance is ("person").
     keypoints: K names of keypoint types, in the order of every K axis of the program.
-    edges: pairs of types that a drawing joins, counted from 0; each once.
+    edges: pairs of types that are joined in drawings, counted from 0; each pair once.
     sigmas: K OKS constants (the spread of annotation, relative to the square root of the area).
-    flip: K indices, the type that each becomes in a mirror; derived from the names when empty, see
-        `mirror_types`.
+    flip: K indices, the type that each becomes in a mirrored image; derived from the names if
+        empty, see `mirror_types`.
 
-    Raises UserError when these do not fit together.
+    Raises UserError if these are inconsistent.
 
     >>> Skeleton("robot", ("head", "left_hand", "right_hand"), ((0, 1), (0, 2))).flip
     (0, 2, 1)
@@ -95,7 +95,10 @@ class Skeleton:
         )
 
     def to_coco(self, category_id: int = 1) -> dict[str, Any]:
-        """This skeleton as a COCO "categories" entry: edges from 1, and pairs that names hide."""
+        """This skeleton as a COCO "categories" entry, with edges counted from 1.
+
+        It states the mirror pairs only where they do not follow from the names.
+        """
         category = {
             "id": category_id,
             "name": self.name,
@@ -108,9 +111,9 @@ class Skeleton:
         return category
 
     def with_flip_pairs(self, pairs: Sequence[Sequence[str | int]]) -> Skeleton:
-        """The same skeleton, of which these types, and no others, change places in a mirror.
+        """A copy of the skeleton in which a mirrored image swaps exactly these pairs of types.
 
-        pairs: of names, or of numbers from 0. Raises UserError for what are no such pairs.
+        pairs: of names, or of indices from 0. Raises UserError for unknown or repeated types.
 
         >>> Skeleton("mouse", ("nose", "ear A", "ear B")).with_flip_pairs([["ear A", "ear B"]]).flip
         (0, 2, 1)
@@ -118,10 +121,10 @@ class Skeleton:
         return replace(self, flip=stated_flip(self.keypoints, pairs, "flip_pairs"))
 
     def mirror_note(self, flipping: bool = True) -> str:
-        """One line: which types change places in a mirror.
+        """One line that names the types that a mirrored image swaps.
 
-        flipping: whether images are mirrored at all. If so, the line also names types that look
-        like one side of something and stay where they are, and says how to state pairs.
+        flipping: whether training mirrors images. If so, the line also names types that contain a
+            side and have no counterpart, and says how to give pairs.
 
         >>> Skeleton("mouse", ("nose", "left_ear", "right_ear")).mirror_note()
         'in a mirror, left_ear and right_ear change places'
@@ -138,7 +141,7 @@ class Skeleton:
         return note
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, for JSON and YAML; from_dict makes the same skeleton again."""
+        """Plain lists and numbers, for JSON and YAML; the inverse of from_dict."""
         return {
             "name": self.name,
             "keypoints": list(self.keypoints),
@@ -149,7 +152,7 @@ class Skeleton:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Skeleton:
-        """The skeleton that to_dict wrote."""
+        """The skeleton of a dict from to_dict."""
         return cls(**fields)
 
     @cached_property
@@ -157,8 +160,8 @@ class Skeleton:
         """Keypoint types in the order to group them: those that anchor an instance come first.
 
         COCO-17 has the order of Newell et al. 2017 and HigherHRNet (face, shoulders, hips, then
-        outwards). Any other skeleton goes from the centre of its graph outwards, since the
-        centre is what most instances show; without edges the order is that of the names.
+        outwards). Other skeletons go from the centre of their graph outwards, since most instances
+        have the central keypoints. Without edges, the order is that of the names.
         """
         if self.keypoints == _COCO_NAMES:
             return (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
@@ -167,7 +170,7 @@ class Skeleton:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The names, of many the first ones and how many more there are."""
+    """The names, separated by commas; of a long list the first ones and the number of others."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more
 

@@ -1,4 +1,4 @@
-"""What a training says of itself: progress bar, log.jsonl and, by flag, TensorBoard."""
+"""The progress of training: progress bar, log.jsonl and, optionally, TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tagwise.training.recipe import Recipe, save_recipe
 
 
 class TrainingLog:
-    """Progress bar, log.jsonl and, by flag, TensorBoard."""
+    """Progress bar, log.jsonl and, optionally, TensorBoard."""
 
     def __init__(self, folder: Path, recipe: Recipe, start: int, quiet: bool) -> None:
         self.recipe, self.quiet = recipe, quiet
@@ -36,10 +36,10 @@ class TrainingLog:
     def _forget_after(self, step: int) -> None:
         """Drop the rows of steps after the checkpoint, which the resumed run writes again."""
 
-        def seen(row: dict[str, Any]) -> bool:
+        def is_earlier(row: dict[str, Any]) -> bool:
             return isinstance(row.get("step"), int) and row["step"] <= step
 
-        _, damaged = trim_lines(self.path, seen)
+        _, damaged = trim_lines(self.path, is_earlier)
         if damaged and step:
             print(
                 f"tagwise: {self.path} had {len(damaged)} damaged line(s), number {damaged[0]} "
@@ -51,7 +51,7 @@ class TrainingLog:
         self.waited, self.since, self.sums, self.count = 0.0, time.perf_counter(), {}, 0
 
     def waiting(self) -> _Stopwatch:
-        """A context that counts as time in which the loop waits for data."""
+        """A context whose time counts as waiting for data."""
         return _Stopwatch(self)
 
     def check(self, total: Tensor, step: int) -> None:

@@ -165,4 +165,5 @@ def make_accelerator(run: RunConfig) -> Any:
         raise UserError("run.device cuda: this machine has no usable GPU; use cpu")
     if run.threads:
         torch.set_num_threads(run.threads)
-    return accelerate.Accelerator(cpu=run.device == "cpu", mixed_precision=run.precision)
+    mixed = "bf16" if run.precision == "bf16" else "no"
+    return accelerate.Accelerator(cpu=run.device == "cpu", mixed_precision=mixed)

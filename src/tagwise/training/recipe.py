@@ -107,12 +107,13 @@ class RunConfig(Settings):
     """How the training runs.
 
     validate_every, save_every: in steps; 0 for only once, at the end.
-    precision: "no" (float32) or "bf16" (mixed). device: None for the best that the machine has.
+    precision: "fp32" (also called "no") or "bf16" (mixed).
+    device: None for the best that the machine has.
     best: name of the figure by which best.safetensors is chosen.
     """
 
     seed: NonNegativeInt = 0
-    precision: Literal["no", "bf16"] = "no"
+    precision: Literal["fp32", "no", "bf16"] = "fp32"
     validate_every: NonNegativeInt = 500
     save_every: NonNegativeInt = 100
     log_every: Count = 20
