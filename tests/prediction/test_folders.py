@@ -101,18 +101,18 @@ def test_other_files_are_counted_by_suffix(tmp_path):
 
 def test_counts_are_described_in_words():
     counts = Counter({".txt": 2, ".mp4": 1, "no suffix": 3})
-    assert describe(counts) == "3 files with no suffix, 2 files .txt, 1 file .mp4"
+    assert describe(counts) == "3 files with no suffix, 2 .txt files, 1 .mp4 file"
 
 
 def test_only_the_five_most_common_suffixes_are_described():
     counts = Counter({f".{letter}": number for number, letter in enumerate("abcdefg", 1)})
     assert describe(counts).count(",") == 4
-    assert describe(counts).startswith("7 files .g, 6 files .f")
+    assert describe(counts).startswith("7 .g files, 6 .f files")
 
 
 def test_files_that_are_skipped_are_reported(tmp_path, capsys):
     find_sources(fill(tmp_path, "a.jpg", "1.txt", "2.txt"))
-    assert f"{tmp_path}: 2 files .txt left out" in capsys.readouterr().err
+    assert f"{tmp_path}: skipped 2 .txt files" in capsys.readouterr().err
 
 
 def test_nothing_is_reported_for_a_folder_of_photos_only(tmp_path, capsys):
@@ -122,7 +122,7 @@ def test_nothing_is_reported_for_a_folder_of_photos_only(tmp_path, capsys):
 
 def test_error_for_a_folder_without_photos_counts_its_files(tmp_path):
     fill(tmp_path, "1.txt", "2.txt", "clip.mp4")
-    with pytest.raises(UserError, match=r"no image in .*; it has 2 files \.txt, 1 file \.mp4; "):
+    with pytest.raises(UserError, match=r"no image in .*; it has 2 \.txt files, 1 \.mp4 file; "):
         list_folder(tmp_path)
 
 

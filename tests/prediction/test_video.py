@@ -235,7 +235,7 @@ def test_broken_photos_of_a_folder_are_reported_and_skipped(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "1.png" in told
     assert "the frame is left out" in told
-    assert "1 file .txt left out" in told
+    assert "skipped 1 .txt file" in told
 
 
 def test_folder_of_broken_photos_only_is_refused(tmp_path):

@@ -60,14 +60,14 @@ def describe(others: Counter[str]) -> str:
     """Describe numbers of files per suffix in words.
 
     >>> describe(Counter({".txt": 2, ".mp4": 1}))
-    '2 files .txt, 1 file .mp4'
+    '2 .txt files, 1 .mp4 file'
     """
     return ", ".join(_number(count, suffix) for suffix, count in others.most_common(5))
 
 
 def _number(count: int, suffix: str) -> str:
-    name = suffix if suffix.startswith(".") else f"with {suffix}"
-    return f"{count} file{'s' * (count > 1)} {name}"
+    files = "file" if count == 1 else "files"
+    return f"{count} {suffix} {files}" if suffix[0] == "." else f"{count} {files} with {suffix}"
 
 
 def unique_prefix(wanted: Iterable[str], taken: Iterable[str]) -> str:

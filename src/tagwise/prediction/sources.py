@@ -83,7 +83,7 @@ def find_files(source: str | Path) -> list[tuple[Path, Path]]:
     if os.path.isdir(path):
         folder = list_folder(path)
         if folder.others:
-            say(f"{path}: {describe(folder.others)} left out because of their suffix")
+            say(f"{path}: skipped {describe(folder.others)}")
         return [(photo, path) for photo in folder.photos]
     if os.path.exists(path):
         return [(path, path.parent)]

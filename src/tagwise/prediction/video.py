@@ -136,7 +136,7 @@ class PhotoVideo:
         self.path, self.fps, self.broken = Path(folder), float(fps), 0
         listed = list_folder(self.path, below=False)
         if listed.others:
-            say(f"{folder}: {describe(listed.others)} left out because of their suffix")
+            say(f"{folder}: skipped {describe(listed.others)}")
         self._photos = listed.photos
         self.frames = len(self._photos)
 
