@@ -118,11 +118,12 @@ def tiff(
     data: bytes = zlib.compress(bytes(1000)),
     tile: tuple[int, int] | None = None,
     extra: tuple[tuple[int, int, int], ...] = (),
+    samples: int = 3,
 ) -> bytes:
     """A deflated TIFF of 8-bit RGB in one strip, or in tiles of a size."""
     offset, counted = -1, -2
     tags = [(256, 4, width), (257, 4, height), (258, 3, offset), (259, 3, 8), (262, 3, 2)]
-    tags += [(277, 3, 3), *extra]
+    tags += [(277, 3, samples), *extra]
     if tile:
         tags += [(322, 4, tile[0]), (323, 4, tile[1]), (324, 4, counted), (325, 4, len(data))]
     else:
@@ -167,3 +168,4 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     yield "PNG with a profile of 1 GiB", png(64, 64, extra=chunk(b"iCCP", b"a\0\0" + giga))
     yield "TIFF with a tile of 300 MB", tiff(64, 64, deflated(9984**2 * 3), (9984, 9984))
     yield "TIFF with 65,535 samples", tiff(64, 64, extra=((338, 3, 65535),))
+    yield "TIFF with 2,048 samples a pixel", tiff(64, 64, samples=2048)

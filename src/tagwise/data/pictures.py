@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -66,6 +67,7 @@ FORMATS = {
 # What the decoders print is no use without the file's name; a failure is an error of its own.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its errors go to stderr
 with suppress(OSError, AttributeError):  # a build without libtiff
     ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)
 
