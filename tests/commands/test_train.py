@@ -1,5 +1,7 @@
 """The verb around the training loop: which recipe, and which folder."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -34,6 +36,24 @@ def test_the_run_is_named_after_the_recipe_and_overrides_are_kept(recipe, tmp_pa
     kept = yaml.safe_load((folder / "recipe.yaml").read_text())
     assert (kept["optim"]["steps"], kept["optim"]["batch"]) == (1, 2)
     assert rows(folder)[-1]["step"] == 1
+
+
+def test_overrides_need_a_recipe_file(recipe, tmp_path):
+    with pytest.raises(UserError, match="change the Recipe instead"):
+        train(recipe, out=tmp_path / "run", overrides=["optim.steps=1"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_that_have_moved_are_named(recipe, tmp_path, capsys):
+    grouping = {"method": "greedy", "match_limit": 20}
+    recipe = replace(recipe, task_options={**recipe.task_options, "grouping": grouping})
+    save_recipe(recipe, tmp_path / "earlier.yaml")
+    train(tmp_path / "earlier.yaml", out=tmp_path / "run")
+    lines = [line for line in capsys.readouterr().err.splitlines() if "now called" in line]
+    assert lines == [
+        f"tagwise: {tmp_path / 'earlier.yaml'}: task_options.grouping.match_limit is now called "
+        "task_options.grouping.published.match_limit; the value is used"
+    ]
 
 
 def test_a_run_is_not_overwritten(recipe, tmp_path):

@@ -36,8 +36,9 @@ def test_what_is_measured(call, what, text):
 
 
 def test_memory_and_noise_are_measured():
-    found = measured(lambda: (np.ones(50 << 20, np.uint8), os.write(2, b"noise")))
-    assert 45 < found.mib < 80
+    found = measured(lambda: (np.ones(400 << 20, np.uint8), os.write(2, b"noise")))
+    # Linux counts pages per processor, and is off by tens of MiB where there are many of them.
+    assert 300 < found.mib < 500
     assert found.noise == "noise"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tagwise.data.report import say
 from tagwise.errors import UserError
 from tagwise.files import make_folder
 from tagwise.runtime import keep_freed_memory
@@ -36,7 +37,12 @@ def train(
     """
     name = "training"
     if not isinstance(recipe, Recipe):
-        recipe, name = load_recipe(recipe, overrides), Path(recipe).stem
+        path, recipe = recipe, load_recipe(recipe, overrides)
+        name = Path(path).stem
+        for change in recipe.changes():
+            say(f"{path}: {change}; the value is used")
+    elif overrides:
+        raise UserError("overrides change the values of a recipe file; change the Recipe instead")
     folder = Path(out) if out is not None else Path("runs") / name
     if (folder / "last.pt").exists() and not resume:
         raise UserError(f"{folder} holds a run already; add --resume, or name another --out")

@@ -208,9 +208,8 @@ def _with_nested_rules(values: dict[str, Any]) -> dict[str, Any]:
     >>> _with_nested_rules({"preset": "poseae", "match_limit": 2, "top_k": 9})
     {'preset': 'poseae', 'top_k': 9, 'published': {'match_limit': 2}}
     """
-    names = {item.name for item in fields(PublishedRules)} - {"subcell"}
-    moved = {name: values[name] for name in values if name in names}
-    values = {name: value for name, value in values.items() if name not in names}
+    moved = {name: values[name] for name in rules_among(values)}
+    values = {name: value for name, value in values.items() if name not in moved}
     given = values.get("published", {})
     if "subcell" in values and isinstance(given, Mapping) and "subcell" not in given:
         if values["subcell"] in get_args(QuarterShift):
@@ -221,6 +220,12 @@ def _with_nested_rules(values: dict[str, Any]) -> dict[str, Any]:
         given = given.to_dict() if isinstance(given, PublishedRules) else given or {}
         values["published"] = {**given, **moved}
     return values
+
+
+def rules_among(values: Mapping[str, Any]) -> list[str]:
+    """The names in plain grouping settings that belong to `PublishedRules`, one level lower."""
+    names = {item.name for item in fields(PublishedRules)} - {"subcell"}
+    return [name for name in values if name in names]
 
 
 CORNER_PRESETS: dict[str, dict[str, Any]] = {

@@ -1,4 +1,5 @@
 """From a recipe to a trained model: labelled sets, the loop, the optimizer, checkpoints, the log.
 
-Imports `data`, `errors`, `files`, `models`, `prediction`, `settings` and `tasks`.
+Imports `data`, `errors`, `files`, `grouping`, `models`, `prediction`, `settings` and
+`tasks`.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +13,7 @@ import yaml
 from tagwise.data.augment import Augment
 from tagwise.errors import UserError
 from tagwise.files import read_text, whole_file
+from tagwise.grouping.settings import rules_among
 from tagwise.settings import Count, NonNegative, NonNegativeInt, Positive, Range, Settings, Share
 
 _Size = tuple[Count, Count]
@@ -107,7 +108,7 @@ class RunConfig(Settings):
     """How the training runs.
 
     validate_every, save_every: in steps; 0 for only once, at the end.
-    precision: "fp32" (also called "no") or "bf16" (mixed).
+    precision: "fp32" or "bf16" (mixed). Earlier recipes call fp32 "no", which still works.
     device: None for the best that the machine has.
     best: name of the figure by which best.safetensors is chosen.
     """
@@ -121,6 +122,11 @@ class RunConfig(Settings):
     tensorboard: bool = False
     threads: Count | None = None
     device: Literal["cpu", "cuda"] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.precision == "no":
+            object.__setattr__(self, "precision", "fp32")
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,14 @@ class Recipe(Settings):
     run: RunConfig = field(default_factory=RunConfig)
     decoder: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
+
+    def changes(self) -> list[str]:
+        """What has changed since the recipe was written, a sentence each; its values still hold."""
+        grouping = self.task_options.get("grouping")
+        return [
+            f"task_options.grouping.{name} is now called task_options.grouping.published.{name}"
+            for name in rules_among(grouping if isinstance(grouping, Mapping) else {})
+        ]
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
