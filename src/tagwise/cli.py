@@ -15,6 +15,8 @@ import tyro
 from tyro.conf import Positional, arg
 
 import tagwise
+from tagwise.console.interrupts import signals_handled
+from tagwise.console.streams import print_result, streams_guarded
 from tagwise.errors import UserError
 
 _ABOUT = """Find people, animals and things in photos and videos: as poses, boxes or masks.
@@ -92,7 +94,7 @@ def predict(
         resume: Keep the results that an earlier run with the same settings finished.
     """
     run = tagwise.predict(**locals(), progress=True)
-    print(run.finish())
+    print_result(run.finish())
     return run.exit_code
 
 
@@ -116,7 +118,7 @@ def train(
         resume: Continue from the run's last checkpoint.
         overrides: Values of the recipe, as optim.steps=500; the same as --optim.steps 500.
     """
-    print(f"the model is in {tagwise.train(**locals())}")
+    print_result(f"the model is in {tagwise.train(**locals())}")
     return 0
 
 
@@ -202,7 +204,7 @@ def track(
         pictures: Also write the annotated video.
     """
     run = tagwise.track(**locals(), progress=True)
-    print(run.finish())
+    print_result(run.finish())
     return run.exit_code
 
 
@@ -232,7 +234,7 @@ def convert(
         size: Width and height of the network's input in pixels; by default the published one.
         drop_head: Reinitialise the output layers, for another skeleton or other classes.
     """
-    print(f"the model is in {tagwise.convert(**locals())}")
+    print_result(f"the model is in {tagwise.convert(**locals())}")
     return 0
 
 
@@ -251,7 +253,7 @@ def export(
         weights: A model that comes with tagwise, a .safetensors file, or a published checkpoint.
         out: File to write; by default the model's name with .onnx, in this folder.
     """
-    print(f"the model is in {tagwise.export(**locals())}")
+    print_result(f"the model is in {tagwise.export(**locals())}")
     return 0
 
 
@@ -281,7 +283,7 @@ def plot(
     arguments = dict(locals())
     from tagwise.commands.plot import plot
 
-    print(plot(**arguments))
+    print_result(str(plot(**arguments)))
     return 0
 
 
@@ -300,28 +302,32 @@ for _verb in VERBS.values():  # tyro keeps the line breaks in the text of an arg
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb and return the exit code: 0 success, 1 partial, 2 bad input, 130 interrupted."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    with streams_guarded(), signals_handled():
+        return _main(list(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: list[str]) -> int:
     debug = "--debug" in argv
     argv = [argument for argument in argv if argument != "--debug"]
-    if argv == ["--version"]:
-        print(f"tagwise {tagwise.__version__}")
-        return 0
     if argv[:1] == ["train"]:
         from tagwise.training.recipe import gather_overrides
 
         argv = gather_overrides(argv)
     try:
+        if argv == ["--version"]:
+            print_result(f"tagwise {tagwise.__version__}")
+            return 0
         return _run(argv or ["--help"])
     except UserError as error:
         if debug:
             raise
         print(f"tagwise: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         can_resume = argv[0] in ("predict", "train")
         hint = "; the same command with --resume continues from here" if can_resume else ""
         print(f"tagwise: interrupted{hint}", file=sys.stderr)
-        return 130
+        return getattr(error, "exit_code", 130)
 
 
 def _run(argv: list[str]) -> int:

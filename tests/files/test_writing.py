@@ -271,14 +271,15 @@ def writers(code):
             continue
         owner, _, name = ast.unparse(call.func).rpartition(".")
         saves = name in ("save", "dump") and owner in SAVERS
-        if name in WRITERS or saves or (name in ("open", "fdopen") and opens_to_write(owner, call)):
+        if name in WRITERS or saves or (name == "open" and opens_to_write(owner, call)):
             yield ast.unparse(call)
 
 
 def opens_to_write(owner, call):
     """Whether a mode among the arguments of an `open` writes, or cannot be told."""
     if owner == "os":
-        return bool(re.search("O_(WRONLY|RDWR|CREAT|APPEND|TRUNC)", ast.unparse(call)))
+        writes = re.search("O_(WRONLY|RDWR|CREAT|APPEND|TRUNC)", ast.unparse(call))
+        return bool(writes) and ast.unparse(call.args[0]) != "os.devnull"
     named = {"", "io", "gzip", "av", "codecs", "builtins"}  # whose `open` takes a name first
     for value in [*call.args[owner in named :], *(keyword.value for keyword in call.keywords)]:
         if isinstance(value, ast.Name) and value.id == "mode":
@@ -324,6 +325,7 @@ def test_the_search_finds_writers(code):
         "Image.open(path)",
         "archive.open(name)",
         "os.open(path, os.O_RDONLY)",
+        "os.open(os.devnull, os.O_WRONLY)",
         "with whole_file(path) as file: torch.save(state, file)",
         "data = io.BytesIO(); figure.savefig(data)",
         "checkpoint.save(3)",

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from tagwise.console.streams import print_result
 from tagwise.data.photos import Photos
-from tagwise.data.report import summary
+from tagwise.data.report import say, summary
 from tagwise.errors import UserError
 from tagwise.evaluation.scoring import Scorer
 from tagwise.files import whole_file
@@ -125,7 +126,7 @@ def evaluate(
     }
     _write(out, report, indent=1)
     if not quiet:
-        print(format_table(report))
+        print_result(format_table(report))
     return report
 
 
@@ -193,7 +194,7 @@ def _collect(results: Iterator[Result | UserError], scorer: Scorer, quiet: bool)
     for index, found in enumerate(bar):
         if isinstance(found, UserError):
             failed.append(str(found))
-            tqdm.write(str(found)) if not quiet else None
+            say(str(found)) if not quiet else None
         else:
             scorer.add(index, found)
     if len(failed) == total:

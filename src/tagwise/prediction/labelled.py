@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tagwise.console.interrupts import stoppable
 from tagwise.data.images import read_image
 from tagwise.data.photos import Photos
 from tagwise.errors import UserError
@@ -15,7 +16,7 @@ from tagwise.tasks.base import Placement
 def predict_labelled(predictor: Predictor, dataset: Photos) -> Iterator[Result | UserError]:
     """Yield the result of each image of a set, in the pixels of its labels, or an error."""
     paths = map(dataset.path, range(len(dataset)))
-    for index, outcome in enumerate(predictor.outcomes(paths)):
+    for index, outcome in enumerate(stoppable(predictor.outcomes(paths))):
         try:
             yield _as_labelled(predictor, outcome, dataset.size(index))
         except UserError as error:
@@ -29,7 +30,7 @@ def predict_with_truth(
 
     oracle: one of the task's `oracles`, see `Task.decode_with_truth`.
     """
-    for index in range(len(dataset)):
+    for index in stoppable(range(len(dataset))):
         try:
             sample = dataset.load(index)
             maps, affine = predictor.maps(sample.image)

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
+from tagwise.console.interrupts import stoppable
 from tagwise.data.report import say, summary
 from tagwise.errors import UserError
 from tagwise.files import whole_file
@@ -74,7 +75,7 @@ class PredictRun(Iterator[Result]):
         outcomes = self._predictor.outcomes(source.image for source, done in ahead if not done)
         total = len(self._sources) if isinstance(self._sources, list) else None
         bar = tqdm(inline, total=total, unit="photo", disable=None if self._progress else True)
-        for source, done in bar:
+        for source, done in stoppable(bar):
             if done:
                 self.resumed += 1
                 yield files.load(source)

@@ -2,5 +2,5 @@
 
 `Tracker` gives ids to results, frame by frame; a run reads a video and writes its files.
 
-Imports `errors`, `files`, `geometry`, `plot`, `prediction`, `results` and `settings`.
+Imports `console`, `errors`, `files`, `geometry`, `plot`, `prediction`, `results` and `settings`.
 """

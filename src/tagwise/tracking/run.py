@@ -10,6 +10,7 @@ from itertools import tee
 
 from tqdm import tqdm
 
+from tagwise.console.interrupts import stoppable
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.video import PhotoVideo, Video
 from tagwise.tracking.outputs import Tracked, TrackFiles
@@ -67,7 +68,7 @@ class TrackRun(Iterator[Tracked]):
             file=sys.stderr,
         )
         with self._files.opened() if self._files else nullcontext() as write:
-            for frame in bar:
+            for frame in stoppable(bar):
                 result = replace(next(results), file=str(frame.file or self._video.path))
                 ids = self._tracker.update(result)
                 self.frames, self.tracks = self.frames + 1, max(self.tracks, *ids.tolist(), 0)

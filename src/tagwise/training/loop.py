@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from tagwise.console.interrupts import stop_requested, stoppable
 from tagwise.data.photos import Photos
 from tagwise.errors import UserError, optional, unknown_name
 from tagwise.models.model_file import save_model
@@ -57,7 +58,7 @@ def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
 
     wrapped.train()
     batches = iter(loader)
-    for step in range(start, recipe.optim.steps):
+    for step in stoppable(range(start, recipe.optim.steps)):
         rate = learning_rate(recipe.optim, step)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] / recipe.optim.lr * rate
@@ -82,7 +83,7 @@ def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
             log.validation(step + 1, figures)
             if checkpoint.is_best(figures[recipe.run.best]):
                 save_model(average.module, folder / "best.safetensors")
-        if done or due(step + 1, recipe.run.save_every):
+        if done or due(step + 1, recipe.run.save_every) or stop_requested():
             checkpoint.save(step + 1)
     if accelerator.is_main_process:
         save_model(average.module, folder / "last.safetensors")

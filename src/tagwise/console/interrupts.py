@@ -1,0 +1,108 @@
+"""Stopping on Ctrl-C, SIGTERM or SIGHUP: between two photos, frames or steps, not inside one.
+
+A Python exception that a signal raises may fall into a callback of a library, which drops it, or
+into the middle of a photo's files. So the command line installs a handler that only sets a flag
+while a loop over `stoppable(items)` runs; the loop looks at the flag between two items. The second
+signal, and any signal outside of such a loop, raises `Interrupted` where it arrives.
+
+Without `signals_handled`, as in a notebook, Ctrl-C does what Python makes of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TypeVar
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+_SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+_HINT = b"\ntagwise: stopping; press Ctrl-C again to stop without waiting\n"
+
+Item = TypeVar("Item")
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the program to stop. exit_code: 128 + its number, as shells report it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+class _State:
+    """requested: the number of the first signal, 0 for none. loops: stoppable loops that run."""
+
+    requested = 0
+    loops = 0
+
+
+def stoppable(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items; once a signal has arrived, raise Interrupted before the next one."""
+    _State.loops += 1
+    try:
+        _raise_if_requested()
+        for item in items:
+            yield item
+            _raise_if_requested()
+    finally:
+        _State.loops -= 1
+
+
+def stop_requested() -> bool:
+    """Whether `stoppable` will raise before its next item."""
+    return _State.requested > 0
+
+
+@contextmanager
+def signals_handled() -> Iterator[None]:
+    """Handle the signals as this module describes; afterwards they do what they did before.
+
+    Signals that are ignored stay ignored, as after `nohup`. Outside of the main thread, which gets
+    all signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a process that loads data; its owner ends it
+            _pass_on(number)
+            return
+        first, _State.requested = not _State.requested, _State.requested or number
+        if not first or not _State.loops:
+            raise Interrupted(number)
+        _print_hint()
+
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    handled = [number for number in _SIGNALS if before[number] not in (signal.SIG_IGN, None)]
+    _State.requested = _State.loops = 0
+    try:
+        for number in handled:
+            signal.signal(number, handle)
+        yield
+    finally:
+        for number in handled:
+            signal.signal(number, before[number])
+        _State.requested = 0
+
+
+def _raise_if_requested() -> None:
+    if _State.requested:
+        raise Interrupted(_State.requested)
+
+
+def _pass_on(number: int) -> None:
+    """Let a forked process ignore Ctrl-C, which its owner also gets, and end on other signals."""
+    if number != signal.SIGINT:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+def _print_hint() -> None:
+    with suppress(OSError):
+        os.write(2, _HINT)  # print must not be called here: a signal may interrupt another print

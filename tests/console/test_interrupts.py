@@ -1,0 +1,133 @@
+"""Signals end a loop between two items, and everything else where they arrive."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tagwise.console.interrupts import Interrupted, signals_handled, stop_requested, stoppable
+
+NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """The handlers of the test process, which every test must leave as they were."""
+    before = [signal.getsignal(number) for number in NUMBERS]
+    yield
+    assert [signal.getsignal(number) for number in NUMBERS] == before
+
+
+def run_loop(body):
+    """Return the items of a stoppable loop whose body came to its end, and the exception."""
+    done = []
+
+    def loop():
+        for item in stoppable(range(5)):
+            body(item)
+            done.append(item)
+
+    with pytest.raises(KeyboardInterrupt) as ended:
+        loop()
+    return done, ended.value
+
+
+def send(*numbers):
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_loop_ends_after_the_item_in_which_a_signal_arrives(number, capfd):
+    with signals_handled():
+        done, error = run_loop(lambda item: send(*[number] * (item == 2)))
+        assert stop_requested()
+    assert done == [0, 1, 2]
+    assert error.exit_code == 128 + number
+    assert "press Ctrl-C again" in capfd.readouterr().err
+
+
+def test_the_second_signal_raises_inside_the_item():
+    with signals_handled():
+        done, _ = run_loop(lambda item: send(signal.SIGTERM, signal.SIGINT))
+    assert done == []
+
+
+def test_outside_of_a_loop_the_first_signal_raises():
+    with signals_handled():
+        assert list(stoppable("ab")) == ["a", "b"]
+        with pytest.raises(Interrupted):
+            send(signal.SIGINT)
+
+
+def test_an_exception_that_was_dropped_ends_the_next_loop():
+    """As one is that falls into a callback of a compiled function."""
+    with signals_handled():
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Interrupted):
+            next(stoppable(range(5)))
+
+
+def test_loops_inside_loops_end_too():
+    with signals_handled():
+        done, _ = run_loop(lambda item: [send(signal.SIGINT) for _ in stoppable(range(3))])
+    assert done == []
+
+
+def test_a_loop_that_failed_no_longer_delays_signals():
+    with signals_handled():
+        with pytest.raises(ZeroDivisionError):
+            sum(1 / item for item in stoppable([0]))
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_without_the_handlers_python_decides():
+    done, error = run_loop(lambda item: send(signal.SIGINT))
+    assert done == []
+    assert not isinstance(error, Interrupted)
+
+
+def test_ignored_signals_stay_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_handled():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop_requested()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_other_threads_leave_the_handlers_alone():
+    def work():
+        before = signal.getsignal(signal.SIGINT)
+        with signals_handled():
+            same.append(signal.getsignal(signal.SIGINT) is before)
+
+    same = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert same == [True]
+
+
+FORKED = """
+import os, signal, time
+from tagwise.console.interrupts import signals_handled
+with signals_handled():
+    child = os.fork()
+    if child == 0:
+        os.kill(os.getpid(), signal.SIGINT)  # ignored: its owner gets it too
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_forked_processes_end_on_sigterm_only():
+    run = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == (f"{-signal.SIGTERM}\n", "")

@@ -1,0 +1,102 @@
+"""Standard streams that are full, closed or of a narrow encoding."""
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tagwise.console.streams import print_result, streams_guarded
+from tagwise.errors import UserError
+
+WORK = """
+import os, sys
+from tagwise.console.streams import print_result, streams_guarded
+from tagwise.errors import UserError
+with streams_guarded():
+    print("message", file=sys.stderr, flush=True)
+    opened = os.open(os.devnull, os.O_RDONLY)
+    assert opened > 2, opened
+    try:
+        print_result(sys.argv[1])
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+"""
+
+
+def run(shell, text="figures: 35.1 × 2 – 头", encoding="utf-8", **environment):
+    """Run WORK with the redirections of a shell command."""
+    command = shell.replace("WORK", '"$PYTHON" -c "$WORK" "$TEXT"')
+    variables = {"PYTHON": sys.executable, "WORK": WORK, "TEXT": text, **environment}
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        encoding=encoding,
+    )
+
+
+def test_a_result_goes_to_stdout():
+    done = run("WORK")
+    assert (done.returncode, done.stdout) == (0, "figures: 35.1 × 2 – 头\n")
+    assert done.stderr == "message\n"
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+def test_a_result_that_stdout_cannot_take_goes_to_stderr(redirection):
+    done = run(f"WORK {redirection}")
+    lines = done.stderr.splitlines()
+    assert lines[:2] == ["message", "figures: 35.1 × 2 – 头"]
+    assert lines[2].startswith("cannot write to standard output: ")
+    assert (done.returncode, len(lines)) == (2, 3)
+
+
+def test_a_reader_that_ends_is_not_an_error():
+    done = run("WORK | true")
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_messages_that_stderr_cannot_take_are_left_out(redirection):
+    done = run(f"WORK {redirection}")
+    assert (done.returncode, done.stdout) == (0, "figures: 35.1 × 2 – 头\n")
+
+
+def test_closed_streams_lead_nowhere():
+    assert run("WORK <&- >&- 2>&-").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [("ascii", r"\xd7 \u5934"), ("latin-1", r"× \u5934"), ("utf-8", "× 头")],
+)
+def test_characters_outside_of_the_encoding_are_escaped(encoding, expected):
+    done = run("WORK", "a × 头", encoding, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stdout) == (0, f"a {expected}\n")
+
+
+def test_file_names_that_are_not_utf_8_are_escaped(monkeypatch):
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    with streams_guarded():
+        print_result(os.fsdecode(b"caf\xe9.jpg"))
+    assert stdout.buffer.getvalue() == b"caf\\udce9.jpg\n"
+
+
+def test_stderr_is_put_back():
+    before = sys.stderr
+    with streams_guarded():
+        assert sys.stderr is not before
+        assert sys.stderr.encoding == before.encoding
+    assert sys.stderr is before
+
+
+def test_a_closed_stdout_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(UserError, match="standard output: it is closed"):
+        print_result("figures")
+    assert capsys.readouterr().err == "figures\n"
