@@ -1,0 +1,34 @@
+"""The short form of `signals.py`."""
+
+import random
+import signal
+
+import pytest
+
+from faults.signals import interrupt, make_signal_inputs, tries
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_signal_inputs(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["predict --coco", "train"])
+def test_signals_lose_nothing(name, inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(inputs)
+    outcomes = list(tries(name, 1, random.Random(0), tmp_path))
+    assert [fault for outcome in outcomes for fault in outcome.faults] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("delay", [0.02, 0.3])
+def test_a_signal_during_the_start(delay, number, inputs, tmp_path, monkeypatch):
+    """Before the program handles signals, and while it imports torch."""
+    monkeypatch.chdir(inputs)
+    outcome = interrupt("eval", tmp_path / "out", number, delay)
+    assert outcome.what in ("killed", "stopped")
+    assert outcome.faults == []
