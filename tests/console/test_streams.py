@@ -8,21 +8,15 @@ import sys
 import pytest
 
 from tagwise.console.streams import print_result, streams_guarded
-from tagwise.errors import UserError
 
 WORK = """
 import os, sys
 from tagwise.console.streams import print_result, streams_guarded
-from tagwise.errors import UserError
 with streams_guarded():
     print("message", file=sys.stderr, flush=True)
     opened = os.open(os.devnull, os.O_RDONLY)
     assert opened > 2, opened
-    try:
-        print_result(sys.argv[1])
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    print_result(sys.argv[1])
 """
 
 
@@ -50,7 +44,7 @@ def test_a_result_that_stdout_cannot_take_goes_to_stderr(redirection):
     done = run(f"WORK {redirection}")
     lines = done.stderr.splitlines()
     assert lines[:2] == ["message", "figures: 35.1 × 2 – 头"]
-    assert lines[2].startswith("cannot write to standard output: ")
+    assert lines[2].startswith("tagwise: cannot write to standard output: ")
     assert (done.returncode, len(lines)) == (2, 3)
 
 
@@ -95,8 +89,14 @@ def test_stderr_is_put_back():
     assert sys.stderr is before
 
 
-def test_a_closed_stdout_is_named(monkeypatch, capsys):
+def test_help_that_stdout_cannot_take_is_one_line():
+    shell = '"$PYTHON" -m tagwise --help >/dev/full'
+    done = run(shell)
+    assert done.returncode == 2
+    assert done.stderr == "tagwise: cannot write to standard output: No space left on device\n"
+
+
+def test_exceptions_come_first(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
-    with pytest.raises(UserError, match="standard output: it is closed"):
-        print_result("figures")
-    assert capsys.readouterr().err == "figures\n"
+    with pytest.raises(ZeroDivisionError), streams_guarded():
+        print_result(str(1 / 0))

@@ -1,5 +1,7 @@
 """Tests of drawing boxes."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tagwise import plot
@@ -70,3 +72,12 @@ def test_tag_plot_has_a_row_per_corner():
 def test_far_outside_and_tiny_boxes_are_drawn_without_error():
     boxes = Boxes([[-1e7, -1e7, 1e8, 1e8], [5, 5, 0, 0]], [0.5, 0.4], [0, 1], ("a", "b"))
     plot.draw_boxes(BLACK, boxes, corners=True)
+
+
+def test_names_with_any_characters_are_drawn():
+    tags = np.array([[[1.0], [1.1]]])
+    boxes = Boxes([[20, 30, 60, 40]], [0.9], [0], ("\ud800 头 $x_$",), [[0.9, 0.8]], tags)
+    assert plot.draw_boxes(BLACK, boxes).any()
+    figure = plot.plot_tags(replace(boxes, file="caf\udce9 $x^$.jpg"))
+    figure.canvas.draw()
+    assert figure.get_suptitle() == r"caf\udce9 $x^$.jpg: 1 instance"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from tagwise.geometry import to_xyxy
-from tagwise.plot.style import RIM, SUBPIXEL, instance_colour, line_widths
+from tagwise.plot.style import RIM, SUBPIXEL, drawable, instance_colour, line_widths
 
 Colours = Literal["class", "instance", "tag"]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -146,6 +146,7 @@ def draw_label(canvas: np.ndarray, box: np.ndarray, text: str, colour: tuple) ->
     """Draw a label at the top-left corner of a box, moved so that it is inside the image."""
     height, across = canvas.shape[:2]
     scale = float(np.clip(np.hypot(height, across) / 2000, 0.35, 1.2))
+    text = drawable(text)
     (w, h), base = cv2.getTextSize(text, _FONT, scale, 1)
     x = int(np.clip(box[0], 0, max(0, across - w - 4)))
     y = int(np.clip(box[1], 0, max(0, height - h - base - 2)))

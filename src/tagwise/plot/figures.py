@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from tagwise.plot.style import instance_colour, tidy
+from tagwise.plot.style import drawable, instance_colour, set_title, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,11 +61,12 @@ def plot_tags(found: Tagged, title: str | None = None) -> Figure:
     half = max(high - low for low, high in spans) / 2
     for axis, (low, high) in zip(axes, spans):
         axis.set_xlim((low + high) / 2 - half, (low + high) / 2 + half)
-    axes[0].set_yticks(rows, [name.replace("_", " ") for name in names])
+    labels = [drawable(name.replace("_", " ")) for name in names]
+    axes[0].set_yticks(rows, labels, parse_math=False)
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     instances = "1 instance" if len(found) == 1 else f"{len(found)} instances"
     name = Path(found.file).name if found.file else "tags"
-    figure.suptitle(title or f"{name}: {instances}", fontsize=11)
+    set_title(figure, title or f"{name}: {instances}")
     return figure
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from tagwise.plot.style import tidy
+from tagwise.plot.style import set_title, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +76,7 @@ def plot_corner_maps(
         axes[2, 1].set_visible(False)
     _without_frames(axes.flat)
     figure.colorbar(drawn, ax=axes[:2, 1], shrink=0.6)
-    figure.suptitle(title or "what the network sees of corners", fontsize=11)
+    set_title(figure, title or "the maps of corners")
     return figure
 
 
@@ -112,7 +112,7 @@ def plot_pixel_maps(
     for axis in (*axes[0][len(heat) :], *axes[1][len(tags) :]):
         axis.set_visible(False)
     _without_frames(axes.flat)
-    figure.suptitle(title or "what the network sees of pixels", fontsize=11)
+    set_title(figure, title or "the maps of pixels")
     return figure
 
 

@@ -29,6 +29,16 @@ def line_widths(shape: tuple[int, ...], extent: np.ndarray) -> np.ndarray:
     return np.clip(extent / 36, 0.4 * usual, usual)
 
 
+def drawable(text: str) -> str:
+    """The text with lone surrogates, as file names that are not UTF-8 have them, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def set_title(figure, title: str) -> None:
+    """Set the title of a matplotlib figure; $ signs are no formulas."""
+    figure.suptitle(drawable(title), fontsize=11, parse_math=False)
+
+
 def tidy(axis) -> None:
     """Give a matplotlib axis a light grid and no frame."""
     axis.grid(True, color="0.9", lw=0.8, zorder=0)
