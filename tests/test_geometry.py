@@ -18,6 +18,7 @@ from tagwise.geometry import (
     edges_to_pixels,
     iou,
     keypoint_boxes,
+    least_side,
     oks,
     pair_iou,
     pair_oks,
@@ -173,6 +174,11 @@ def test_one_keypoint_has_a_box_of_the_least_size():
     assert keypoint_boxes(lone, least=3).tolist() == [[6.5, 3.5, 3, 3]]
     line = np.array([[[2, 5, 1], [12, 5, 1]]])
     assert keypoint_boxes(line, least=4).tolist() == [[2, 3, 10, 4]]
+
+
+def test_the_least_side_follows_the_image():
+    assert least_side(1200, 1600) == pytest.approx(60)
+    assert least_side(None, 1600) == least_side(1200, None) == 20
 
 
 def test_no_instances_and_no_types_have_no_boxes():

@@ -141,6 +141,23 @@ def keypoint_boxes(keypoints: np.ndarray, least: float = 0.0) -> np.ndarray:
     return boxes_around(keypoints, float(least))
 
 
+def least_side(width: float | None, height: float | None) -> float:
+    """The least width and height, in pixels, of the box around the keypoints of an instance.
+
+    One keypoint, or several on a line, have no extent, but object keypoint similarity and motion
+    are measured relative to one.
+
+    width, height: of the image in pixels. The least side is 3 % of its diagonal, or 20 pixels if
+        its size is unknown.
+
+    >>> least_side(400, 300)
+    15.0
+    """
+    if width is None or height is None:
+        return 20.0
+    return 0.03 * float(np.hypot(width, height))
+
+
 @compiled()
 def boxes_around(keypoints, least=0.0):
     """The box around each instance's keypoints (N, K, 3); compiled, see `keypoint_boxes`.

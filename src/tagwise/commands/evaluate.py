@@ -217,7 +217,7 @@ def _chosen(count: int, first: int, every: int, limit: int | None) -> range:
 def _write(path: str | Path | None, content: Any, indent: int | None = None) -> None:
     if path is None:
         return
-    text = json.dumps(content, indent=indent, ensure_ascii=False)
+    text = json.dumps(content, indent=indent)  # ASCII, which names of any characters survive
     with whole_file(Path(path)) as file:
         file.write(text.encode())
 

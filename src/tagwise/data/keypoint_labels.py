@@ -23,7 +23,7 @@ from tagwise.data.coco_labels import (
 )
 from tagwise.data.plausibility import check_corner_form, check_pixels
 from tagwise.data.report import Problem
-from tagwise.geometry import keypoint_boxes
+from tagwise.geometry import keypoint_boxes, least_side
 from tagwise.skeletons import Skeleton
 
 
@@ -95,7 +95,7 @@ def _add(
     """Add one annotation to its image, either as an instance or as something to ignore."""
     box = box_of(annotation)
     if is_crowd(annotation):
-        around = box or (None if keypoints is None else _box_around(keypoints))
+        around = box or (None if keypoints is None else _box_around(keypoints, labels))
         problems += add_crowd(annotation, labels, box)
         if around:
             area = area_of(annotation, around)
@@ -113,7 +113,10 @@ def _add(
             problems.append(
                 labels.problem("box has no size, taken from the keypoints", annotation, detail)
             )
-        box = _box_around(keypoints)
+        box = _box_around(keypoints, labels)
+        if len(np.unique(keypoints[keypoints[:, 2] > 0, :2], axis=0)) == 1:
+            kind = "instance of one keypoint without a box, its size is assumed"
+            problems.append(labels.problem(kind, annotation, f"{box[2]:.0f} × {box[3]:.0f} pixels"))
     labels.keypoints.append(keypoints)
     labels.boxes.append(box)
     labels.areas.append(area_of(annotation, box))
@@ -197,9 +200,11 @@ def _read_one(values: Any, types: int) -> tuple[np.ndarray | None, tuple[str, st
     return np.column_stack([keypoints, visible]), (fault, "")
 
 
-def _box_around(keypoints: np.ndarray) -> Box:
-    """The box around labelled keypoints (S, 3), at least one pixel wide and high."""
-    return tuple(keypoint_boxes(keypoints[None], least=1.0)[0].tolist())
+def _box_around(keypoints: np.ndarray, labels: ImageLabels) -> Box:
+    """The box around labelled keypoints (S, 3); a side below one pixel becomes `least_side`."""
+    tight = keypoint_boxes(keypoints[None])[0]
+    grown = keypoint_boxes(keypoints[None], least_side(labels.width, labels.height))[0]
+    return tuple(np.where(np.tile(tight[2:] < 1, 2), grown, tight).tolist())
 
 
 def _check_units(labels: KeypointLabels) -> None:

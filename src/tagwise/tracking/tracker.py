@@ -23,7 +23,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from tagwise.errors import UserError
-from tagwise.geometry import keypoint_boxes, oks, present_keypoints
+from tagwise.geometry import keypoint_boxes, least_side, oks, present_keypoints
 from tagwise.results import Result
 from tagwise.settings import Count, NonNegative, NonNegativeInt, Positive, Range, Settings
 from tagwise.tracking.motion import Motion
@@ -203,7 +203,7 @@ class _Detections:
         keypoints = sigmas = None
         if (given := result.tracked_keypoints()) is not None:
             keypoints, sigmas = given[0].astype(np.float64), given[1]
-            boxes = keypoint_boxes(keypoints, least=_least_side(result))
+            boxes = keypoint_boxes(keypoints, least=least_side(result.width, result.height))
         usable = np.isfinite(boxes).all(1) & (boxes[:, 2:].max(1, initial=0) > 0)
         usable &= np.isfinite(result.scores)
         return cls(
@@ -230,17 +230,6 @@ class _Detections:
     def relative(self) -> np.ndarray:
         """Keypoints relative to the centres of their boxes."""
         return _shifted(self.keypoints, -(self.boxes[:, :2] + self.boxes[:, 2:] / 2))
-
-
-def _least_side(result: Result) -> float:
-    """Return the least width and height, in pixels, of the box around tracked keypoints.
-
-    A single keypoint has no extent, but motion is measured in box sides: the sides of its box are
-    3 % of the image's diagonal, or 20 pixels if the size of the image is unknown.
-    """
-    if result.width is None or result.height is None:
-        return 20.0
-    return 0.03 * float(np.hypot(result.width, result.height))
 
 
 def _shifted(keypoints: np.ndarray, by: np.ndarray) -> np.ndarray:
