@@ -67,7 +67,9 @@ def recipe_for(recipe: Recipe, options: argparse.Namespace, start: Path | None) 
         raise UserError(f"the backbone {recipe.model.name} is not an EfficientNet-Lite")
     lr, steps = options.lr_scale * recipe.optim.lr, options.steps or recipe.optim.steps
     optim = replace(recipe.optim, lr=lr, steps=steps)
-    recipe = replace(recipe, task="faster_rcnn", task_options={}, decoder={}, model=model)
+    recipe = replace(
+        recipe, task="faster_rcnn", task_options={}, decoder={}, model=model, tuned=None
+    )
     return replace(recipe, optim=optim)
 
 

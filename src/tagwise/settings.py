@@ -138,7 +138,7 @@ class Settings:
             name = str(values.pop("preset"))
             if name not in cls.presets:
                 raise unknown_name("preset", name, cls.presets)
-            values = _merged(cls.presets[name], values)
+            values = merged(cls.presets[name], values)
         known = {item.name: item for item in fields(cls)}
         for key in values:
             if key not in known:
@@ -154,13 +154,13 @@ class Settings:
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
 
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """The values with some changed; mappings inside are merged in the same way."""
-    merged = {**values, **changes}
+    out = {**values, **changes}
     for key in values.keys() & changes.keys():
         if isinstance(values[key], Mapping) and isinstance(changes[key], Mapping):
-            merged[key] = _merged(values[key], changes[key])
-    return merged
+            out[key] = merged(values[key], changes[key])
+    return out
 
 
 def _plain(value: Any) -> Any:

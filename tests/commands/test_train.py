@@ -8,7 +8,8 @@ import yaml
 from small_runs import recipe_for, rows, write_scenes
 from tagwise.commands.train import train
 from tagwise.errors import UserError
-from tagwise.training.recipe import save_recipe
+from tagwise.models import load_model
+from tagwise.training.recipe import TunedConfig, load_recipe, save_recipe
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,15 @@ def test_overrides_need_a_recipe_file(recipe, tmp_path):
     with pytest.raises(UserError, match="change the Recipe instead"):
         train(recipe, out=tmp_path / "run", overrides=["optim.steps=1"])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_keeps_the_tuned_section_and_uses_its_values(recipe, tmp_path):
+    first = recipe.data.train[0].annotations
+    tuned = TunedConfig(first, decoder={"threshold": 0.7}, info={"data": "figures"})
+    folder = train(replace(recipe, decoder={}, tuned=tuned), out=tmp_path / "run")
+    spec = load_model(folder / "last.safetensors").spec
+    assert (spec.decoder["threshold"], spec.info["data"]) == (0.7, "figures")
+    assert load_recipe(folder / "recipe.yaml").tuned == tuned
 
 
 def test_settings_that_have_moved_are_named(recipe, tmp_path, capsys):

@@ -184,3 +184,53 @@ def test_every_recipe_that_ships_is_the_same_after_saving(path, tmp_path):
 )
 def test_gather_overrides(arguments, expected):
     assert gather_overrides(arguments) == expected
+
+
+TUNED = """
+data: {train: [{annotations: a.json, images: a}]}
+task_options: {tag_dim: 2, grouping: {tag_threshold: 2}}
+decoder: {threshold: 0.5}
+info: {author: me}
+tuned:
+  annotations: a.json
+  sigmas: 0.4
+  task_options: {grouping: {tag_threshold: 3, top_k: 9}}
+  decoder: {threshold: 0.3, size: 320}
+  info: {data: robots}
+"""
+
+
+def test_tuned_values_fill_in_what_the_recipe_leaves_out(recipe_file):
+    recipe = load_recipe(recipe_file(TUNED))
+    assert recipe.notes() == []
+    whole = recipe.complete()
+    assert whole.sigmas == 0.4
+    assert whole.task_options == {"tag_dim": 2, "grouping": {"tag_threshold": 2, "top_k": 9}}
+    assert whole.decoder == {"threshold": 0.5, "size": 320}
+    assert whole.info == {"author": "me", "data": "robots"}
+    assert whole.tuned is None
+    assert whole.complete() == whole
+
+
+def test_stated_sigmas_come_before_tuned_ones(recipe_file):
+    assert load_recipe(recipe_file(TUNED), ["sigmas=0.2"]).complete().sigmas == 0.2
+
+
+def test_tuned_values_are_not_used_for_other_data(recipe_file):
+    recipe = load_recipe(recipe_file(TUNED), ["data.train=[{annotations: b.json, images: b}]"])
+    (note,) = recipe.notes()
+    assert "tuned (sigmas, task_options, decoder, info) was chosen for a.json" in note
+    assert "not used for b.json" in note
+    whole = recipe.complete()
+    assert (whole.sigmas, whole.decoder, whole.info) == (None, {"threshold": 0.5}, {"author": "me"})
+    assert whole.task_options == {"tag_dim": 2, "grouping": {"tag_threshold": 2}}
+
+
+@pytest.mark.parametrize("name", ["robots", "bees", "blood", "blood_finish", "people", "nuclei"])
+def test_recipes_of_shipped_models_are_tuned_for_their_own_data(name):
+    recipe = load_recipe(Path(__file__).parents[2] / "recipes" / f"{name}.yaml")
+    assert recipe.notes() == []
+    assert recipe.complete().info["data"]
+    assert not {"grouping", "pairing"} & set(recipe.task_options)
+    assert recipe.sigmas is None
+    assert recipe.decoder == {}

@@ -39,8 +39,8 @@ def train(
     if not isinstance(recipe, Recipe):
         path, recipe = recipe, load_recipe(recipe, overrides)
         name = Path(path).stem
-        for change in recipe.changes():
-            say(f"{path}: {change}; the value is used")
+        for note in recipe.notes():
+            say(f"{path}: {note}")
     elif overrides:
         raise UserError("overrides change the values of a recipe file; change the Recipe instead")
     folder = Path(out) if out is not None else Path("runs") / name

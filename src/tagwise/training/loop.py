@@ -41,6 +41,7 @@ def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
     resume: continue from last.pt if the folder has one.
     Raises UserError for values that cannot work, missing data, and a loss that is not finite.
     """
+    written, recipe = recipe, recipe.complete()
     accelerator = make_accelerator(recipe.run)
     torch.manual_seed(recipe.run.seed)
     datasets, val, task = open_datasets(recipe)
@@ -54,7 +55,7 @@ def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
     loader = make_loader(recipe, datasets, model, accelerator.num_processes, start)
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     average.to(accelerator.device)
-    log = TrainingLog(folder, recipe, start, quiet=not accelerator.is_main_process)
+    log = TrainingLog(folder, written, start, quiet=not accelerator.is_main_process)
 
     wrapped.train()
     batches = iter(loader)

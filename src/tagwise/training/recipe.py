@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,16 @@ from tagwise.data.augment import Augment
 from tagwise.errors import UserError
 from tagwise.files import read_text, whole_file
 from tagwise.grouping.settings import rules_among
-from tagwise.settings import Count, NonNegative, NonNegativeInt, Positive, Range, Settings, Share
+from tagwise.settings import (
+    Count,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    Range,
+    Settings,
+    Share,
+    merged,
+)
 
 _Size = tuple[Count, Count]
 
@@ -130,6 +139,21 @@ class RunConfig(Settings):
 
 
 @dataclass(frozen=True)
+class TunedConfig(Settings):
+    """Values that were chosen for one data set, which a recipe for other data does not inherit.
+
+    annotations: the data set, as `data.train` names it first.
+    sigmas, task_options, decoder, info: fill in what the recipe itself does not state.
+    """
+
+    annotations: str
+    sigmas: Positive | tuple[Positive, ...] | None = None
+    task_options: dict[str, Any] = field(default_factory=dict)
+    decoder: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Recipe(Settings):
     """Everything that a training run depends on.
 
@@ -138,6 +162,7 @@ class Recipe(Settings):
     decoder: settings of prediction, kept in the model file; `threshold` is the least score of an
         instance in pictures.
     info: any further facts to keep in the model file.
+    tuned: more of these values, for one data set only.
     """
 
     data: DataConfig
@@ -149,14 +174,38 @@ class Recipe(Settings):
     run: RunConfig = field(default_factory=RunConfig)
     decoder: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
+    tuned: TunedConfig | None = None
 
-    def changes(self) -> list[str]:
-        """What has changed since the recipe was written, a sentence each; its values still hold."""
+    def complete(self) -> Recipe:
+        """The recipe with the values of `tuned` filled in, or without them if its data differ."""
+        if self.tuned is None:
+            return self
+        if not self._is_tuned():
+            return replace(self, tuned=None)
+        names = ("task_options", "decoder", "info")
+        filled = {name: merged(getattr(self.tuned, name), getattr(self, name)) for name in names}
+        sigmas = self.tuned.sigmas if self.sigmas is None else self.sigmas
+        return replace(self, sigmas=sigmas, tuned=None, **filled)
+
+    def notes(self) -> list[str]:
+        """What its author should know: settings that have moved, and values that are not used."""
         grouping = self.task_options.get("grouping")
-        return [
-            f"task_options.grouping.{name} is now called task_options.grouping.published.{name}"
+        notes = [
+            f"task_options.grouping.{name} is now called task_options.grouping.published.{name}; "
+            "the value is used"
             for name in rules_among(grouping if isinstance(grouping, Mapping) else {})
         ]
+        if self.tuned is not None and not self._is_tuned():
+            names = [name for name, value in self.tuned.to_dict().items() if value]
+            names.remove("annotations")
+            notes.append(
+                f"tuned ({', '.join(names)}) was chosen for {self.tuned.annotations} and is not "
+                f"used for {self.data.train[0].annotations}; the defaults apply"
+            )
+        return notes
+
+    def _is_tuned(self) -> bool:
+        return self.tuned is not None and self.tuned.annotations == self.data.train[0].annotations
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
