@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tagwise.errors import UserError
-from tagwise.files import check_regular, kind_of, open_regular, read_json, read_text
+from tagwise.files import check_regular, kind_of, open_regular, read_json, read_text, refuse_address
 
 
 def test_a_regular_file_is_opened(tmp_path):
@@ -145,3 +145,14 @@ def test_what_is_no_json(tmp_path, content, words):
 def test_kinds(head, kind):
     found = kind_of(head)
     assert found is None if kind is None else found.startswith(kind)
+
+
+@pytest.mark.parametrize("source", ["http://example.com/a.jpg", "rtsp://camera/1", "s3://b/a.mp4"])
+def test_addresses_are_named_as_they_were_typed(source):
+    with pytest.raises(UserError, match=f"^{source} is an address"):
+        refuse_address(source)
+
+
+def test_paths_are_no_addresses(tmp_path):
+    for source in ("a.jpg", "C:\\a.jpg", "photos/**/*.png", "a//b.jpg", tmp_path, b"bytes"):
+        refuse_address(source)

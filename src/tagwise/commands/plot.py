@@ -8,7 +8,7 @@ from typing import Any, Literal
 from tagwise.data.images import read_image
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError
-from tagwise.files import read_json
+from tagwise.files import read_json, refuse_address
 from tagwise.plot import plot_push, plot_tags
 from tagwise.prediction.options import check_threshold
 from tagwise.prediction.outputs import write_picture
@@ -41,6 +41,7 @@ def plot(
         return write_picture(plot_push(), out or "push.png")
     if source is None:
         raise UserError(f"a plot of {what} needs a photo or a .predictions.json file")
+    refuse_address(source)
     path = Path(source)
     out = out or f"{path.name.split('.')[0]}.{what}.png"
     if path.suffix.lower() == ".json":

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tagwise.data.label_formats import describe_other_format
 from tagwise.errors import UserError, unknown_name
 from tagwise.files import read_json
 
@@ -17,10 +18,20 @@ _LISTS = ("images", "annotations", "categories")
 def read_coco(source: str | Path | dict[str, Any]) -> dict[str, Any]:
     """Return the content of a COCO annotation file, given as a path or as the content itself.
 
-    Raises UserError if it is not a COCO annotation file.
+    Raises UserError if it is not a COCO annotation file. The error says how to convert labels of
+    other programs.
     """
-    content = source if isinstance(source, dict) else read_json(source)
-    check_coco(content, name_of(source))
+    if isinstance(source, dict):
+        check_coco(source, name_of(source))
+        return source
+    try:
+        content = read_json(source)
+        check_coco(content, source)
+    except UserError:
+        other = describe_other_format(source)
+        if other is None:
+            raise
+        raise UserError(other) from None
     return content
 
 

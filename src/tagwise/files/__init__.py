@@ -10,6 +10,7 @@ from tagwise.files.reading import (
     open_regular,
     read_json,
     read_text,
+    refuse_address,
 )
 from tagwise.files.writing import (
     append_line,
@@ -28,6 +29,7 @@ __all__ = [
     "open_regular",
     "read_json",
     "read_text",
+    "refuse_address",
     "remove_partials",
     "trim_lines",
     "whole_file",

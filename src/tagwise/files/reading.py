@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tagwise.errors import UserError
+
+
+def refuse_address(source: object) -> None:
+    """Raise UserError for an address such as "https://example.com/a.jpg", which is not a file."""
+    if isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source):
+        raise UserError(
+            f"{source} is an address, and tagwise reads files; download it and give the file"
+        )
 
 
 def check_regular(path: str | Path, what: str = "file") -> os.stat_result:

@@ -21,7 +21,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tagwise.errors import UserError, unknown_name
-from tagwise.files import SNIFFED, check_regular, kind_of, open_regular, whole_file
+from tagwise.files import (
+    SNIFFED,
+    check_regular,
+    kind_of,
+    open_regular,
+    refuse_address,
+    whole_file,
+)
 from tagwise.models.network import ModelSpec, Network
 
 HEADER = "tagwise"
@@ -108,6 +115,7 @@ def shipped_models() -> list[str]:
 
 def find_weights(name: str | Path) -> Path:
     """The file of a shipped model by name, or the given path. Raises UserError if neither."""
+    refuse_address(name)
     path = Path(name)
     if str(name) in shipped_models():
         return Path(str(resources.files("tagwise") / "weights" / f"{name}.safetensors"))

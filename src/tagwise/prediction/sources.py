@@ -15,6 +15,7 @@ from typing import Any
 from tagwise.data.images import ImageSource, is_image
 from tagwise.data.report import say
 from tagwise.errors import UserError
+from tagwise.files import refuse_address
 from tagwise.prediction.folders import describe, is_own, list_folder, natural_key, unique_prefix
 from tagwise.prediction.video import Video, is_video_file
 
@@ -79,6 +80,7 @@ def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[So
 
 def find_files(source: str | Path) -> list[tuple[Path, Path]]:
     """Return pairs (file, folder that its name is relative to), sorted, of a file or a pattern."""
+    refuse_address(source)
     path = Path(source)
     if os.path.isdir(path):
         folder = list_folder(path)

@@ -21,7 +21,14 @@ from tagwise.data.images import read_image
 from tagwise.data.report import say
 from tagwise.data.transforms import fit_affine
 from tagwise.errors import UserError, optional
-from tagwise.files import SNIFFED, check_regular, kind_of, open_regular, whole_file
+from tagwise.files import (
+    SNIFFED,
+    check_regular,
+    kind_of,
+    open_regular,
+    refuse_address,
+    whole_file,
+)
 from tagwise.prediction.folders import describe, list_folder
 
 SUFFIXES = frozenset(
@@ -168,6 +175,7 @@ def is_video_file(path: Path) -> bool:
 
 def open_video(path: str | Path) -> Video | PhotoVideo:
     """Open a video file, or a folder of photos as one. Raises UserError for anything else."""
+    refuse_address(path)
     return PhotoVideo(path) if os.path.isdir(path) else Video(path)
 
 
