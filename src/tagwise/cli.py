@@ -6,6 +6,7 @@ The package imports that function only when a verb runs, so that help appears im
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 import tagwise
-from tagwise.console.interrupts import signals_handled
+from tagwise.console.interrupts import signals_handled, stop_requested
 from tagwise.console.streams import print_result, streams_guarded
 from tagwise.errors import UserError
 
@@ -323,11 +324,14 @@ def _main(argv: list[str]) -> int:
             raise
         print(f"tagwise: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt as error:
+    except BaseException as error:
+        # A signal during an import can leave a half-imported module, with errors of any kind.
+        if not (isinstance(error, KeyboardInterrupt) or stop_requested()):
+            raise
         can_resume = argv[0] in ("predict", "train")
         hint = "; the same command with --resume continues from here" if can_resume else ""
         print(f"tagwise: interrupted{hint}", file=sys.stderr)
-        return getattr(error, "exit_code", 130)
+        return 128 + (stop_requested() or signal.SIGINT)
 
 
 def _run(argv: list[str]) -> int:

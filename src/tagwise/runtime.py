@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import os
 import pickle
 import sys
 import zlib
@@ -67,6 +68,26 @@ def keep_freed_memory() -> None:
         return
     libc.mallopt(_MMAP_MAX, 0)
     libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+# ---------------------------------------------------------------------- threads
+
+
+def count_cores() -> int:
+    """The number of processor cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def run_torch_in_one_thread() -> None:
+    """Let tensor operations of the calling thread run in this thread only.
+
+    Otherwise each of several threads that decode would start as many threads of its own as the
+    machine has cores. `torch.set_num_threads` would change the other threads too.
+    """
+    torch.get_num_threads()  # torch sets the number at its first use in a thread
+    with suppress(AttributeError, OSError):  # torch without OpenMP
+        ctypes.CDLL(None).omp_set_num_threads(1)
 
 
 # ---------------------------------------------------------------------- compiled loops

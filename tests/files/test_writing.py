@@ -119,7 +119,7 @@ def partials(folder):
 
 @pytest.mark.parametrize("begin", [make_folder, remove_partials])
 def test_partial_files_go_when_their_process_is_dead(tmp_path, writer, begin):
-    name = f".video.mp4.{writer.pid}.partial"
+    name = f".video.mp4.0.{writer.pid}.partial"
     begin(tmp_path)
     assert partials(tmp_path) == [name]
     writer.kill()
@@ -141,7 +141,7 @@ def test_partial_files_of_another_computer_stay_while_they_are_written(tmp_path,
     """Its process has a number that is no process of this computer."""
     no_process = 2**22 + 1  # Linux counts to 2**22
     path = tmp_path / f".video.mp4.{no_process}.partial"
-    (tmp_path / f".video.mp4.{writer.pid}.partial").rename(path)
+    (tmp_path / f".video.mp4.0.{writer.pid}.partial").rename(path)
     remove_partials(tmp_path)
     assert partials(tmp_path) == [path.name]
     writer.kill()

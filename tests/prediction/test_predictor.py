@@ -309,7 +309,7 @@ def test_closing_a_stream_does_not_wait_for_readers(network, monkeypatch):
     """The garbage collector closes forgotten streams, inside any thread and under any lock."""
     stuck, go_on = threading.Event(), threading.Event()
     found = predictor(network)
-    prepare = found._prepare
+    prepare = found.prepare
 
     def slow(image):
         if image.sum() == 0:
@@ -317,7 +317,7 @@ def test_closing_a_stream_does_not_wait_for_readers(network, monkeypatch):
             go_on.wait(60)
         return prepare(image)
 
-    monkeypatch.setattr(found, "_prepare", slow)
+    monkeypatch.setattr(found, "prepare", slow)
     stream = found.stream([draw_pins(PINS), np.zeros((SIZE, SIZE, 3), np.uint8)])
     next(stream)
     assert stuck.wait(60)

@@ -26,11 +26,7 @@ Item = TypeVar("Item")
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the program to stop. exit_code: 128 + its number, as shells report it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
+    """A signal asked the program to stop."""
 
 
 class _State:
@@ -52,9 +48,9 @@ def stoppable(items: Iterable[Item]) -> Iterator[Item]:
         _State.loops -= 1
 
 
-def stop_requested() -> bool:
-    """Whether `stoppable` will raise before its next item."""
-    return _State.requested > 0
+def stop_requested() -> int:
+    """The number of the signal that asked the program to stop, 0 if there was none."""
+    return _State.requested
 
 
 @contextmanager
@@ -75,7 +71,7 @@ def signals_handled() -> Iterator[None]:
             return
         first, _State.requested = not _State.requested, _State.requested or number
         if not first or not _State.loops:
-            raise Interrupted(number)
+            raise Interrupted(signal.Signals(number).name)
         _print_hint()
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -93,7 +89,7 @@ def signals_handled() -> Iterator[None]:
 
 def _raise_if_requested() -> None:
     if _State.requested:
-        raise Interrupted(_State.requested)
+        raise Interrupted(signal.Signals(_State.requested).name)
 
 
 def _pass_on(number: int) -> None:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,7 @@ except ImportError:  # Windows, which refuses to remove a file that a process ha
     fcntl = None  # type: ignore[assignment]
 
 _PARTIAL = re.compile(r"\..+\.(\d+)\.partial")
+_SERIAL = count()
 _LONGEST = 200  # bytes of a name that its partial file repeats; file systems allow 255
 
 
@@ -144,12 +146,15 @@ _remove_partials_once = cache(remove_partials)
 
 
 def _partial_path(path: Path) -> Path:
-    """The path at which a file is written first. The final name may have the maximum length."""
+    """The path at which a file is written first, different for each call.
+
+    The final name may have the maximum length.
+    """
     name = path.name
     if len(os.fsencode(name)) > _LONGEST:
         short = os.fsencode(name)[: _LONGEST // 2].decode(errors="ignore")
         name = f"{short}.{zlib.crc32(os.fsencode(name)):08x}"
-    return path.with_name(f".{name}.{os.getpid()}.partial")
+    return path.with_name(f".{name}.{next(_SERIAL)}.{os.getpid()}.partial")
 
 
 def _is_written(partial: Path, pid: int) -> bool:

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -33,6 +34,7 @@ class Predictions:
         self.folder, self.pictures = make_folder(folder), pictures
         self.path = self.folder / _JOURNAL
         self._done: dict[str, Any] = {}
+        self._lock = Lock()  # photos are saved by several threads
         if resume and self.path.exists():
             self._read(settings)
         else:
@@ -86,7 +88,8 @@ class Predictions:
                 file.write(encode_jpeg(result.plot(image)))
         with whole_file(path) as file:
             file.write(_line(result.to_dict()))
-        append_line(self.path, {"name": source.name, "source": source.state()})
+        with self._lock:
+            append_line(self.path, {"name": source.name, "source": source.state()})
 
 
 class CocoResults:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tagwise.data.images import read_image
+from tagwise.data.report import say
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, unknown_name
 from tagwise.models.load import load_model
@@ -23,11 +21,12 @@ from tagwise.models.network import Network
 from tagwise.prediction import options, tta
 from tagwise.prediction.fitting import FitInside, Fitting, Tiled
 from tagwise.prediction.options import Precision
+from tagwise.prediction.pipeline import Pipeline
 from tagwise.prediction.published_fittings import FITTINGS
 from tagwise.prediction.sources import Image
-from tagwise.prediction.tta import Maps, Pass
+from tagwise.prediction.tta import HostPasses, Maps, Pass
 from tagwise.results import Result
-from tagwise.runtime import fastest_precision, find_device
+from tagwise.runtime import count_cores, fastest_precision, find_device
 from tagwise.tasks.base import Placement
 
 DEFAULT_THRESHOLD = 0.25
@@ -49,7 +48,7 @@ class Predictor:
         that of the image for models that run in tiles.
     threshold: instances with a lower score are left out. By default the model's own,
         which suits pictures; 0 keeps every instance, which average precision needs.
-    batch_size: images per forward pass; by default 1 on a CPU, else 16. Images of different shapes
+    batch_size: images per forward pass; by default 1 on a CPU, else 32. Images of different shapes
         are not padded to a common one, so only images of the same shape share a batch.
     precision: "fp32", or "bf16" or "fp16" to run the network in half precision; "auto" is bf16 on
         a CPU with bf16 instructions, nearly twice as fast and as accurate, and otherwise fp32.
@@ -95,7 +94,8 @@ class Predictor:
         self._base = self.fitting.base
         own = spec.decoder.get("threshold", DEFAULT_THRESHOLD)
         self.threshold = options.check_threshold(own if threshold is None else threshold)
-        self.batch_size = batch_size or (1 if self.device.type == "cpu" else 16)
+        self.batch_size = batch_size or (1 if self.device.type == "cpu" else 32)
+        self._part_size = self.batch_size
         self.precision = self._chosen_precision(precision)
 
     def _chosen_precision(self, precision: Precision) -> str:
@@ -128,12 +128,17 @@ class Predictor:
 
         image: a file, its bytes, a Pillow image, or an array, RGB; see `read_image`.
         """
-        return next(self.stream([image]))
+        outcome = self.prepare(image)
+        if outcome.error is not None:
+            raise outcome.error
+        self.decode([outcome], self.run([outcome]))
+        return outcome.result
 
     def stream(self, images: Iterable[Image]) -> Iterator[Result]:
-        """Yield the result of each image in order; only a few images are in memory at a time.
+        """Yield the result of each image in order; only a few batches are in memory at a time.
 
-        Raises UserError at the first image that cannot be read.
+        Images are read, run through the network and decoded at the same time, in threads. Raises
+        UserError at the first image that cannot be read.
         """
         for outcome in self.outcomes(images):
             if outcome.error is not None:
@@ -142,16 +147,10 @@ class Predictor:
 
     def outcomes(self, images: Iterable[Image]) -> Iterator[Outcome]:
         """Like `stream`, with the image of each result, and errors instead of exceptions."""
-        prepared = self._read_ahead(images)
-        # Images of the same shape share a batch, so a window of several batches is sorted by shape.
-        window = 4 * self.batch_size if self.batch_size > 1 else 1
-        while outcomes := list(islice(prepared, window)):
-            ready = [outcome for outcome in outcomes if outcome.error is None]
-            ready.sort(key=_shape)
-            for _, alike in groupby(ready, key=_shape):
-                while batch := list(islice(alike, self.batch_size)):
-                    self._predict(batch)
-            yield from outcomes
+        cores = count_cores()
+        on_cpu = self.device.type == "cpu"
+        threads = {"readers": min(cores, 2 if on_cpu else 16), "decoders": min(cores, 8)}
+        return Pipeline(self, self.batch_size, **threads).run_on(images)
 
     def maps(self, image: Image) -> tuple[Maps, Affine]:
         """Return the raw maps of one image, and the map from its pixels to the network's input.
@@ -160,36 +159,21 @@ class Predictor:
         others, these are the maps of the pass that is not mirrored, at the scale nearest to 1.
         Raises UserError if the image cannot be read.
         """
-        outcome = self._prepare(image)
+        outcome = self.prepare(image)
         if outcome.error is not None:
             raise outcome.error
         base = self.scales[self._base]
-        passes = self._merged([array[None] for array in outcome.inputs])
+        passes = self._merged([self._stacked([array]) for array in outcome.inputs])
         maps = next(one.maps for one in passes if one.scale == base and not one.mirrored)
         return maps, outcome.affines[self._base]
 
-    def _read_ahead(self, images: Iterable[Image]) -> Iterator[Outcome]:
-        """Read and fit images in threads, a few ahead of the network."""
-        images = iter(images)
-        ahead = self.batch_size + 1
-        pool = ThreadPoolExecutor(1 if self.device.type == "cpu" else 4)
-        try:
-            waiting = deque(pool.submit(self._prepare, image) for image in islice(images, ahead))
-            while waiting:
-                yield waiting.popleft().result()
-                waiting.extend(pool.submit(self._prepare, image) for image in islice(images, 1))
-        finally:
-            # Do not wait: the garbage collector may close an abandoned stream in any thread, even
-            # in one that holds the lock that waiting needs.
-            pool.shutdown(wait=False, cancel_futures=True)
+    # ---------------------------------------------- the stages of a pipeline
 
-    # ---------------------------------------------- prepare, passes, merge, decode, outcome
-
-    def _prepare(self, source: Image) -> Outcome:
+    def prepare(self, image: Image) -> Outcome:
         """Read one image and fit it to the network's input at every scale."""
-        outcome = Outcome(source)
+        outcome = Outcome(image)
         try:
-            outcome.image = read_image(source)
+            outcome.image = read_image(image)
         except UserError as error:
             outcome.error = error
             return outcome
@@ -199,29 +183,70 @@ class Predictor:
             outcome.affines.append(affine)
         return outcome
 
-    def _predict(self, batch: list[Outcome]) -> None:
-        """Fill in the results of images whose inputs have the same shapes."""
-        inputs = [np.stack(arrays) for arrays in zip(*(outcome.inputs for outcome in batch))]
-        found = [
-            self.task.decode(one.maps, self.stride, self._placements(batch, one))
-            for one in self._merged(inputs)
-        ]
-        for outcome, results in zip(batch, zip(*found), strict=True):
+    def shape(self, outcome: Outcome) -> tuple[Any, ...] | None:
+        """The shapes of the inputs of an image, None if it could not be read."""
+        if outcome.error is not None:
+            return None
+        return tuple(array.shape for array in outcome.inputs)
+
+    def run(self, batch: Sequence[Outcome]) -> HostPasses:
+        """Run the network on images whose inputs have the same shapes.
+
+        A batch that does not fit into the memory of the GPU is halved, and so are the next ones.
+        Raises UserError if a single image does not fit.
+        """
+        size = min(self._part_size, len(batch))
+        while True:
+            try:
+                parts = [batch[k : k + size] for k in range(0, len(batch), size)]
+                return tta.joined([self._run_part(part) for part in parts])
+            except torch.OutOfMemoryError as error:
+                if size == 1:
+                    raise UserError(
+                        f"{self.device} has too little memory for one image at {self.size[0]} × "
+                        f"{self.size[1]}; use a smaller size, or the device cpu"
+                    ) from error
+                self._part_size = size = -(-size // 2)
+                say(f"{self.device} is out of memory; going on with batches of {size}")
+                torch.cuda.empty_cache()
+
+    def decode(self, part: Sequence[Outcome], computed: HostPasses, first: int = 0) -> None:
+        """Fill in the results of some images of a batch, of which `first` is the first."""
+        found = []
+        for one in computed.passes(first, len(part)):
+            placements = self._placements(part, one)
+            found.append(self.task.decode(one.maps, self.stride, placements))
+        for outcome, results in zip(part, zip(*found), strict=True):
             self._finish(outcome, results)
 
+    # ---------------------------------------------- passes, merge, outcome
+
+    def _run_part(self, batch: Sequence[Outcome]) -> HostPasses:
+        inputs = [self._stacked(arrays) for arrays in zip(*(outcome.inputs for outcome in batch))]
+        return tta.to_host(list(self._merged(inputs)))
+
+    def _stacked(self, arrays: Sequence[np.ndarray]) -> Tensor:
+        """Copy inputs (H, W, 3) uint8 to the device as one tensor (B, H, W, 3)."""
+        if len(arrays) == 1:
+            return torch.from_numpy(arrays[0])[None].to(self.device)
+        pinned = self.device.type == "cuda"
+        stacked = torch.empty((len(arrays), *arrays[0].shape), dtype=torch.uint8, pin_memory=pinned)
+        np.stack(arrays, out=stacked.numpy())
+        return stacked.to(self.device, non_blocking=True)
+
     @torch.inference_mode()
-    def _passes(self, inputs: list[np.ndarray]) -> Iterator[Pass]:
+    def _passes(self, inputs: list[Tensor]) -> Iterator[Pass]:
         """Yield every pass over a batch; inputs: (B, H, W, 3) uint8 of each scale."""
-        for scale, array in zip(self.scales, inputs, strict=True):
+        for scale, images in zip(self.scales, inputs, strict=True):
             # (B, H, W, 3) read as (B, 3, H, W) is what channels_last means: no copy.
-            images = torch.from_numpy(array).to(self.device).permute(0, 3, 1, 2)
+            images = images.permute(0, 3, 1, 2)
             yield Pass(self.fitting.run(self._forward, images), scale)
             if self.flip:
                 mirrored = self.fitting.run(self._forward, tta.mirror(images))
                 yield Pass(mirrored, scale, mirrored=True)
 
     @torch.inference_mode()
-    def _merged(self, inputs: list[np.ndarray]) -> Iterator[Pass]:
+    def _merged(self, inputs: list[Tensor]) -> Iterator[Pass]:
         """Yield the passes to decode: all of them, or one that joins them."""
         passes = self._passes(inputs)
         if self.task.merges == "results":
@@ -238,7 +263,7 @@ class Predictor:
         with torch.autocast(self.device.type, dtype=half) if half else nullcontext():
             return self.model(images.float().div_(255))
 
-    def _placements(self, batch: list[Outcome], one: Pass) -> list[Placement]:
+    def _placements(self, batch: Sequence[Outcome], one: Pass) -> list[Placement]:
         """Return the placement of each image of a batch in the input of a pass."""
         number = self.scales.index(one.scale)
         placements = []
@@ -300,7 +325,3 @@ def choose_fitting(
     else:
         raise unknown_name("fitting", str(name), FITTINGS)
     return fitting.for_model(model, size, scales)
-
-
-def _shape(outcome: Outcome) -> tuple[Any, ...]:
-    return tuple(array.shape for array in outcome.inputs)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import tee
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,10 @@ from tagwise.prediction.outputs import CocoResults, Predictions
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.sources import Source
 from tagwise.results import Result
-from tagwise.runtime import is_compiled
+from tagwise.runtime import count_cores, is_compiled
+
+_WRITERS = min(count_cores(), 8)
+"""Threads that draw and write the files of a run."""
 
 
 class PredictRun(Iterator[Result]):
@@ -43,6 +48,7 @@ class PredictRun(Iterator[Result]):
         self.written = self.resumed = 0
         self._predictor, self._sources, self._files = predictor, sources, files
         self._progress = progress
+        self._writers = ThreadPoolExecutor(_WRITERS, "write")
         self._results = self._run() if coco is None else self._with_coco(coco)
 
     def __next__(self) -> Result:
@@ -51,6 +57,7 @@ class PredictRun(Iterator[Result]):
     def close(self) -> None:
         """Stop the run. The files of finished photos stay, and `resume` continues from them."""
         self._results.close()
+        self._writers.shutdown(cancel_futures=True)
 
     def finish(self) -> str:
         """Predict all remaining photos, and return a summary in one line."""
@@ -70,6 +77,29 @@ class PredictRun(Iterator[Result]):
         return 1 if self.written or self.resumed else 2
 
     def _run(self) -> Generator[Result, None, None]:
+        """Yield each result once its files are written; other threads write the next ones."""
+        waiting: deque[tuple[Result, Future[None] | None]] = deque()
+        wait = True
+        try:
+            for found in self._found():
+                waiting.append(found)
+                while len(waiting) > _WRITERS:
+                    yield self._written(*waiting.popleft())
+            while waiting:
+                yield self._written(*waiting.popleft())
+        except GeneratorExit:
+            wait = False  # an abandoned run must not, see `pipeline`
+            raise
+        finally:
+            self._writers.shutdown(wait, cancel_futures=True)
+
+    def _written(self, result: Result, writing: Future[None] | None) -> Result:
+        if writing is not None:
+            writing.result()
+        return result
+
+    def _found(self) -> Iterator[tuple[Result, Future[None] | None]]:
+        """Yield results in the order of the sources, each with the future of its files."""
         files = self._files
         ahead, inline = tee((s, bool(files and files.is_done(s))) for s in self._sources)
         outcomes = self._predictor.outcomes(source.image for source, done in ahead if not done)
@@ -78,17 +108,18 @@ class PredictRun(Iterator[Result]):
         for source, done in stoppable(bar):
             if done:
                 self.resumed += 1
-                yield files.load(source)
+                yield files.load(source), None
                 continue
             outcome = next(outcomes)
             if outcome.error is not None:
                 self.failed.append(outcome.error)
                 say(str(outcome.error))
                 continue
-            if files:
-                files.save(source, outcome.result, outcome.image)
             self.written += 1
-            yield outcome.result
+            saved = files and self._writers.submit(
+                files.save, source, outcome.result, outcome.image
+            )
+            yield outcome.result, saved or None
 
     def _with_coco(self, annotations: str | Path) -> Generator[Result, None, None]:
         """Yield the same results and write them to one COCO file, which appears at the end."""

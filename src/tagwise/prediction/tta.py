@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +36,58 @@ class Pass:
     def upright(self, heads: Mapping[str, Head], flip: Sequence[int]) -> Pass:
         """Return the pass with its maps mirrored back; heads, flip: see `unmirror`."""
         return Pass(unmirror(self.maps, heads, flip), self.scale) if self.mirrored else self
+
+
+@dataclass(frozen=True)
+class HostPasses:
+    """Passes over a batch whose maps are in the memory of the host, or on their way to it.
+
+    wait: returns when they have arrived.
+    """
+
+    computed: Sequence[Pass]
+    wait: Callable[[], object] | None = None
+
+    def passes(self, first: int, count: int) -> list[Pass]:
+        """The passes with the maps of some images of the batch; waits until they are there."""
+        if self.wait is not None:
+            self.wait()
+        return [
+            replace(one, maps={name: m[first : first + count] for name, m in one.maps.items()})
+            for one in self.computed
+        ]
+
+
+def to_host(passes: Sequence[Pass]) -> HostPasses:
+    """Copy the maps of passes to the memory of the host; does not wait for a CUDA device."""
+    devices = {maps.device.type for one in passes for maps in one.maps.values()}
+    if "cuda" not in devices:
+        return HostPasses(
+            [replace(o, maps={n: m.cpu() for n, m in o.maps.items()}) for o in passes]
+        )
+    copied = []
+    for one in passes:
+        maps = {}
+        for name, source in one.maps.items():
+            maps[name] = torch.empty(source.shape, dtype=source.dtype, pin_memory=True)
+            maps[name].copy_(source, non_blocking=True)
+        copied.append(replace(one, maps=maps))
+    event = torch.cuda.Event()
+    event.record()
+    return HostPasses(copied, event.synchronize)
+
+
+def joined(parts: Sequence[HostPasses]) -> HostPasses:
+    """The passes over a batch from those over its parts, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = zip(*(part.passes(0, len(next(iter(part.computed[0].maps.values())))) for part in parts))
+    return HostPasses(
+        [
+            replace(row[0], maps={n: torch.cat([o.maps[n] for o in row]) for n in row[0].maps})
+            for row in rows
+        ]
+    )
 
 
 def mirror(images: Tensor) -> Tensor:

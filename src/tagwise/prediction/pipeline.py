@@ -1,0 +1,195 @@
+"""Reading, the network and decoding as stages that run at the same time.
+
+    read and fit   several threads
+    network        one thread, batch after batch, at most two batches ahead of decoding
+    decode         several threads, each a part of a batch
+
+The caller's thread takes images from its iterator, and yields their outcomes in the same order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from threading import Lock, Semaphore
+from typing import Any, Generic, Protocol, TypeVar
+
+from tagwise.runtime import run_torch_in_one_thread
+
+Image = TypeVar("Image", contravariant=True)
+Item = TypeVar("Item")
+Maps = TypeVar("Maps")
+
+_AHEAD = 2  # batches that the network may be ahead of decoding
+_MIXED = 4  # batches that are sorted by shape together, so that images of one shape share a batch
+
+
+class Stages(Protocol[Image, Item, Maps]):
+    """The work of a pipeline; each method is called from threads of its own."""
+
+    def prepare(self, image: Image) -> Item:
+        """Read an image. An image that cannot be read gives an item without a shape."""
+
+    def shape(self, item: Item) -> tuple[Any, ...] | None:
+        """What the items of a batch have in common; None for an item that has no further stages."""
+
+    def run(self, items: list[Item]) -> Maps:
+        """Run the network on a batch of items of the same shape."""
+
+    def decode(self, items: list[Item], maps: Maps, first: int) -> None:
+        """Finish some items of a batch; `first` is the index of the first of them in the batch."""
+
+
+@dataclass(frozen=True)
+class Pipeline(Generic[Image, Item, Maps]):
+    """Runs the stages on many images.
+
+    batch_size: images per call of `run`. readers, decoders: numbers of threads.
+    """
+
+    stages: Stages[Image, Item, Maps]
+    batch_size: int
+    readers: int
+    decoders: int
+
+    def run_on(self, images: Iterable[Image]) -> Iterator[Item]:
+        """Yield the item of each image, in order, while the next ones are being worked on.
+
+        An exception of a stage is raised at the item that it belongs to; one of `run`, at the first
+        item of its batch.
+        """
+        images, work = iter(images), _Work(self)
+        window = self.batch_size * _MIXED if self.batch_size > 1 else 1
+        ahead = max(2 * window, self.readers + _AHEAD)
+        slots: deque[Future[Item]] = deque()
+        try:
+            while True:
+                while len(slots) < ahead and (batch := list(islice(images, window))):
+                    slots.extend(work.start(batch))
+                if not slots:
+                    return
+                yield slots.popleft().result()
+        finally:
+            work.stop()
+
+
+@dataclass(eq=False)
+class _Work(Generic[Image, Item, Maps]):
+    """The threads of one run, and what they pass on to each other."""
+
+    pipeline: Pipeline[Image, Item, Maps]
+    room: Semaphore = field(default_factory=lambda: Semaphore(_AHEAD))
+    stopped: bool = False
+
+    def __post_init__(self) -> None:
+        self.stages = self.pipeline.stages
+        self.reading = ThreadPoolExecutor(self.pipeline.readers, "read")
+        self.network = ThreadPoolExecutor(1, "network")
+        self.decoding = ThreadPoolExecutor(
+            self.pipeline.decoders, "decode", initializer=run_torch_in_one_thread
+        )
+
+    def start(self, images: Sequence[Image]) -> list[Future[Item]]:
+        """Begin to work on some images, and return a future of the item of each."""
+        reads = [self.reading.submit(self.stages.prepare, image) for image in images]
+        slots: list[Future[Item]] = [Future() for _ in images]
+        self.network.submit(self._run, reads, slots)
+        return slots
+
+    def stop(self) -> None:
+        """Let all threads end.
+
+        It does not wait for them: the garbage collector may close an abandoned run in any thread,
+        even in one that holds the lock that waiting needs.
+        """
+        self.stopped = True
+        for pool in (self.reading, self.network, self.decoding):
+            pool.shutdown(wait=False, cancel_futures=True)
+        self.room.release(_AHEAD)
+
+    def _run(self, reads: list[Future[Item]], slots: list[Future[Item]]) -> None:
+        """Run the network on some images once they have been read; called in its thread."""
+        ready: list[tuple[tuple[Any, ...], Item, Future[Item]]] = []
+        for read, slot in zip(reads, slots):
+            with _HandOver(slot):
+                item = read.result()
+                shape = self.stages.shape(item)
+                if shape is None:
+                    slot.set_result(item)
+                else:
+                    ready.append((shape, item, slot))
+        ready.sort(key=lambda entry: entry[0])
+        for _, alike in groupby(ready, key=lambda entry: entry[0]):
+            while batch := list(islice(alike, self.pipeline.batch_size)):
+                self._run_batch([item for _, item, _ in batch], [slot for *_, slot in batch])
+
+    def _run_batch(self, items: list[Item], slots: list[Future[Item]]) -> None:
+        self.room.acquire()
+        if self.stopped:
+            return
+        with _HandOver(*slots) as attempt:
+            maps = self.stages.run(items)
+        if attempt.failed:
+            self.room.release()
+            return
+        size = -(-len(items) // self.pipeline.decoders)
+        firsts = range(0, len(items), size)
+        left = _Countdown(len(firsts), self.room.release)
+        for first in firsts:
+            part = slice(first, first + size)
+            arguments = (items[part], slots[part], maps, first, left)
+            try:
+                self.decoding.submit(self._decode, *arguments)
+            except RuntimeError:  # the run was stopped
+                return
+
+    def _decode(
+        self,
+        items: list[Item],
+        slots: list[Future[Item]],
+        maps: Maps,
+        first: int,
+        left: _Countdown,
+    ) -> None:
+        with _HandOver(*slots) as attempt:
+            self.stages.decode(items, maps, first)
+        if not attempt.failed:
+            for item, slot in zip(items, slots):
+                slot.set_result(item)
+        left.count()
+
+
+class _HandOver:
+    """A context that hands an exception on to the futures that wait for its result."""
+
+    def __init__(self, *slots: Future[Any]) -> None:
+        self.slots, self.failed = slots, False
+
+    def __enter__(self) -> _HandOver:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if error is not None:
+            self.failed = True
+            for slot in self.slots:
+                slot.set_exception(error)
+        return True
+
+
+@dataclass
+class _Countdown:
+    """Calls a function after a number of counts, from any threads."""
+
+    number: int
+    then: Callable[[], object]
+    lock: Lock = field(default_factory=Lock)
+
+    def count(self) -> None:
+        with self.lock:
+            self.number -= 1
+            done = self.number == 0
+        if done:
+            self.then()
