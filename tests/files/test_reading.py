@@ -71,7 +71,7 @@ def test_a_pipe_that_takes_a_files_place_is_not_waited_for(tmp_path, monkeypatch
     found = []
 
     def read():
-        with pytest.raises(UserError, match="no longer a file") as caught:
+        with pytest.raises(UserError, match="no longer a regular file") as caught:
             open_regular(tmp_path / "pipe")
         found.append(caught)
 
@@ -107,8 +107,8 @@ def test_text_and_json(tmp_path):
         (b"\x80\x02}q\x00.", "labels .* is a pickle; give another file"),
         (b"\xff\xfe{\0}\0", "is not UTF-8 text"),
         (b"<!DOCTYPE html><p>Sign in", "is not JSON but an HTML page"),
-        (b"[" * 200_000, "is not JSON that can be read"),
-        (b"[" + b"9" * 9999 + b"]", "is not JSON that can be read"),
+        (b"[" * 200_000, "cannot be read as JSON"),
+        (b"[" + b"9" * 9999 + b"]", "cannot be read as JSON"),
         (b"", "is not JSON but empty"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Files that are no checkpoint, and checkpoints of a kind that has a better use."""
+"""Files that are not checkpoints, and checkpoints that other functions should read."""
 
 import os
 import pathlib
@@ -138,5 +138,5 @@ def test_weights_that_are_no_regular_file(tmp_path):
         with pytest.raises(UserError, match=r"folder\.safetensors is a folder"):
             use(tmp_path / "folder.safetensors")
         for name in ("a" * 5000 + ".pth", "a\0b.pth"):
-            with pytest.raises(UserError, match=r"does not exist|cannot read|no checkpoint can be"):
+            with pytest.raises(UserError, match=r"does not exist|cannot read|is not a valid"):
                 use(name)
