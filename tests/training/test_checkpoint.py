@@ -46,7 +46,7 @@ def test_without_a_file_a_run_starts_at_step_0(tmp_path):
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     checkpoint(tmp_path).save(1)
-    with pytest.raises(UserError, match=r"last\.pt is broken or does not fit this recipe"):
+    with pytest.raises(UserError, match=r"last\.pt is damaged or does not match this recipe"):
         checkpoint(tmp_path, outputs=5).load()
 
 
@@ -55,7 +55,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     checkpoint(tmp_path).save(1)
     path = tmp_path / "last.pt"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=r"last\.pt is broken or does not fit this recipe"):
+    with pytest.raises(UserError, match=r"last\.pt is damaged or does not match this recipe"):
         checkpoint(tmp_path).load()
 
 
@@ -82,7 +82,7 @@ def test_one_without_a_part(tmp_path, part):
     saved = torch.load(path, weights_only=True)
     del saved[part]
     torch.save(saved, path)
-    with pytest.raises(UserError, match=rf"is broken or does not fit .*it has no '{part}'"):
+    with pytest.raises(UserError, match=rf"is damaged or does not match .*'{part}' is missing"):
         checkpoint(tmp_path).load()
 
 
@@ -92,7 +92,7 @@ def test_one_with_something_else_for_a_part(tmp_path, part, value):
     checkpoint(tmp_path).save(1)
     path = tmp_path / "last.pt"
     torch.save(torch.load(path, weights_only=True) | {part: value}, path)
-    with pytest.raises(UserError, match="is broken or does not fit this recipe") as caught:
+    with pytest.raises(UserError, match="is damaged or does not match this recipe") as caught:
         checkpoint(tmp_path).load()
     assert "\n" not in str(caught.value)
 
@@ -100,7 +100,7 @@ def test_one_with_something_else_for_a_part(tmp_path, part, value):
 @pytest.mark.parametrize("content", [[1, 2], 3, None, torch.zeros(2), "text"], ids=str)
 def test_one_that_holds_something_else(tmp_path, content):
     torch.save(content, tmp_path / "last.pt")
-    with pytest.raises(UserError, match="is broken or does not fit this recipe"):
+    with pytest.raises(UserError, match="is damaged or does not match this recipe"):
         checkpoint(tmp_path).load()
 
 

@@ -50,7 +50,7 @@ def test_a_damaged_line_costs_itself_and_a_word(recipe, tmp_path, line, capsys):
     assert steps_in(tmp_path) == [1, 2, 3, 4]
     said = [line for line in capsys.readouterr().err.splitlines() if "log.jsonl" in line]
     assert len(said) == 1
-    assert "1 damaged line(s), number 4 first" in said[0]
+    assert "1 damaged line(s), the first in line 4" in said[0]
 
 
 @pytest.mark.parametrize("row", [b"{}", b'{"step": "two"}', b'{"step": null}'])

@@ -205,5 +205,5 @@ def test_a_set_without_an_instance_is_refused_at_the_start(scenes, tmp_path):
     recipe = recipe_for(scenes, 2)
     train = (replace(recipe.data.train[0], annotations="lost.json"),)
     recipe = replace(recipe, data=replace(recipe.data, train=train))
-    with pytest.raises(UserError, match="labels no instance that can be used"):
+    with pytest.raises(UserError, match="has no labelled instance that can be used"):
         run_training(recipe, tmp_path)
