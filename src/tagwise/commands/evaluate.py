@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from tagwise.console.streams import print_result
 from tagwise.data.photos import Photos
-from tagwise.data.report import say, summary
+from tagwise.data.report import print_note, summary
 from tagwise.errors import UserError
 from tagwise.evaluation.scoring import Scorer
 from tagwise.files import whole_file
@@ -194,7 +194,7 @@ def _collect(results: Iterator[Result | UserError], scorer: Scorer, quiet: bool)
     for index, found in enumerate(bar):
         if isinstance(found, UserError):
             failed.append(str(found))
-            say(str(found)) if not quiet else None
+            print_note(str(found)) if not quiet else None
         else:
             scorer.add(index, found)
     if len(failed) == total:
