@@ -45,7 +45,7 @@ def test_what_changed_is_done_again(tmp_path, photo):
     resumed().save(photo, pin(), IMAGE)
     assert resumed().is_done(photo)
     assert not Predictions(tmp_path / "out", {"x": 1}, False, resume=False).is_done(photo)
-    assert not resumed().is_done(photo)  # a run without resume began anew
+    assert not resumed().is_done(photo)  # a run without resume started a new journal
     resumed().save(photo, pin(), IMAGE)
     photo.image.write_bytes(photo.image.read_bytes() + b"more")
     assert not resumed().is_done(photo)
@@ -57,7 +57,7 @@ def test_what_changed_is_done_again(tmp_path, photo):
 def test_other_settings_are_not_resumed(tmp_path):
     Predictions(tmp_path, {"threshold": 0.3, "scales": (1,)}, pictures=False, resume=False)
     Predictions(tmp_path, {"threshold": 0.3, "scales": (1,)}, pictures=False, resume=True)
-    with pytest.raises(UserError, match=r"threshold 0\.3 then, 0\.5 now"):
+    with pytest.raises(UserError, match=r"threshold was 0\.3, is now 0\.5"):
         Predictions(tmp_path, {"threshold": 0.5, "scales": (1,)}, pictures=False, resume=True)
 
 
@@ -94,8 +94,8 @@ NO_PHOTOS = [b'{"name": "b"}', b'{"name": ["b"], "source": 1}', b'{"name": {}}',
 LINES = [*((line, 1) for line in NO_ROWS), *((line, 0) for line in NO_PHOTOS)]
 
 
-@pytest.mark.parametrize(("line", "told"), LINES, ids=range(len(LINES)))
-def test_a_damaged_line_of_the_journal_costs_only_its_photo(tmp_path, photo, line, told, capsys):
+@pytest.mark.parametrize(("line", "count"), LINES, ids=range(len(LINES)))
+def test_a_damaged_line_of_the_journal_costs_only_its_photo(tmp_path, photo, line, count, capsys):
     run = Predictions(tmp_path / "out", {}, pictures=False, resume=False)
     other = Source(photo.image.with_name("b.jpg"), "b")
     other.image.write_bytes(photo.image.read_bytes())
@@ -105,9 +105,9 @@ def test_a_damaged_line_of_the_journal_costs_only_its_photo(tmp_path, photo, lin
     again = Predictions(tmp_path / "out", {}, pictures=False, resume=True)
     assert again.is_done(photo)
     assert not again.is_done(other)
-    said = capsys.readouterr().err
-    assert said.count("\n") == told
-    assert ("1 damaged line(s), number 2" in said) == bool(told)
+    output = capsys.readouterr().err
+    assert output.count("\n") == count
+    assert ("1 damaged line(s), the first in line 2" in output) == bool(count)
 
 
 def test_a_full_disk_leaves_the_journal(tmp_path, photo):
@@ -140,12 +140,12 @@ def coco(tmp_path, *names):
 def test_coco_rows_carry_the_set_s_ids(tmp_path):
     file = io.BytesIO()
     results = CocoResults(PoseTask(PIN), coco(tmp_path, "a.jpg", "b.jpg"), file)
-    for name in ("photos/b.jpg", "a.jpg", "strange.jpg"):
+    for name in ("photos/b.jpg", "a.jpg", "unknown.jpg"):
         results.add(pin(name))
     results.finish()
     rows = json.loads(file.getvalue())
     assert [(row["image_id"], row["category_id"]) for row in rows] == [(2, 4), (1, 4)]
-    assert results.unknown == ["strange.jpg"]
+    assert results.unknown == ["unknown.jpg"]
 
 
 def test_coco_without_rows_is_still_json(tmp_path):

@@ -103,7 +103,7 @@ def test_resumed_run_continues_where_it_stopped(folder, network, tmp_path):
 
 def test_resuming_with_other_settings_is_refused(folder, network, tmp_path):
     run(folder, network, out=tmp_path / "out").finish()
-    with pytest.raises(UserError, match="flip False then, True now"):
+    with pytest.raises(UserError, match="flip was False, is now True"):
         run(folder, network, out=tmp_path / "out", flip=True, resume=True)
 
 
