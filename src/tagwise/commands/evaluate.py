@@ -53,9 +53,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model of any task on a labelled set.
 
-    weights: name of a model that ships with tagwise, a .safetensors file, or a model.
-    annotations, images: a COCO JSON and the folder that its file names start from; for models that
-        segment, a folder of label maps and the folder of their images, with the same names.
+    weights: the name of a model that ships with tagwise, a model file (.safetensors or .onnx), a
+        published checkpoint, or a model.
+    annotations, images: a COCO JSON and the folder that its file names are relative to; for models
+        that segment, a folder of label maps and the folder of their images, with the same names.
         Keypoint types and classes are matched with the model's by name, in any order.
     out: JSON file for figures, settings and versions. coco: JSON file for the results.
     category: for poses only, the category with keypoints to evaluate, if the JSON has several; by
