@@ -245,7 +245,7 @@ FILES = [
 
 
 @pytest.mark.parametrize(("mode", "suffix"), FILES)
-def test_a_file_and_what_it_holds_give_the_same(tmp_path, photo, mode, suffix):
+def test_all_sources_of_one_image_give_the_same_pixels(tmp_path, photo, mode, suffix):
     path = saved(tmp_path, of_mode(photo, mode), suffix)
     expected = read_image(path)
     data = path.read_bytes()
@@ -261,7 +261,7 @@ def test_a_file_and_what_it_holds_give_the_same(tmp_path, photo, mode, suffix):
             np.testing.assert_array_equal(read_image(np.asarray(picture)), expected)
 
 
-def test_a_stream_without_a_way_back(tmp_path, photo):
+def test_stream_that_cannot_seek_is_read(tmp_path, photo):
     class Once(io.BytesIO):
         def seekable(self):
             return False
@@ -273,7 +273,7 @@ def test_a_stream_without_a_way_back(tmp_path, photo):
     np.testing.assert_array_equal(read_image(Once(data)), photo)
 
 
-def test_a_pillow_image_keeps_its_own_frame_and_size(tmp_path, photo):
+def test_pillow_image_keeps_its_frame_and_size(tmp_path, photo):
     frames = [Image.fromarray(photo // n) for n in (1, 2)]
     path = saved(tmp_path, frames[0], "tif", save_all=True, append_images=frames[1:])
     with Image.open(path) as picture, warnings.catch_warnings(action="error"):
@@ -301,13 +301,13 @@ def test_a_pillow_image_keeps_its_own_frame_and_size(tmp_path, photo):
     ids=lambda array: f"{array.dtype}-{array.ndim}",
 )
 @pytest.mark.filterwarnings("ignore:.*not a known range")
-def test_grey_arrays(array, expected):
+def test_grey_arrays_become_rgb(array, expected):
     image = read_image(array)
     assert image.shape == (HEIGHT, WIDTH, 3)
     assert np.abs(image - expected[..., None].astype(float)).max() <= 1.01
 
 
-def test_colour_arrays(photo):
+def test_colour_arrays_become_rgb(photo):
     for array in (photo, photo.astype(np.uint16) * 257, photo / 255, (photo / 255).astype("f4")):
         np.testing.assert_array_equal(read_image(array), photo)
     assert np.shares_memory(read_image(photo), photo)
@@ -342,12 +342,12 @@ def test_colour_arrays(photo):
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_what_is_not_an_image_is_refused(source, words):
+def test_sources_that_are_not_images_are_refused(source, words):
     with pytest.raises(UserError, match=words):
         read_image(source)
 
 
-def test_a_pillow_image_that_cannot_be_decoded_is_named(tmp_path, photo):
+def test_pillow_image_that_cannot_be_decoded_is_named(tmp_path, photo):
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     path = saved(tmp_path, Image.fromarray(noise), "jpg")
     path.write_bytes(path.read_bytes()[:9000])
@@ -370,7 +370,9 @@ def read_with_warnings(source):
     return image, [str(each.message) for each in caught if "tagwise" in each.filename]
 
 
-def test_images_that_use_a_part_of_their_range(tmp_path, photo, monkeypatch):
+def test_images_that_use_a_small_part_of_their_range_are_stretched_on_request(
+    tmp_path, photo, monkeypatch
+):
     """10-bit values in a 16-bit file give one warning, and are stretched on request."""
     dim = photo[..., 0].astype(np.uint16) * 4
     dim[0, 0] = 1020
@@ -395,7 +397,7 @@ def test_images_that_use_a_part_of_their_range(tmp_path, photo, monkeypatch):
     assert read_with_warnings(path)[0].max() == 4
 
 
-def test_a_hot_pixel_does_not_darken_a_stretched_image(monkeypatch):
+def test_hot_pixel_does_not_darken_a_stretched_image(monkeypatch):
     grey = np.random.default_rng(0).integers(100, 1000, (100, 100)).astype(np.uint16)
     grey[3, 4] = 65535
     monkeypatch.setenv("TAGWISE_STRETCH_GREY", "1")
@@ -403,7 +405,7 @@ def test_a_hot_pixel_does_not_darken_a_stretched_image(monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_dim_colours_of_16_bits(tmp_path, photo, suffix):
+def test_dim_16_bit_colours_give_a_warning(tmp_path, photo, suffix):
     cv2.imwrite(str(tmp_path / f"a.{suffix}"), photo.astype(np.uint16) * 4)
     image, (message,) = read_with_warnings(tmp_path / f"a.{suffix}")
     assert image.max() <= 4
@@ -412,12 +414,12 @@ def test_dim_colours_of_16_bits(tmp_path, photo, suffix):
     assert "nearly black" in read_with_warnings(photo.astype(np.uint16) * 4)[1][0]
 
 
-def test_dark_photos_of_8_bits_and_black_images_are_no_news(photo):
+def test_dark_8_bit_photos_and_black_images_give_no_warning(photo):
     for source in (photo // 60, np.zeros((4, 4), np.uint16), np.zeros((4, 4, 3), np.uint16)):
         assert read_with_warnings(source)[1] == []
 
 
-def test_values_of_no_known_range(tmp_path):
+def test_values_outside_known_ranges_give_a_warning(tmp_path):
     for source in (ramp(np.float32, 0, 255), ramp(np.int32, -5, 70000)):
         pixels._warned.clear()
         for each in (source, saved(tmp_path, Image.fromarray(source), "tif")):
@@ -427,7 +429,7 @@ def test_values_of_no_known_range(tmp_path):
             assert "the lowest is black and the highest is white" in message
 
 
-def test_what_is_no_number_is_black():
+def test_values_that_are_not_finite_become_black():
     grey = ramp(np.float32, 0, 1)
     grey[0, :3] = np.nan, np.inf, -np.inf
     image = read_image(grey)
@@ -438,7 +440,7 @@ def test_what_is_no_number_is_black():
 @pytest.mark.parametrize(
     ("suffix", "word"), [("gif", "frames"), ("tif", "pages"), ("webp", "frames"), ("png", "frames")]
 )
-def test_several_frames_or_pages(tmp_path, photo, suffix, word):
+def test_file_with_several_frames_gives_a_warning(tmp_path, photo, suffix, word):
     frames = [Image.fromarray(photo // n) for n in (1, 2, 3)]
     options = {"lossless": True} if suffix == "webp" else {}
     path = saved(tmp_path, frames[0], suffix, save_all=True, append_images=frames[1:], **options)
@@ -451,7 +453,7 @@ def test_several_frames_or_pages(tmp_path, photo, suffix, word):
     assert read_with_warnings(single)[1] == []
 
 
-def test_a_photo_whose_camera_note_is_damaged_is_read(tmp_path, photo):
+def test_photo_with_damaged_exif_data_is_read(tmp_path, photo):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = saved(tmp_path, Image.fromarray(photo), "jpg", exif=exif, quality=98)
@@ -476,7 +478,7 @@ def header_of_png(width, height):
     return bytes(data)
 
 
-def test_the_limit_of_size(tmp_path, photo, monkeypatch):
+def test_size_limit_is_enforced(tmp_path, photo, monkeypatch):
     with pytest.raises(UserError, match=r"has 20000 × 10000 pixels, 200 megapixels, more than 100"):
         read_image(header_of_png(20_000, 10_000))
     with pytest.raises(UserError, match="claims 9000 × 9000 pixels in 69 bytes"):
@@ -500,13 +502,13 @@ def test_the_limit_of_size(tmp_path, photo, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["many", "0", "-3", "nan", "inf"])
-def test_a_limit_that_is_no_number(monkeypatch, photo, text):
+def test_invalid_size_limit_is_refused(monkeypatch, photo, text):
     monkeypatch.setenv("TAGWISE_MAX_MEGAPIXELS", text)
     with pytest.raises(UserError, match=f"TAGWISE_MAX_MEGAPIXELS is {text!r}; use a number"):
         read_image(Image.fromarray(photo))
 
 
-def test_an_image_of_many_strips_is_whole(tmp_path, monkeypatch):
+def test_image_converted_in_strips_is_complete(tmp_path, monkeypatch):
     """Pixels are converted a few rows at a time."""
     monkeypatch.setattr(pixels, "_STRIP", 64)
     noise = np.random.default_rng(0).integers(0, 256, (37, 29, 4), np.uint8)

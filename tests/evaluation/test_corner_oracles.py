@@ -69,7 +69,7 @@ def corners(cells, classes, middle):
     return CornerPeaks(xy, cells, np.ones(N, np.float32), np.array(classes), tag, starts)
 
 
-def test_found_corners_move_to_the_nearest_true_corner_of_their_class():
+def test_corners_move_to_the_nearest_true_corner_of_their_class():
     boxes = np.array([[1.3, 1.4, 6.2, 5.1], [3.3, 3.4, 8.2, 6.1]])
     classes = np.array([0, 1])
     cells = [(1, 1), (2, 1), (3, 3), (3, 4), (6, 5), (0, 6)]

@@ -137,7 +137,7 @@ def test_classes_that_are_not_labelled_do_not_count(tmp_path):
     assert report["instances"] == len(content["annotations"])
 
 
-def test_a_broken_image_counts_as_empty(tmp_path):
+def test_broken_image_counts_as_empty(tmp_path):
     labels, _ = make_set(tmp_path)
     (tmp_path / "1.png").write_bytes(b"no image")
     for oracle in (None, "corners"):
@@ -146,7 +146,7 @@ def test_a_broken_image_counts_as_empty(tmp_path):
         assert "1.png" in report["failed"][0]
 
 
-def test_files_and_settings(tmp_path, capsys):
+def test_files_contain_results_and_settings(tmp_path, capsys):
     labels, _ = make_set(tmp_path)
     coco = tmp_path / "results.json"
     report = evaluate(CornerNet(), labels, tmp_path, coco=coco, device="cpu", max_dets=200)

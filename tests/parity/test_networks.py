@@ -122,7 +122,7 @@ def listed(outputs):
 
 
 @pytest.mark.parametrize("family", SMALL)
-def test_whole_answers(agree, family):
+def test_complete_network_answers_match(agree, family):
     build, reference, size, shapes = SMALL[family]
     network = lively(build())
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)).double() - 0.4

@@ -86,11 +86,11 @@ def program(monkeypatch):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_arrays_dates_and_settings(checkpoint, beside):
+def test_checkpoint_with_arrays_dates_and_settings_is_read(checkpoint, beside):
     assert checkpoint(beside) == ["weight"]
 
 
-def test_arrays_of_older_numpy(checkpoint, monkeypatch):
+def test_arrays_of_older_numpy_are_read(checkpoint, monkeypatch):
     """Before 2.0, the functions that create arrays were in another module."""
     monkeypatch.setattr(np._core.multiarray._reconstruct, "__module__", "numpy.core.multiarray")
     assert checkpoint(np.arange(3.0)) == ["weight"]
@@ -110,7 +110,7 @@ def test_loss_history_of_mmengine(checkpoint, program):
         "yacs.config.CfgNode",
     ],
 )
-def test_settings_of_trainers(checkpoint, program, path):
+def test_settings_of_training_programs_are_read(checkpoint, program, path):
     settings = program(path, LivelyDict)
     assert checkpoint(settings({"lr": 0.1, "model": settings({"width": 32})})) == ["weight"]
 
