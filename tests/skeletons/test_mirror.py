@@ -1,4 +1,4 @@
-"""Left and right in the names that laboratories write, and in nothing else."""
+"""Recognition of left and right in keypoint names that laboratories use, and in no other names."""
 
 import pytest
 from hypothesis import given

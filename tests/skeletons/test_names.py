@@ -1,4 +1,4 @@
-"""Keypoint names of any script are told apart, and found again in other files."""
+"""Keypoint names in any script are distinguished, and matched with names in other files."""
 
 import unicodedata
 

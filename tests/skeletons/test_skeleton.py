@@ -130,9 +130,10 @@ def test_accents_are_equal_in_any_unicode_form():
 def test_mirror_note_names_pairs():
     assert (
         Skeleton("x", ("nose", "left_ear", "right_ear", "L1", "R1")).mirror_note()
-        == "in a mirror, left_ear and right_ear, L1 and R1 change places"
+        == "in a mirrored image, left_ear and right_ear, L1 and R1 change places"
     )
-    assert Skeleton("x", ("nose",)).mirror_note() == "in a mirror, no keypoint types change places"
+    note = Skeleton("x", ("nose",)).mirror_note()
+    assert note == "in a mirrored image, no keypoint types change places"
 
 
 def test_mirror_note_explains_sides_without_a_pair():

@@ -1,4 +1,4 @@
-"""Edges and mirror pairs in all the ways that files state them."""
+"""Edges and mirror pairs in all formats that files use."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_empty_list_of_pairs_is_respected():
 def test_pair_numbers_count_from_0_unless_impossible():
     assert stated_flip(NAMES, [[2, 3]], "x") == (0, 1, 3, 2)
     assert stated_flip(NAMES, [[3, 4]], "x") == (0, 1, 3, 2)
-    # Both would fit, but the names agree with one of them alone.
+    # Both would fit, but the names agree with only one of them.
     sides = ("nose", "left eye", "right eye", "tail")
     assert stated_flip(sides, [[2, 3]], "x") == (0, 2, 1, 3)
     assert stated_flip(sides, [[1, 2]], "x") == (0, 2, 1, 3)

@@ -1,4 +1,4 @@
-"""Batches of a recipe: which samples they hold, whatever the step and the number of processes."""
+"""Batches of a recipe contain the right samples for any step and number of processes."""
 
 from dataclasses import replace
 
@@ -65,7 +65,7 @@ def mirror_lines(error):
 def test_swapped_keypoint_types_are_printed(recipe, capsys):
     sets, val, task = open_datasets(recipe)
     assert mirror_lines(capsys.readouterr().err) == [
-        "in a mirror, left_foot and right_foot change places"
+        "in a mirrored image, left_foot and right_foot change places"
     ]
     assert sets[0].flip == val.flip == task.skeleton.flip == (0, 1, 3, 2)
 
@@ -76,13 +76,14 @@ def test_pairs_of_the_recipe_take_precedence_over_names(recipe, capsys):
     assert sets[0].flip == val.flip == task.skeleton.flip == (1, 0, 2, 3)
     (line,) = mirror_lines(capsys.readouterr().err)
     assert line.startswith(
-        "in a mirror, head and trunk change places; sides without a pair: left_f"
+        "in a mirrored image, head and trunk change places; sides without a pair: left_f"
     )
 
 
 def test_sides_without_a_pair_are_accepted_without_flip(recipe, capsys):
     open_datasets(with_data(recipe, flip_pairs=(), augment=Augment(flip=0.0)))
-    assert mirror_lines(capsys.readouterr().err) == ["in a mirror, no keypoint types change places"]
+    lines = mirror_lines(capsys.readouterr().err)
+    assert lines == ["in a mirrored image, no keypoint types change places"]
 
 
 def test_pairs_of_unknown_types_are_refused(recipe):
