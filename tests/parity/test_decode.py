@@ -35,7 +35,7 @@ CHANGES = {"": {}, ", two people at most": {"match_limit": 2}}
 @pytest.mark.parametrize("people", [0, 1, 2, 4])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_people_match(agree, family, people, changes):
-    # pose-ae's own decoder knows square maps only.
+    # The decoder of pose-ae supports only square maps.
     size = (18, 18) if family == "poseae" else (16, 21)
     limits = {"limit": 2} if changes else {}
     settings = {**FAMILIES[family], **limits}
@@ -87,7 +87,7 @@ def test_people_with_other_settings_match(agree, variant):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_plateaus_of_enlarged_maps_match(agree, family):
-    """A peak at the edge comes twice, with one tag: one person of it, or one more."""
+    """A peak at the edge is repeated with the same tag; it becomes one person or two."""
     for seed in range(12):
         maps = people_at_edges(seed, (5, 5))
         expected = best_first(*slow_poses.decode(*maps, ORDER, FAMILIES[family]))

@@ -76,7 +76,7 @@ def test_warped_photos_match(agree, size):
 
 
 def back_in_photo(points, stride, to_input):
-    """Points of a published decoder, which count from a cell's edge, taken our whole way back."""
+    """Points of a published decoder, from a cell's edge, are mapped back to the photo."""
     keypoints = np.ones((1, 17, 3), np.float32)
     keypoints[0, :, :2] = cell_to_pixel(points - 0.5, stride)
     poses = Poses(keypoints, np.ones(1), np.zeros((1, 17, 1)), COCO17)
@@ -132,7 +132,7 @@ def test_passes_are_joined(agree, family):
     else:
         fitting = HigherHRNetFitting if family == "HigherHRNet" else MMPose1Fitting
         found, size = fitting((64, 64)).join(passes, task, (10, 9)), (9, 10)
-    # Tags are those of scale 1, and of pose-ae's half scale, which is not quite near enough.
+    # Tags are taken from scale 1, and from the half scale of pose-ae, which differs slightly.
     for k in (0, 1):
         large = [slow.resized(one.maps["heatmaps"][0, k].numpy(), size) for one in passes]
         wanted = sum(large) / len(large)

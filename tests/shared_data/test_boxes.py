@@ -1,4 +1,4 @@
-"""What the published decoder of corners gave, and its soft suppression."""
+"""Stored results of the published corner decoder and of its soft suppression."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the published decoders of poses gave: people at every step, and who was matched."""
+"""Stored results of the published pose decoders: people at every step, and assignments."""
 
 import numpy as np
 import pytest
@@ -20,13 +20,13 @@ def decoded(det, tag, preset, **changes):
 
 
 def unshifted(det, tag, preset):
-    """As the published code has people before any shift: missing keypoints are zeros."""
+    """People in the format of the published code before any shift: missing keypoints are zeros."""
     keypoints, scores = decoded(det, tag, preset, subcell="none", fill=False)
     return np.nan_to_num(keypoints), scores
 
 
 def shifted(det, tag, preset, **changes):
-    """As the published code writes people: from the cell's edge, missing keypoints are zeros."""
+    """People as in the published code: from the cell's edge; missing keypoints are zeros."""
     keypoints, scores = decoded(det, tag, preset, **changes)
     keypoints[:, :, :2] += 0.5
     keypoints[~(keypoints[:, :, 2] > 0)] = 0

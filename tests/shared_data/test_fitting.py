@@ -1,4 +1,4 @@
-"""Sizes, matrices, points and boxes of the published tests, from the photo and back to it."""
+"""Stored sizes, matrices, points and boxes of the published tests."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_sizes_and_matrices_of_poseae_match(poses, close):
 
 
 def decoded(cells, stride):
-    """What the pose task makes of points that the published decoders gave as `cells`.
+    """The results of the pose task for points that the published decoders return as `cells`.
 
     They count from the cell's edge; the task counts from the pixel's centre.
     """
@@ -91,7 +91,7 @@ def test_photos_are_warped_alike(golden, poses, close, case):
 
 
 class Replay(torch.nn.Module):
-    """HigherHRNet's two maps as they are stored, for the photo and for its mirror image."""
+    """HigherHRNet's two stored maps, for the photo and for its mirror image."""
 
     def __init__(self, stored):
         super().__init__()
@@ -102,7 +102,7 @@ class Replay(torch.nn.Module):
 
 
 def answer(*stages):
-    """What the network of the registry makes of these two stages."""
+    """The evaluation maps of the registry's network for these two stages."""
     model = create_model("higherhrnet_w32", PoseTask(COCO17), width=16).eval()
     model.trunk = Replay([stages])
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Real labels, as their makers wrote them: what the readers find in them."""
+"""Reading real labels as their authors published them."""
 
 import json
 
@@ -60,8 +60,8 @@ def test_nuclei_labels_are_valid(shared):
 
 def test_people_without_labels_in_sports_photos_are_ignored(shared):
     folder = shared / "data/people_lsp"
-    seen = {"ignore_results": folder / "movenet.json", "fill_results": 0.3}
-    data = CocoKeypoints(folder / "train.json", folder / "images", COCO17, **seen)
+    options = {"ignore_results": folder / "movenet.json", "fill_results": 0.3}
+    data = CocoKeypoints(folder / "train.json", folder / "images", COCO17, **options)
     samples = [data[index] for index in range(60)]
     assert 0.1 < np.mean([sample.ignore.any() for sample in samples]) < 0.6
     assert np.mean([sample.keypoints[0, 0, 2] > 0 for sample in samples]) > 0.8

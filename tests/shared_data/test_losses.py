@@ -1,4 +1,4 @@
-"""Losses against the numbers of the published code, values and gradients."""
+"""Losses and gradients against stored numbers of the published code."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The slow references are those of the published code: they give its stored numbers."""
+"""The slow references give the stored numbers of the published code."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Heatmaps and the places where tags are learned, as published code makes them."""
+"""Heatmaps and the positions where tags are learned, against stored numbers."""
 
 import numpy as np
 import pytest
