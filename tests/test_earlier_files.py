@@ -1,4 +1,4 @@
-"""Files of an earlier version, in `earlier`, load and say what they said then."""
+"""Files of an earlier version, in `earlier`, load and give the same results."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The examples run, in a short form, and do what they say."""
+"""Short runs of the examples give the described results."""
 
 import ast
 import importlib.util
@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def example(name):
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    # Before it runs, so that its named tuples can look their annotations up.
+    # Named tuples look up their annotations in sys.modules while the module runs.
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,4 @@
-"""Compiled loops come from the disk, and no damage or lack there stops a call."""
+"""Compiled loops are cached on disk; damaged or missing cache files do not stop a call."""
 
 import importlib.util
 import random
@@ -24,7 +24,7 @@ def shifted(x):
 
 @pytest.fixture
 def loops(tmp_path, monkeypatch):
-    """A function that imports the loops anew, as a new process does."""
+    """A function that imports the loops again, as a new process does."""
     path = tmp_path / "loops.py"
     path.write_text(SOURCE)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

@@ -1,4 +1,4 @@
-"""The verb from photos to figures, with a network of known results."""
+"""The eval command, with a network of known results."""
 
 import json
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 192, 128
 
 
 class DotNet(nn.Module):
-    """Detects keypoints of type k where channel k is bright; its tags separate columns, or not."""
+    """Detects keypoints of type k where channel k is bright; tags may separate columns."""
 
     stride, multiple = 4, 32
 
@@ -53,8 +53,8 @@ def make_set(folder, images=3, types=TYPES, category_id=4):
         content["images"].append(
             {"id": image_id, "file_name": file, "width": WIDTH, "height": HEIGHT}
         )
-        for place in rng.choice(5, rng.integers(2, 4), replace=False):
-            x, y = 4 * (9 * place + 3), 4 * rng.integers(2, 6, 3) + np.array([0, 32, 64])
+        for column in rng.choice(5, rng.integers(2, 4), replace=False):
+            x, y = 4 * (9 * column + 3), 4 * rng.integers(2, 6, 3) + np.array([0, 32, 64])
             for k in range(3):
                 pixels[y[k] : y[k] + 4, x : x + 4, k] = 255
             points = {name: [x + 1.5, int(y[k]) + 1.5, 2] for k, name in enumerate(TYPES)}

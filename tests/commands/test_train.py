@@ -1,4 +1,4 @@
-"""The verb around the training loop: which recipe, and which folder."""
+"""The train command: recipes and output folders."""
 
 from dataclasses import replace
 

@@ -199,7 +199,7 @@ def saved(tmp_path, picture, suffix, **options):
 
 
 def of_mode(photo, mode):
-    """The photo as a Pillow image of a mode, with parts of it transparent where it can be."""
+    """The photo as a Pillow image of a mode, with transparent parts if the mode allows it."""
     if mode == "I;16":
         return Image.fromarray(photo[..., 0].astype(np.uint16) * 257)
     if mode == "I":

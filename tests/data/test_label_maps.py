@@ -205,7 +205,7 @@ def test_fragments_of_instances_are_not_foreground_masks(folders):
 
 
 def test_instance_map_among_foreground_masks_keeps_its_instances(folders, monkeypatch):
-    """Only so many maps are looked at; another one is taken as it is."""
+    """Only some maps are examined; all others are used as they are."""
     monkeypatch.setattr(label_maps, "_MAX_EXAMINED", 3)
     data = LabelMaps(*folders(discs([255] * 3), discs([4, 4, 5]), *[discs([255] * 3)] * 4))
     assert [len(data[index].boxes) for index in (0, 1, 2)] == [3, 2, 3]

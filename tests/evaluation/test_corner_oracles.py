@@ -42,7 +42,7 @@ def test_true_corners_have_the_tags_and_offsets_of_their_cells():
 
 
 def test_true_corners_are_sorted_by_position():
-    """In the order of the objects, equal tags would be paired correctly by chance."""
+    """In the order of the objects, corners of equal tags would be paired correctly by chance."""
     boxes = np.array([[5, 5, 6, 6], [1, 1, 2, 2], [3, 1, 8, 3.0]])
     flat = torch.zeros(1, 1, H, W)
     outputs = {f"{c}_tag": flat for c in ("tl", "br")}

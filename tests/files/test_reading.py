@@ -1,4 +1,4 @@
-"""Reading: regular files alone, and a word for what is something else."""
+"""Only regular files are read, and errors describe files of other types."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def test_invalid_file_names_are_refused(name):
 
 
 def test_pipe_that_replaces_a_file_does_not_block(tmp_path, monkeypatch):
-    """Between the check of a file and its opening it may become a pipe that nobody writes to."""
+    """Between its check and its opening, a file may be replaced by a pipe without a writer."""
     os.mkfifo(tmp_path / "pipe")
     monkeypatch.setattr("tagwise.files.reading.check_regular", lambda *_: None)
     found = []

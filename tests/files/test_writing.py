@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, logs keep their rows, and nothing else writes files."""
+"""Files appear complete or not at all, logs keep their rows, and no other module writes files."""
 
 import ast
 import errno
@@ -138,7 +138,7 @@ def test_first_write_into_a_folder_removes_partial_files(tmp_path, writer):
 
 
 def test_partial_files_of_another_computer_stay_while_they_are_written(tmp_path, writer):
-    """Its process has a number that is no process of this computer."""
+    """The number of the process does not exist on this computer."""
     no_process = 2**22 + 1  # Linux counts to 2**22
     path = tmp_path / f".video.mp4.{no_process}.partial"
     (tmp_path / f".video.mp4.{writer.pid}.partial").rename(path)
@@ -241,7 +241,7 @@ def test_truncated_log_keeps_its_complete_rows(tmp_path_factory, rows, cut):
     assert trim_lines(path)[0] == [*rows[:whole], {"next": 1}]
 
 
-# ---------------------------------------------------------------------- who writes
+# ---------------------------------------------------------------------- no other writers
 
 WRITERS = {"write_text", "write_bytes", "imwrite", "savetxt", "tofile", "savefig", "save_file"}
 WRITERS |= {"savez", "savez_compressed", "NamedTemporaryFile", "mkstemp", "to_csv", "copyfile"}
@@ -249,7 +249,7 @@ SAVERS = {"torch", "np", "numpy", "json", "yaml", "pickle"}  # whose `save` and 
 
 
 def handles(tree):
-    """Names of what whole_file and io.BytesIO give: who writes there writes whole files."""
+    """Names of the files that whole_file and io.BytesIO return; writing to them is allowed."""
     for node in ast.walk(tree):
         items = node.items if isinstance(node, ast.With) else []
         given = [(item.context_expr, item.optional_vars) for item in items]
@@ -262,7 +262,7 @@ def handles(tree):
 
 
 def writers(code):
-    """The calls in some code that write files on their own."""
+    """The calls in some code that write files without whole_file."""
     tree = ast.parse(code)
     known = set(handles(tree))
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
@@ -276,7 +276,7 @@ def writers(code):
 
 
 def opens_to_write(owner, call):
-    """Whether a mode among the arguments of an `open` writes, or cannot be told."""
+    """Whether an `open` call has a mode that writes, or a mode that is unknown."""
     if owner == "os":
         writes = re.search("O_(WRONLY|RDWR|CREAT|APPEND|TRUNC)", ast.unparse(call))
         return bool(writes) and ast.unparse(call.args[0]) != "os.devnull"

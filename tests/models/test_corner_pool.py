@@ -23,7 +23,7 @@ SHAPES = ((1, 1, 1, 1), (1, 3, 1, 7), (2, 1, 6, 1), (2, 5, 4, 6), (3, 2, 9, 5), 
 def winners(x, direction):
     """For each cell the (row, column) of the maximum that it takes, by walking from it.
 
-    The scan goes towards the cell, so that of equal values the one farthest away is met first.
+    The scan goes towards the cell, so that of equal values the farthest one comes first.
     """
     down, right = AWAY[direction]
     height, width = x.shape[-2:]

@@ -140,7 +140,7 @@ def test_only_tiles_cut_the_input():
 
 
 def test_passes_are_joined_on_the_grid_of_the_base_scale():
-    """As `tta.merge` says, after `tta.resample` to the grid of the scale nearest to 1."""
+    """The result of `tta.merge` after `tta.resample` to the grid of the scale nearest to 1."""
     task = PoseTask(PIN, heatmap_loss="focal")
     generator = torch.Generator().manual_seed(0)
 

@@ -25,7 +25,7 @@ def network():
 
 
 def predictor(network, **options):
-    """In full precision on every machine, unless a test asks for another."""
+    """In full precision on every machine, unless a test sets another."""
     return Predictor(network, **{"device": "cpu", "precision": "fp32", **options})
 
 
@@ -159,7 +159,7 @@ def draw_smear(path):
 
 
 def test_python_and_the_command_line_have_the_same_default_threshold(tmp_path):
-    """A model's own: of blood, .22."""
+    """The model's default threshold, such as .22 for blood."""
     photo, out = draw_smear(tmp_path / "smear.png"), tmp_path / "out"
     options = {"device": "cpu", "precision": "fp32"}
     whole = Predictor("blood", threshold=0, **options)(photo)
@@ -187,11 +187,11 @@ def test_predictions_for_coco_contain_every_instance(tmp_path):
 
 
 def test_stream_is_lazy_and_keeps_no_images(network):
-    """Over any number of photos only a few are alive, and none is read long before its turn."""
+    """Only a few photos are in memory at a time, and none is read long before its turn."""
     alive, taken = [], 0
 
     class Photo(np.ndarray):
-        """An array that can be watched."""
+        """An array that can be weakly referenced."""
 
     def photos():
         nonlocal taken

@@ -1,4 +1,4 @@
-"""Published files go through `tagwise predict` as a user runs it, and give the published answer.
+"""`tagwise predict` gives the published results for published files.
 
 The maps of a photo come from the bare network and the arithmetic of the families' own test
 programs; the people of planted maps, from decoders in plain loops.

@@ -63,7 +63,7 @@ def test_safetensors_under_another_name_are_read(tmp_path):
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_objects_saved_by_training_programs_are_known(tmp_path, zipped):
-    """Optimisers, schedulers, numbers and strings name nothing that is refused."""
+    """Checkpoints of optimisers, schedulers, numbers and strings contain only allowed names."""
     layer = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     optimiser = torch.optim.AdamW(layer.parameters(), amsgrad=True)
     layer(torch.rand(2, 3, 8, 8)).sum().backward()

@@ -1,4 +1,4 @@
-"""Inherited parts of every task: results in pixels of each image, defaults of augmentation."""
+"""Methods that every task inherits: results in image pixels, and defaults of augmentation."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""The verb and its run: two pins move through a folder of frames."""
+"""The track command, with two pins that move through a folder of frames."""
 
 import json
 

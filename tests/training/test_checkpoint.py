@@ -1,4 +1,4 @@
-"""Checkpoints: they restore everything, and a damaged or foreign one is refused by name."""
+"""Checkpoints restore everything; damaged ones and those of other programs are refused."""
 
 import random
 

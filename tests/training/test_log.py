@@ -1,4 +1,4 @@
-"""The log of a training: rows stay, damage costs a line, and a full disk costs nothing."""
+"""The training log: rows are kept, damaged lines are removed, and a full disk loses nothing."""
 
 import json
 
@@ -48,9 +48,9 @@ def test_damaged_line_is_removed_and_reported(recipe, tmp_path, line, capsys):
     capsys.readouterr()
     TrainingLog(tmp_path, recipe, 4, quiet=False)
     assert steps_in(tmp_path) == [1, 2, 3, 4]
-    said = [line for line in capsys.readouterr().err.splitlines() if "log.jsonl" in line]
-    assert len(said) == 1
-    assert "1 damaged line(s), the first in line 4" in said[0]
+    messages = [line for line in capsys.readouterr().err.splitlines() if "log.jsonl" in line]
+    assert len(messages) == 1
+    assert "1 damaged line(s), the first in line 4" in messages[0]
 
 
 @pytest.mark.parametrize("row", [b"{}", b'{"step": "two"}', b'{"step": null}'])
@@ -61,7 +61,7 @@ def test_row_without_a_step_is_removed(recipe, tmp_path, row):
 
 
 def test_full_disk_keeps_every_row(recipe, tmp_path):
-    """Today's 2,000 rows are there after each attempt, to begin again and to add one."""
+    """All 2,000 rows are kept by failed attempts to restart the log and to add a row."""
     path = tmp_path / "log.jsonl"
     TrainingLog(tmp_path, recipe, 0, quiet=False)
     path.write_text("".join(f'{{"step": {step}}}\n' for step in range(1, 2001)))

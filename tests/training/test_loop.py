@@ -1,4 +1,4 @@
-"""The training loop: it learns, it resumes exactly, and its errors say what to do."""
+"""The training loop: learning, exact resuming, and helpful errors."""
 
 import json
 import os
@@ -32,7 +32,7 @@ from tagwise.training.recipe import (
 
 
 def trained(recipe, folder, resume=False):
-    """The folder of a run, made if need be."""
+    """Run the training in a folder, which is created if needed; return the folder."""
     folder.mkdir(exist_ok=True)
     run_training(recipe, folder, resume)
     return folder
@@ -105,7 +105,7 @@ def test_killed_run_resumes_with_the_losses_of_an_uninterrupted_run(scenes, tmp_
     process.wait()
     assert not (folder / "last.safetensors").exists(), "the run ended before it was killed"
     with (folder / "log.jsonl").open("a") as log:
-        log.write('{"step": 1')  # as a kill in the middle of a line leaves it
+        log.write('{"step": 1')  # as after a kill in the middle of a line
     resumed = losses(trained(recipe, folder, resume=True))
     assert resumed.keys() == undisturbed.keys()
     for step, loss in undisturbed.items():

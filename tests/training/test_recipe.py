@@ -1,4 +1,4 @@
-"""Recipes: read, checked, overridden, written."""
+"""Reading, checking, overriding and writing recipes."""
 
 from pathlib import Path
 
