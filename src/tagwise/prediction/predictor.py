@@ -93,8 +93,8 @@ class Predictor:
         self.flip, self.scales = bool(flip), tuple(map(float, scales))
         self.fitting = choose_fitting(self.model, given, self.scales)
         self._base = self.fitting.base
-        own = spec.decoder.get("threshold", DEFAULT_THRESHOLD)
-        self.threshold = options.check_threshold(own if threshold is None else threshold)
+        default = spec.decoder.get("threshold", DEFAULT_THRESHOLD)
+        self.threshold = options.check_threshold(default if threshold is None else threshold)
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 16)
         self.precision = self._chosen_precision(precision)
 
