@@ -176,7 +176,7 @@ def test_one_keypoint_has_a_box_of_the_least_size():
     assert keypoint_boxes(line, least=4).tolist() == [[2, 3, 10, 4]]
 
 
-def test_the_least_side_follows_the_image():
+def test_least_side_depends_on_the_image_size():
     assert least_side(1200, 1600) == pytest.approx(60)
     assert least_side(None, 1600) == least_side(1200, None) == 20
 

@@ -155,7 +155,7 @@ class Settings:
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with some changed; mappings inside are merged in the same way."""
+    """The values with some changed; nested mappings are merged in the same way."""
     out = {**values, **changes}
     for key in values.keys() & changes.keys():
         if isinstance(values[key], Mapping) and isinstance(changes[key], Mapping):

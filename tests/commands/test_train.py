@@ -45,7 +45,7 @@ def test_overrides_need_a_recipe_file(recipe, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_keeps_the_tuned_section_and_uses_its_values(recipe, tmp_path):
+def test_run_keeps_the_tuned_section_and_uses_its_values(recipe, tmp_path):
     first = recipe.data.train[0].annotations
     tuned = TunedConfig(first, decoder={"threshold": 0.7}, info={"data": "figures"})
     folder = train(replace(recipe, decoder={}, tuned=tuned), out=tmp_path / "run")

@@ -148,11 +148,11 @@ def test_kind_of_describes_the_type_of_a_file(head, kind):
 
 
 @pytest.mark.parametrize("source", ["http://example.com/a.jpg", "rtsp://camera/1", "s3://b/a.mp4"])
-def test_addresses_are_named_as_they_were_typed(source):
+def test_error_repeats_the_address_as_typed(source):
     with pytest.raises(UserError, match=f"^{source} is an address"):
         refuse_address(source)
 
 
-def test_paths_are_no_addresses(tmp_path):
+def test_paths_are_not_addresses(tmp_path):
     for source in ("a.jpg", "C:\\a.jpg", "photos/**/*.png", "a//b.jpg", tmp_path, b"bytes"):
         refuse_address(source)

@@ -212,7 +212,7 @@ def test_tuned_values_fill_in_what_the_recipe_leaves_out(recipe_file):
     assert whole.complete() == whole
 
 
-def test_stated_sigmas_come_before_tuned_ones(recipe_file):
+def test_stated_sigmas_take_precedence_over_tuned_sigmas(recipe_file):
     assert load_recipe(recipe_file(TUNED), ["sigmas=0.2"]).complete().sigmas == 0.2
 
 

@@ -142,10 +142,10 @@ class RunConfig(Settings):
 
 @dataclass(frozen=True)
 class TunedConfig(Settings):
-    """Values that were chosen for one data set, which a recipe for other data does not inherit.
+    """Values that were chosen for one dataset, and are not used for other data.
 
-    annotations: the data set, as `data.train` names it first.
-    sigmas, task_options, decoder, info: fill in what the recipe itself does not state.
+    annotations: the dataset, written as in the first entry of `data.train`.
+    sigmas, task_options, decoder, info: used for values that the recipe itself does not state.
     """
 
     annotations: str
@@ -159,12 +159,12 @@ class TunedConfig(Settings):
 class Recipe(Settings):
     """Everything that a training run depends on.
 
-    task_options: of the task; the skeleton is not one of them, it comes from the first set.
-    sigmas: of OKS, one for all keypoint types or one each; None uses the skeleton's.
-    decoder: settings of prediction, kept in the model file; `threshold` is the least score of an
-        instance in pictures.
-    info: any further facts to keep in the model file.
-    tuned: more of these values, for one data set only.
+    task_options: the options of the task, except the skeleton, which comes from the first set.
+    sigmas: the OKS sigmas, one for all keypoint types or one for each; None uses the skeleton's.
+    decoder: settings of prediction, stored in the model file; `threshold` is the lowest score of
+        an instance in pictures.
+    info: further information to store in the model file.
+    tuned: further values, which are used for one dataset only.
     """
 
     data: DataConfig
@@ -179,7 +179,7 @@ class Recipe(Settings):
     tuned: TunedConfig | None = None
 
     def complete(self) -> Recipe:
-        """The recipe with the values of `tuned` filled in, or without them if its data differ."""
+        """Return the recipe with the values of `tuned`, or without them for another dataset."""
         if self.tuned is None:
             return self
         if not self._is_tuned():
@@ -190,7 +190,7 @@ class Recipe(Settings):
         return replace(self, sigmas=sigmas, tuned=None, **filled)
 
     def notes(self) -> list[str]:
-        """What its author should know: settings that have moved, and values that are not used."""
+        """Messages for the author: settings with a new name, and values that are not used."""
         grouping = self.task_options.get("grouping")
         notes = [
             f"task_options.grouping.{name} is now called task_options.grouping.published.{name}; "
