@@ -79,7 +79,7 @@ def test_folder_of_another_program_is_named(files, what, tmp_path):
     [
         (b'{"images": [', "is not JSON: Expecting value in line 1"),
         (b"[1, 2]", "contains a list"),
-        (b"[" * 100_000, "not JSON that can be read"),
+        (b"[" * 100_000, "cannot be read as JSON"),
         (b"hello\n", "is not JSON"),
         (b"7 8 9\n", "is not JSON"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),
