@@ -46,7 +46,7 @@ class PlainTracker:
     def __init__(self, least_iou: float, least_score: float, memory: int, confirm: int) -> None:
         self.least_iou, self.least_score = least_iou, least_score
         self.memory, self.confirm = memory, confirm
-        self.boxes, self.hits, self.unseen = np.zeros((0, 4)), [], []
+        self.boxes, self.hits, self.gap = np.zeros((0, 4)), [], []
         self.ids, self.last = [], 0
 
     def update(self, found: Boxes) -> np.ndarray:
@@ -55,7 +55,7 @@ class PlainTracker:
         overlap[(overlap < self.least_iou) | (found.scores < self.least_score)] = 0
         i, j = linear_sum_assignment(overlap, maximize=True)
         matched = {int(b): int(a) for a, b in zip(i, j) if overlap[a, b] > 0}
-        self.unseen = [n + 1 for n in self.unseen]
+        self.gap = [n + 1 for n in self.gap]
         for n in np.flatnonzero(found.scores >= self.least_score):
             track = matched.get(int(n), len(self.ids))
             if track == len(self.ids):
@@ -63,14 +63,14 @@ class PlainTracker:
                 self.boxes = np.concatenate([self.boxes, found.boxes[n : n + 1]])
                 self.ids.append(self.last)
                 self.hits.append(0)
-                self.unseen.append(0)
-            self.boxes[track], self.unseen[track] = found.boxes[n], 0
+                self.gap.append(0)
+            self.boxes[track], self.gap[track] = found.boxes[n], 0
             self.hits[track] += 1
             if self.hits[track] >= self.confirm:
                 ids[n] = self.ids[track]
-        keep = [n for n, unseen in enumerate(self.unseen) if unseen <= self.memory]
+        keep = [n for n, gap in enumerate(self.gap) if gap <= self.memory]
         self.boxes = self.boxes[keep]
-        for name in ("ids", "hits", "unseen"):
+        for name in ("ids", "hits", "gap"):
             setattr(self, name, [getattr(self, name)[n] for n in keep])
         return ids
 

@@ -1,4 +1,4 @@
-"""Setup of every test run: the same random numbers, and compiled code for this machine."""
+"""Setup of every test run: reproducible random numbers, and compiled code for this machine."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Disks that are full, for tests."""
+"""A simulation of full disks for tests."""
 
 import resource
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def file_limit(size):
-    """No file can grow beyond so many bytes: the system refuses more, as a full disk does."""
+    """Limit the size of files in bytes: the system refuses longer files, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""The errors of all comparisons: TAGWISE_PARITY=FILE writes the tables of docs/parity.md."""
+"""The errors of all comparisons. TAGWISE_PARITY=FILE writes them as tables for docs/parity.md."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _ROOT = []
 def note(case, difference, allowed, tolerance, table=PUBLISHED):
     """Record the largest difference of a case, and the largest share of what is allowed.
 
-    tolerance: how `allowed` is put in words.
+    tolerance: a description of `allowed`.
     """
     new = {"count": 0, "off": 0.0, "share": 0.0, "tolerance": tolerance}
     row = _ROWS[table].setdefault(case, new)
@@ -44,7 +44,7 @@ def _in_words(atol, rtol):
 
 
 def write():
-    """Write the tables if the environment asks for them; the text above them in the file stays."""
+    """Write the tables if TAGWISE_PARITY is set; the text above them in the file is kept."""
     if not os.environ.get("TAGWISE_PARITY"):
         return
     path = Path(os.environ["TAGWISE_PARITY"])
@@ -71,12 +71,12 @@ def _table(title):
 
 def _unread():
     """Arrays of the golden data that no test has read, one line per type."""
-    kinds = defaultdict(int)
+    unread = defaultdict(int)
     for path in sorted(_ROOT[0].glob("*/*.npz")):
         archive = path.relative_to(_ROOT[0]).with_suffix("").as_posix()
         for key in set(np.load(path)) - _READ[archive]:
-            kinds[f"{archive}: {re.sub(r'.*/|^[0-9x]+_s[0-9.]+_|^m[0-9]+_', '… ', key)}"] += 1
-    return [f"- `{kind}`, {count} of them" for kind, count in sorted(kinds.items())] or ["None."]
+            unread[f"{archive}: {re.sub(r'.*/|^[0-9x]+_s[0-9.]+_|^m[0-9]+_', '… ', key)}"] += 1
+    return [f"- `{name}`, {count} of them" for name, count in sorted(unread.items())] or ["None."]
 
 
 class _Watched(Mapping):

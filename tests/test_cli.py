@@ -207,7 +207,7 @@ def test_verb_has_the_arguments_of_its_function(verb):
         (["export", "no.safetensors"], "no.safetensors does not exist"),
     ],
 )
-def test_bad_input_ends_in_one_line_and_code_2(photos, weights, arguments, message, capsys):
+def test_invalid_input_gives_one_line_and_exit_code_2(photos, weights, arguments, message, capsys):
     arguments = [str(weights) if argument == "W" else argument for argument in arguments]
     assert main(arguments) == 2
     told = capsys.readouterr().err
@@ -252,7 +252,7 @@ def test_interrupted_run_says_how_to_continue(photos, weights, monkeypatch, caps
     assert "--resume" in capsys.readouterr().err
 
 
-def test_train_passes_on_overrides_of_the_recipe(monkeypatch, capsys):
+def test_train_accepts_overrides_of_the_recipe(monkeypatch, capsys):
     passed = {}
     monkeypatch.setattr(cli.tagwise, "train", lambda **given: passed.update(given))
     main(["train", "r.yaml", "--optim.lr", "1e-3", "--resume", "--data.root=x y", "--out", "runs"])

@@ -1,4 +1,4 @@
-"""Files of an earlier version, in `earlier`, load and say what they said then."""
+"""Files of an earlier version, in `earlier`, load and give the same results."""
 
 import json
 from pathlib import Path
@@ -57,19 +57,19 @@ def assert_same(found, expected, atol=0.05):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_model_finds_what_it_found(task):
+def test_earlier_model_gives_the_same_results(task):
     expected = stored(f"{task}.predictions.json")["instances"]
     assert_same(instances_of(EARLIER / f"{task}.safetensors", task), expected)
 
 
-def test_an_onnx_file_finds_what_its_model_found():
+def test_earlier_onnx_file_gives_the_same_results():
     pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
     expected = stored("pose.predictions.json")["instances"]
     assert_same(instances_of(EARLIER / "pose.onnx", "pose"), expected)
 
 
 @pytest.mark.parametrize("preset", ["higherhrnet", "poseae", "mmpose1"])
-def test_rules_of_published_decoders_lay_among_the_other_settings(preset, tmp_path):
+def test_earlier_settings_contain_published_rules(preset, tmp_path):
     entry, model = stored("pose.presets.json")[preset], tmp_path / "pose.safetensors"
     assert "join_equal" in entry["header"]["task_options"]["grouping"]
     weights = load_file(EARLIER / "pose.safetensors")
@@ -79,7 +79,7 @@ def test_rules_of_published_decoders_lay_among_the_other_settings(preset, tmp_pa
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_recipe_means_what_a_run_made_of_it(task):
+def test_earlier_recipe_has_the_same_settings(task):
     recipe, resolved = (load_recipe(EARLIER / f"{task}{kind}.yaml") for kind in ("", ".resolved"))
     assert recipe == resolved
     written = yaml.safe_load((EARLIER / f"{task}.yaml").read_text())
@@ -89,7 +89,7 @@ def test_a_recipe_means_what_a_run_made_of_it(task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_predictions_are_read_and_written_as_they_were(task):
+def test_earlier_predictions_are_read_and_written_unchanged(task):
     record = stored(f"{task}.predictions.json")
     again = read_result(record).to_dict()
     # A pose's box follows from its keypoints, which the record has rounded.

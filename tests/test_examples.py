@@ -1,4 +1,4 @@
-"""The examples run, in a short form, and do what they say."""
+"""Short runs of the examples give the described results."""
 
 import ast
 import importlib.util
@@ -15,13 +15,13 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def example(name):
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    # Before it runs, so that its named tuples can look their annotations up.
+    # Named tuples look up their annotations in sys.modules while the module runs.
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-def test_tags_cost_about_ten_lines_of_your_network():
+def test_tags_add_about_ten_lines_to_a_network():
     source = (EXAMPLES / "add_to_your_network.py").read_text()
     marked = [line for line in source.splitlines() if "# tags" in line and line.strip()[0] != "`"]
     assert len(marked) <= 12
@@ -35,7 +35,7 @@ def test_tags_cost_about_ten_lines_of_your_network():
     assert ours == {"tagwise.grouping", "tagwise.losses"}
 
 
-def test_events_are_what_they_say():
+def test_events_have_one_hit_per_particle_and_layer():
     module = example("add_to_your_network")
     hits, layer, particle = module.make_events(3, seed=1)
     for event in range(3):
@@ -48,7 +48,7 @@ def test_events_are_what_they_say():
     assert module.exact(particle.numpy() * 0, particle.numpy()) == 0
 
 
-def test_a_network_learns_to_tell_particles_apart():
+def test_network_learns_to_separate_particles():
     before, after = example("add_to_your_network").main(steps=400)
     assert before < 0.2
     assert after > 0.7
@@ -72,7 +72,7 @@ def test_numbers_cross_and_digits_do_not_cover_each_other(digits):
             assert (own[1:] - own[:-1]).norm(dim=1).numpy() == pytest.approx(1, abs=1e-4)
 
 
-def test_share_found_counts_numbers_that_are_whole_and_read_correctly(digits):
+def test_share_found_counts_complete_and_correctly_read_numbers(digits):
     scenes = digits.make_scenes(5, 0, "test")
     truth = scenes.number.numpy()
     assert digits.share_found(scenes, truth, scenes.digit) == 1
@@ -80,7 +80,7 @@ def test_share_found_counts_numbers_that_are_whole_and_read_correctly(digits):
     assert digits.share_found(scenes, truth, (scenes.digit + 1) % 10) == 0
 
 
-def test_digits_become_numbers(digits, tmp_path):
+def test_digits_are_grouped_into_numbers(digits, tmp_path):
     share = digits.main(steps=300, scenes=800, tests=60, out=tmp_path / "digits.png")
     assert share["tags"] > max(0.45, share["places"])
     assert (tmp_path / "digits.png").stat().st_size > 10_000
@@ -91,7 +91,7 @@ def figures():
     return example("ingredient_figures")
 
 
-def test_pull_gathers_and_push_parts(figures):
+def test_pull_gathers_tags_and_push_separates_them(figures):
     groups = np.arange(30) // 6
 
     def scatter(tags):
@@ -105,7 +105,7 @@ def test_pull_gathers_and_push_parts(figures):
     assert np.diff(np.sort(means)).min() > 1
 
 
-def test_equal_tags_feel_no_exponential_push(figures):
+def test_equal_tags_have_no_exponential_push(figures):
     starts = np.array([0.0, 1e-4, 1e-1])
     stuck, slow, quick = figures.escape("exp", starts, limit=500)
     assert stuck == 500
@@ -114,13 +114,13 @@ def test_equal_tags_feel_no_exponential_push(figures):
     assert max(figures.escape("hinge", starts[1:], limit=500)) < quick
 
 
-def test_one_figure_of_the_page_is_drawn(figures, tmp_path):
+def test_figure_of_the_page_is_drawn(figures, tmp_path):
     path = tmp_path / "tags.png"
     figures.FIGURES["tag_plots"]().savefig(path)
     assert path.stat().st_size > 5_000
 
 
-def test_the_page_shows_every_figure(figures):
+def test_page_shows_every_figure(figures):
     page = (EXAMPLES.parent / "docs" / "ingredient.md").read_text()
     for name in figures.FIGURES:
         picture = "push.png" if name == "push" else f"ingredient_{name}.png"

@@ -144,7 +144,7 @@ def is_present(keypoint):
 
 @examples
 @given(seeds)
-def test_present_keypoints(seed):
+def test_present_keypoints_equal_a_loop_over_keypoints(seed):
     poses = random_poses(np.random.default_rng(seed), 4)
     expected = [[bool(is_present(keypoint)) for keypoint in pose] for pose in poses]
     assert present_keypoints(poses).tolist() == expected
@@ -176,7 +176,7 @@ def test_one_keypoint_has_a_box_of_the_least_size():
     assert keypoint_boxes(line, least=4).tolist() == [[2, 3, 10, 4]]
 
 
-def test_the_least_side_follows_the_image():
+def test_least_side_depends_on_the_image_size():
     assert least_side(1200, 1600) == pytest.approx(60)
     assert least_side(None, 1600) == least_side(1200, None) == 20
 
@@ -274,7 +274,7 @@ def test_areas_of_pairs_and_areas_of_zero():
     np.testing.assert_allclose(table, [[1, away[0]], [away[1], 1]])
 
 
-def test_a_keypoint_not_found_counts_nothing_unless_only_common_ones_do():
+def test_missing_keypoint_counts_as_zero_except_with_common():
     reference = np.array([[[0, 0, 2], [9, 0, 2]]])
     found = np.array([[[0, 0, 0.9], [np.nan, np.nan, 0]]])
     assert oks(found, reference, [50], 0.1).item() == 0.5

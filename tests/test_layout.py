@@ -15,12 +15,12 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "tagwise"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# Folders that can be copied into another project, and everything that they may import.
-LIFTED = {
+# Folders that can be copied into another project, and the packages that they may import.
+COPYABLE = {
     "losses": {"torch"},
     "grouping": {"torch", "numpy", "scipy", "numba"},
 }
-SHARED_BY_LIFTED = {"errors", "geometry", "runtime", "settings"}
+SHARED = {"errors", "geometry", "runtime", "settings"}
 DISTRIBUTION = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "PIL": "pillow"}
 
 
@@ -38,7 +38,7 @@ def name_of(path):
 NAMES = {name_of(path): path for path in FILES}
 
 
-def room_of(name):
+def folder_of(name):
     return name.partition(".")[0]
 
 
@@ -52,7 +52,7 @@ def imports(node):
             yield from ((child.module, alias.name) for alias in child.names)
 
 
-def own_imports(path):
+def package_imports(path):
     """Names of the files of this package that a file imports, including those for type checkers."""
     for module, name in imports(tree(path)):
         if module.partition(".")[0] == "tagwise":
@@ -78,17 +78,17 @@ def assert_downward(graph):
 def test_files_do_not_import_each_other():
     # The `__init__` of the package imports its public names only on first use.
     assert_downward(
-        {name: set(own_imports(path)) - {name, ""} for name, path in NAMES.items() if name}
+        {name: set(package_imports(path)) - {name, ""} for name, path in NAMES.items() if name}
     )
 
 
-def test_rooms_import_downward():
-    """A room is a file or folder of the package. The imports of rooms have no cycles."""
+def test_imports_between_folders_have_no_cycles():
+    """Files directly in the package count as folders of their own."""
     graph = {}
     for name, path in NAMES.items():
         if name:
-            others = {room_of(other) for other in own_imports(path)} - {room_of(name), ""}
-            graph.setdefault(room_of(name), set()).update(others)
+            others = {folder_of(other) for other in package_imports(path)} - {folder_of(name), ""}
+            graph.setdefault(folder_of(name), set()).update(others)
     assert_downward(graph)
 
 
@@ -132,7 +132,7 @@ def test_names_are_imported_from_where_they_are_defined(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_the_package_is_imported_at_the_top_of_files(path):
+def test_package_is_imported_at_the_top_of_files(path):
     """Imports inside functions hide dependencies. Only the command line has them, to start fast."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef) and name_of(path) != "cli":
@@ -148,14 +148,16 @@ def test_every_folder_with_code_is_a_package():
 
 @pytest.mark.parametrize("name", [n for n, path in NAMES.items() if n and path.stem == "__init__"])
 def test_every_folder_documents_its_content_and_imports(name):
-    """The last sentence names exactly the rooms that its files import directly."""
+    """The last sentence names exactly the folders that its files import directly."""
     text = ast.get_docstring(tree(NAMES[name]))
     assert text, name
     files = [other for other in NAMES if f"{other}.".startswith(f"{name}.")]
-    rooms = {room_of(other) for file in files for other in own_imports(NAMES[file])}
-    rooms -= {room_of(name), ""}
-    said = set(re.findall(r"`(\w+)`", text.rpartition("Imports ")[2]))
-    assert said == rooms, "write: Imports " + ", ".join(f"`{room}`" for room in sorted(rooms))
+    folders = {folder_of(other) for file in files for other in package_imports(NAMES[file])}
+    folders -= {folder_of(name), ""}
+    listed = set(re.findall(r"`(\w+)`", text.rpartition("Imports ")[2]))
+    assert listed == folders, "write: Imports " + ", ".join(
+        f"`{folder}`" for folder in sorted(folders)
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -165,7 +167,7 @@ def test_files_and_public_names_have_docstrings(path):
         assert name.startswith("_") or ast.get_docstring(node), name
 
 
-def test_the_package_has_few_entries():
+def test_package_has_few_entries():
     entries = [
         entry for entry in PACKAGE.iterdir() if entry.name not in ("__pycache__", "py.typed")
     ]
@@ -179,17 +181,15 @@ def test_no_function_has_the_name_of_a_module_next_to_it():
     assert not (set(tagwise.__all__) - modules) & {entry.stem for entry in PACKAGE.iterdir()}
 
 
-@pytest.mark.parametrize("room", LIFTED)
-def test_folders_that_can_be_copied_have_few_imports(room):
+@pytest.mark.parametrize("folder", COPYABLE)
+def test_folders_that_can_be_copied_have_few_imports(folder):
     for name, path in NAMES.items():
-        if room_of(name) == room:
-            assert foreign_imports(tree(path)) <= LIFTED[room], name
-            assert {room_of(other) for other in own_imports(path)} <= SHARED_BY_LIFTED | {room}, (
-                name
-            )
-    for name in SHARED_BY_LIFTED & set(NAMES):
-        assert foreign_imports(tree(NAMES[name])) <= LIFTED["grouping"], name
-        assert {room_of(other) for other in own_imports(NAMES[name])} <= SHARED_BY_LIFTED, name
+        if folder_of(name) == folder:
+            assert foreign_imports(tree(path)) <= COPYABLE[folder], name
+            assert {folder_of(other) for other in package_imports(path)} <= SHARED | {folder}, name
+    for name in SHARED & set(NAMES):
+        assert foreign_imports(tree(NAMES[name])) <= COPYABLE["grouping"], name
+        assert {folder_of(other) for other in package_imports(NAMES[name])} <= SHARED, name
 
 
 def declared(requirements):
@@ -242,10 +242,10 @@ def committed_files():
 
 
 def test_no_file_contains_an_absolute_path():
-    place = re.compile(rb"(?<![\w.])/(?:work|root|home|Users)/\w")
+    absolute = re.compile(rb"(?<![\w.])/(?:work|root|home|Users)/\w")
     for path in committed_files():
         if path.is_file() and path != Path(__file__):
-            assert not place.search(path.read_bytes()), path.relative_to(ROOT)
+            assert not absolute.search(path.read_bytes()), path.relative_to(ROOT)
 
 
 def test_every_shipped_model_has_a_card_and_is_small():

@@ -86,7 +86,7 @@ def test_help_begins_with_three_examples():
     assert len(examples()) == 3
 
 
-def test_the_examples_run(tmp_path, monkeypatch):
+def test_docstring_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
     for copy in ("photos/one.jpg", "photo.jpg"):
@@ -128,7 +128,7 @@ def assert_only_wrong_lines(reported):
     assert wrong_lines() - set(reported) == set()
 
 
-def test_the_user_script_uses_every_public_name_correctly_and_wrongly():
+def test_user_script_uses_every_public_name_correctly_and_wrongly():
     text = SCRIPT.read_text(encoding="utf-8")
     body = text[text.index("version:") :].splitlines()
     for name in tagwise.__all__:

@@ -58,7 +58,7 @@ MENTIONS = sorted(
 
 
 @pytest.mark.parametrize(("page", "code"), BLOCKS)
-def test_python_runs(page, code, tmp_path, monkeypatch):
+def test_python_code_runs(page, code, tmp_path, monkeypatch):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     make_files_for(code)

@@ -47,5 +47,5 @@ def test_negative_labels_and_those_above_the_count_are_background():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32])
-def test_label_map_without_instances(dtype):
+def test_label_map_without_instances_is_encoded(dtype):
     assert encode_labels(np.zeros((3, 4), dtype)) == []

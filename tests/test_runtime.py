@@ -1,4 +1,4 @@
-"""Compiled loops come from the disk, and no damage or lack there stops a call."""
+"""Compiled loops are cached on disk; damaged or missing cache files do not stop a call."""
 
 import importlib.util
 import random
@@ -24,7 +24,7 @@ def shifted(x):
 
 @pytest.fixture
 def loops(tmp_path, monkeypatch):
-    """A function that imports the loops anew, as a new process does."""
+    """A function that imports the loops again, as a new process does."""
     path = tmp_path / "loops.py"
     path.write_text(SOURCE)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -47,7 +47,7 @@ def hits(function):
     return sum(function.stats.cache_hits.values())
 
 
-def test_a_loop_is_compiled_once_for_all_processes(loops, tmp_path):
+def test_loop_is_compiled_once_for_all_processes(loops, tmp_path):
     module = loops()
     assert not is_compiled(module.shifted)
     assert module.shifted(3) == 7
@@ -69,7 +69,7 @@ def damaged(content):
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_damaged_files_of_the_cache_are_made_again(loops, tmp_path, number):
+def test_damaged_cache_files_are_replaced(loops, tmp_path, number):
     assert loops().shifted(3) == 7
     path = cached(tmp_path)[number]
     content = path.read_bytes()
@@ -84,7 +84,7 @@ def test_damaged_files_of_the_cache_are_made_again(loops, tmp_path, number):
         path.write_bytes(content)
 
 
-def test_a_folder_in_place_of_a_file_of_the_cache(loops, tmp_path):
+def test_folder_named_like_a_cache_file_is_tolerated(loops, tmp_path):
     assert loops().double(3) == 6
     for path in cached(tmp_path):
         path.unlink()
@@ -92,7 +92,7 @@ def test_a_folder_in_place_of_a_file_of_the_cache(loops, tmp_path):
         assert loops().double(3) == 6
 
 
-def test_a_full_disk_keeps_loops_in_memory(loops, tmp_path):
+def test_full_disk_keeps_compiled_loops_in_memory(loops, tmp_path):
     module = loops()
     with file_limit(0):
         assert module.shifted(3) == 7

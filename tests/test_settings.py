@@ -108,7 +108,7 @@ def test_defaults_are_checked_and_converted():
         Wrong()
 
 
-def test_a_copy_with_changes_is_checked_too():
+def test_modified_copy_is_validated():
     with pytest.raises(UserError, match="share is 2; use a number from 0 to 1"):
         replace(Outer("a"), share=2)
 
@@ -186,19 +186,19 @@ def test_unknown_keys_are_refused(values, message):
         Outer.from_dict(values)
 
 
-def test_a_preset_with_changes():
+def test_preset_values_can_be_changed():
     assert Outer.preset("deep", name="a") == Outer("a", share=0.25, extra=Inner(7, "median"))
     assert Inner.preset("large", mode="median") == Inner(9, "median")
     assert Outer.from_dict({"name": "a", "inner": {"preset": "large"}}).inner == Inner(9)
 
 
-def test_a_change_inside_a_preset_leaves_its_neighbours():
+def test_changing_one_value_of_a_preset_keeps_the_others():
     made = Outer.from_dict({"name": "a", "preset": "deep", "extra": {"size": 8}})
     assert made.extra == Inner(8, "median")
     assert Outer.preset("deep", name="a", extra=None).extra is None
 
 
-def test_the_argument_is_not_changed():
+def test_argument_is_not_changed():
     values = {"name": "a", "preset": "deep", "extra": {"size": 8}}
     Outer.from_dict(values)
     assert values == {"name": "a", "preset": "deep", "extra": {"size": 8}}

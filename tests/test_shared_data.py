@@ -9,7 +9,7 @@ from shared_folder import SHARED
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"no folder {SHARED}; TAGWISE_SHARED names one")
-def test_the_stored_numbers_are_complete():
+def test_stored_numbers_are_complete():
     golden = SHARED / "golden"
     files = json.loads((golden / "manifest.json").read_text())["files"]
     assert len(files) > 30

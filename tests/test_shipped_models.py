@@ -60,7 +60,7 @@ def _label_maps(folder):
     return folder / "labels", folder / "images"
 
 
-def test_evaluate(labelled, predictor, tmp_path, capsys):
+def test_evaluate_gives_figures(labelled, predictor, tmp_path, capsys):
     annotations, images = map(str, labelled)
     command = ["eval", "--weights", predictor.name, "--annotations", annotations]
     assert main([*command, "--images", images, "--coco", str(tmp_path / "rows.json")]) == 0
@@ -68,14 +68,14 @@ def test_evaluate(labelled, predictor, tmp_path, capsys):
     assert isinstance(json.loads((tmp_path / "rows.json").read_text()), list)
 
 
-def test_each_oracle(labelled, predictor):
+def test_each_oracle_can_be_evaluated(labelled, predictor):
     annotations, images = map(str, labelled)
     command = ["eval", "--weights", predictor.name, "--annotations", annotations]
     for oracle in predictor.task.oracles:
         assert main([*command, "--images", images, "--oracle", oracle]) == 0
 
 
-def test_predict_with_coco_results(predictor, tmp_path):
+def test_predict_writes_coco_results(predictor, tmp_path):
     """Annotations of another task can also be used, because they list the images."""
     shapes = SyntheticShapes(("disc", "star"), 2, size=(96, 96), count=(1, 3), radius=(8, 20))
     shapes.save(tmp_path)
@@ -97,7 +97,7 @@ def test_predict_with_coco_results(predictor, tmp_path):
 
 @every_model
 @pytest.mark.parametrize("what", ["tags", "instances", "maps"])
-def test_plot(name, what, tmp_path):
+def test_plot_draws_a_result(name, what, tmp_path):
     out = tmp_path / "plot.png"
     command = ["plot", str(PHOTO), "--weights", name, "--what", what, "--out", str(out)]
     assert main(command) == 0
@@ -118,7 +118,7 @@ def test_predicted_files_can_be_read_and_plotted(name, tmp_path):
 
 
 @every_model
-def test_track(name, tmp_path):
+def test_track_follows_instances(name, tmp_path):
     frames = tmp_path / "frames"
     frames.mkdir()
     for n in range(3):

@@ -155,7 +155,7 @@ def evaluate(
 
     Args:
         annotations: COCO JSON with keypoints or boxes, or a folder of label maps.
-        images: Folder that the JSON's file names start from, or of the label maps' images.
+        images: Folder that the JSON's file names are relative to, or of the label maps' images.
         out: JSON file for the figures.
         coco: JSON file for the results.
         category: Category of the JSON to evaluate; by default the first with annotated keypoints.

@@ -1,17 +1,17 @@
-"""Boxes, their overlap, the similarity of poses, and where cells of a map lie in the image.
+"""Boxes, their overlap, the similarity of poses, and the positions of map cells in the image.
 
 Coordinates are x, then y. A box has one of two forms:
 
     xywh    x, y, width, height: results, samples, COCO JSON
     xyxy    x1, y1, x2, y2, two opposite corners: pairs of corners, overlap, supervision
 
-Positions on an image count from one of two places, half a pixel apart:
+Positions in an image have one of two origins, half a pixel apart:
 
     centre  (0, 0) is the centre of the top-left pixel: keypoints, affine maps
     edge    (0, 0) is the outer corner of the top-left pixel: boxes, and the corners of objects
 
 Functions named `pair_...` and `boxes_around` are compiled, for other compiled loops to call. The
-functions for arrays call them too, so that each formula is written once.
+functions for arrays call them too, so that each formula is written only once.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import numpy as np
 
 from tagwise.runtime import compiled
 
-# exp(-37) is less than the last digit of 1 in float64: keypoints farther apart than this count 0.
+# exp(-37) is less than the last digit of 1 in float64; keypoints farther apart count 0.
 _FARTHEST = 37.0
-# pycocotools adds it to areas, so that an area of 0 does not divide by 0.
+# pycocotools adds this to areas, to avoid a division by 0.
 _SPACING = float(np.spacing(1.0))
 
 
@@ -57,9 +57,9 @@ def to_xywh(boxes: np.ndarray) -> np.ndarray:
 def iou(a: np.ndarray, b: np.ndarray, *, inclusive: bool = False) -> np.ndarray:
     """Intersection over union of every box of `a` with every box of `b`.
 
-    a: (N, 4), b: (M, 4); x1, y1, x2, y2 in any one unit, any real dtype.
-    inclusive: x2 and y2 name the last pixel, so that a side is x2 - x1 + 1, as in the published
-        code of CornerNet (and of Fast R-CNN, where it comes from).
+    a: (N, 4), b: (M, 4); x1, y1, x2, y2 in the same unit, any real dtype.
+    inclusive: x2 and y2 are the last pixel, so that a side is x2 - x1 + 1, as in the published
+        code of CornerNet (which follows Fast R-CNN).
 
     Returns (N, M) float64 in [0, 1]; 0 where a box has no area or a coordinate is not finite.
 
@@ -83,7 +83,7 @@ def _iou_table(a, b, extra):
 def pair_iou(a, b, extra=0.0):
     """Intersection over union of two boxes (4,) x1, y1, x2, y2; compiled, see `iou`.
 
-    extra: what is added to every side: 1 where x2 and y2 name the last pixel.
+    extra: added to every side; 1 if x2 and y2 are the last pixel.
 
     >>> pair_iou(np.array([0.0, 0.0, 3.0, 3.0]), np.array([0.0, 0.0, 3.0, 1.0]), 1.0)
     0.5
@@ -102,7 +102,7 @@ def pair_iou(a, b, extra=0.0):
 
 
 def present_keypoints(keypoints: np.ndarray) -> np.ndarray:
-    """Which keypoints (..., 3) are there; bool (...).
+    """Whether each of the keypoints (..., 3) is present; bool (...).
 
     A keypoint is x, y, and a score or a visibility. It is missing if the third value is not above
     0, as in (0, 0, 0) and (NaN, NaN, 0), or if x or y is not finite.
@@ -115,7 +115,7 @@ def present_keypoints(keypoints: np.ndarray) -> np.ndarray:
 
 @compiled()
 def _is_present(keypoints, k):
-    """`present_keypoints` of one of keypoints (K, 3)."""
+    """`present_keypoints` for one of the keypoints (K, 3)."""
     x, y, score = keypoints[k, 0], keypoints[k, 1], keypoints[k, 2]
     return score > 0 and np.isfinite(x) and np.isfinite(y)
 
@@ -124,8 +124,8 @@ def keypoint_boxes(keypoints: np.ndarray, least: float = 0.0) -> np.ndarray:
     """The box around the keypoints of each instance that are present.
 
     keypoints: (N, K, 3), any real dtype; x, y, and score or visibility, see `present_keypoints`.
-    least: a side that is shorter than this grows to it, about its middle, so that one keypoint, or
-        several on a line, have a box with an area. In the unit of x and y.
+    least: shorter sides are extended to this, symmetrically, so that a single keypoint, or several
+        on a line, have a box with an area. In the unit of x and y.
 
     Returns (N, 4) float64 x, y, width, height in the unit of x and y; zeros for an instance
     without any keypoint, whatever `least` is.
@@ -199,11 +199,11 @@ def oks(
         OKS = sum_i exp(-d_i^2 / (2 s^2 (2 sigma_i)^2)) / number of i
 
     over the types i that the reference has (https://cocodataset.org/#keypoints-eval, and
-    `computeOks` of pycocotools). A type that `found` lacks counts 0; COCO takes it to be at (0, 0).
+    `computeOks` of pycocotools). A type that `found` lacks counts 0; in COCO it is at (0, 0).
 
-    found: (N, K, 3), reference: (M, K, 3); x, y, and score or visibility, of which only whether
-        it is above 0 counts, see `present_keypoints`.
-    areas: s^2, at least 0, in squared units of x and y; (M,), or (N, M) for one for each pair.
+    found: (N, K, 3), reference: (M, K, 3); x, y, and score or visibility, which only
+        determines whether the keypoint is present, see `present_keypoints`.
+    areas: s^2, at least 0, in squared units of x and y; (M,), or (N, M) for each pair.
     sigmas: (K,) or one number, above 0: the spread of annotations, as a share of s.
     common: take the mean over the types that both have.
 
@@ -243,10 +243,10 @@ def _oks_table(found, reference, areas, sigmas, common):
 def pair_oks(found, reference, area, sigmas, count, least=-np.inf):
     """Object keypoint similarity of two poses (K, 3); compiled, see `oks`.
 
-    area: of the reference. sigmas: (K,). count: how many types it is the mean over, those of the
+    area: of the reference. sigmas: (K,). count: the number of types in the mean, those of the
         reference or those that both have, see `count_common`.
-    least: 0 is returned as soon as the similarity of all types of the reference cannot reach this.
-        Two different instances are told apart after few keypoints, most without an exponential.
+    least: 0 is returned as soon as the similarity cannot reach this value any more. For different
+        instances, a few keypoints are enough, most of them without an exponential.
 
     >>> pose = np.array([[10.0, 10.0, 1.0], [20.0, 10.0, 1.0]])
     >>> pair_oks(pose, pose, 100.0, np.array([0.1, 0.1]), 2)
@@ -268,7 +268,7 @@ def pair_oks(found, reference, area, sigmas, count, least=-np.inf):
 
 @compiled()
 def count_common(a, b):
-    """How many keypoint types two poses (K, 3) both have; compiled.
+    """The number of keypoint types that both poses (K, 3) have; compiled.
 
     >>> count_common(np.array([[5, 5, 1], [0, 0, 0]]), np.array([[8, 9, 1], [6, 6, 1]]))
     1
@@ -283,11 +283,11 @@ def count_common(a, b):
 
 
 def cell_to_pixel(xy: Any, stride: float) -> Any:
-    """Image points of map cells, both counted from centres: (cell + .5) stride - .5.
+    """Convert positions on a map to the image, both from centres: (cell + .5) stride - .5.
 
     xy: numbers, arrays or tensors, in cells; (0, 0) is the centre of the top-left cell, and
     fractions lie between cells. stride: pixels per cell. Returns pixels, where (0, 0) is the centre
-    of the top-left pixel. Keypoints, peaks and affine maps of whole maps go through here.
+    of the top-left pixel. This is used for keypoints, peaks and affine maps.
 
     >>> cell_to_pixel(0, 4)
     1.5
@@ -296,7 +296,7 @@ def cell_to_pixel(xy: Any, stride: float) -> Any:
 
 
 def pixel_to_cell(xy: Any, stride: float) -> Any:
-    """Map cells of image points, both counted from centres; the inverse of `cell_to_pixel`.
+    """Convert positions in the image to a map, both from centres; the inverse of `cell_to_pixel`.
 
     >>> pixel_to_cell(1.5, 4)
     0.0
@@ -305,15 +305,15 @@ def pixel_to_cell(xy: Any, stride: float) -> Any:
 
 
 def edges_to_pixels(xy: Any, stride: float) -> Any:
-    """Image positions of positions on a map, both counted from edges: cell · stride.
+    """Convert positions on a map to the image, both from edges: cell · stride.
 
-    xy: numbers, arrays or tensors, in cells; whole numbers are edges of cells, and the centre of
-    the top-left cell is (.5, .5). stride: pixels per cell. Returns pixels, whose whole numbers are
-    edges likewise. It is the same map of the plane as `cell_to_pixel`, which counts from centres:
+    xy: numbers, arrays or tensors, in cells; integers are edges of cells, and the centre of the
+    top-left cell is (.5, .5). stride: pixels per cell. Returns pixels, whose integers are edges,
+    too. It is the same transform as `cell_to_pixel`, which counts from centres:
     edges_to_pixels(cell + .5, stride) = cell_to_pixel(cell, stride) + .5.
 
-    Boxes, and the corners of objects, go through here (Law and Deng 2018, arXiv:1808.01244, section
-    3.2: a corner lies in the cell floor(x / stride), and its offset is what that leaves over).
+    This is used for boxes and the corners of objects (Law and Deng 2018, arXiv:1808.01244, section
+    3.2: a corner is in the cell floor(x / stride), and its offset is the remainder).
 
     >>> edges_to_pixels(np.array([0.5, 3.0]), 4).tolist()
     [2.0, 12.0]
@@ -322,7 +322,7 @@ def edges_to_pixels(xy: Any, stride: float) -> Any:
 
 
 def edges_to_cells(xy: Any, stride: float) -> Any:
-    """Positions on a map of image positions, both counted from edges; see `edges_to_pixels`.
+    """Convert positions in the image to a map, both from edges; see `edges_to_pixels`.
 
     >>> edges_to_cells(np.array([2.0, 12.0]), 4).tolist()
     [0.5, 3.0]

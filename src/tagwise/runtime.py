@@ -1,4 +1,4 @@
-"""What the program runs on: devices and precision, memory, and compiled loops."""
+"""Devices and precision, memory, and compiled loops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameter numbers of mallopt(3)
 
 
 def find_device(device: str | torch.device = "auto") -> torch.device:
-    """The torch device of that name, if it is there. Raises UserError if not.
+    """Return the torch device of a name. Raises UserError if it is not available.
 
     >>> find_device("cpu")
     device(type='cpu')
@@ -30,35 +30,35 @@ def find_device(device: str | torch.device = "auto") -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
-        found = torch.device(device)
+        chosen = torch.device(device)
     except RuntimeError:
         raise unknown_name(
             "device", str(device), ["auto", "cpu", "cuda", "cuda:0", "mps"]
         ) from None
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if found.type == "cuda" and (found.index or 0) >= count:
-        have = f"only {count} CUDA GPU(s)" if count else "no CUDA GPU that torch can use"
-        raise UserError(f"device {device!r} was asked for, but there is {have}; use --device cpu")
-    if found.type == "mps" and not mps:
-        raise UserError("device 'mps' was asked for, but there is no Apple GPU; use --device cpu")
-    return found
+    if chosen.type == "cuda" and (chosen.index or 0) >= count:
+        reason = f"torch finds only {count} CUDA GPU(s)" if count else "torch finds no CUDA GPU"
+        raise UserError(f"device {device!r} is not available: {reason}; use --device cpu")
+    if chosen.type == "mps" and not mps:
+        raise UserError("device 'mps' is not available: torch finds no Apple GPU; use --device cpu")
+    return chosen
 
 
 def fastest_precision(device: torch.device) -> str:
-    """The precision that "auto" stands for."""
-    # torch asks the processor only privately, and early versions not at all.
-    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bf16" if device.type == "cpu" and asked() else "fp32"
+    """The precision that "auto" selects: "bf16" or "fp32"."""
+    # torch has no public function for this, and early versions have no private one either.
+    supports_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bf16" if device.type == "cpu" and supports_bf16() else "fp32"
 
 
 # ---------------------------------------------------------------------- memory
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed pages for the next allocation; elsewhere nothing happens.
+    """Let glibc keep freed pages for the next allocation; does nothing with other C libraries.
 
-    A network's maps are large enough that glibc gives each back to the system at once, and to
-    fault the pages in again for the next layer costs 10 to 20 % of a forward pass.
+    The maps of a network are so large that glibc returns the memory of each map to the system as
+    soon as it is freed. The page faults of the next layer then take 10 to 20 % of a forward pass.
     """
     if sys.platform != "linux":
         return
@@ -94,15 +94,15 @@ def run_torch_in_one_thread() -> None:
 
 
 def compiled(**options):
-    """numba's njit, cached on disk where a folder for the cache can be written.
+    """Decorate a function with numba's njit, with a cache on disk if a folder for it is writable.
 
-    A function is compiled on its first call. Where no cache folder can be written, or the disk is
-    full, it is kept in memory; damaged files of the cache are made again. options: of njit.
+    The function is compiled on its first call. If no cache folder is writable, or the disk is full,
+    it is kept in memory only; damaged cache files are replaced. options: the options of njit.
     """
 
     def decorate(function):
         dispatcher = njit(nogil=True, **options)(function)
-        with suppress(RuntimeError):  # no folder for the cache
+        with suppress(RuntimeError):  # no cache folder is writable
             dispatcher._cache = _Cache(function)
         return dispatcher
 
@@ -110,12 +110,12 @@ def compiled(**options):
 
 
 def is_compiled(function) -> bool:
-    """Whether an earlier run left this `compiled` function on disk."""
+    """Whether this `compiled` function is in the cache on disk."""
     return isinstance(function._cache, _Cache) and function._cache.on_disk
 
 
 class _Cache(FunctionCache):
-    """numba's cache of a function, of which no file, damaged or not writable, stops a call."""
+    """numba's cache of a function; cache files that are damaged or not writable cause no error."""
 
     def __init__(self, function) -> None:
         super().__init__(function)
@@ -130,7 +130,7 @@ class _Cache(FunctionCache):
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
-        except Exception:  # unpickling damaged files raises almost anything
+        except Exception:  # unpickling damaged files raises errors of almost any type
             try:
                 self.flush()
             except OSError:
@@ -143,17 +143,17 @@ class _Cache(FunctionCache):
 
 
 class _CheckedFiles(IndexDataCacheFile):
-    """The files of a cache with checksums: damaged machine code would end the process."""
+    """Cache files with checksums, because damaged machine code would crash the process."""
 
     def _dump(self, obj):
         content = super()._dump(obj)
-        return content + _checksum(content)  # unpickling stops before it
+        return content + _checksum(content)  # unpickling stops before the checksum
 
     def _load_index(self):
         path = Path(self._index_path)
         if path.exists():
             content = io.BytesIO(path.read_bytes())
-            pickle.load(content)  # numba's version, which is written apart
+            pickle.load(content)  # numba's version, which is a separate pickle
             _check(content.read())
         return super()._load_index()
 
@@ -170,4 +170,4 @@ def _checksum(content: bytes) -> bytes:
 
 def _check(content: bytes) -> None:
     if content[-4:] != _checksum(content[:-4]):
-        raise ValueError("a file of the cache is damaged")
+        raise ValueError("a cache file is damaged")

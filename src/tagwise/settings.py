@@ -1,4 +1,4 @@
-"""The base of every settings class: a field's annotation says its type and range.
+"""The base of every settings class: the annotation of a field defines its type and range.
 
     @dataclass(frozen=True)
     class Blur(Settings):
@@ -31,8 +31,8 @@ from tagwise.errors import UserError, unknown_name
 class Range:
     """The numbers that a field allows: `Annotated[float, Range(0, 1)]`. NaN is never allowed.
 
-    least, most: bounds that are allowed themselves. above, below: bounds that are not.
-    odd: only odd numbers. infinite: whether infinity is allowed, where the bounds leave room.
+    least, most: inclusive bounds. above, below: exclusive bounds.
+    odd: only odd numbers. infinite: whether infinity is allowed within the bounds.
     """
 
     least: float | None = None
@@ -53,7 +53,7 @@ class Range:
         )
 
     def describe(self, numbers: str) -> str:
-        """The range in words; numbers: "a number" or "a whole number"."""
+        """Describe the range; numbers: "a number" or "a whole number"."""
         numbers = "an odd number" if self.odd else numbers
         if self.least is not None and self.most is not None:
             return f"{numbers} from {self.least} to {self.most}"
@@ -66,13 +66,13 @@ class Range:
 
 @dataclass(frozen=True)
 class Ascending:
-    """Two or more numbers of which none is smaller than the one before it."""
+    """Two or more numbers in ascending order."""
 
     def __contains__(self, values: tuple[float, ...]) -> bool:
         return list(values) == sorted(values)
 
     def describe(self, numbers: str) -> str:
-        """The rule in words."""
+        """Describe the rule."""
         return f"{numbers}, the smaller one first"
 
 
@@ -82,7 +82,7 @@ NonNegative = Annotated[float, Range(least=0)]
 Count = Annotated[int, Range(least=1)]
 NonNegativeInt = Annotated[int, Range(least=0)]
 OddWindow = Annotated[int, Range(least=3, odd=True)]
-"""The side of a square of cells that has a middle cell."""
+"""The side of a square of cells that has a centre cell."""
 
 # ---------------------------------------------------------------------- the base
 
@@ -108,18 +108,18 @@ class Settings:
 
     @classmethod
     def preset(cls, name: str, /, **changes: Any) -> Self:
-        """The settings of a preset, with some fields changed. Raises UserError."""
+        """Create the settings of a preset, with some fields changed. Raises UserError."""
         return cls.from_dict({**changes, "preset": name})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "") -> Self:
-        """Settings from plain values, such as JSON or YAML has; the inverse of `to_dict`.
+        """Create settings from plain values, as in JSON or YAML; the inverse of `to_dict`.
 
         values: by field name; those left out keep their defaults. A key "preset" names a preset
             that the other values change.
-        where: the place of the values, such as a file or a field. Error messages begin with it.
+        where: the source of the values, such as a file or a field. Error messages begin with it.
 
-        Raises UserError for unknown names, missing fields, and values that do not fit.
+        Raises UserError for unknown names, missing fields, and invalid values.
         """
         try:
             if not isinstance(values, Mapping):
@@ -130,9 +130,9 @@ class Settings:
 
     @classmethod
     def _complete(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Arguments of the class from plain values: current names, the preset's values filled in.
+        """The arguments of the class: values under their current names, with those of the preset.
 
-        A subclass extends it to translate the names that earlier versions wrote.
+        A subclass extends it to translate the names of earlier versions.
         """
         if "preset" in values:
             name = str(values.pop("preset"))
@@ -150,12 +150,12 @@ class Settings:
         return values
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values, fit for JSON and YAML."""
+        """All fields as plain values for JSON and YAML."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with some changed; mappings inside are merged in the same way."""
+    """The values with some changed; nested mappings are merged in the same way."""
     out = {**values, **changes}
     for key in values.keys() & changes.keys():
         if isinstance(values[key], Mapping) and isinstance(changes[key], Mapping):
@@ -174,15 +174,15 @@ def _plain(value: Any) -> Any:
 # ---------------------------------------------------------------------- values and annotations
 
 
-class _MisfitError(Exception):
-    """A value is of another type than its annotation says."""
+class _WrongTypeError(Exception):
+    """A value does not have the type of its annotation."""
 
 
 @cache
 def _checked_fields(cls: type) -> tuple[tuple[str, Any, Any, Any], ...]:
-    """Name, annotation, default, and default as the annotated type, of each field of a class.
+    """The name, annotation, default, and converted default of each field of a class.
 
-    Defaults are checked only here, once, so that settings are made in microseconds.
+    Defaults are checked only once, here, so that creating settings takes microseconds.
     """
     hints, out = type_hints(cls, include_extras=True), []
     for item in fields(cls):
@@ -199,13 +199,13 @@ def _fit(hint: Any, value: Any, name: str) -> Any:
         fitted = _convert(base, value, name)
         if all(fitted in rule for rule in rules):
             return fitted
-    except _MisfitError:
+    except _WrongTypeError:
         pass
     raise UserError(f"{name} is {_brief(value)}; use {_describe(hint)}")
 
 
 def _unpack(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """The type that an annotation names, and its rules. A float is finite unless a rule differs."""
+    """The type and the rules of an annotation. A float is finite unless a rule allows infinity."""
     if get_origin(hint) is Annotated:
         base, *rules = get_args(hint)
         return base, tuple(rules)
@@ -224,7 +224,7 @@ def _convert(base: Any, value: Any, name: str) -> Any:
         return _tuple(args, value, name)
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise _MisfitError
+            raise _WrongTypeError
         key_hint, item_hint = args
         return {
             _fit(key_hint, key, f"a key of {name}"): _fit(item_hint, item, f"{name}.{key}")
@@ -236,7 +236,7 @@ def _convert(base: Any, value: Any, name: str) -> Any:
 
 
 def _one_of(choices: tuple[Any, ...], value: Any, name: str) -> Any:
-    """The value as the first of several types that it fits."""
+    """Convert a value to the first of several types that accepts it."""
     if value is None and NoneType in choices:
         return None
     choices = tuple(choice for choice in choices if choice is not NoneType)
@@ -245,27 +245,27 @@ def _one_of(choices: tuple[Any, ...], value: Any, name: str) -> Any:
     for choice in choices:
         with suppress(UserError):
             return _fit(choice, value, name)
-    raise _MisfitError
+    raise _WrongTypeError
 
 
 def _tuple(hints: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
-        raise _MisfitError
+        raise _WrongTypeError
     if hints[-1] is Ellipsis:
         hints = hints[:1] * len(value)
     if len(hints) != len(value):
-        raise _MisfitError
+        raise _WrongTypeError
     return tuple(
         _fit(hint, item, f"{name}[{i}]") for i, (hint, item) in enumerate(zip(hints, value))
     )
 
 
 def _nested(base: type, value: Any, name: str) -> Any:
-    """An object of a class with `from_dict`, such as other settings."""
+    """Create an object of a class with `from_dict`, such as other settings."""
     if isinstance(value, base):
         return value
     if not isinstance(value, Mapping):
-        raise _MisfitError
+        raise _WrongTypeError
     if issubclass(base, Settings):
         return base.from_dict(value, name)
     try:
@@ -279,15 +279,15 @@ def _scalar(base: Any, value: Any) -> Any:
         return value
     if base in (int, float):
         if isinstance(value, bool) or not isinstance(value, Real):
-            raise _MisfitError
-        with suppress(OverflowError):  # a whole number too large for a float
+            raise _WrongTypeError
+        with suppress(OverflowError):  # an integer that is too large for a float
             if base is float:
                 return float(value)
             if isinstance(value, Integral) or float(value).is_integer():
                 return int(value)
-        raise _MisfitError
+        raise _WrongTypeError
     if not isinstance(value, base):
-        raise _MisfitError
+        raise _WrongTypeError
     return value
 
 
@@ -295,7 +295,7 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 
 def _describe(hint: Any) -> str:
-    """What an annotation allows, in words."""
+    """Describe the values that an annotation allows."""
     base, rules = _unpack(hint)
     origin, args = get_origin(base), get_args(base)
     if origin in (Union, UnionType):

@@ -1,4 +1,4 @@
-"""The verb from photos to figures, with a network of known results."""
+"""The eval command, with a network of known results."""
 
 import json
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 192, 128
 
 
 class DotNet(nn.Module):
-    """Detects keypoints of type k where channel k is bright; its tags separate columns, or not."""
+    """Detects keypoints of type k where channel k is bright; tags may separate columns."""
 
     stride, multiple = 4, 32
 
@@ -53,8 +53,8 @@ def make_set(folder, images=3, types=TYPES, category_id=4):
         content["images"].append(
             {"id": image_id, "file_name": file, "width": WIDTH, "height": HEIGHT}
         )
-        for place in rng.choice(5, rng.integers(2, 4), replace=False):
-            x, y = 4 * (9 * place + 3), 4 * rng.integers(2, 6, 3) + np.array([0, 32, 64])
+        for column in rng.choice(5, rng.integers(2, 4), replace=False):
+            x, y = 4 * (9 * column + 3), 4 * rng.integers(2, 6, 3) + np.array([0, 32, 64])
             for k in range(3):
                 pixels[y[k] : y[k] + 4, x : x + 4, k] = 255
             points = {name: [x + 1.5, int(y[k]) + 1.5, 2] for k, name in enumerate(TYPES)}
@@ -86,7 +86,7 @@ def test_perfect_network_scores_1(tmp_path):
     assert found["AR@.1"] == pytest.approx(1)
 
 
-def test_each_sigma_is_a_set_of_figures(tmp_path):
+def test_each_sigma_gives_a_set_of_figures(tmp_path):
     labels, _ = make_set(tmp_path)
     found = figures(DotNet(blind=[2]), labels, sigmas=[0.4, 0.1])
     assert {"AP@.4", "AP50@.1", "ARL@.4"} <= set(found)
@@ -121,7 +121,7 @@ def test_oracles_work_at_another_scale(tmp_path):
         assert figures(DotNet(tags_separate=oracle != "grouping"), labels, **options)["AP@.1"] > 0.9
 
 
-def test_a_broken_image_is_named_and_counts_as_empty(tmp_path, capsys):
+def test_broken_image_is_named_and_counts_as_empty(tmp_path, capsys):
     labels, content = make_set(tmp_path)
     (tmp_path / "1.png").write_bytes(b"no image")
     report = evaluate(DotNet(), labels, tmp_path, sigmas=[0.1], device="cpu")
@@ -133,7 +133,7 @@ def test_a_broken_image_is_named_and_counts_as_empty(tmp_path, capsys):
     assert "1 images could not be read" in capsys.readouterr().out
 
 
-def test_a_resized_image_is_named(tmp_path):
+def test_resized_image_is_named(tmp_path):
     labels, _ = make_set(tmp_path)
     Image.new("RGB", (10, 20)).save(tmp_path / "0.png")
     report = evaluate(DotNet(), labels, tmp_path, quiet=True, device="cpu")

@@ -1,4 +1,4 @@
-"""The arguments of the verb, outside the run itself."""
+"""The arguments of the predict command."""
 
 import numpy as np
 import pytest

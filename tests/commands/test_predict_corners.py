@@ -30,7 +30,7 @@ def by_place(boxes):
 @pytest.mark.parametrize(
     "options", [{}, {"flip": True}, {"scales": (1.0, 2.0)}, {"flip": True, "scales": (1.0, 2.0)}]
 )
-def test_boxes_are_found_in_the_photos_pixels(photo, options):
+def test_boxes_are_in_photo_pixels(photo, options):
     found = Predictor(BlockNetwork(), device="cpu", threshold=0.5, precision="fp32", **options)(
         photo
     )
@@ -41,7 +41,7 @@ def test_boxes_are_found_in_the_photos_pixels(photo, options):
     assert (found.width, found.height, found.model) == (128, 128, "blocks")
 
 
-def test_a_photo_of_another_size(tmp_path):
+def test_photo_of_another_size_is_decoded_in_its_pixels(tmp_path):
     image = draw_blocks(BLOCKS).repeat(2, 0).repeat(2, 1)
     found = Predictor(BlockNetwork(), device="cpu", threshold=0.5)(image)
     np.testing.assert_allclose(by_place(found)[0], 2 * BOXES[np.lexsort(BOXES.T)], atol=1.0)
@@ -79,7 +79,7 @@ def test_coco_results_have_the_categories_of_the_set(photo, tmp_path):
     assert {row["image_id"] for row in rows} == {7}
 
 
-def test_a_set_with_none_of_the_models_classes_is_refused(photo, tmp_path):
+def test_dataset_without_any_class_of_the_model_is_refused(photo, tmp_path):
     content = {
         "images": [{"id": 7, "file_name": "wall.png"}],
         "annotations": [],

@@ -1,4 +1,4 @@
-"""The verb around the training loop: which recipe, and which folder."""
+"""The train command: recipes and output folders."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def recipe(tmp_path_factory):
     return recipe_for(folder, 2)
 
 
-def test_the_run_is_named_after_the_recipe_and_overrides_are_kept(recipe, tmp_path, monkeypatch):
+def test_run_is_named_after_the_recipe_and_keeps_overrides(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_recipe(recipe, "figures.yaml")
     folder = train("figures.yaml", overrides=["optim.steps=1", "optim.batch=2"])
@@ -45,7 +45,7 @@ def test_overrides_need_a_recipe_file(recipe, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_keeps_the_tuned_section_and_uses_its_values(recipe, tmp_path):
+def test_run_keeps_the_tuned_section_and_uses_its_values(recipe, tmp_path):
     first = recipe.data.train[0].annotations
     tuned = TunedConfig(first, decoder={"threshold": 0.7}, info={"data": "figures"})
     folder = train(replace(recipe, decoder={}, tuned=tuned), out=tmp_path / "run")
@@ -66,7 +66,7 @@ def test_settings_that_have_moved_are_named(recipe, tmp_path, capsys):
     ]
 
 
-def test_a_run_is_not_overwritten(recipe, tmp_path):
+def test_existing_run_is_not_overwritten(recipe, tmp_path):
     folder = train(recipe, out=tmp_path / "run")
     before = (folder / "last.safetensors").read_bytes()
     with pytest.raises(UserError, match="add --resume"):

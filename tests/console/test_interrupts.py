@@ -1,4 +1,4 @@
-"""Signals end a loop between two items, and everything else where they arrive."""
+"""Signals end a loop between two items; outside of loops they raise immediately."""
 
 import os
 import signal
@@ -15,14 +15,14 @@ NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """The handlers of the test process, which every test must leave as they were."""
+    """Assert that every test restores the handlers of the test process."""
     before = [signal.getsignal(number) for number in NUMBERS]
     yield
     assert [signal.getsignal(number) for number in NUMBERS] == before
 
 
 def run_loop(body):
-    """Return the items of a stoppable loop whose body came to its end, and the exception."""
+    """Return the items of a stoppable loop whose body finished, and the exception."""
     done = []
 
     def loop():
@@ -41,7 +41,7 @@ def send(*numbers):
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_loop_ends_after_the_item_in_which_a_signal_arrives(number, capfd):
+def test_loop_ends_after_the_item_in_which_a_signal_arrives(number, capfd):
     with signals_handled():
         done, error = run_loop(lambda item: send(*[number] * (item == 2)))
         assert stop_requested() == number
@@ -51,21 +51,21 @@ def test_a_loop_ends_after_the_item_in_which_a_signal_arrives(number, capfd):
     assert "press Ctrl-C again" in capfd.readouterr().err
 
 
-def test_the_second_signal_raises_inside_the_item():
+def test_second_signal_raises_inside_the_item():
     with signals_handled():
         done, _ = run_loop(lambda item: send(signal.SIGTERM, signal.SIGINT))
     assert done == []
 
 
-def test_outside_of_a_loop_the_first_signal_raises():
+def test_first_signal_outside_of_a_loop_raises():
     with signals_handled():
         assert list(stoppable("ab")) == ["a", "b"]
         with pytest.raises(Interrupted):
             send(signal.SIGINT)
 
 
-def test_an_exception_that_was_dropped_ends_the_next_loop():
-    """As one is that falls into a callback of a compiled function."""
+def test_dropped_exception_ends_the_next_loop():
+    """A callback of a compiled function can drop the exception."""
     with signals_handled():
         with pytest.raises(Interrupted):
             os.kill(os.getpid(), signal.SIGINT)
@@ -73,13 +73,13 @@ def test_an_exception_that_was_dropped_ends_the_next_loop():
             next(stoppable(range(5)))
 
 
-def test_loops_inside_loops_end_too():
+def test_nested_loops_end():
     with signals_handled():
         done, _ = run_loop(lambda item: [send(signal.SIGINT) for _ in stoppable(range(3))])
     assert done == []
 
 
-def test_a_loop_that_failed_no_longer_delays_signals():
+def test_failed_loop_does_not_delay_signals():
     with signals_handled():
         with pytest.raises(ZeroDivisionError):
             sum(1 / item for item in stoppable([0]))
@@ -87,7 +87,7 @@ def test_a_loop_that_failed_no_longer_delays_signals():
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_without_the_handlers_python_decides():
+def test_without_handlers_python_raises_keyboard_interrupt():
     done, error = run_loop(lambda item: send(signal.SIGINT))
     assert done == []
     assert not isinstance(error, Interrupted)
@@ -103,7 +103,7 @@ def test_ignored_signals_stay_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_other_threads_leave_the_handlers_alone():
+def test_other_threads_do_not_change_the_handlers():
     def work():
         before = signal.getsignal(signal.SIGINT)
         with signals_handled():
@@ -122,7 +122,7 @@ from tagwise.console.interrupts import signals_handled
 with signals_handled():
     child = os.fork()
     if child == 0:
-        os.kill(os.getpid(), signal.SIGINT)  # ignored: its owner gets it too
+        os.kill(os.getpid(), signal.SIGINT)  # ignored: its owner receives it too
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

@@ -1,4 +1,4 @@
-"""Standard streams that are full, closed or of a narrow encoding."""
+"""Standard streams that are full, closed or have a limited encoding."""
 
 import io
 import os
@@ -33,14 +33,14 @@ def run(shell, text="figures: 35.1 × 2 – 头", encoding="utf-8", **environmen
     )
 
 
-def test_a_result_goes_to_stdout():
+def test_result_goes_to_stdout():
     done = run("WORK")
     assert (done.returncode, done.stdout) == (0, "figures: 35.1 × 2 – 头\n")
     assert done.stderr == "message\n"
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
-def test_a_result_that_stdout_cannot_take_goes_to_stderr(redirection):
+def test_result_goes_to_stderr_if_stdout_fails(redirection):
     done = run(f"WORK {redirection}")
     lines = done.stderr.splitlines()
     assert lines[:2] == ["message", "figures: 35.1 × 2 – 头"]
@@ -48,19 +48,19 @@ def test_a_result_that_stdout_cannot_take_goes_to_stderr(redirection):
     assert (done.returncode, len(lines)) == (2, 3)
 
 
-def test_a_reader_that_ends_is_not_an_error():
+def test_reader_that_ends_is_not_an_error():
     done = run("WORK | true")
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
-def test_messages_that_stderr_cannot_take_are_left_out(redirection):
+def test_messages_are_dropped_if_stderr_fails(redirection):
     done = run(f"WORK {redirection}")
     assert (done.returncode, done.stdout) == (0, "figures: 35.1 × 2 – 头\n")
 
 
-def test_closed_streams_lead_nowhere():
+def test_closed_streams_are_replaced():
     assert run("WORK <&- >&- 2>&-").returncode == 2
 
 
@@ -81,7 +81,7 @@ def test_file_names_that_are_not_utf_8_are_escaped(monkeypatch):
     assert stdout.buffer.getvalue() == b"caf\\udce9.jpg\n"
 
 
-def test_stderr_is_put_back():
+def test_stderr_is_restored():
     before = sys.stderr
     with streams_guarded():
         assert sys.stderr is not before
@@ -89,14 +89,14 @@ def test_stderr_is_put_back():
     assert sys.stderr is before
 
 
-def test_help_that_stdout_cannot_take_is_one_line():
+def test_help_gives_one_line_if_stdout_fails():
     shell = '"$PYTHON" -m tagwise --help >/dev/full'
     done = run(shell)
     assert done.returncode == 2
     assert done.stderr == "tagwise: cannot write to standard output: No space left on device\n"
 
 
-def test_exceptions_come_first(monkeypatch):
+def test_exceptions_take_precedence_over_stream_errors(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(ZeroDivisionError), streams_guarded():
         print_result(str(1 / 0))

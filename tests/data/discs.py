@@ -9,7 +9,7 @@ from tagwise.label_maps import label_map_instances
 
 
 def discs(places, width=64, height=48):
-    """A sample with a label map of discs (x, y, radius); later discs cover earlier ones."""
+    """A sample with a label map of discs (x, y, radius); later discs cover earlier discs."""
     y, x = np.mgrid[:height, :width]
     labels = np.zeros((height, width), np.int32)
     for number, (cx, cy, radius) in enumerate(places, 1):

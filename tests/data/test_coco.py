@@ -105,7 +105,7 @@ def types(*names):
         (types("left_hip", "nose"), types("LeftHip", "left-hip", "nose"), (-1, 2)),
     ],
 )
-def test_columns_of_types(target, source, columns):
+def test_keypoint_types_are_matched_by_name(target, source, columns):
     assert tuple(match_types(target, source, {}, "x.json")) == columns
 
 

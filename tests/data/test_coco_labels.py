@@ -155,5 +155,5 @@ def test_boxes_as_corners_are_refused(foxes, dataset):
 
 def test_error_for_missing_instances_names_the_problems(foxes):
     data = CocoKeypoints(*foxes([annotation(1, image_id=50), annotation(2, image_id=60)]))
-    with pytest.raises(UserError, match=r"no instance that can.*2 × annotation of an unk"):
+    with pytest.raises(UserError, match=r"no labelled instance that can.*2 × annotation of an unk"):
         data.require_instances()

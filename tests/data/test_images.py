@@ -23,9 +23,9 @@ def photo():
 
 
 @pytest.fixture(autouse=True)
-def anew(monkeypatch):
-    """Warnings that come once come once in each test."""
-    monkeypatch.setattr(pixels, "_said", set())
+def forget_warnings(monkeypatch):
+    """Forget which warnings were issued, so that each test gets them."""
+    monkeypatch.setattr(pixels, "_warned", set())
 
 
 def ramp(dtype, low, high):
@@ -85,7 +85,7 @@ def test_16_bit_grey_images_are_scaled_to_8_bits(tmp_path, suffix):
 def test_16_bit_images_keep_their_brightness(tmp_path):
     """A dim image stays dim, because the range is that of the dtype and not of the values."""
     cv2.imwrite(str(tmp_path / "a.png"), np.full((HEIGHT, WIDTH), 257 * 40, np.uint16))
-    with pytest.warns(UserWarning, match="only reach 10280 of 65535"):
+    with pytest.warns(UserWarning, match="is only 10280 of 65535"):
         assert (read_image(tmp_path / "a.png") == 40).all()
 
 
@@ -189,7 +189,7 @@ def test_invalid_reduction_is_refused(tmp_path):
         read_image(tmp_path / "a.png", reduce=3)
 
 
-# ---------------------------------------------------------------------- files and memory alike
+# ---------------------------------------------------------------------- files and memory
 
 
 def saved(tmp_path, picture, suffix, **options):
@@ -199,7 +199,7 @@ def saved(tmp_path, picture, suffix, **options):
 
 
 def of_mode(photo, mode):
-    """The photo as a Pillow image of a mode, with parts of it transparent where it can be."""
+    """The photo as a Pillow image of a mode, with transparent parts if the mode allows it."""
     if mode == "I;16":
         return Image.fromarray(photo[..., 0].astype(np.uint16) * 257)
     if mode == "I":
@@ -245,7 +245,7 @@ FILES = [
 
 
 @pytest.mark.parametrize(("mode", "suffix"), FILES)
-def test_a_file_and_what_it_holds_give_the_same(tmp_path, photo, mode, suffix):
+def test_all_sources_of_one_image_give_the_same_pixels(tmp_path, photo, mode, suffix):
     path = saved(tmp_path, of_mode(photo, mode), suffix)
     expected = read_image(path)
     data = path.read_bytes()
@@ -261,7 +261,7 @@ def test_a_file_and_what_it_holds_give_the_same(tmp_path, photo, mode, suffix):
             np.testing.assert_array_equal(read_image(np.asarray(picture)), expected)
 
 
-def test_a_stream_without_a_way_back(tmp_path, photo):
+def test_stream_that_cannot_seek_is_read(tmp_path, photo):
     class Once(io.BytesIO):
         def seekable(self):
             return False
@@ -273,7 +273,7 @@ def test_a_stream_without_a_way_back(tmp_path, photo):
     np.testing.assert_array_equal(read_image(Once(data)), photo)
 
 
-def test_a_pillow_image_keeps_its_own_frame_and_size(tmp_path, photo):
+def test_pillow_image_keeps_its_frame_and_size(tmp_path, photo):
     frames = [Image.fromarray(photo // n) for n in (1, 2)]
     path = saved(tmp_path, frames[0], "tif", save_all=True, append_images=frames[1:])
     with Image.open(path) as picture, warnings.catch_warnings(action="error"):
@@ -300,14 +300,14 @@ def test_a_pillow_image_keeps_its_own_frame_and_size(tmp_path, photo):
     ],
     ids=lambda array: f"{array.dtype}-{array.ndim}",
 )
-@pytest.mark.filterwarnings("ignore:.*no known range")
-def test_grey_arrays(array, expected):
+@pytest.mark.filterwarnings("ignore:.*not a known range")
+def test_grey_arrays_become_rgb(array, expected):
     image = read_image(array)
     assert image.shape == (HEIGHT, WIDTH, 3)
     assert np.abs(image - expected[..., None].astype(float)).max() <= 1.01
 
 
-def test_colour_arrays(photo):
+def test_colour_arrays_become_rgb(photo):
     for array in (photo, photo.astype(np.uint16) * 257, photo / 255, (photo / 255).astype("f4")):
         np.testing.assert_array_equal(read_image(array), photo)
     assert np.shares_memory(read_image(photo), photo)
@@ -337,17 +337,17 @@ def test_colour_arrays(photo):
         (None, "not a NoneType"),
         (io.StringIO("a"), "open it with 'rb'"),
         (b"", r"image of 0 bytes in memory is empty"),
-        (b"not an image", r"image of 12 bytes in memory is a text file; known are JPEG"),
+        (b"not an image", r"image of 12 bytes in memory is a text file; known formats: JPEG"),
         (io.BytesIO(b"<html>"), "image in memory is an HTML page"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_what_is_not_an_image_is_refused(source, words):
+def test_sources_that_are_not_images_are_refused(source, words):
     with pytest.raises(UserError, match=words):
         read_image(source)
 
 
-def test_a_pillow_image_that_cannot_be_decoded_is_named(tmp_path, photo):
+def test_pillow_image_that_cannot_be_decoded_is_named(tmp_path, photo):
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     path = saved(tmp_path, Image.fromarray(noise), "jpg")
     path.write_bytes(path.read_bytes()[:9000])
@@ -359,43 +359,45 @@ def test_a_pillow_image_that_cannot_be_decoded_is_named(tmp_path, photo):
         read_image(picture)
 
 
-# ---------------------------------------------------------------------- what is said aloud
+# ---------------------------------------------------------------------- warnings
 
 
-def said(source):
+def read_with_warnings(source):
+    """The image, and the messages of the warnings that tagwise issues."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         image = read_image(source)
-    own = [str(each.message) for each in caught if "tagwise" in each.filename]
-    return image, own
+    return image, [str(each.message) for each in caught if "tagwise" in each.filename]
 
 
-def test_images_that_use_a_part_of_their_range(tmp_path, photo, monkeypatch):
-    """A camera of 10 bits in a file of 16: said once; scaled where that is asked for."""
+def test_images_that_use_a_small_part_of_their_range_are_stretched_on_request(
+    tmp_path, photo, monkeypatch
+):
+    """10-bit values in a 16-bit file give one warning, and are stretched on request."""
     dim = photo[..., 0].astype(np.uint16) * 4
     dim[0, 0] = 1020
     path = saved(tmp_path, Image.fromarray(dim), "tif")
     for source in (path, dim, Image.fromarray(dim)):
-        pixels._said.clear()
-        image, messages = said(source)
+        pixels._warned.clear()
+        image, messages = read_with_warnings(source)
         assert image.max() == 4
         assert len(messages) == 1
-        assert "only reach 1020 of 65535" in messages[0]
+        assert "is only 1020 of 65535" in messages[0]
         assert "TAGWISE_STRETCH_GREY=1" in messages[0]
-        assert said(source)[1] == []
+        assert read_with_warnings(source)[1] == []
     monkeypatch.setenv("TAGWISE_STRETCH_GREY", "1")
     for source in (path, dim, dim / 65535.0, dim - 700.0):
-        image, messages = said(source)
+        image, messages = read_with_warnings(source)
         assert messages == []
         assert image.min() == 0
         assert image.max() == 255
         expected = (photo[..., 0] - photo[..., 0].min()) * (255 / np.ptp(photo[..., 0]))
         assert np.abs(image[..., 0] - expected).mean() < 6
     monkeypatch.setenv("TAGWISE_STRETCH_GREY", "0")
-    assert said(path)[0].max() == 4
+    assert read_with_warnings(path)[0].max() == 4
 
 
-def test_a_hot_pixel_does_not_darken_a_stretched_image(monkeypatch):
+def test_hot_pixel_does_not_darken_a_stretched_image(monkeypatch):
     grey = np.random.default_rng(0).integers(100, 1000, (100, 100)).astype(np.uint16)
     grey[3, 4] = 65535
     monkeypatch.setenv("TAGWISE_STRETCH_GREY", "1")
@@ -403,31 +405,31 @@ def test_a_hot_pixel_does_not_darken_a_stretched_image(monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_dim_colours_of_16_bits(tmp_path, photo, suffix):
+def test_dim_16_bit_colours_give_a_warning(tmp_path, photo, suffix):
     cv2.imwrite(str(tmp_path / f"a.{suffix}"), photo.astype(np.uint16) * 4)
-    image, (message,) = said(tmp_path / f"a.{suffix}")
+    image, (message,) = read_with_warnings(tmp_path / f"a.{suffix}")
     assert image.max() <= 4
-    assert "of 65535, which is nearly black" in message
-    pixels._said.clear()
-    assert "nearly black" in said(photo.astype(np.uint16) * 4)[1][0]
+    assert "of 65535, so it is nearly black" in message
+    pixels._warned.clear()
+    assert "nearly black" in read_with_warnings(photo.astype(np.uint16) * 4)[1][0]
 
 
-def test_dark_photos_of_8_bits_and_black_images_are_no_news(photo):
+def test_dark_8_bit_photos_and_black_images_give_no_warning(photo):
     for source in (photo // 60, np.zeros((4, 4), np.uint16), np.zeros((4, 4, 3), np.uint16)):
-        assert said(source)[1] == []
+        assert read_with_warnings(source)[1] == []
 
 
-def test_values_of_no_known_range(tmp_path):
+def test_values_outside_known_ranges_give_a_warning(tmp_path):
     for source in (ramp(np.float32, 0, 255), ramp(np.int32, -5, 70000)):
-        pixels._said.clear()
+        pixels._warned.clear()
         for each in (source, saved(tmp_path, Image.fromarray(source), "tif")):
-            pixels._said.clear()
-            image, (message,) = said(each)
+            pixels._warned.clear()
+            image, (message,) = read_with_warnings(each)
             assert (image.min(), image.max()) == (0, 255)
-            assert "the lowest is black and the highest white" in message
+            assert "the lowest is black and the highest is white" in message
 
 
-def test_what_is_no_number_is_black():
+def test_values_that_are_not_finite_become_black():
     grey = ramp(np.float32, 0, 1)
     grey[0, :3] = np.nan, np.inf, -np.inf
     image = read_image(grey)
@@ -438,20 +440,20 @@ def test_what_is_no_number_is_black():
 @pytest.mark.parametrize(
     ("suffix", "word"), [("gif", "frames"), ("tif", "pages"), ("webp", "frames"), ("png", "frames")]
 )
-def test_several_frames_or_pages(tmp_path, photo, suffix, word):
+def test_file_with_several_frames_gives_a_warning(tmp_path, photo, suffix, word):
     frames = [Image.fromarray(photo // n) for n in (1, 2, 3)]
     options = {"lossless": True} if suffix == "webp" else {}
     path = saved(tmp_path, frames[0], suffix, save_all=True, append_images=frames[1:], **options)
-    image, (message,) = said(path)
+    image, (message,) = read_with_warnings(path)
     close(image, photo)
     assert f"a.{suffix} has several {word}: only the first" in message
-    assert said(path)[1] == []
-    pixels._said.clear()
+    assert read_with_warnings(path)[1] == []
+    pixels._warned.clear()
     single = saved(tmp_path, frames[0], suffix)
-    assert said(single)[1] == []
+    assert read_with_warnings(single)[1] == []
 
 
-def test_a_photo_whose_camera_note_is_damaged_is_read(tmp_path, photo):
+def test_photo_with_damaged_exif_data_is_read(tmp_path, photo):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = saved(tmp_path, Image.fromarray(photo), "jpg", exif=exif, quality=98)
@@ -459,12 +461,12 @@ def test_a_photo_whose_camera_note_is_damaged_is_read(tmp_path, photo):
     where = data.index(b"Exif\0\0") + 6
     for note in (b"\xff" * 20, b"II*\0" + b"\xff" * 16, b"MM\0*\0\0\0\x08\xff\xff" + b"\x01" * 10):
         path.write_bytes(data[:where] + note + data[where + 20 :])
-        image, messages = said(path)
+        image, messages = read_with_warnings(path)
         close(image, photo)
         assert messages == []
 
 
-# ---------------------------------------------------------------------- how large
+# ---------------------------------------------------------------------- size limits
 
 
 def header_of_png(width, height):
@@ -476,7 +478,7 @@ def header_of_png(width, height):
     return bytes(data)
 
 
-def test_the_limit_of_size(tmp_path, photo, monkeypatch):
+def test_size_limit_is_enforced(tmp_path, photo, monkeypatch):
     with pytest.raises(UserError, match=r"has 20000 × 10000 pixels, 200 megapixels, more than 100"):
         read_image(header_of_png(20_000, 10_000))
     with pytest.raises(UserError, match="claims 9000 × 9000 pixels in 69 bytes"):
@@ -500,13 +502,13 @@ def test_the_limit_of_size(tmp_path, photo, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["many", "0", "-3", "nan", "inf"])
-def test_a_limit_that_is_no_number(monkeypatch, photo, text):
+def test_invalid_size_limit_is_refused(monkeypatch, photo, text):
     monkeypatch.setenv("TAGWISE_MAX_MEGAPIXELS", text)
     with pytest.raises(UserError, match=f"TAGWISE_MAX_MEGAPIXELS is {text!r}; use a number"):
         read_image(Image.fromarray(photo))
 
 
-def test_an_image_of_many_strips_is_whole(tmp_path, monkeypatch):
+def test_image_converted_in_strips_is_complete(tmp_path, monkeypatch):
     """Pixels are converted a few rows at a time."""
     monkeypatch.setattr(pixels, "_STRIP", 64)
     noise = np.random.default_rng(0).integers(0, 256, (37, 29, 4), np.uint8)

@@ -45,7 +45,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_of_another_program_is_named(name, tmp_path):
+def test_file_of_another_program_is_named(name, tmp_path):
     content, what, advice = FILES[name]
     path = tmp_path / name
     path.write_bytes(content)
@@ -65,7 +65,7 @@ def test_a_file_of_another_program_is_named(name, tmp_path):
         (["a.txt"], "a folder of YOLO labels"),
     ],
 )
-def test_a_folder_of_another_program_is_named(files, what, tmp_path):
+def test_folder_of_another_program_is_named(files, what, tmp_path):
     for name in files:
         path = tmp_path / "labels" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def test_a_folder_of_another_program_is_named(files, what, tmp_path):
     [
         (b'{"images": [', "is not JSON: Expecting value in line 1"),
         (b"[1, 2]", "contains a list"),
-        (b"[" * 100_000, "not JSON that can be read"),
+        (b"[" * 100_000, "cannot be read as JSON"),
         (b"hello\n", "is not JSON"),
         (b"7 8 9\n", "is not JSON"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),
@@ -94,7 +94,7 @@ def test_other_files_keep_their_own_error(content, words, tmp_path):
         read_coco(path)
 
 
-def test_a_missing_file_is_missing(tmp_path):
+def test_missing_file_is_named(tmp_path):
     assert describe_other_format(tmp_path / "none.json") is None
     with pytest.raises(UserError, match="no such file"):
         read_coco(tmp_path / "none.json")

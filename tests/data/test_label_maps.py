@@ -181,7 +181,7 @@ def test_foreground_masks_are_split_into_regions_and_named(folders, value):
     assert problem.detail == "2 of 3 maps examined"
 
 
-def test_foreground_masks_of_one_bit(folders):
+def test_one_bit_foreground_masks_are_read(folders):
     images, labels = folders(discs([1] * 3))
     Image.fromarray(discs([255] * 3)).convert("1").save(labels / "0.png")
     data = LabelMaps(images, labels)
@@ -189,7 +189,7 @@ def test_foreground_masks_of_one_bit(folders):
     assert len(data.report) == 1
 
 
-def test_pieces_of_instances_are_no_foreground(folders):
+def test_fragments_of_instances_are_not_foreground_masks(folders):
     """An instance may lie in several pieces, and a photo may show a single one."""
     broken = discs([7, 7, 9])
     for maps in ([broken], [discs([1], [(6, 6)])] * 3, [discs([1] * 3), *[discs([1, 2, 3])] * 2]):
@@ -204,15 +204,15 @@ def test_pieces_of_instances_are_no_foreground(folders):
     assert len(data[0].boxes) == 1
 
 
-def test_a_map_of_instances_among_foreground_masks_stays_one(folders, monkeypatch):
-    """Only so many maps are looked at; another one is taken as it is."""
+def test_instance_map_among_foreground_masks_keeps_its_instances(folders, monkeypatch):
+    """Only some maps are examined; all others are used as they are."""
     monkeypatch.setattr(label_maps, "_MAX_EXAMINED", 3)
     data = LabelMaps(*folders(discs([255] * 3), discs([4, 4, 5]), *[discs([255] * 3)] * 4))
     assert [len(data[index].boxes) for index in (0, 1, 2)] == [3, 2, 3]
     assert data.report[0].detail == "3 of 3 maps examined"
 
 
-def test_maps_of_classes_are_named(folders):
+def test_class_maps_are_reported(folders):
     rng = np.random.default_rng(0)
     labels = (rng.random((24, 32)) < 0.2) * rng.integers(1, 4, (24, 32))
     data = LabelMaps(*folders(labels.astype(np.uint8)))
@@ -221,7 +221,7 @@ def test_maps_of_classes_are_named(folders):
     assert len(data[0].boxes) == 3
 
 
-def test_oversized_and_odd_label_maps_are_left_out_with_a_reason(folders, monkeypatch):
+def test_oversized_and_invalid_label_maps_are_left_out_with_a_reason(folders, monkeypatch):
     images, labels = folders(*[cells()] * 3)
     (labels / "1.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     monkeypatch.setenv("TAGWISE_MAX_MEGAPIXELS", "0.001")

@@ -42,7 +42,7 @@ def test_true_corners_have_the_tags_and_offsets_of_their_cells():
 
 
 def test_true_corners_are_sorted_by_position():
-    """In the order of the objects, equal tags would be paired correctly by chance."""
+    """In the order of the objects, corners of equal tags would be paired correctly by chance."""
     boxes = np.array([[5, 5, 6, 6], [1, 1, 2, 2], [3, 1, 8, 3.0]])
     flat = torch.zeros(1, 1, H, W)
     outputs = {f"{c}_tag": flat for c in ("tl", "br")}
@@ -69,7 +69,7 @@ def corners(cells, classes, middle):
     return CornerPeaks(xy, cells, np.ones(N, np.float32), np.array(classes), tag, starts)
 
 
-def test_found_corners_move_to_the_nearest_true_corner_of_their_class():
+def test_corners_move_to_the_nearest_true_corner_of_their_class():
     boxes = np.array([[1.3, 1.4, 6.2, 5.1], [3.3, 3.4, 8.2, 6.1]])
     classes = np.array([0, 1])
     cells = [(1, 1), (2, 1), (3, 3), (3, 4), (6, 5), (0, 6)]

@@ -74,7 +74,7 @@ def test_oracles_work_with_other_passes(squares):
     assert f1(squares, "grouping", "grouping", flip=True, scales=(1.0, 2.0)) == 1
 
 
-def test_an_image_that_cannot_be_read_is_named(squares):
+def test_unreadable_image_is_named(squares):
     broken = squares[1] / "1.png"
     broken.write_bytes(broken.read_bytes()[: -broken.stat().st_size // 3])
     report = evaluate(PixelNet(), *squares, oracle="grouping", quiet=True, device="cpu")

@@ -22,18 +22,18 @@ CLASSES = ("disc", "ring")
 
 
 class CornerNet(nn.Module):
-    """Sees corners where the image is red (top-left) and green, full of discs and half of rings.
+    """Predicts corners where the image is red (top-left) and green: full discs, and half rings.
 
     Blue is the tag; offsets are a quarter of a cell. Each of these can be made to fail.
     """
 
     stride, multiple = 4, 32
 
-    def __init__(self, classes=CLASSES, blind=(), offset=0.25, tags_tell=True):
+    def __init__(self, classes=CLASSES, blind=(), offset=0.25, tags_separate=True):
         super().__init__()
         self.spec = SimpleNamespace(name="corner dots", input_size=(WIDTH, HEIGHT), decoder={})
         self.task = CornerTask(classes)
-        self.blind, self.offset, self.tags_tell = blind, offset, tags_tell
+        self.blind, self.offset, self.tags_separate = blind, offset, tags_separate
 
     def forward(self, images):
         seen = avg_pool2d(images, self.stride)
@@ -46,7 +46,7 @@ class CornerNet(nn.Module):
             outputs[f"{corner}_heat"] = 20 * heat - 10
             outputs[f"{corner}_tag"] = 10 * seen[:, 2:]
             outputs[f"{corner}_off"] = torch.full_like(seen[:, :2], self.offset)
-        if not self.tags_tell:  # no two corners have similar tags
+        if not self.tags_separate:  # no two corners have similar tags
             outputs["br_tag"] += 100
         return outputs
 
@@ -100,7 +100,7 @@ def test_each_oracle_corrects_its_own_error(tmp_path):
     faults = {
         "corners": CornerNet(blind=[0]),
         "offsets": CornerNet(offset=0.9),
-        "grouping": CornerNet(tags_tell=False),
+        "grouping": CornerNet(tags_separate=False),
     }
     for broken, model in faults.items():
         assert figures(model, labels)["AP"] < 0.9
@@ -137,7 +137,7 @@ def test_classes_that_are_not_labelled_do_not_count(tmp_path):
     assert report["instances"] == len(content["annotations"])
 
 
-def test_a_broken_image_counts_as_empty(tmp_path):
+def test_broken_image_counts_as_empty(tmp_path):
     labels, _ = make_set(tmp_path)
     (tmp_path / "1.png").write_bytes(b"no image")
     for oracle in (None, "corners"):
@@ -146,7 +146,7 @@ def test_a_broken_image_counts_as_empty(tmp_path):
         assert "1.png" in report["failed"][0]
 
 
-def test_files_and_settings(tmp_path, capsys):
+def test_files_contain_results_and_settings(tmp_path, capsys):
     labels, _ = make_set(tmp_path)
     coco = tmp_path / "results.json"
     report = evaluate(CornerNet(), labels, tmp_path, coco=coco, device="cpu", max_dets=200)
@@ -186,7 +186,7 @@ def test_label_maps_are_scored_by_mask_and_as_a_whole(tmp_path):
     dataset.keep([0, 2])
     scorer = MaskScorer(dataset)
     found = dataset.label_map(0)
-    found[:, 24:] = 0  # of instance 1, at the right, less than half is there
+    found[:, 24:] = 0  # less than half of instance 1, on the right, is found
     scorer.add(0, Masks(found, np.array([0.9, 0.8])))
     figures = scorer.figures()
     assert {row["image_id"] for row in scorer.rows} == {1}

@@ -1,8 +1,10 @@
-"""Hostile and damaged model files. `python tests/faults/bad_checkpoints.py --count 2000`.
+"""Load hostile and damaged model files.
 
-Each is loaded in a process of its own. Whatever is not loaded must be refused with a UserError,
-within two seconds and within 600 MiB or four times the file's size, with nothing printed; no
-process may die, and no code of a file may run.
+    python tests/faults/bad_checkpoints.py --count 2000
+
+Each file is loaded in a separate process. A file that is not loaded must be refused with a
+UserError, within two seconds and within 600 MiB or four times the size of the file, with no output;
+no process may die, and no code of a file may run.
 """
 
 from __future__ import annotations
@@ -41,8 +43,8 @@ SECONDS, MIB = 2.0, 600
 SKELETON = Skeleton("bee", ("head", "tail"))
 
 
-class Tried(NamedTuple):
-    """A file that was loaded, whether that may succeed, and what came of it."""
+class Attempt(NamedTuple):
+    """The kind of a file, whether loading it may succeed, and the outcome."""
 
     kind: str
     may_load: bool
@@ -50,7 +52,7 @@ class Tried(NamedTuple):
 
 
 class Sound(NamedTuple):
-    """The same small network in each kind of file."""
+    """The same small network in each type of file."""
 
     model_file: bytes
     graph: bytes
@@ -59,7 +61,7 @@ class Sound(NamedTuple):
 
 
 def sound_files(folder: Path) -> Sound:
-    """A small network as a model file, an ONNX file, and checkpoints of torch, new and old."""
+    """Save a small network as a model file, an ONNX file, and new and old torch checkpoints."""
     torch.manual_seed(0)
     network = create_model("small", PoseTask(SKELETON), input_size=(64, 64))
     save_model(network, folder / "sound.safetensors")
@@ -75,7 +77,7 @@ def sound_files(folder: Path) -> Sound:
 
 
 def hostile(sound: Sound) -> Iterator[tuple[str, str, bytes]]:
-    """Kind, suffix and content of every file that is made for harm or is something else."""
+    """The kind, suffix and content of every hostile file and of files of other types."""
     for name, data in hostile_checkpoints():
         yield f"hostile: {name}", ".pth", data
     for name, data, _ in other_files():
@@ -88,7 +90,7 @@ def hostile(sound: Sound) -> Iterator[tuple[str, str, bytes]]:
 
 
 def damaged(sound: Sound, rng: np.random.Generator) -> tuple[str, str, bytes]:
-    """Kind, suffix and content of a sound file with damage by chance."""
+    """The kind, suffix and content of an intact file with random damage."""
     way = int(rng.integers(6))
     if way == 0:
         return "damaged safetensors header", ".safetensors", _header_changed(sound.model_file, rng)
@@ -116,15 +118,15 @@ def _pickle_of(checkpoint: bytes) -> bytes:
 
 
 def _bytes_changed(data: bytes, rng: np.random.Generator, end: int) -> bytes:
-    """Some bytes of the beginning changed, or the file cut off, or a part of it doubled."""
+    """Change some of the first bytes; sometimes cut the file off or repeat a part of it."""
     changed, end = bytearray(data), min(end, len(data))
-    for place in rng.integers(0, end, rng.integers(1, 6)):
-        changed[place] = rng.choice([rng.integers(256), 0, 255, changed[place] ^ 1])
+    for index in rng.integers(0, end, rng.integers(1, 6)):
+        changed[index] = rng.choice([rng.integers(256), 0, 255, changed[index] ^ 1])
     if rng.integers(8) == 0:
         return bytes(changed[: rng.integers(1, len(data))])
     if rng.integers(8) == 0:
-        place = int(rng.integers(1, end))
-        return bytes(changed[:place] + changed[place - 20 : place] + changed[place:])
+        index = int(rng.integers(1, end))
+        return bytes(changed[:index] + changed[index - 20 : index] + changed[index:])
     return bytes(changed)
 
 
@@ -148,7 +150,7 @@ def _header_changed(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _description_changed(data: bytes, rng: np.random.Generator) -> bytes:
-    """A model file that says something else of its network: a value of another kind somewhere."""
+    """Replace a value in the description of the network in a model file."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     ours = json.loads(header["__metadata__"]["tagwise"])
@@ -167,18 +169,18 @@ def _number(rng: np.random.Generator) -> int:
     return [0, 1, -1, 7, 2**31, 2**63 - 1, 2**64, 10**9][rng.integers(8)]
 
 
-def seen(data: bytes, path: Path) -> Measured:
-    """What comes of loading a file with this content."""
+def load_measured(data: bytes, path: Path) -> Measured:
+    """Write a file with this content, load it, and measure that."""
     path.write_bytes(data)
     return measured(lambda: load_model(path))
 
 
 def fault_of(found: Measured, may_load: bool, length: int = 0) -> str | None:
-    """What is wrong with an outcome, or None."""
-    if found.what not in (("read", "refused") if may_load else ("refused",)):
-        return f"{found.what}: {found.text}"
-    if found.noise:
-        return f"printed {found.noise[:100]!r}"
+    """Why an outcome is not acceptable; None if it is."""
+    if found.outcome not in (("read", "refused") if may_load else ("refused",)):
+        return f"{found.outcome}: {found.text}"
+    if found.output:
+        return f"printed {found.output[:100]!r}"
     if found.seconds > SECONDS or found.mib > max(MIB, 4 * length / 2**20):
         return f"took {found.seconds:.1f} s and {found.mib:.0f} MiB"
     return None
@@ -201,34 +203,34 @@ def _quietly(call: Callable[[], object]) -> None:
         return
 
 
-def tried(count: int, seed: int) -> Iterator[Tried]:
-    """All hostile files, then `count` damaged ones, and what came of each."""
+def outcomes(count: int, seed: int) -> Iterator[Attempt]:
+    """The outcomes of all hostile files, then of `count` damaged files."""
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sound = sound_files(folder)
         warm_up(folder)
         for kind, suffix, data in hostile(sound):
-            yield Tried(kind, False, seen(data, folder / f"file{suffix}"))
+            yield Attempt(kind, False, load_measured(data, folder / f"file{suffix}"))
         for _ in range(count):
             kind, suffix, data = damaged(sound, rng)
-            yield Tried(kind, True, seen(data, folder / f"file{suffix}"))
+            yield Attempt(kind, True, load_measured(data, folder / f"file{suffix}"))
         if list(folder.glob("ran*")) or Path("ran").exists():
             raise SystemExit("a file ran its code")
 
 
 def main() -> int:
-    """Print what was tried and what came of it."""
+    """Print the number of files per outcome, and the faults."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=200, help="damaged files")
+    parser.add_argument("--count", type=int, default=200, help="number of damaged files")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     counts: Counter[str] = Counter()
     slowest = largest = 0.0
     faults = []
-    for kind, may_load, found in tried(options.count, options.seed):
-        counts[f"{kind.partition(':')[0]}: {found.what}"] += 1
+    for kind, may_load, found in outcomes(options.count, options.seed):
+        counts[f"{kind.partition(':')[0]}: {found.outcome}"] += 1
         slowest, largest = max(slowest, found.seconds), max(largest, found.mib)
         if fault := fault_of(found, may_load):
             faults.append(f"{kind}: {fault}")

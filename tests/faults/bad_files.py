@@ -1,7 +1,9 @@
-"""Bad image files: bombs, and damage by chance. `python tests/faults/bad_files.py --count 2000`.
+"""Read bad image files: decompression bombs, and files with random damage.
 
-Each is read in a process of its own. Whatever is not read must be refused with a UserError, within
-a second and 600 MiB, with nothing printed; no process may die.
+    python tests/faults/bad_files.py --count 2000
+
+Each file is read in a separate process. A file that is not read must be refused with a UserError,
+within a second and 600 MiB, with no output; no process may die.
 """
 
 from __future__ import annotations
@@ -55,25 +57,25 @@ def sound_files() -> dict[str, bytes]:
 
 
 def damaged(data: bytes, rng: np.random.Generator) -> tuple[bytes, int]:
-    """A file with damage by chance, and the length that zeros fill it up to (0: none)."""
+    """A file with random damage, and the length to which it is filled with zeros (0: none)."""
     changed = bytearray(data)
     front = min(len(data), 200)
     way = rng.integers(5)
-    if way < 3:  # bytes change, anywhere or in the header
+    if way < 3:  # change bytes, anywhere or in the header
         end = front if way else len(data)
-        for place in rng.integers(2, end, rng.integers(1, 5)):
-            changed[place] = rng.integers(256)
+        for index in rng.integers(2, end, rng.integers(1, 5)):
+            changed[index] = rng.integers(256)
         return bytes(changed), 0
     cut = int(rng.integers(1, len(data)))
-    if way == 3:  # cut off, and at times filled with zeros as by a full disk
+    if way == 3:  # cut off, and sometimes filled with zeros, as after a full disk
         return bytes(changed[:cut]), int(rng.choice([0, len(data), 4 << 30]))
-    length = int(rng.integers(1, 40))  # a part is missing or there twice
+    length = int(rng.integers(1, 40))  # a part is missing or repeated
     part = changed[cut : cut + length]
     return bytes(changed[:cut] + part * int(rng.choice([0, 2])) + changed[cut + length :]), 0
 
 
-def seen(data: bytes, path: Path, length: int = 0) -> Measured:
-    """What comes of reading a file with this content."""
+def read_measured(data: bytes, path: Path, length: int = 0) -> Measured:
+    """Write a file with this content, read it, and measure that."""
     with path.open("wb") as file:
         file.write(data)
         file.truncate(max(length, len(data)))
@@ -81,50 +83,50 @@ def seen(data: bytes, path: Path, length: int = 0) -> Measured:
 
 
 def fault_of(found: Measured) -> str | None:
-    """What is wrong with an outcome, or None."""
-    if found.what not in ("read", "refused"):
-        return f"{found.what}: {found.text}"
-    if found.noise:
-        return f"printed {found.noise[:100]!r}"
-    if found.what == "refused" and (found.seconds > SECONDS or found.mib > MIB):
+    """Why an outcome is not acceptable; None if it is."""
+    if found.outcome not in ("read", "refused"):
+        return f"{found.outcome}: {found.text}"
+    if found.output:
+        return f"printed {found.output[:100]!r}"
+    if found.outcome == "refused" and (found.seconds > SECONDS or found.mib > MIB):
         return f"took {found.seconds:.1f} s and {found.mib:.0f} MiB"
     return None
 
 
-def bombs_tried(path: Path) -> Iterator[tuple[str, Measured]]:
-    """Every bomb and what came of it."""
+def bomb_outcomes(path: Path) -> Iterator[tuple[str, Measured]]:
+    """The outcome of every bomb."""
     for name, data in bombs():
-        found = seen(data, path)
-        if found.what == "read":
-            found = found._replace(what="raised", text="a bomb was read")
+        found = read_measured(data, path)
+        if found.outcome == "read":
+            found = found._replace(outcome="raised", text="a bomb was read")
         yield f"bomb: {name}", found
 
 
-def damage_tried(count: int, seed: int, path: Path) -> Iterator[tuple[str, Measured]]:
-    """So many damaged files and what came of each."""
+def damage_outcomes(count: int, seed: int, path: Path) -> Iterator[tuple[str, Measured]]:
+    """The outcomes of `count` damaged files."""
     rng = np.random.default_rng(seed)
     files = list(sound_files().items())
     for number in range(count):
         name, data = files[number % len(files)]
         content, length = damaged(data, rng)
-        yield f"damaged {name}", seen(content, path, length)
+        yield f"damaged {name}", read_measured(content, path, length)
 
 
 def main() -> int:
-    """Print what was tried and what came of it."""
+    """Print the number of files per outcome, and the faults."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=200, help="damaged files")
+    parser.add_argument("--count", type=int, default=200, help="number of damaged files")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     counts: Counter[str] = Counter()
     slowest = largest = 0.0
     faults = []
-    warnings.filterwarnings("ignore", module="tagwise")  # what it says of sound files
+    warnings.filterwarnings("ignore", module="tagwise")  # warnings about intact files
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image"
-        damage = damage_tried(options.count, options.seed, path)
-        for kind, found in chain(bombs_tried(path), damage):
-            counts[f"{kind.partition(':')[0].partition(' ')[0]} {found.what}"] += 1
+        damage = damage_outcomes(options.count, options.seed, path)
+        for kind, found in chain(bomb_outcomes(path), damage):
+            counts[f"{kind.partition(':')[0].partition(' ')[0]} {found.outcome}"] += 1
             slowest, largest = max(slowest, found.seconds), max(largest, found.mib)
             if fault := fault_of(found):
                 faults.append(f"{kind}: {fault}")

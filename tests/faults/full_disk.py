@@ -1,10 +1,10 @@
-"""Every verb on a disk that is full: one line, exit code 2, and nothing lost.
+"""Run every verb on a full disk: it must print one line, exit with code 2 and lose no data.
 
     python tests/faults/full_disk.py
 
-Makes disks of many sizes in memory (Linux, as root), runs each verb on each until the disk is full,
-looks at what is left, enlarges the disk and goes on. Takes some minutes. `test_full_disk.py` does
-the same with a limit on the size of files, a few sizes a verb.
+Creates disks of many sizes in memory (Linux, as root), runs each verb on each disk until it is
+full, checks the files, enlarges the disk and continues. Takes some minutes. `test_full_disk.py`
+does the same with a limit on the size of files, for a few sizes per verb.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ RECIPE = {
 
 @dataclass(frozen=True)
 class Case:
-    """A verb: its arguments, those that go on after it stopped, and the folder that it begins with.
+    """A verb: its arguments, those that make it continue, and the folder that it starts with.
 
-    "OUT" in an argument stands for the folder that it writes to.
+    "OUT" in an argument is replaced by the output folder.
     """
 
     arguments: tuple[str, ...]
     again: tuple[str, ...] = ()
-    begins_with: str | None = None
+    initial_folder: str | None = None
 
 
 _PREDICT = ("predict", "val", "--weights", "w.safetensors", "--threshold", "0", "--out", "OUT")
@@ -69,7 +69,8 @@ CASES = {
     ),
     "train": Case(("train", "recipe.yaml", "--out", "OUT"), ("--resume",)),
     "train --resume": Case(
-        ("train", "recipe.yaml", "--out", "OUT", "--resume", "--optim.steps", "6"), (), "finished"
+        ("train", "recipe.yaml", "--out", "OUT", "--resume", "--optim.steps", "6"),
+        initial_folder="finished",
     ),
     "eval": Case((*_EVAL, "--out", "OUT/figures.json", "--coco", "OUT/rows.json")),
     "plot": Case(("plot", "val/0000.png", "--weights", "w.safetensors", "--out", "OUT/tags.png")),
@@ -80,14 +81,14 @@ Run = Callable[[list[str]], tuple[int, str]]
 
 
 def make_inputs(folder: Path, run: Run) -> None:
-    """Photos, labels, a recipe, a finished training with a long log, and a model, in the folder."""
+    """Create photos, labels, a recipe, a finished run with a long log, and a model."""
     for name, length, seed in (("train", 8, 0), ("val", 6, 1)):
         write_scenes(folder, name, length, seed)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     code, error = run(["train", "recipe.yaml", "--out", "finished"])
     assert code == 0, error
     model = load_model(folder / "finished" / "last.safetensors")
-    with torch.no_grad():  # so that it finds something
+    with torch.no_grad():  # so that the model finds instances
         model.heads["heatmaps"].output.bias += 0.5
     save_model(model, folder / "w.safetensors")
     row = json.dumps({"step": 1, "total": 0.5})
@@ -96,19 +97,19 @@ def make_inputs(folder: Path, run: Run) -> None:
 
 
 def make_folder(case: Case, out: Path) -> None:
-    """The folder that a case writes to, as it is before."""
+    """Create the output folder of a case in its initial state."""
     out.mkdir()
-    if case.begins_with:
-        shutil.copytree(case.begins_with, out, dirs_exist_ok=True)
+    if case.initial_folder:
+        shutil.copytree(case.initial_folder, out, dirs_exist_ok=True)
 
 
 def attempt(case: Case, out: Path, run: Run) -> tuple[bool, list[str]]:
-    """Run a verb. Returns whether it came to its end, and what is wrong with what it left."""
+    """Run a verb. Returns whether it finished, and the faults of the files that it left."""
     code, error = run([each.replace("OUT", str(out)) for each in case.arguments])
     lines = [line for line in error.splitlines() if line.startswith("tagwise: cannot write")]
     faults = [f"{path} is cut" for path in out.rglob("*") if not _is_whole(path)]
-    if case.begins_with:
-        rows = [Path(folder, "log.jsonl").read_bytes() for folder in (case.begins_with, out)]
+    if case.initial_folder:
+        rows = [Path(folder, "log.jsonl").read_bytes() for folder in (case.initial_folder, out)]
         faults += [] if rows[1].startswith(rows[0]) else ["log.jsonl lost rows"]
     if code not in (0, 2) or (code == 2) != (len(lines) == 1) or "Traceback" in error:
         faults.append(f"exit code {code}: {error[-300:]!r}")
@@ -116,8 +117,8 @@ def attempt(case: Case, out: Path, run: Run) -> tuple[bool, list[str]]:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file holds all that such a file must; partial files never do."""
-    if path.is_dir() or path.name.startswith("events."):  # TensorBoard's own
+    """Whether a file is complete; partial files never are."""
+    if path.is_dir() or path.name.startswith("events."):  # written by TensorBoard
         return True
     content = path.read_bytes()
     try:
@@ -142,7 +143,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def same_results(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same files, and those that do not tell the time are equal."""
+    """Whether two folders contain the same files, with equal content except for times."""
     names = [sorted(p.relative_to(out) for p in out.rglob("*")) for out in (one, other)]
     return names[0] == names[1] and all(
         (one / name).read_bytes() == (other / name).read_bytes()
@@ -156,7 +157,7 @@ def same_results(one: Path, other: Path) -> bool:
 
 @contextmanager
 def disk(size: int) -> Iterator[Path]:
-    """A disk in memory of so many bytes, mounted at a new folder."""
+    """Mount a disk in memory of `size` bytes at a new folder."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
         try:
@@ -166,7 +167,7 @@ def disk(size: int) -> Iterator[Path]:
 
 
 def run_program(arguments: list[str]) -> tuple[int, str]:
-    """The program in a process of its own: its exit code and what it says on stderr."""
+    """Run the program in a separate process; return its exit code and its output on stderr."""
     command = [sys.executable, "-m", "tagwise", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -174,10 +175,10 @@ def run_program(arguments: list[str]) -> tuple[int, str]:
 
 
 def fill_disks(name: str, sizes: int) -> tuple[int, list[str]]:
-    """A case on disks of many sizes. Returns how many were full, and the faults."""
+    """Run a case on disks of many sizes. Returns the number of full disks, and the faults."""
     case, faults, full = CASES[name], [], 0
-    with disk(2**28) as roomy:
-        whole = roomy / "out"
+    with disk(2**28) as large:
+        whole = large / "out"
         make_folder(case, whole)
         finished, faults = attempt(case, whole, run_program)
         assert finished, faults
@@ -194,22 +195,22 @@ def fill_disks(name: str, sizes: int) -> tuple[int, list[str]]:
                 finished_then, found_then = attempt(again, out, run_program)
                 found += found_then
                 if not finished_then or not same_results(whole, out):
-                    found.append("it did not go on to the same results")
+                    found.append("it did not continue to the same results")
                 faults += [f"{size} bytes: {fault}" for fault in found]
     return full, faults
 
 
 def _least(case: Case) -> int:
-    """Bytes of the folder that a case begins with, on a disk."""
-    if case.begins_with is None:
+    """The bytes on a disk of the folder that a case starts with."""
+    if case.initial_folder is None:
         return 0
-    blocks = [-(-path.stat().st_size // 4096) for path in Path(case.begins_with).rglob("*")]
+    blocks = [-(-path.stat().st_size // 4096) for path in Path(case.initial_folder).rglob("*")]
     return 4096 * (sum(blocks) + 2)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, default=6, help="disks a verb")
+    parser.add_argument("--sizes", type=int, default=6, help="number of disks per verb")
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     options = parser.parse_args()
     wrong = 0

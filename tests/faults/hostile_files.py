@@ -1,4 +1,4 @@
-"""Model files that are made for harm: pickles, archives, safetensors headers and ONNX graphs."""
+"""Malicious model files: pickles, archives, safetensors headers and ONNX graphs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def entry(key: str, value: bytes) -> bytes:
 
 
 def hostile_pickles() -> Iterator[tuple[str, bytes]]:
-    """Pickles by what they do. None may be read as a checkpoint, and none may run."""
+    """Pickles by their effect. None may be read as a checkpoint, and none may run."""
     deep = 1_000_000
     yield "a system call", entry("a", call("posix", "system", text("echo ran > ran")))
     yield "an evaluation", entry("a", call("builtins", "eval", text("open('ran', 'w')")))
@@ -85,7 +85,7 @@ def torch_old(content: bytes) -> bytes:
 
 
 def hostile_checkpoints() -> Iterator[tuple[str, bytes]]:
-    """Files named .pth by what they hold; all are to be refused."""
+    """Files named .pth by their content; all must be refused."""
     for name, content in hostile_pickles():
         yield f"zip: {name}", torch_zip(content)
         yield f"old file: {name}", torch_old(content)
@@ -105,7 +105,7 @@ def hostile_checkpoints() -> Iterator[tuple[str, bytes]]:
 
 
 def other_files() -> Iterator[tuple[str, bytes, str]]:
-    """Files of other kinds by name, and a word that the refusal must have."""
+    """Files of other types by name, and a word that the error message must contain."""
     yield "empty", b"", "0 bytes"
     yield "text", b"not a checkpoint\n", "a text file"
     yield "HTML", b"<!DOCTYPE html><html>Sign in</html>", "an HTML page"
@@ -144,13 +144,13 @@ def other_files() -> Iterator[tuple[str, bytes, str]]:
 def safetensors(
     header: dict[str, Any] | bytes, data: bytes = b"", length: int | None = None
 ) -> bytes:
-    """A safetensors file of a header and its data; length: what it claims of the header."""
+    """A safetensors file with a header and data; length: the stated length of the header."""
     written = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(written) if length is None else length) + written + data
 
 
 def hostile_safetensors() -> Iterator[tuple[str, bytes]]:
-    """Files named .safetensors by what is wrong with them."""
+    """Files named .safetensors by their fault."""
     one = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
     yield "a header of 2^63 bytes", safetensors({}, length=2**63)
     yield "a header of 90 MB", safetensors({}, length=90_000_000)
@@ -167,7 +167,7 @@ def hostile_safetensors() -> Iterator[tuple[str, bytes]]:
     yield "a foreign file", safetensors({"a": one}, bytes(16))
     for name, ours in (
         ("a deep description", "[" * 100_000),
-        ("a description that is no JSON", "{"),
+        ("a description that is not JSON", "{"),
         ("a description of nothing", "{}"),
         ("a description of another type", "3"),
         ("a description with a huge number", '{"format": ' + "9" * 9999 + "}"),
@@ -180,7 +180,7 @@ def hostile_safetensors() -> Iterator[tuple[str, bytes]]:
 
 
 def hostile_graphs(sound: bytes) -> Iterator[tuple[str, bytes]]:
-    """Changed copies of a file that `tagwise export` wrote, by what is wrong with them."""
+    """Changed copies of a file that `tagwise export` wrote, by their fault."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -204,7 +204,7 @@ def hostile_graphs(sound: bytes) -> Iterator[tuple[str, bytes]]:
         constant(model, "shape", np.array([50_000, 50_000]))
         add("ConstantOfShape", ["shape"], "full")
 
-    def filled_by_detours(model: Any, add: Callable) -> None:
+    def filled_after_a_cast(model: Any, add: Callable) -> None:
         constant(model, "floats", np.array([5e4, 5e4], np.float32))
         add("Cast", ["floats"], "shape", to=TensorProto.INT64)
         add("ConstantOfShape", ["shape"], "full")
@@ -231,8 +231,8 @@ def hostile_graphs(sound: bytes) -> Iterator[tuple[str, bytes]]:
         tensor = model.graph.initializer[0]
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
-        place = tensor.external_data.add()
-        place.key, place.value = "location", "../../etc/passwd"
+        location = tensor.external_data.add()
+        location.key, location.value = "location", "../../etc/passwd"
 
     def claimed(model: Any, add: Callable) -> None:
         tensor = TensorProto(name="claimed", data_type=TensorProto.FLOAT, dims=[10**6, 10**6])
@@ -258,7 +258,7 @@ def hostile_graphs(sound: bytes) -> Iterator[tuple[str, bytes]]:
         model.graph.output[0].name = "other"
 
     for change in (
-        *(filled, filled_by_detours, doubled, counted, drawn, tiled),
+        *(filled, filled_after_a_cast, doubled, counted, drawn, tiled),
         *(elsewhere, claimed, looped, foreign, undescribed, renamed),
     ):
         yield change.__name__.replace("_", " "), changed(change)

@@ -1,4 +1,4 @@
-"""Small files that ask for much: images whose headers or streams are out of all proportion."""
+"""Decompression bombs: small image files whose headers or streams claim a huge size."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from PIL import Image
 
 GIANT, LARGE, NEAR = 65_500, 12_000, 9_990
-"""Sides in pixels: of more than any limit, of 144 megapixels, and of a little below 100."""
+"""Sides in pixels: beyond any limit, 144 megapixels, and a little below 100 megapixels."""
 
 
 def encoded(picture: Image.Image, form: str, **options: object) -> bytes:
-    """The bytes of an image file."""
+    """Encode an image as a file of the format `form`."""
     file = io.BytesIO()
     picture.save(file, form, **options)
     return file.getvalue()
@@ -29,7 +29,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def deflated(zeros: int) -> bytes:
-    """So many zero bytes, a thousandth of that in size."""
+    """Deflate `zeros` zero bytes, to about a thousandth of the size."""
     packer = zlib.compressobj(9)
     block = bytes(1 << 20)
     parts = [packer.compress(block) for _ in range(zeros >> 20)]
@@ -46,18 +46,18 @@ def png(width: int, height: int, data: bytes = b"", extra: bytes = b"") -> bytes
 def jpeg(width: int, height: int, **options: object) -> bytes:
     """A JPEG whose frame header is changed."""
     data = bytearray(encoded(SMALL, "JPEG", **options))
-    place = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
-    data[place + 5 : place + 9] = struct.pack(">HH", height, width)
+    index = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
+    data[index + 5 : index + 9] = struct.pack(">HH", height, width)
     return bytes(data)
 
 
 def gif(width: int, height: int, frame: tuple[int, int] | None = None) -> bytes:
-    """A GIF whose screen, and frame, are changed."""
+    """A GIF whose screen size, and frame size, are changed."""
     data = bytearray(encoded(SMALL.convert("P"), "GIF"))
     data[6:10] = struct.pack("<HH", width, height)
     if frame:
-        place = data.find(b",")
-        data[place + 5 : place + 9] = struct.pack("<HH", *frame)
+        index = data.find(b",")
+        data[index + 5 : index + 9] = struct.pack("<HH", *frame)
     return bytes(data)
 
 
@@ -71,17 +71,17 @@ def bmp(width: int, height: int) -> bytes:
 def webp(side: int) -> bytes:
     """A lossy WebP whose frame header is changed."""
     data = bytearray(encoded(SMALL, "WEBP"))
-    place = data.find(b"\x9d\x01\x2a") + 3
-    data[place : place + 4] = struct.pack("<HH", side, side)
+    index = data.find(b"\x9d\x01\x2a") + 3
+    data[index : index + 4] = struct.pack("<HH", side, side)
     return bytes(data)
 
 
 def webp_lossless(side: int) -> bytes:
     """A lossless WebP whose header is changed."""
     data = bytearray(encoded(SMALL, "WEBP", lossless=True))
-    place = data.find(b"VP8L") + 9
-    bits = int.from_bytes(data[place : place + 4], "little") >> 28 << 28
-    data[place : place + 4] = (bits | side - 1 | side - 1 << 14).to_bytes(4, "little")
+    index = data.find(b"VP8L") + 9
+    bits = int.from_bytes(data[index : index + 4], "little") >> 28 << 28
+    data[index : index + 4] = (bits | side - 1 | side - 1 << 14).to_bytes(4, "little")
     return bytes(data)
 
 
@@ -96,18 +96,18 @@ def webp_extended(side: int) -> bytes:
 def avif(side: int) -> bytes:
     """An AVIF whose spatial extents are changed."""
     data = bytearray(encoded(SMALL, "AVIF"))
-    place = data.find(b"ispe") + 8
-    data[place : place + 8] = struct.pack(">II", side, side)
+    index = data.find(b"ispe") + 8
+    data[index : index + 8] = struct.pack(">II", side, side)
     return bytes(data)
 
 
 def jpeg_2000(side: int) -> bytes:
     """A JPEG 2000 whose headers are changed."""
     data = bytearray(encoded(SMALL, "JPEG2000"))
-    place = data.find(b"ihdr") + 4
-    data[place : place + 8] = struct.pack(">II", side, side)
-    place = data.find(b"\xff\x51") + 6
-    for start in (place, place + 16):
+    index = data.find(b"ihdr") + 4
+    data[index : index + 8] = struct.pack(">II", side, side)
+    index = data.find(b"\xff\x51") + 6
+    for start in (index, index + 16):
         data[start : start + 8] = struct.pack(">II", side, side)
     return bytes(data)
 
@@ -138,7 +138,7 @@ def tiff(
 
 
 def bombs() -> Iterator[tuple[str, bytes]]:
-    """Files by name. None of them holds an image of any use, and all are to be refused."""
+    """Files by name. None of them contains a usable image, and all must be refused."""
     for side in (GIANT, LARGE, NEAR):
         yield f"PNG of {side}", png(side, side)
         yield f"JPEG of {side}", jpeg(side, side)

@@ -1,4 +1,4 @@
-"""Running something that may fail in any way, in a process of its own, and measuring it."""
+"""Run a call that may fail in any way in a separate process, and measure it."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from tagwise.errors import UserError
 
 
 class Measured(NamedTuple):
-    """What came of a call.
+    """The outcome of a call.
 
-    what: "read", "refused" (a UserError), "raised" (any other exception), "crashed" (the process
-    died) or "hung". text: of the error. seconds: of a processor, which other work beside does not
-    change. mib: memory at its peak, above what the process held before. noise: what was printed to
-    stderr.
+    outcome: "read", "refused" (a UserError), "raised" (any other exception), "crashed" (the process
+    died) or "hung". text: the error message. seconds: processor time, which does not depend on
+    other processes. mib: the increase of the peak memory in MiB. output: the text on stderr.
     """
 
-    what: str
+    outcome: str
     text: str
     seconds: float
     mib: float
-    noise: str
+    output: str
 
 
 def measured(call: Callable[[], object], seconds: int = 30) -> Measured:
-    """Run a call in a fork of this process; it is killed after `seconds`."""
-    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as noise:
+    """Run a call in a fork of this process, which is killed after `seconds`."""
+    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as output:
         child = os.fork()
         if child == 0:
             faulthandler.disable()
-            os.dup2(noise.fileno(), 2)
+            os.dup2(output.fileno(), 2)
             signal.alarm(seconds)
-            # What it holds at first is less than its parent does: mapped files are not counted.
+            # The memory at the start is less than that of the parent, without mapped files.
             os.write(answer.fileno(), f"{_resident()}\n".encode())
             os.write(answer.fileno(), json.dumps(_answer(call)).encode())
             os._exit(0)
         _, status, usage = os.wait4(child, 0)
         taken = usage.ru_utime + usage.ru_stime
-        answer.seek(0), noise.seek(0)
-        before, told = float(answer.readline()), answer.read()
-        if status == 0 and told:
-            what, text = json.loads(told)
+        answer.seek(0), output.seek(0)
+        before, result = float(answer.readline()), answer.read()
+        if status == 0 and result:
+            outcome, text = json.loads(result)
         else:
-            died = os.WTERMSIG(status) if os.WIFSIGNALED(status) else status
-            what, text = "hung" if died == signal.SIGALRM else "crashed", f"signal {died}"
+            number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else status
+            outcome = "hung" if number == signal.SIGALRM else "crashed"
+            text = f"signal {number}"
         mib = max(0.0, usage.ru_maxrss / 1024 - before)
-        return Measured(what, text, taken, mib, noise.read().decode(errors="replace"))
+        return Measured(outcome, text, taken, mib, output.read().decode(errors="replace"))
 
 
 def _answer(call: Callable[[], object]) -> tuple[str, str]:
@@ -66,6 +66,6 @@ def _answer(call: Callable[[], object]) -> tuple[str, str]:
 
 
 def _resident() -> float:
-    """MiB that this process holds now."""
+    """The resident memory of this process in MiB."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize() / 2**20

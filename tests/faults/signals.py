@@ -1,9 +1,11 @@
-"""Ctrl-C and SIGTERM at random moments: one line, the right exit code, no partial files, no loss.
+"""Interrupt verbs with Ctrl-C and SIGTERM at random times.
+
+They must print one line, return the right exit code, leave no partial files and lose no data.
 
     python tests/faults/signals.py --count 100
 
-Each try starts a verb, sends it a signal after a random time, looks at what it printed and left,
-and lets `--resume` finish the work, which must give the same files as a run without a signal.
+Each attempt starts a verb, sends a signal after a random time, checks the output and the files, and
+finishes the work with `--resume`, which must give the same files as a run without a signal.
 `test_signals.py` does the same a few times.
 """
 
@@ -43,7 +45,10 @@ PATIENCE = 20  # seconds between a signal and the end of the process, on a busy 
 
 
 class Outcome(NamedTuple):
-    """What came of a signal: "finished", "stopped", or "killed" before the program handled it."""
+    """The outcome of a signal.
+
+    what: "finished", "stopped", or "killed" before the program handled the signal.
+    """
 
     what: str
     faults: list[str]
@@ -51,7 +56,7 @@ class Outcome(NamedTuple):
 
 
 def make_signal_inputs(folder: Path) -> None:
-    """The inputs of `full_disk`, and more photos, so that most of the time is spent on them."""
+    """Create the inputs of `full_disk`, and more photos, which take most of the time."""
     make_inputs(folder, run_program)
     write_scenes(folder, "many", 60, 2)
 
@@ -75,7 +80,7 @@ def interrupt(name: str, out: Path, number: int, delay: float) -> Outcome:
         _, error = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
-        return Outcome("stopped", [f"it ran on for {PATIENCE} s"], PATIENCE)
+        return Outcome("stopped", [f"it continued for {PATIENCE} s"], PATIENCE)
     seconds = time.monotonic() - sent
     code = process.returncode
     what = {0: "finished", 128 + number: "stopped", -number: "killed"}.get(code)
@@ -89,33 +94,33 @@ def interrupt(name: str, out: Path, number: int, delay: float) -> Outcome:
 
 
 def finish(name: str, out: Path, whole: Path) -> list[str]:
-    """Finish the work with --resume, where the verb has it, and compare it with a whole run."""
+    """Finish the work, with --resume if the verb has it, and compare it with a complete run."""
     again = ["--resume"] if name.split()[0] in RESUMABLE and out.exists() else []
     code, error = run_program([*arguments(name, out), *again])
     if code != 0:
         return [f"{' '.join(again)} ended with {code}: {error[-300:]!r}"]
-    return [] if same_results(whole, out) else ["its files differ from those of a whole run"]
+    return [] if same_results(whole, out) else ["its files differ from those of a complete run"]
 
 
-def tries(name: str, count: int, rng: random.Random, folder: Path) -> Iterator[Outcome]:
-    """Outcomes of a case, with a signal at a random moment each."""
+def attempts(name: str, count: int, rng: random.Random, folder: Path) -> Iterator[Outcome]:
+    """The outcomes of a case, each with a signal at a random time."""
     whole = folder / "whole"
-    begun = time.monotonic()
+    started = time.monotonic()
     code, error = run_program(arguments(name, whole))
     assert code == 0, error
-    duration = time.monotonic() - begun
+    duration = time.monotonic() - started
     for number in range(count):
         out = folder / "out"
         shutil.rmtree(out, ignore_errors=True)
         sent = (signal.SIGINT, signal.SIGTERM)[number % 2]
-        outcome = interrupt(name, out, sent, rng.uniform(0.1, 0.95) * duration)
+        outcome = interrupt(name, out, sent, rng.uniform(0.2, 0.95 * duration))
         outcome.faults.extend(finish(name, out, whole))
         yield outcome
     shutil.rmtree(whole)
 
 
 def main() -> int:
-    """Print what was tried and what came of it."""
+    """Print the number of attempts per outcome, and the faults."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=20, help="signals per verb")
     parser.add_argument("--seed", type=int, default=0)
@@ -129,13 +134,13 @@ def main() -> int:
             counts: Counter[str] = Counter()
             slowest, faults = 0.0, []
             with tempfile.TemporaryDirectory() as folder:
-                for what, found, seconds in tries(name, options.count, rng, Path(folder)):
+                for what, found, seconds in attempts(name, options.count, rng, Path(folder)):
                     counts[what] += 1
                     slowest = max(slowest, seconds)
                     faults += found
             wrong += len(faults)
-            told = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
-            print(f"{name:16} {told}; slowest {slowest:.1f} s; {len(faults)} faults", flush=True)
+            text = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
+            print(f"{name:16} {text}; slowest {slowest:.1f} s; {len(faults)} faults", flush=True)
             for fault in faults:
                 print(f"    {fault}")
     return 1 if wrong else 0

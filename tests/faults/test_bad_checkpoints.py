@@ -17,7 +17,7 @@ from hostile_files import (
 from tagwise.errors import UserError
 from tagwise.models.load import load_model
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 ZIPPED = [pair for pair in hostile_checkpoints() if pair[0].startswith("zip")]
 
 
@@ -34,14 +34,14 @@ def sound(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("name", "data"), ZIPPED, ids=id_of)
-def test_hostile_checkpoints(sound, tmp_path, monkeypatch, name, data):
+def test_hostile_checkpoints_are_refused(sound, tmp_path, monkeypatch, name, data):
     monkeypatch.chdir(tmp_path)
-    found = bad_checkpoints.seen(data, tmp_path / "file.pth")
+    found = bad_checkpoints.load_measured(data, tmp_path / "file.pth")
     assert bad_checkpoints.fault_of(found, may_load=False) is None
     assert not (tmp_path / "ran").exists()
 
 
-def test_hostile_files_of_early_torch(tmp_path, monkeypatch):
+def test_hostile_files_of_early_torch_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _, content in hostile_pickles():
         (tmp_path / "file.pth").write_bytes(torch_old(content))
@@ -51,7 +51,7 @@ def test_hostile_files_of_early_torch(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "data", "word"), list(other_files()), ids=id_of)
-def test_other_files_are_called_what_they_are(tmp_path, name, data, word):
+def test_error_names_the_type_of_other_files(tmp_path, name, data, word):
     path = tmp_path / "file.pth"
     path.write_bytes(data)
     with pytest.raises(UserError) as caught:
@@ -68,26 +68,26 @@ def test_other_files_are_called_what_they_are(tmp_path, name, data, word):
 
 
 @pytest.mark.parametrize(("name", "data"), list(hostile_safetensors()), ids=id_of)
-def test_hostile_safetensors(tmp_path, name, data):
+def test_hostile_safetensors_are_refused(tmp_path, name, data):
     (tmp_path / "file.safetensors").write_bytes(data)
     with pytest.raises(UserError, match=r"file\.safetensors"):
         load_model(tmp_path / "file.safetensors")
 
 
-def test_hostile_graphs(sound, tmp_path):
-    found = dict(hostile_graphs(sound.graph))
-    assert len(found) > 12
-    for name, data in found.items():
-        outcome = bad_checkpoints.seen(data, tmp_path / "file.onnx")
+def test_hostile_graphs_are_refused(sound, tmp_path):
+    graphs = dict(hostile_graphs(sound.graph))
+    assert len(graphs) > 12
+    for name, data in graphs.items():
+        outcome = bad_checkpoints.load_measured(data, tmp_path / "file.onnx")
         assert bad_checkpoints.fault_of(outcome, may_load=False) is None, (name, outcome)
 
 
-def test_damage_by_chance(sound, tmp_path):
+def test_random_damage_is_refused_or_read(sound, tmp_path):
     rng = np.random.default_rng(3)
     loaded = 0
     for _ in range(40):
         kind, suffix, data = bad_checkpoints.damaged(sound, rng)
-        found = bad_checkpoints.seen(data, tmp_path / f"file{suffix}")
+        found = bad_checkpoints.load_measured(data, tmp_path / f"file{suffix}")
         assert bad_checkpoints.fault_of(found, may_load=True) is None, (kind, found)
-        loaded += found.what == "read"
+        loaded += found.outcome == "read"
     assert loaded < 40

@@ -1,4 +1,4 @@
-"""A short form of bad_files.py, and its measuring."""
+"""A short form of bad_files.py, and tests of its measurements."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from measured import measured
 
 from tagwise.errors import UserError
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 
 def refuse():
@@ -20,7 +20,7 @@ def refuse():
 
 
 @pytest.mark.parametrize(
-    ("call", "what", "text"),
+    ("call", "outcome", "text"),
     [
         (lambda: None, "read", ""),
         (refuse, "refused", "no"),
@@ -29,43 +29,43 @@ def refuse():
         (lambda: time.sleep(9), "hung", "signal 14"),
     ],
 )
-def test_what_is_measured(call, what, text):
+def test_outcome_is_measured(call, outcome, text):
     found = measured(call, seconds=1)
-    assert found.what == what
+    assert found.outcome == outcome
     assert text in found.text
 
 
-def test_memory_and_noise_are_measured():
-    found = measured(lambda: (np.ones(400 << 20, np.uint8), os.write(2, b"noise")))
-    # Linux counts pages per processor, and is off by tens of MiB where there are many of them.
+def test_memory_and_output_are_measured():
+    found = measured(lambda: (np.ones(400 << 20, np.uint8), os.write(2, b"output")))
+    # Linux counts pages per processor; with many processors it is wrong by tens of MiB.
     assert 300 < found.mib < 500
-    assert found.noise == "noise"
+    assert found.output == "output"
 
 
 @pytest.mark.parametrize(
     ("name", "data"), list(bombs()), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_a_bomb_is_refused_at_once(tmp_path, name, data):
-    found = bad_files.seen(data, tmp_path / "image")
-    assert found.what == "refused", found
+def test_decompression_bomb_is_refused_immediately(tmp_path, name, data):
+    found = bad_files.read_measured(data, tmp_path / "image")
+    assert found.outcome == "refused", found
     assert bad_files.fault_of(found) is None
     assert "image " in found.text
 
 
-def test_damage_by_chance(tmp_path):
-    outcomes = [found for _, found in bad_files.damage_tried(42, 1, tmp_path / "image")]
+def test_random_damage_is_refused_or_read(tmp_path):
+    outcomes = [found for _, found in bad_files.damage_outcomes(42, 1, tmp_path / "image")]
     faults = [fault for fault in map(bad_files.fault_of, outcomes) if fault]
     assert len(outcomes) == 42
-    assert {found.what for found in outcomes} == {"read", "refused"}
+    assert {found.outcome for found in outcomes} == {"read", "refused"}
     assert not [fault for fault in faults if "UserWarning" not in fault]  # of several frames
 
 
 @pytest.mark.parametrize("name", list(bad_files.sound_files()))
-def test_zeros_without_end(tmp_path, name):
-    """A file whose later part was never written: gigabytes of zeros, which take no space."""
+def test_endless_zeros_are_refused(tmp_path, name):
+    """A file whose later part was never written contains gigabytes of zeros."""
     data = bad_files.sound_files()[name]
     for cut in (len(data) // 20 + 4, len(data) // 2):
-        found = bad_files.seen(data[:cut], tmp_path / "image", 8 << 30)
-        assert found.what in ("read", "refused"), found
+        found = bad_files.read_measured(data[:cut], tmp_path / "image", 8 << 30)
+        assert found.outcome in ("read", "refused"), found
         assert found.seconds < 3
         assert found.mib < 600

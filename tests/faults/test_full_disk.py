@@ -1,4 +1,4 @@
-"""The short form of `full_disk.py`: no file may grow beyond a limit, as on a disk that is full."""
+"""The short form of `full_disk.py`: a limit on the size of files simulates a full disk."""
 
 import io
 from contextlib import redirect_stderr, redirect_stdout
@@ -28,7 +28,7 @@ def inputs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_full_disk_loses_nothing(name, inputs, tmp_path, monkeypatch):
+def test_full_disk_loses_nothing(name, inputs, tmp_path, monkeypatch):
     monkeypatch.chdir(inputs)
     case, whole = CASES[name], tmp_path / "whole"
     make_folder(case, whole)
@@ -44,5 +44,5 @@ def test_a_full_disk_loses_nothing(name, inputs, tmp_path, monkeypatch):
         assert same_results(whole, out)
 
 
-def test_the_log_that_a_training_finds_is_long(inputs):
+def test_finished_log_has_the_expected_rows(inputs):
     assert len((inputs / "finished" / "log.jsonl").read_text().splitlines()) == ROWS

@@ -1,4 +1,4 @@
-"""Reading: regular files alone, and a word for what is something else."""
+"""Only regular files are read, and errors describe files of other types."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from tagwise.errors import UserError
 from tagwise.files import check_regular, kind_of, open_regular, read_json, read_text, refuse_address
 
 
-def test_a_regular_file_is_opened(tmp_path):
+def test_regular_file_is_opened(tmp_path):
     (tmp_path / "a").write_bytes(b"\0\r\nabc")
     with open_regular(tmp_path / "a") as file:
         assert file.read() == b"\0\r\nabc"
@@ -47,7 +47,7 @@ def special(tmp_path, kind):
         ("missing", "no such image: .*missing"),
     ],
 )
-def test_nothing_else_is_opened(tmp_path, kind, words):
+def test_only_regular_files_are_opened(tmp_path, kind, words):
     path = special(tmp_path, kind)
     for read in (check_regular, open_regular):
         with pytest.raises(UserError, match=words):
@@ -55,7 +55,7 @@ def test_nothing_else_is_opened(tmp_path, kind, words):
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a" * 5000, "a/" * 3000 + "b", "\ud800", ""])
-def test_names_that_no_file_has(name):
+def test_invalid_file_names_are_refused(name):
     for read in (check_regular, open_regular, read_text, read_json):
         with pytest.raises(UserError) as caught:
             read(name)
@@ -64,14 +64,14 @@ def test_names_that_no_file_has(name):
         assert len(str(caught.value)) < 500
 
 
-def test_a_pipe_that_takes_a_files_place_is_not_waited_for(tmp_path, monkeypatch):
-    """Between the check of a file and its opening it may become a pipe that nobody writes to."""
+def test_pipe_that_replaces_a_file_does_not_block(tmp_path, monkeypatch):
+    """Between its check and its opening, a file may be replaced by a pipe without a writer."""
     os.mkfifo(tmp_path / "pipe")
     monkeypatch.setattr("tagwise.files.reading.check_regular", lambda *_: None)
     found = []
 
     def read():
-        with pytest.raises(UserError, match="no longer a file") as caught:
+        with pytest.raises(UserError, match="no longer a regular file") as caught:
             open_regular(tmp_path / "pipe")
         found.append(caught)
 
@@ -81,7 +81,7 @@ def test_a_pipe_that_takes_a_files_place_is_not_waited_for(tmp_path, monkeypatch
     assert found
 
 
-def test_no_right_to_read(tmp_path):
+def test_missing_read_permission_is_named(tmp_path):
     path = tmp_path / "secret"
     path.write_text("a")
     path.chmod(0)
@@ -91,7 +91,7 @@ def test_no_right_to_read(tmp_path):
         open_regular(path)
 
 
-def test_text_and_json(tmp_path):
+def test_text_and_json_are_read(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes('\ufeff{"Fuß": [1]}'.encode())
     assert read_json(path) == {"Fuß": [1]}
@@ -107,12 +107,12 @@ def test_text_and_json(tmp_path):
         (b"\x80\x02}q\x00.", "labels .* is a pickle; give another file"),
         (b"\xff\xfe{\0}\0", "is not UTF-8 text"),
         (b"<!DOCTYPE html><p>Sign in", "is not JSON but an HTML page"),
-        (b"[" * 200_000, "is not JSON that can be read"),
-        (b"[" + b"9" * 9999 + b"]", "is not JSON that can be read"),
+        (b"[" * 200_000, "cannot be read as JSON"),
+        (b"[" + b"9" * 9999 + b"]", "cannot be read as JSON"),
         (b"", "is not JSON but empty"),
     ],
 )
-def test_what_is_no_json(tmp_path, content, words):
+def test_content_that_is_not_json_is_refused(tmp_path, content, words):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(UserError, match=words):
         read_json(tmp_path / "a", "labels")
@@ -142,17 +142,17 @@ def test_what_is_no_json(tmp_path, content, words):
         (b"\x01\x02\x03\x04" * 9, None),
     ],
 )
-def test_kinds(head, kind):
+def test_kind_of_describes_the_type_of_a_file(head, kind):
     found = kind_of(head)
     assert found is None if kind is None else found.startswith(kind)
 
 
 @pytest.mark.parametrize("source", ["http://example.com/a.jpg", "rtsp://camera/1", "s3://b/a.mp4"])
-def test_addresses_are_named_as_they_were_typed(source):
+def test_error_repeats_the_address_as_typed(source):
     with pytest.raises(UserError, match=f"^{source} is an address"):
         refuse_address(source)
 
 
-def test_paths_are_no_addresses(tmp_path):
+def test_paths_are_not_addresses(tmp_path):
     for source in ("a.jpg", "C:\\a.jpg", "photos/**/*.png", "a//b.jpg", tmp_path, b"bytes"):
         refuse_address(source)

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, logs keep their rows, and nothing else writes files."""
+"""Files appear complete or not at all, logs keep their rows, and no other module writes files."""
 
 import ast
 import errno
@@ -21,7 +21,7 @@ from tagwise.files import append_line, make_folder, remove_partials, trim_lines,
 # ---------------------------------------------------------------------- whole files
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
+def test_file_appears_complete_or_not_at_all(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"before")
 
@@ -42,7 +42,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_a_full_disk_is_said_in_a_line_and_leaves_the_old_file(tmp_path, durable):
+def test_full_disk_gives_a_one_line_error_and_keeps_the_old_file(tmp_path, durable):
     path = tmp_path / "file"
     path.write_bytes(b"before")
     with (
@@ -55,7 +55,7 @@ def test_a_full_disk_is_said_in_a_line_and_leaves_the_old_file(tmp_path, durable
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_no_space_is_said_in_a_line(tmp_path):
+def test_lack_of_space_gives_a_one_line_error(tmp_path):
     with (
         pytest.raises(UserError, match="No space left on device; free space"),
         whole_file(tmp_path / "file"),
@@ -73,7 +73,7 @@ def test_names_may_be_as_long_as_the_file_system_allows(tmp_path, name):
     assert (tmp_path / name).read_bytes() == b"x"
 
 
-def test_long_names_that_begin_alike_are_written_side_by_side(tmp_path):
+def test_long_names_with_the_same_start_are_written_separately(tmp_path):
     one, other = (tmp_path / ("n" * 250 + end) for end in ("1", "2"))
     with whole_file(one) as first, whole_file(other) as second:
         first.write(b"1")
@@ -82,7 +82,7 @@ def test_long_names_that_begin_alike_are_written_side_by_side(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["a file/run", "a file"])
-def test_a_folder_that_cannot_be_made_is_said_in_a_line(tmp_path, where):
+def test_folder_that_cannot_be_created_gives_a_one_line_error(tmp_path, where):
     (tmp_path / "a file").write_text("")
     with pytest.raises(UserError, match=r"cannot create the folder .*; give another --out"):
         make_folder(tmp_path / where)
@@ -118,7 +118,7 @@ def partials(folder):
 
 
 @pytest.mark.parametrize("begin", [make_folder, remove_partials])
-def test_partial_files_go_when_their_process_is_dead(tmp_path, writer, begin):
+def test_partial_files_of_ended_processes_are_removed(tmp_path, writer, begin):
     name = f".video.mp4.0.{writer.pid}.partial"
     begin(tmp_path)
     assert partials(tmp_path) == [name]
@@ -129,7 +129,7 @@ def test_partial_files_go_when_their_process_is_dead(tmp_path, writer, begin):
     assert partials(tmp_path) == []
 
 
-def test_the_first_file_that_a_process_writes_into_a_folder_removes_them_too(tmp_path, writer):
+def test_first_write_into_a_folder_removes_partial_files(tmp_path, writer):
     writer.kill()
     writer.wait()
     with whole_file(tmp_path / "other") as file:
@@ -138,7 +138,7 @@ def test_the_first_file_that_a_process_writes_into_a_folder_removes_them_too(tmp
 
 
 def test_partial_files_of_another_computer_stay_while_they_are_written(tmp_path, writer):
-    """Its process has a number that is no process of this computer."""
+    """The number of the process does not exist on this computer."""
     no_process = 2**22 + 1  # Linux counts to 2**22
     path = tmp_path / f".video.mp4.{no_process}.partial"
     (tmp_path / f".video.mp4.0.{writer.pid}.partial").rename(path)
@@ -150,7 +150,7 @@ def test_partial_files_of_another_computer_stay_while_they_are_written(tmp_path,
     assert partials(tmp_path) == []
 
 
-def test_only_partial_files_go(tmp_path):
+def test_only_partial_files_are_removed(tmp_path):
     names = {".x.partial", "x.999999999.partial", ".x.one.partial", ".x.999999999.part", ".partial"}
     for name in (*names, ".x.999999999.partial", f".x.{os.getpid()}.partial"):
         (tmp_path / name).write_bytes(b"")
@@ -169,7 +169,7 @@ def test_rows_are_appended(tmp_path):
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [0, 1, 2]
 
 
-def test_a_row_that_the_disk_takes_a_part_of_is_not_left(tmp_path):
+def test_partially_written_row_is_removed(tmp_path):
     path = tmp_path / "log.jsonl"
     for step in range(100):
         append_line(path, {"step": step})
@@ -184,7 +184,7 @@ def test_a_row_that_the_disk_takes_a_part_of_is_not_left(tmp_path):
     assert path.read_bytes() == before + b'{"step": 100}\n'
 
 
-def test_a_log_that_cannot_be_trimmed_stays_as_it_is(tmp_path):
+def test_log_that_cannot_be_trimmed_is_unchanged(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text("".join(f'{{"step": {step}}}\n' for step in range(2000)))
     before = path.read_bytes()
@@ -196,19 +196,19 @@ def test_a_log_that_cannot_be_trimmed_stays_as_it_is(tmp_path):
     assert path.read_bytes() == b"".join(before.splitlines(keepends=True)[:1990])
 
 
-def test_a_log_that_needs_no_trimming_is_not_written(tmp_path):
+def test_log_without_damage_is_not_rewritten(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text('{"step": 1}\n')
     with file_limit(0):
         assert trim_lines(path) == ([{"step": 1}], [])
 
 
-def test_no_log_is_an_empty_one(tmp_path):
+def test_missing_log_counts_as_empty(tmp_path):
     assert trim_lines(tmp_path / "log.jsonl") == ([], [])
     assert (tmp_path / "log.jsonl").read_bytes() == b""
 
 
-def test_a_log_that_is_a_folder_is_said_in_a_line(tmp_path):
+def test_folder_instead_of_a_log_gives_a_one_line_error(tmp_path):
     for change in (trim_lines, lambda path: append_line(path, {})):
         with pytest.raises(UserError, match="Is a directory"):
             change(tmp_path)
@@ -218,7 +218,7 @@ DAMAGED = [b"[1]", b"7", b"{", b'{"a": }', b"\xff\xfe", b"\0\0\0", b"", b"[" * 1
 
 
 @pytest.mark.parametrize("line", DAMAGED, ids=range(len(DAMAGED)))
-def test_damaged_lines_are_counted_and_go(tmp_path, line):
+def test_damaged_lines_are_counted_and_removed(tmp_path, line):
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"a": 1}\n' + line + b'\n{"b": 2}\n{"torn')
     assert trim_lines(path) == ([{"a": 1}, {"b": 2}], [2])
@@ -229,7 +229,7 @@ def test_damaged_lines_are_counted_and_go(tmp_path, line):
     rows=st.lists(st.dictionaries(st.text(), st.none() | st.integers() | st.text(), max_size=2)),
     cut=st.integers(0, 40),
 )
-def test_a_log_cut_anywhere_keeps_its_whole_rows(tmp_path_factory, rows, cut):
+def test_truncated_log_keeps_its_complete_rows(tmp_path_factory, rows, cut):
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
     for row in rows:
         append_line(path, row)
@@ -241,7 +241,7 @@ def test_a_log_cut_anywhere_keeps_its_whole_rows(tmp_path_factory, rows, cut):
     assert trim_lines(path)[0] == [*rows[:whole], {"next": 1}]
 
 
-# ---------------------------------------------------------------------- who writes
+# ---------------------------------------------------------------------- no other writers
 
 WRITERS = {"write_text", "write_bytes", "imwrite", "savetxt", "tofile", "savefig", "save_file"}
 WRITERS |= {"savez", "savez_compressed", "NamedTemporaryFile", "mkstemp", "to_csv", "copyfile"}
@@ -249,7 +249,7 @@ SAVERS = {"torch", "np", "numpy", "json", "yaml", "pickle"}  # whose `save` and 
 
 
 def handles(tree):
-    """Names of what whole_file and io.BytesIO give: who writes there writes whole files."""
+    """Names of the files that whole_file and io.BytesIO return; writing to them is allowed."""
     for node in ast.walk(tree):
         items = node.items if isinstance(node, ast.With) else []
         given = [(item.context_expr, item.optional_vars) for item in items]
@@ -262,7 +262,7 @@ def handles(tree):
 
 
 def writers(code):
-    """The calls in some code that write files on their own."""
+    """The calls in some code that write files without whole_file."""
     tree = ast.parse(code)
     known = set(handles(tree))
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
@@ -276,7 +276,7 @@ def writers(code):
 
 
 def opens_to_write(owner, call):
-    """Whether a mode among the arguments of an `open` writes, or cannot be told."""
+    """Whether an `open` call has a mode that writes, or a mode that is unknown."""
     if owner == "os":
         writes = re.search("O_(WRONLY|RDWR|CREAT|APPEND|TRUNC)", ast.unparse(call))
         return bool(writes) and ast.unparse(call.args[0]) != "os.devnull"
@@ -311,7 +311,7 @@ def opens_to_write(owner, call):
         "figure.savefig('x.png')",
     ],
 )
-def test_the_search_finds_writers(code):
+def test_search_finds_writers(code):
     assert list(writers(code))
 
 
@@ -333,7 +333,7 @@ def test_the_search_finds_writers(code):
         "with whole_file(path) as file, av.open(file, 'w') as container: pass",
     ],
 )
-def test_the_search_passes_what_reads_or_goes_through_whole_file(code):
+def test_search_ignores_reading_and_whole_file(code):
     assert not list(writers(code))
 
 

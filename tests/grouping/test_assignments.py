@@ -29,7 +29,7 @@ def _margin(distance, row, own, radius):
 
 @given(scene=tagged_points(), radius=st.sampled_from([0.3, 1.0, np.inf]))
 @settings(deadline=None, max_examples=60)
-def test_the_nearest_reference(scene, radius):
+def test_points_join_the_nearest_reference(scene, radius):
     rng, tags, image, gate = scene
     others, other_image = rng.normal(0, 1, tags.shape), rng.integers(-1, 3, len(tags))
     distance = _candidates(tags, others, image, other_image, radius, gate)
@@ -49,7 +49,7 @@ def test_the_nearest_reference(scene, radius):
 
 @given(scene=tagged_points(), radius=st.sampled_from([0.3, 1.0, np.inf]), size=st.integers(0, 30))
 @settings(deadline=None, max_examples=60)
-def test_the_best_pairs(scene, radius, size):
+def test_best_pairs_are_chosen(scene, radius, size):
     rng, tags, image, gate = scene
     others, other_image = rng.normal(0, 1, (size, tags.shape[1])), rng.integers(-1, 2, size)
     gate = None if gate is None else rng.random((len(tags), size)) < 0.7
@@ -103,7 +103,7 @@ def _deal_slowly(tags, types, scores, radius, sweeps, gate):
 
 @given(scene=tagged_points(), kinds=st.integers(1, 5), sweeps=st.integers(0, 3))
 @settings(deadline=None, max_examples=80)
-def test_one_of_each_type(scene, kinds, sweeps):
+def test_groups_have_at_most_one_point_of_each_type(scene, kinds, sweeps):
     rng, tags, image, gate = scene
     types, scores = rng.integers(-3, kinds - 3, len(tags)), rng.uniform(0.1, 1, len(tags))
     gate = None if gate is None else gate | gate.T

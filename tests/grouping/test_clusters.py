@@ -47,7 +47,7 @@ def _seed_slowly(tags, scores, width, threshold, shifts, gate):
     shifts=st.integers(0, 3),
 )
 @settings(deadline=None, max_examples=80)
-def test_seeds(scene, learned, threshold, shifts):
+def test_seeds_form_groups(scene, learned, threshold, shifts):
     rng, tags, image, gate = scene
     scores = rng.uniform(0.1, 1, len(tags))
     width = rng.uniform(0.3, 1.5, len(tags)) if learned else np.full(len(tags), 0.8)
@@ -73,7 +73,7 @@ def test_seeds(scene, learned, threshold, shifts):
 
 @given(scene=tagged_points(), shifts=st.integers(0, 2))
 @settings(deadline=None, max_examples=40)
-def test_margins_of_seeds(scene, shifts):
+def test_margins_of_seeds_are_distances_to_the_second_best(scene, shifts):
     rng, tags, _, gate = scene
     scores, width = rng.uniform(0.1, 1, len(tags)), rng.uniform(0.3, 1.5, len(tags))
     groups = group_by_seed(tags, scores, bandwidth=width, shifts=shifts, gate=gate)
@@ -110,7 +110,7 @@ def _chains(distance, radius):
 
 @given(scene=tagged_points(60), radius=st.sampled_from([0.2, 0.8, 3.0]))
 @settings(deadline=None, max_examples=100)
-def test_connected(scene, radius):
+def test_connected_points_form_groups(scene, radius):
     _, tags, image, gate = scene
     distance = distances(tags, tags)
     same = (image[:, None] == image[None]) & (image[:, None] >= 0)
@@ -144,7 +144,7 @@ def test_groups_are_numbered_by_weight():
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3, 8])
-def test_thousands_of_points_in_clear_clusters(dims):
+def test_thousands_of_points_in_clear_clusters_are_separated(dims):
     rng = np.random.default_rng(dims)
     own = np.repeat(np.arange(30), 100)
     centres = rng.permutation(30)[:, None] * np.ones(dims) * 3 + rng.normal(0, 0.2, (30, dims))

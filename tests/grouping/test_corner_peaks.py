@@ -71,7 +71,7 @@ def test_scans_on_cpu_and_device_agree(dtype, threshold):
     assert (values[1:] <= values[:-1])[np.diff(image) == 0].all()
 
 
-def test_without_offsets_corners_are_at_the_edge_of_their_cell():
+def test_corners_without_offsets_are_at_the_edge_of_their_cell():
     maps = _maps(3)[:4]
     peaks = find_corners(*maps)
     assert (peaks.xy == peaks.cells).all()
@@ -93,7 +93,7 @@ def test_corners_that_are_not_finite_are_left_out(bad):
     assert peaks.cells[0].tolist() == [30, 30]
 
 
-def test_an_empty_batch_and_empty_maps():
+def test_empty_batch_and_empty_maps_give_no_corners():
     peaks = find_corners(*(torch.zeros(0, d, 8, 8) for d in (3, 3, 1, 1, 2, 2)))
     assert peaks.starts.shape == (0, 3)
     peaks = find_corners(*(torch.zeros(2, d, 8, 8) for d in (3, 3, 1, 1, 2, 2)))

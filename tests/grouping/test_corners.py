@@ -42,7 +42,7 @@ def test_default_finds_nearly_all_boxes_if_tags_are_distinct(count):
 
 
 @pytest.mark.parametrize(("dim", "scatter", "floor"), [(4, 0.1, 0.96), (2, 0.25, 0.94)])
-def test_tags_of_any_dimension_and_scatter(dim, scatter, floor):
+def test_tags_may_have_any_dimension_and_scatter(dim, scatter, floor):
     made = [corner_scene(n, 50, dim=dim, crowded=True, scatter=scatter) for n in range(4)]
     assert _f1(made) >= floor
 
@@ -101,7 +101,7 @@ def test_centres_decide_between_equal_tags():
     assert _pairs(found, 2) == {(0, 1), (1, 0)}
 
 
-def test_a_box_without_a_centre_scores_less():
+def test_box_without_a_centre_has_a_lower_score():
     boxes = [[4, 4, 16, 16], [34, 34, 46, 46]]
     for name in ("default", "cornernet"):
         chosen = CornerSettings.preset(name)
@@ -166,7 +166,7 @@ def test_duplicate_corners_give_one_box():
     assert (soft.scores[2:] < 0.3).all()
 
 
-def test_the_best_boxes_are_kept():
+def test_best_boxes_are_kept():
     boxes = [[20 * n, 5, 20 * n + 9, 15] for n in range(6)]
     scores = np.array([0.3, 0.9, 0.5, 0.7, 0.2, 0.6])
     peaks = _peaks(boxes, 4.0 * np.arange(6)[:, None], scores)
@@ -228,7 +228,7 @@ def test_boxes_are_invariant_to_shifts_of_image_and_tags(peaks, shift):
 
 @given(_some_peaks())
 @settings(deadline=None, max_examples=30)
-def test_x_and_y_are_treated_the_same(peaks):
+def test_x_and_y_are_treated_equally(peaks):
     (found,) = pair_corners(peaks)
     (other,) = pair_corners(replace(peaks, xy=peaks.xy[:, ::-1].copy()))
     _alike(found, other)
@@ -268,7 +268,7 @@ def test_truth_pairs_corners_that_tags_cannot_separate():
     assert found.corners.tolist() == [[1, 4], [0, 3]]
 
 
-def test_truth_without_boxes_or_corners():
+def test_truth_without_boxes_or_corners_gives_no_boxes():
     peaks = find_corners(*torch.zeros(4, 2, 1, 8, 8))
     decoded = pair_by_truth(peaks, [np.zeros((0, 4)), np.ones((2, 4))], [np.zeros(0), np.zeros(2)])
     assert [len(found) for found in decoded] == [0, 0]

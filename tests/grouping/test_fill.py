@@ -80,7 +80,7 @@ def test_fill_below_types_limits_the_lower_neighbour():
         assert fill_missing(_one_group(), heatmaps, tags, settings).keypoints[0, 1, 1] == y
 
 
-def test_no_groups_and_no_missing_keypoints():
+def test_groups_without_missing_keypoints_are_unchanged():
     nobody = _one_group().take(np.zeros(0, int))
     assert fill_missing(nobody, *_maps(), EVERYWHERE) is nobody
     whole = _one_group(kinds=1)

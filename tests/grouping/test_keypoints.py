@@ -70,7 +70,7 @@ TWO = [(20, 20, 0.0), (50, 25, 5.0)]
 
 @pytest.mark.parametrize("method", ["sweeps", "greedy"])
 @pytest.mark.parametrize("dimension", [1, 2, 3])
-def test_two_people(method, dimension):
+def test_two_people_are_separated(method, dimension):
     heatmaps, tags = _people_maps(TWO, dimension)
     (groups,) = decode_keypoints(heatmaps, tags, GroupingSettings(method=method))
     assert len(groups) == 2
@@ -258,7 +258,7 @@ def test_truth_groups_peaks_that_tags_cannot_separate():
     assert (groups.peaks[1] >= 0).tolist() == [True, True, False, True]
 
 
-def test_truth_without_people_or_peaks():
+def test_truth_without_people_or_peaks_gives_no_groups():
     found = find_peaks(torch.zeros(2, 4, 8, 8), torch.zeros(2, 4, 8, 8))
     decoded = group_by_truth(found, [np.zeros((0, 4, 3)), np.ones((2, 4, 3))])
     assert [len(groups) for groups in decoded] == [0, 0]

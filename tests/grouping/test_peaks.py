@@ -109,7 +109,7 @@ def test_offsets_are_added(subcell):
         by_quarter("inner_quarter"),
     ],
 )
-def test_peaks_at_the_edge(corner, settings):
+def test_peaks_at_the_edge_are_found(corner, settings):
     heatmaps = torch.zeros(1, 1, 6, 8)
     heatmaps[0, 0][corner] = 1
     found = find_peaks(heatmaps, torch.zeros(1, 1, 6, 8), settings)
@@ -125,7 +125,7 @@ def test_other_types_give_float32(dtype):
     assert {a.dtype for a in (found.xy, found.scores, found.tags)} == {np.dtype(np.float32)}
 
 
-def test_strided_maps_and_maps_with_gradients():
+def test_strided_maps_and_maps_with_gradients_are_accepted():
     heatmaps, tags = _random_maps(5)
     expected = find_peaks(heatmaps, tags)
     strided = heatmaps.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2).requires_grad_()
@@ -141,7 +141,7 @@ def test_peaks_without_a_finite_tag_are_left_out():
     assert find_peaks(heatmaps, tags).cells.tolist() == [[10, 4]]
 
 
-def test_one_image_of_a_batch():
+def test_image_selects_one_image_of_a_batch():
     heatmaps, tags = _random_maps(6)
     whole = find_peaks(heatmaps, tags)
     alone = find_peaks(heatmaps[1:], tags[1:])

@@ -129,7 +129,7 @@ def test_tags_that_are_nan_are_background():
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_no_foreground_and_all_foreground(value):
+def test_images_without_and_with_only_foreground_are_decoded(value):
     foreground, tags = torch.full((2, 5, 7), value), torch.zeros(2, 3, 5, 7)
     for found in decode_pixels(foreground, tags, None, SHARP):
         assert len(found.scores) == value

@@ -31,7 +31,7 @@ ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize(
     "kind", [np.float32, np.float16, torch.float64, torch.bfloat16, torch.float16, list]
 )
-def test_tags_of_any_type(way, kind):
+def test_tags_may_have_any_type(way, kind):
     tags = TAGS.tolist() if kind is list else TAGS
     tags = torch.tensor(tags, dtype=kind, requires_grad=True) if "torch" in str(kind) else tags
     tags = tags.astype(kind) if isinstance(tags, np.ndarray) else tags
@@ -43,13 +43,13 @@ def test_tags_of_any_type(way, kind):
 
 
 @ways
-def test_no_points(way):
+def test_empty_input_gives_no_groups(way):
     groups = way(np.zeros((0, 2)))
     assert groups.group.shape == groups.margin.shape == (0,)
     assert groups.left_out == 0
 
 
-def test_no_references():
+def test_without_references_no_point_is_grouped():
     groups = group_by_reference(TAGS, np.zeros((0, 2)))
     assert (groups.group == -1).all()
     assert len(group_pairs(TAGS, np.zeros((0, 2)), radius=1)) == 0
@@ -69,7 +69,7 @@ def test_tags_that_are_not_finite_are_left_out_and_counted(way, bad):
 
 
 @ways
-def test_all_points_not_finite(way):
+def test_points_that_are_all_not_finite_give_no_groups(way):
     with pytest.warns(UserWarning, match="left out"):
         groups = way(TAGS * np.nan)
     assert groups.left_out == 5
@@ -99,7 +99,7 @@ def test_images_are_independent_and_negative_ones_are_ignored(way):
         assert groups.group.tolist() == [0, 2, 1, 1, 2]
 
 
-def test_types_are_any_integers():
+def test_types_may_be_any_integers():
     for kind in (np.int8, np.uint16, np.int64):
         types = np.array([100, 100, 3, 7, 3]).astype(kind)
         groups = group_by_type(np.zeros((5, 1)), types, radius=1)
@@ -153,7 +153,7 @@ def test_gate_gets_indices_of_the_given_points():
     assert pairs == {(2, 3)}
 
 
-def test_a_sparse_gate_of_neighbouring_pixels_labels_regions():
+def test_sparse_gate_of_neighbouring_pixels_labels_regions():
     """Tags repeat at a distance: only the gate separates the two ends of the row."""
     tags = np.array([0, 0, 0, 5, 5, 0, 0])[:, None]
     near = sparse.diags_array([np.ones(6)], offsets=[1], shape=(7, 7))

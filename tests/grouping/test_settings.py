@@ -38,13 +38,13 @@ def test_settings_survive_json(settings):
         (CornerSettings, "cornernet", {"top_k": 70}),
     ],
 )
-def test_a_preset_with_changes(cls, preset, changes):
+def test_preset_values_can_be_changed(cls, preset, changes):
     settings = cls.from_dict({"preset": preset, **changes})
     assert settings == cls.preset(preset, **changes)
     assert settings.to_dict() == {**cls.preset(preset).to_dict(), **changes}
 
 
-def test_an_order_survives_json():
+def test_order_survives_json():
     settings = GroupingSettings(order=[2, 0, 1])
     again = GroupingSettings.from_dict(json.loads(json.dumps(settings.to_dict())))
     assert again == settings
@@ -170,7 +170,7 @@ def test_settings_of_earlier_versions_load(preset):
 
 
 @pytest.mark.parametrize("path", sorted(WEIGHTS.glob("*.safetensors")), ids=lambda path: path.stem)
-def test_shipped_models_say_what_they_said(path):
+def test_settings_of_shipped_models_are_unchanged(path):
     with safe_open(path, framework="numpy") as file:
         header = json.loads(file.metadata()["tagwise"])
     cls, field = {
@@ -217,7 +217,7 @@ def test_names_of_earlier_versions_are_translated(flat, nested):
     assert GroupingSettings.from_dict(flat) == nested
 
 
-def test_a_preset_without_its_published_rules():
+def test_published_rules_of_a_preset_can_be_removed():
     settings = GroupingSettings.preset("higherhrnet", published=None, subcell="none")
     assert settings.published is None
     assert settings.subcell == "none"

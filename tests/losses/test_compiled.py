@@ -59,7 +59,7 @@ def test_dense_form_and_module_compile_whole():
         assert_same(module(tags, group, image), losses.AELoss("cornernet")(tags, group, image))
 
 
-def test_exports():
+def test_losses_can_be_exported():
     tags, group, image, *_ = scene(0)
     program = torch.export.export(losses.AELoss(), (tags, group, image))
     tags, group, image, *_ = scene(1, people=9)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from tagwise import losses
 
 
-def test_heatmap_mse_terms():
+def test_heatmap_mse_matches_its_formula():
     pred, target = torch.rand(2, 3, 4, 5), torch.rand(2, 3, 4, 5)
     mask = torch.rand(2, 1, 4, 5) > 0.4
     square = (pred - target) ** 2
@@ -29,7 +29,7 @@ def test_heatmap_mse_leaves_out_keypoint_types():
     torch.testing.assert_close(loss, F.mse_loss(pred[:, ::2], target[:, ::2]))
 
 
-def test_focal_is_cross_entropy_without_its_powers():
+def test_focal_without_powers_is_cross_entropy():
     logits, target = torch.randn(2, 3, 4, 5), (torch.rand(2, 3, 4, 5) > 0.8).float()
     plain = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
     loss = losses.focal(logits, target, alpha=0, beta=0, clamp=0)

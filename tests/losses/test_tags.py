@@ -100,7 +100,7 @@ def test_equals_the_slow_reference(seed, points, images, dim, how, weighted, cou
         torch.testing.assert_close(mine, other)
 
 
-def test_default_is_equation_1_averaged_over_images():
+def test_default_equals_equation_1_averaged_over_images():
     """Newell et al. 2017, Eq. 1, written as in the paper; its self-pairs are the constant 1/N."""
     people, keypoints = 4, 5
     tags = torch.randn(2, people, keypoints, dtype=torch.float64)
@@ -115,7 +115,7 @@ def test_default_is_equation_1_averaged_over_images():
     assert_same(literal, (pull.mean(), push.mean()))
 
 
-def test_reductions_over_images():
+def test_reductions_over_images_match_their_formulas():
     tags, group, image, *_ = scene(5)
     each = pull_push(tags, group, image, batch=6, images="none")
     assert each.pull.shape == (6,)
@@ -170,13 +170,13 @@ def test_images_are_independent(seed):
 
 @pytest.mark.parametrize("name", [None, *PRESETS])
 @pytest.mark.parametrize("dim", [1, 3])
-def test_gradcheck(name, dim):
+def test_gradients_are_correct(name, dim):
     tags, group, image, *_ = scene(3, 24, dim=dim)
     loss = losses.AELoss(name)
     assert torch.autograd.gradcheck(lambda t: sum(loss(t, group, image)), tags.requires_grad_())
 
 
-def test_gradgradcheck():
+def test_second_gradients_are_correct():
     tags, group, image, *_ = scene(3, 12)
     tags.requires_grad_()
     assert torch.autograd.gradgradcheck(lambda t: sum(pull_push(t, group, image)), tags)
@@ -207,7 +207,7 @@ def test_only_near_groups_push(seed, axes, near, how):
     assert_same(pull_push(tags, group, image, images="none", **more), expected)
 
 
-def test_nearness_of_a_label_map_counts_in_cells():
+def test_nearness_in_a_label_map_is_measured_in_cells():
     labels = torch.zeros(1, 4, 12, dtype=torch.long)
     labels[0, 0, 0], labels[0, 3, 4], labels[0, 3, 11] = 1, 2, 3  # 5 apart, and 7
     tags = torch.zeros(1, 1, 4, 12)

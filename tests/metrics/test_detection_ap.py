@@ -107,7 +107,7 @@ def test_dense_images_equal_pycocotools(max_dets):
         assert ours["AR"] > box_metrics(results, truth, 100)["AR"] + 0.05
 
 
-def test_scenes_are_worth_comparing():
+def test_scenes_contain_hard_cases():
     """The comparison above needs scenes that are partly right and partly wrong."""
     figures = [box_metrics(*reversed(scene(seed))) for seed in range(20)]
     assert 0.05 < np.mean([f["AP"] for f in figures]) < 0.95
@@ -115,14 +115,14 @@ def test_scenes_are_worth_comparing():
         assert any(f[name] > 0 for f in figures)
 
 
-def test_nothing_found_is_zero():
+def test_no_detections_give_figures_of_zero():
     truth, _ = scene(1)
     figures = box_metrics([], truth)
     assert_same(figures, reference([], truth))
     assert figures["AP"] == figures["AR"] == 0
 
 
-def test_nothing_labelled_has_no_figure():
+def test_figures_need_labelled_instances():
     truth, results = scene(1)
     truth["annotations"] = []
     assert set(box_metrics([], truth).values()) == {-1.0}
@@ -203,7 +203,7 @@ def test_inputs_are_not_changed():
         (lambda t, r: r.insert(1, "no dict"), "result 1 .*image_id"),
     ],
 )
-def test_bad_input_is_named(change, says):
+def test_invalid_input_is_named(change, says):
     truth, results = scene(8)
     change(truth, results)
     with pytest.raises(UserError, match=says):
@@ -213,7 +213,7 @@ def test_bad_input_is_named(change, says):
 @pytest.mark.parametrize(
     "change", [{"bbox": [1, 2]}, {"bbox": None}, {"bbox": [1, 2, 0, 4]}, {"bbox": ["a"] * 4}]
 )
-def test_a_bad_annotation_is_left_out_with_a_warning(change):
+def test_invalid_annotation_is_left_out_with_a_warning(change):
     """The figures are those of the file without it."""
     truth, results = scene(8)
     without = {**truth, "annotations": truth["annotations"][1:]}
@@ -281,7 +281,7 @@ def test_masks_equal_pycocotools(seed, max_dets):
     assert results or set(ours.values()) <= {0.0, -1.0}
 
 
-def test_mask_scenes_are_worth_comparing():
+def test_mask_scenes_contain_hard_cases():
     figures = [mask_metrics(*reversed(masks(seed))) for seed in range(10)]
     assert 0.05 < np.mean([f["AP"] for f in figures]) < 0.95
     assert all(any(f[name] > 0 for f in figures) for name in ("APS", "APM", "APL"))
@@ -312,7 +312,7 @@ def test_area_defaults_to_that_of_the_mask():
         (lambda t, r: r[0].pop("segmentation"), "result 0 .*no segmentation"),
     ],
 )
-def test_bad_masks_are_named(change, says):
+def test_invalid_masks_are_named(change, says):
     truth, results = masks(1)
     change(truth, results)
     with pytest.raises(UserError, match=says):

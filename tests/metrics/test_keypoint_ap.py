@@ -122,7 +122,7 @@ def test_equals_pycocotools(seed, K, max_dets, tie, boxes):
     assert_same(ours, reference(results, truth, sigmas, max_dets))
 
 
-def test_scenes_are_worth_comparing():
+def test_scenes_contain_hard_cases():
     """The comparison above needs scenes that are partly right and partly wrong."""
     figures = [keypoint_metrics(*reversed(scene(seed)), 0.1) for seed in range(20)]
     spread = [f["AP"] for f in figures]
@@ -148,7 +148,7 @@ def test_published_sigmas_of_coco_by_its_names():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_crowdpose_is_ap_of_three_parts(seed):
+def test_crowdpose_gives_ap_of_three_parts(seed):
     """The toolkit's protocol, written out: area from the box, three parts by crowdIndex."""
     truth, results = scene(seed, K=14, images=12)
     sigmas = [0.08] * 14
@@ -164,14 +164,14 @@ def test_crowdpose_is_ap_of_three_parts(seed):
     assert_same(keypoint_metrics(results, truth, sigmas, style="crowdpose"), expected)
 
 
-def test_nothing_found_is_zero():
+def test_no_detections_give_figures_of_zero():
     truth, _ = scene(1)
     figures = keypoint_metrics([], truth, 0.1)
     assert_same(figures, reference([], truth, [0.1] * 5))
     assert figures["AP"] == figures["AR"] == 0
 
 
-def test_nothing_labelled_has_no_figure():
+def test_figures_need_labelled_instances():
     truth, _ = scene(1)
     truth["annotations"] = []
     assert set(keypoint_metrics([], truth, 0.1).values()) == {-1.0}
@@ -260,7 +260,7 @@ def broken(change):
         (lambda t, r: r[0].update(keypoints=[1, 2, 3]), "3 keypoint values, but 5"),
     ],
 )
-def test_bad_input_is_named(change, says):
+def test_invalid_input_is_named(change, says):
     truth, results = broken(change)
     with pytest.raises(UserError, match=says):
         keypoint_metrics(results, truth, 0.1)
@@ -277,7 +277,7 @@ def test_bad_input_is_named(change, says):
         {"category_id": 99},
     ],
 )
-def test_a_bad_annotation_is_left_out_with_a_warning(change):
+def test_invalid_annotation_is_left_out_with_a_warning(change):
     """The figures are those of the file without it."""
     truth, results = scene(8)
     without = {**truth, "annotations": truth["annotations"][1:]}
@@ -302,7 +302,7 @@ ODD_VALUES = {
 
 
 @pytest.mark.parametrize("case", ODD_VALUES)
-def test_odd_values_do_not_change_the_figures(case):
+def test_unusual_values_do_not_change_the_figures(case):
     """The area of an annotation without a usable one is that of its box."""
     plain, odd = ODD_VALUES[case]
     truth, results = scene(8)
@@ -339,7 +339,7 @@ def test_image_ids_may_be_of_any_type(kind):
     assert_same(keypoint_metrics(results, truth, 0.1), expected)
 
 
-def test_image_ids_as_texts_in_one_place_and_numbers_in_another():
+def test_image_ids_match_as_texts_and_as_numbers():
     truth, results = scene(3)
     expected = keypoint_metrics(results, truth, 0.1)
     for annotation in truth["annotations"]:
@@ -347,7 +347,7 @@ def test_image_ids_as_texts_in_one_place_and_numbers_in_another():
     assert_same(keypoint_metrics(results, truth, 0.1), expected)
 
 
-def test_bad_arguments_are_named(tmp_path):
+def test_invalid_arguments_are_named(tmp_path):
     truth, results = scene(8)
     with pytest.raises(UserError, match="3 sigmas"):
         keypoint_metrics(results, truth, [0.1] * 3)

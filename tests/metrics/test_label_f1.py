@@ -59,7 +59,7 @@ def test_equals_masks_one_by_one(seed, dtype, far):
     assert label_map_counts(found.astype(dtype), truth.astype(dtype)).tolist() == expected
 
 
-def test_scenes_are_worth_comparing():
+def test_scenes_contain_hard_cases():
     """The comparison above needs scenes that are partly right and partly wrong."""
     counts = sum(label_map_counts(*scene(seed)) for seed in range(50))
     shares = counts[:, 0] / counts.sum(1)
@@ -68,7 +68,7 @@ def test_scenes_are_worth_comparing():
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-def test_numbers_of_the_labels_do_not_matter(seed):
+def test_label_numbers_do_not_matter(seed):
     found, truth = scene(seed)
     rng = np.random.default_rng(seed)
     names = np.concatenate([[0], rng.permutation(1000)[:20] + 1])
@@ -116,7 +116,7 @@ def test_figures_are_pooled_over_images():
     assert len(figures) == 10
 
 
-def test_published_pair_of_figures():
+def test_figures_equal_those_of_a_published_pair():
     """A watershed on the fluorescence part of the Bowl: F1 .794 and AP .658 are one count."""
     f1 = 0.794
     counts = np.array([[f1 * 1000, (1 - f1) * 1000, (1 - f1) * 1000]])
@@ -125,7 +125,7 @@ def test_published_pair_of_figures():
     assert figures["pooledAP@.5"] == pytest.approx(0.658, abs=5e-4)
 
 
-def test_bad_input_is_named():
+def test_invalid_input_is_named():
     maps = np.zeros((4, 5), int)
     with pytest.raises(ValueError, match=r"\(4, 5\) and \(5, 4\)"):
         label_map_counts(maps, maps.T)

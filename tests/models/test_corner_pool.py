@@ -23,7 +23,7 @@ SHAPES = ((1, 1, 1, 1), (1, 3, 1, 7), (2, 1, 6, 1), (2, 5, 4, 6), (3, 2, 9, 5), 
 def winners(x, direction):
     """For each cell the (row, column) of the maximum that it takes, by walking from it.
 
-    The scan goes towards the cell, so that of equal values the one farthest away is met first.
+    The scan goes towards the cell, so that of equal values the farthest one comes first.
     """
     down, right = AWAY[direction]
     height, width = x.shape[-2:]
@@ -82,7 +82,7 @@ def test_maxima_and_gradient_equal_a_slow_reference(direction, shape, layout):
         ("right", [[3, 0, 0], [3, 0, 0]]),
     ],
 )
-def test_first_of_equal_values_gets_the_gradient(direction, expected):
+def test_first_of_equal_maxima_gets_the_gradient(direction, expected):
     """In the official kernels, a value replaces the maximum only if it is greater (`gt`)."""
     _, back = pool_and_back(torch.ones(1, 1, 2, 3), torch.ones(1, 1, 2, 3), direction)
     assert back[0, 0].tolist() == expected
@@ -162,7 +162,7 @@ def test_gradient_of_another_layout_is_correct(direction):
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 3, 4), (2, 0, 3, 4)])
-def test_an_empty_batch_stays_empty(shape):
+def test_empty_batch_stays_empty(shape):
     pooled, back = pool_and_back(torch.zeros(shape), torch.zeros(shape), "top")
     assert pooled.shape == back.shape == shape
 
@@ -181,7 +181,7 @@ def test_nan_reaches_exactly_the_cells_that_pool_it():
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=("contiguous", "channels_last"))
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_devices_without_compiled_loops_give_the_same(direction, layout):
+def test_devices_without_compiled_loops_give_the_same_result(direction, layout):
     """CUDA and other devices use plain torch operators, which are run here on the CPU."""
     key = torch._C.DispatchKey.CompositeExplicitAutograd
     axis, back = (-2 if direction in ("top", "bottom") else -1), direction in ("top", "left")
@@ -249,7 +249,7 @@ def test_export_for_one_size_has_few_steps(direction):
         assert torch.equal(program.module()(x), corner_pool(x, direction))
 
 
-def test_onnx_gives_the_same(tmp_path):
+def test_onnx_gives_the_same_results(tmp_path):
     runtime = pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
     module = CornerPooling(4, 2, "br", separable=False).eval()
     example = (torch.randn(1, 4, 12, 20),)

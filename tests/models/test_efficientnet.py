@@ -34,7 +34,7 @@ def public_weights(variant):
 
 
 @pytest.mark.parametrize("variant", [0, 1, 2])
-def test_every_public_weight_but_the_classifier_is_used(variant):
+def test_every_public_weight_except_the_classifier_is_used(variant):
     state = public_weights(variant)
     translated = translate(state)
     EfficientNetLite(variant).load_state_dict(translated)  # strict

@@ -65,7 +65,7 @@ def test_upsampling_has_half_pixel_centres(factor):
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("norm", [True, False])
-def test_fused_layer_gives_the_same(kernel, stride, norm, lively):
+def test_fused_layer_gives_the_same_output(kernel, stride, norm, lively):
     layer = lively(ConvNorm(4, 6, kernel, stride, norm=norm, activation="relu6"))
     image = torch.randn(2, 4, 8, 12)
     expected = layer(image)

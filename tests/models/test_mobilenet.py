@@ -116,7 +116,7 @@ def test_pretrained_must_be_a_known_type_of_file(pose):
         create_model("movenet", pose, pretrained="imagenet")
 
 
-def test_tags_can_read_more_and_go_deeper(pose):
+def test_tag_heads_can_read_more_features_and_be_deeper(pose):
     options = {"tag_features": ["p4", "p8", "p16", "c16", "p32"], "tag_channels": 32}
     deep = create_model("movenet", pose, tag_depth=2, **options)
     flat = create_model("movenet", pose, tag_depth=0, **options)

@@ -40,7 +40,7 @@ def test_maps_have_the_shapes_that_the_task_asks_for(name, pose, images):
 
 
 @pytest.mark.parametrize("size", [(60, 64), (64, 90), (0, 64)])
-def test_sides_must_be_multiples(network, size):
+def test_image_sides_must_be_multiples_of_the_stride(network, size):
     with pytest.raises(ValueError, match="must be multiples of 32"):
         network(torch.rand(1, 3, *size))
 
@@ -54,7 +54,7 @@ def test_images_of_a_batch_are_independent(network, images):
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "movenet"])
-def test_fused_network_gives_the_same(name, pose, images, lively):
+def test_fused_network_gives_the_same_output(name, pose, images, lively):
     torch.manual_seed(0)
     model = lively(create_model(name, pose))
     with torch.inference_mode():
@@ -89,7 +89,7 @@ def test_each_corner_pools_along_its_own_edges(fuse, corners, lively):
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "movenet", "small"])
-def test_corner_network_fused_gives_the_same(name, corners, images, lively):
+def test_fused_corner_network_gives_the_same_output(name, corners, images, lively):
     torch.manual_seed(0)
     model = lively(create_model(name, corners))
     with torch.inference_mode():
@@ -172,7 +172,7 @@ def test_heatmaps_start_at_their_bias(images):
     assert (model.train()(images)["h"] + 4).abs().max() < 0.5
 
 
-def test_fresh_tags_have_a_spread_and_are_not_huge(images):
+def test_initial_tags_have_a_moderate_spread(images):
     model = create_model("movenet", MapsTask({"t": Head(34, "tag")}))
     spread = model.train()(images)["t"].std()
     assert 0.02 < spread < 2
@@ -192,7 +192,7 @@ def step(model, images):
     optimiser.step()
 
 
-def test_frozen_trunk_stays_as_it_is_with_its_statistics(network, images):
+def test_frozen_trunk_and_its_statistics_do_not_change(network, images):
     before = {key: value.clone() for key, value in network.state_dict().items()}
     network.freeze("trunk").train()
     step(network, images)

@@ -48,7 +48,7 @@ def test_maps_of_any_size_equal_those_of_the_network(small, shape):
 
 
 @pytest.mark.parametrize("name", ["people", "blood", "nuclei"])
-def test_a_shipped_model_gives_the_same_instances(name, tmp_path):
+def test_exported_shipped_model_gives_the_same_instances(name, tmp_path):
     """Poses, boxes with corner pooling, masks in tiles; mirrored too."""
     path = export(name, out=tmp_path / f"{name}.onnx")
     for flip in (False, True):
@@ -68,7 +68,7 @@ def test_a_shipped_model_gives_the_same_instances(name, tmp_path):
         ("cornernet_squeeze", {"width": 32}),
     ],
 )
-def test_published_networks(name, options, tmp_path):
+def test_published_networks_are_exported(name, options, tmp_path):
     task = CornerTask(("a", "b")) if "corner" in name else PoseTask(COCO17)
     torch.manual_seed(0)
     save_model(create_model(name, task, **options), tmp_path / "m.safetensors")
@@ -103,7 +103,7 @@ def test_graph_that_differs_is_refused(small):
         check_graph(model, path.read_bytes())
 
 
-def test_bad_input(small, tmp_path):
+def test_invalid_input_is_refused(small, tmp_path):
     with pytest.raises(UserError, match=r"m\.pt; give a name that ends in \.onnx"):
         export(small, out=tmp_path / "m.pt")
     path = export(small, out=tmp_path / "m.onnx")

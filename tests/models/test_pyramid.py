@@ -45,7 +45,7 @@ def test_tags_start_at_the_middle_of_their_cells_at_any_stride():
     assert tags[0, :, 3, 5].tolist() == [10.5 / 8, 6.5 / 8]
 
 
-def test_the_default_tag_features_are_the_three_finest():
+def test_default_tag_features_are_the_three_finest():
     for stride, names in ((4, ["p4", "p8", "p16"]), (2, ["p2", "p4", "p8"])):
         network = pyramid_network(
             SmallBackbone(8), HEADS, mean=[0] * 3, std=[1] * 3, channels=8, stride=stride

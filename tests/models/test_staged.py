@@ -48,7 +48,7 @@ def small(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_stages_in_training_and_one_set_of_maps_in_evaluation(name):
+def test_network_returns_stages_in_training_and_one_set_of_maps_in_evaluation(name):
     model, (task, _, strides) = small(name), SMALL[name]
     assert model.strides == strides
     images = torch.rand(2, 3, 128, 256)
@@ -94,7 +94,7 @@ def test_higherhrnet_reads_both_strides(lively):
     torch.testing.assert_close(answer["tags"], larger[:, 17:])
 
 
-def test_cornernet_takes_bgr_and_sides_one_pixel_short(lively):
+def test_cornernet_input_is_bgr_with_sides_one_pixel_short(lively):
     model = lively(small("cornernet"))
     images = torch.rand(1, 3, 127, 255)
     mean, std = (values.flatten()[:, None, None] for values in (model.mean, model.std))

@@ -42,7 +42,7 @@ def entries():
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_reads_every_storage_back(tmp_path, entries, groups):
+def test_every_storage_is_read(tmp_path, entries, groups):
     weights = read_weights(write_model(tmp_path, entries, groups))
     assert list(weights) == [name for g in range(groups) for name, *_ in entries[g::groups]]
     for name, array, _ in entries:

@@ -85,7 +85,7 @@ def test_timm_without_its_torchvision_is_explained(pose, monkeypatch, tmp_path):
         create_model("timm/resnet18", pose)
 
 
-def test_real_backbone(pose):
+def test_real_timm_backbone_can_be_used(pose):
     try:
         import timm  # noqa: F401
     except Exception as error:

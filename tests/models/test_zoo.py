@@ -56,7 +56,7 @@ def test_half_precision_file_is_half_the_size_and_close(path, tmp_path, network)
         assert (again(IMAGE)[name] - value).abs().mean() < 0.01 * value.std()
 
 
-def test_weights_beyond_float16_stay_float32(tmp_path, network):
+def test_weights_outside_the_range_of_float16_stay_float32(tmp_path, network):
     with torch.no_grad():
         network.heads["tags"].output.weight[0, 0] = 1e6
     save_model(network, tmp_path / "m.safetensors")

@@ -1,4 +1,4 @@
-"""Comparing with slow references, noting how far off each was."""
+"""Comparison with slow references; the differences are recorded."""
 
 import pytest
 
@@ -7,7 +7,7 @@ import parity_table
 
 @pytest.fixture
 def agree():
-    """Asserts that values are those of a slow reference, and notes the difference under a name."""
+    """A function that asserts the values of a slow reference, and records the difference."""
 
     def compare(case, found, expected, *, atol=0.0, rtol=0.0):
         parity_table.compare(case, found, expected, atol, rtol, parity_table.EVERYWHERE)

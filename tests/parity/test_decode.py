@@ -34,8 +34,8 @@ CHANGES = {"": {}, ", two people at most": {"match_limit": 2}}
 @pytest.mark.parametrize("changes", CHANGES)
 @pytest.mark.parametrize("people", [0, 1, 2, 4])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_people(agree, family, people, changes):
-    # pose-ae's own decoder knows square maps only.
+def test_people_match(agree, family, people, changes):
+    # The decoder of pose-ae supports only square maps.
     size = (18, 18) if family == "poseae" else (16, 21)
     limits = {"limit": 2} if changes else {}
     settings = {**FAMILIES[family], **limits}
@@ -51,7 +51,7 @@ def test_people(agree, family, people, changes):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_people_before_any_shift(agree, family):
+def test_people_before_any_shift_match(agree, family):
     for seed in range(6):
         maps = pose_maps(seed, 3, (18, 18), 1 + seed % 3, 0.05)
         settings = FAMILIES[family]
@@ -71,7 +71,7 @@ VARIANTS = {  # ours, and as the slow decoder has it
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_people_with_other_settings(agree, variant):
+def test_people_with_other_settings_match(agree, variant):
     changes, slow_changes = VARIANTS[variant]
     settings, plain = {**slow_poses.HIGHERHRNET, **slow_changes}, 0
     for seed in range(8):
@@ -86,8 +86,8 @@ def test_people_with_other_settings(agree, variant):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_plateaus_of_enlarged_maps(agree, family):
-    """A peak at the edge comes twice, with one tag: one person of it, or one more."""
+def test_plateaus_of_enlarged_maps_match(agree, family):
+    """A peak at the edge is repeated with the same tag; it becomes one person or two."""
     for seed in range(12):
         maps = people_at_edges(seed, (5, 5))
         expected = best_first(*slow_poses.decode(*maps, ORDER, FAMILIES[family]))
@@ -113,7 +113,7 @@ def corner_maps(seed, size, classes, objects):
 
 @pytest.mark.parametrize("objects", [0, 1, 8])
 @pytest.mark.parametrize(("classes", "most", "reach", "boxes"), [(1, 6, 0.5, 99), (3, 20, 1.0, 30)])
-def test_boxes(agree, objects, classes, most, reach, boxes):
+def test_boxes_match(agree, objects, classes, most, reach, boxes):
     for seed in range(4):
         maps = corner_maps(seed, (14, 19), classes, objects)
         changes = {"top_k": most, "tag_threshold": reach, "max_boxes": boxes}
@@ -132,7 +132,7 @@ def test_boxes(agree, objects, classes, most, reach, boxes):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("count", [0, 1, 2, 40])
-def test_soft_suppression(agree, count, method):
+def test_soft_suppression_matches(agree, count, method):
     rng = np.random.default_rng(count)
     low = rng.integers(0, 30, (count, 2))  # whole numbers: some boxes only share an edge
     boxes = np.concatenate([low, low + rng.integers(0, 20, (count, 2))], 1).astype(float)
@@ -145,7 +145,7 @@ def test_soft_suppression(agree, count, method):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 6), (7, 1), (5, 8)])
 @pytest.mark.parametrize("direction", ["top", "bottom", "left", "right"])
-def test_corner_pooling(agree, direction, shape):
+def test_corner_pooling_matches(agree, direction, shape):
     x = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
     expected = [[slow_corners.pooled(p, direction) for p in planes] for planes in x.numpy()]
     agree("decode: corner pooling", corner_pool(x, direction), expected)

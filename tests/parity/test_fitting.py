@@ -34,7 +34,7 @@ def smooth(height, width):
 
 
 @pytest.mark.parametrize("photo", PHOTOS)
-def test_sizes_and_matrices(agree, photo):
+def test_sizes_and_matrices_match(agree, photo):
     for side in (200, 512):
         for scale, least in SCALES:
             affine, size = HigherHRNetFitting((side, side), (scale, least)).geometry(photo, scale)
@@ -55,7 +55,7 @@ def test_sizes_and_matrices(agree, photo):
 
 
 @pytest.mark.parametrize("size", [(48, 64), (64, 48), (30, 91), (1, 3)])
-def test_warped_photos(agree, size):
+def test_warped_photos_match(agree, size):
     image = smooth(*size)
     families = {
         "HigherHRNet": HigherHRNetFitting,
@@ -76,7 +76,7 @@ def test_warped_photos(agree, size):
 
 
 def back_in_photo(points, stride, to_input):
-    """Points of a published decoder, which count from a cell's edge, taken our whole way back."""
+    """Points of a published decoder, from a cell's edge, are mapped back to the photo."""
     keypoints = np.ones((1, 17, 3), np.float32)
     keypoints[0, :, :2] = cell_to_pixel(points - 0.5, stride)
     poses = Poses(keypoints, np.ones(1), np.zeros((1, 17, 1)), COCO17)
@@ -84,7 +84,7 @@ def back_in_photo(points, stride, to_input):
 
 
 @pytest.mark.parametrize("photo", PHOTOS)
-def test_points_in_the_photo(agree, photo):
+def test_points_in_the_photo_match(agree, photo):
     rng = np.random.default_rng(sum(photo))
     image = np.zeros((*photo[::-1], 3), np.uint8)
     for stride in (1, 2, 4):
@@ -132,7 +132,7 @@ def test_passes_are_joined(agree, family):
     else:
         fitting = HigherHRNetFitting if family == "HigherHRNet" else MMPose1Fitting
         found, size = fitting((64, 64)).join(passes, task, (10, 9)), (9, 10)
-    # Tags are those of scale 1, and of pose-ae's half scale, which is not quite near enough.
+    # Tags are taken from scale 1, and from the half scale of pose-ae, which differs slightly.
     for k in (0, 1):
         large = [slow.resized(one.maps["heatmaps"][0, k].numpy(), size) for one in passes]
         wanted = sum(large) / len(large)
@@ -149,7 +149,7 @@ SHAPES = [(60, 100), (127, 40), (1, 1), (128, 129)]
 
 @pytest.mark.parametrize("scale", [1, 0.5, 1.25])
 @pytest.mark.parametrize("size", SHAPES)
-def test_photos_of_corners(agree, size, scale):
+def test_corner_photos_match(agree, size, scale):
     if min(size) * scale < 1:
         return  # the public code has no photo then
     image = smooth(*size)
@@ -161,7 +161,7 @@ def test_photos_of_corners(agree, size, scale):
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("scale", [1, 0.5, 1.25])
 @pytest.mark.parametrize("size", [(480, 640), (333, 500), (127, 127), (60, 100)])
-def test_boxes_in_the_photo(agree, size, scale, mirrored):
+def test_boxes_in_the_photo_match(agree, size, scale, mirrored):
     rng, (height, width) = np.random.default_rng(size[0]), size
     image = np.zeros((*size, 3), np.uint8)
     canvas, to_input = CornerNetFitting().fit(image, scale)
@@ -203,7 +203,7 @@ def test_boxes_of_all_passes_are_suppressed_together(agree):
     agree("fitting: CornerNet, boxes of all passes", ours, rows, atol=1e-4)
 
 
-def test_a_predictor_takes_the_fitting_that_its_model_names():
+def test_predictor_uses_the_fitting_that_its_model_names():
     torch.manual_seed(0)
     model = create_model("higherhrnet_w32", PoseTask(COCO17), width=16, input_size=(64, 64))
     model.spec.decoder["fitting"] = "higherhrnet"

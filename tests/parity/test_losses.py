@@ -31,7 +31,7 @@ def both(agree, case, found, expected, *leaves):
 @pytest.mark.parametrize("dim", [1, 3])
 @pytest.mark.parametrize("people", PEOPLE)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_tags_of_poses(agree, family, people, dim):
+def test_tag_losses_of_poses_match(agree, family, people, dim):
     preset, changes, slow_changes = FAMILIES[family]
     draw = random(10 * people + dim)
     tags = torch.randn(40, dim, generator=draw, dtype=torch.float64, requires_grad=True)
@@ -47,7 +47,7 @@ def test_tags_of_poses(agree, family, people, dim):
 
 
 @pytest.mark.parametrize("counts", [[0], [1], [0, 0], [1, 0], [2, 1, 0], [6, 3], [6, 6]])
-def test_tags_of_corners(agree, counts):
+def test_tag_losses_of_corners_match(agree, counts):
     draw = random(len(counts))
     tl, br = torch.randn(2, len(counts), 6, generator=draw, dtype=torch.float64)
     tl, br = tl.requires_grad_(), br.requires_grad_()
@@ -61,7 +61,7 @@ def test_tags_of_corners(agree, counts):
 
 
 @pytest.mark.parametrize("positives", [0, 1, 9])
-def test_focal(agree, positives):
+def test_focal_loss_matches(agree, positives):
     draw = random(positives)
     logits = 5 * torch.randn(2, 2, 4, 5, generator=draw, dtype=torch.float64)
     # Sure ones reach the limits of the probabilities, beyond which nothing is learned.
@@ -74,7 +74,7 @@ def test_focal(agree, positives):
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float64])
 @pytest.mark.parametrize("there", [[], [0, 0], [1], [1, 0, 1, 1, 0]])
-def test_offsets(agree, there, dtype):
+def test_offset_loss_matches(agree, there, dtype):
     draw = random(len(there))
     pred = 2 * torch.randn(len(there), 2, generator=draw, dtype=torch.float64)
     pred.requires_grad_()
@@ -83,7 +83,7 @@ def test_offsets(agree, there, dtype):
     both(agree, "offsets", found, slow.offsets(pred, target, there), pred)
 
 
-def test_heatmaps(agree):
+def test_heatmap_loss_matches(agree):
     pred, target = torch.rand(2, 2, 3, 4, 5, generator=random(0), dtype=torch.float64)
     mask = (torch.rand(2, 4, 5, generator=random(1)) > 0.3).double()
     mask[1] = 0
@@ -94,7 +94,7 @@ def test_heatmaps(agree):
         both(agree, "heatmaps", found[image], expected, pred)
 
 
-def test_a_whole_pose_step(agree):
+def test_losses_and_gradients_of_a_pose_step_match(agree):
     """Heatmaps at two stages, tags at the first: HigherHRNet's training loss, mean over images."""
     draw = random(2)
     shapes = (2, 4, 5, 6), (2, 2, 10, 12)
@@ -121,7 +121,7 @@ def test_a_whole_pose_step(agree):
     both(agree, "higherhrnet, whole step", found, expected / 2, *stages)
 
 
-def test_a_whole_corner_step(agree):
+def test_losses_and_gradients_of_a_corner_step_match(agree):
     """Heat, tags and offsets of both corners at two stacks: CornerNet's training loss."""
     draw, count = random(3), torch.tensor([2, 0, 3])
     there = torch.arange(4) < count[:, None]

@@ -10,7 +10,7 @@ from tagwise.grouping import GroupingSettings, decode_keypoints
 
 
 def ours(heatmaps, tags, **changes):
-    """As the published one counts: from the cell's edge, every keypoint there."""
+    """Poses in the format of the published code: from the cell's edge, with every keypoint."""
     settings = GroupingSettings.preset("mmpose1", **changes)
     maps = torch.from_numpy(heatmaps)[None], torch.from_numpy(tags).flatten(0, 1)[None]
     (groups,) = decode_keypoints(*maps, settings, ORDER)
@@ -35,22 +35,22 @@ def compare(agree, case, maps, limit=30):
 
 
 @pytest.mark.parametrize("people", [0, 1, 2, 4])
-def test_people(agree, people):
+def test_people_match(agree, people):
     for seed in range(12):
         dim, spread = 1 + seed % 3, (0.05, 0.4)[seed % 2]
         maps = pose_maps(100 * people + seed, people, (16, 21), dim, spread)
         compare(agree, "people", maps)
 
 
-def test_more_people_than_are_kept(agree):
+def test_surplus_people_match(agree):
     for seed in range(6):
         maps = pose_maps(seed, 5, (16, 21), 2, 0.05)
         keypoints, _ = compare(agree, "two people kept", maps, limit=2)
         assert len(keypoints) == 2
 
 
-def test_dark_and_negative_maps(agree):
-    """Nothing near in tag is bright: keypoints are set there all the same."""
+def test_people_on_dark_and_negative_maps_match(agree):
+    """No cell with a near tag is bright; keypoints are set nevertheless."""
     for seed in range(6):
         heatmaps, tags = pose_maps(seed, 2, (16, 21), 2, 0.05)
         heatmaps = np.where(heatmaps < 0.1, heatmaps - 1.3, heatmaps).astype(np.float32)
@@ -58,8 +58,8 @@ def test_dark_and_negative_maps(agree):
         assert (keypoints[..., 2] == 1e-4).any()
 
 
-def test_people_at_the_edges(agree):
-    """Peaks in each of the outer cells, where the quarter cell ends."""
+def test_people_at_the_edges_match(agree):
+    """Peaks in the outer cells, where the shift by a quarter cell is limited."""
     places = [(x, y) for x in (0, 1, 2, 8, 14, 15, 16) for y in (0, 1, 2, 6, 10, 11, 12)]
     for n, (x, y) in enumerate(places):
         rng = np.random.default_rng(n)
@@ -70,7 +70,7 @@ def test_people_at_the_edges(agree):
         compare(agree, "edges", (heatmaps, tags))
 
 
-def test_plateaus_of_enlarged_maps(agree):
-    """A peak at the edge comes twice, with one tag: one person of it, or one more."""
+def test_plateaus_of_enlarged_maps_match(agree):
+    """A peak at the edge is repeated with the same tag; it becomes one person or two."""
     for seed in range(12):
         compare(agree, "plateaus", people_at_edges(seed, (5, 7)))

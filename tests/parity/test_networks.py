@@ -1,4 +1,4 @@
-"""The full-size networks: names and shapes of all tensors, sizes, and whole answers in numpy."""
+"""The full-size networks: names and shapes of all tensors, sizes, and outputs against numpy."""
 
 import math
 
@@ -38,7 +38,7 @@ PARAMETERS = {
 
 @pytest.fixture
 def on_paper(monkeypatch):
-    """Builds a network without any numbers in it."""
+    """Builds a network without allocating its weights."""
     for name in ("kaiming_uniform_", "normal_", "uniform_", "constant_", "ones_", "zeros_"):
         monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
 
@@ -65,7 +65,7 @@ def test_names_shapes_and_sizes(agree, on_paper, family):
         agree(f"networks: parameters, {words}", count, published, atol=rounding)
 
 
-# How to build one, what answers in numpy, an input, and the shapes of all stages' maps.
+# The network, its reference in numpy, an input, and the shapes of the maps of all stages.
 SMALL = {
     "HigherHRNet": (
         lambda: HigherHRNet(4, 3),
@@ -102,7 +102,7 @@ SMALL = {
 
 
 def lively(network):
-    """Weights that keep signals near 1 through all layers, and norms that do something."""
+    """Weights that keep signals near 1 through all layers, and norms that change them."""
     draw = torch.Generator().manual_seed(0)
     for name, value in network.state_dict().items():
         if value.ndim == 4:
@@ -116,13 +116,13 @@ def lively(network):
 
 
 def listed(outputs):
-    """The maps of all stages one after the other, whether they have names or not."""
+    """The maps of all stages as a list, whether they have names or not."""
     stages = [list(maps.values()) if isinstance(maps, dict) else [maps] for maps in outputs]
     return [maps for stage in stages for maps in stage]
 
 
 @pytest.mark.parametrize("family", SMALL)
-def test_whole_answers(agree, family):
+def test_complete_network_answers_match(agree, family):
     build, reference, size, shapes = SMALL[family]
     network = lively(build())
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)).double() - 0.4

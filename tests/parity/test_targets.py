@@ -29,7 +29,7 @@ def sample_of(stride, keypoints=None, boxes=None, classes=()):
 
 @pytest.mark.parametrize("people", [0, 1, 4])
 @pytest.mark.parametrize(("stride", "sigma"), [(1, 1), (2, 2), (4, 1)])
-def test_poses(agree, people, stride, sigma):
+def test_pose_targets_match(agree, people, stride, sigma):
     rng = np.random.default_rng(10 * people + sigma)
     # Some lie just outside: between -1 and 0 they still count as in the first cell.
     cells = rng.uniform(-1.5, SIZE[1] + 1, (people, 17, 3))
@@ -47,7 +47,7 @@ def test_poses(agree, people, stride, sigma):
 
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("overlap", [0.3, 0.5, 0.7, 0.9])
-def test_radius(agree, overlap, legacy):
+def test_corner_radii_match(agree, overlap, legacy):
     formula = slow.legacy_corner_radius if legacy else slow.corner_radius
     sides = [(1, 1), (1, 40), (40, 1), (7, 7), (13, 29), (128, 5)]
     expected = [formula(height, width, overlap) for height, width in sides]
@@ -58,7 +58,7 @@ def test_radius(agree, overlap, legacy):
 
 @pytest.mark.parametrize("count", [0, 1, 12])
 @pytest.mark.parametrize(("overlap", "radius"), [(0.3, "exact"), (0.7, "exact"), (0.7, "legacy")])
-def test_corners(agree, count, overlap, radius):
+def test_corner_targets_match(agree, count, overlap, radius):
     stride, rng = 4, np.random.default_rng(count)
     low = rng.uniform(0, (SIZE[1] * 3, SIZE[0] * 3), (count, 2))
     high = low + rng.uniform(1, (SIZE[1] * stride, SIZE[0] * stride) - low)

@@ -43,7 +43,7 @@ def model(task, fitting=None, input_size=(96, 64), stride=2, multiple=32):
         (BlockNetwork().task, "cornernet", CornerNetFitting, None, 2),
     ],
 )
-def test_a_model_s_fitting_follows_from_its_file_and_its_task(task, name, fitting, size, stride):
+def test_fitting_of_a_model_is_determined_by_its_file_and_task(task, name, fitting, size, stride):
     chosen = choose_fitting(model(task, name), None, (1.0,))
     assert type(chosen) is fitting
     assert (chosen.size, chosen.scales, chosen.stride) == (size, (1.0,), stride)
@@ -90,7 +90,7 @@ def test_portrait_image_swaps_the_sides_of_the_input():
     assert fitting.fit(np.zeros((60, 90, 3), np.uint8), 0.5)[0].shape == (32, 64, 3)
 
 
-def test_tiles_have_the_image_s_own_size_times_the_zoom():
+def test_tiles_have_the_image_size_times_the_zoom():
     array, affine = EVERY["tiled"].fit(np.zeros((100, 50, 3), np.uint8), 1.0)
     assert array.shape == (224, 128, 3)
     assert affine.scale == pytest.approx(2.0)
@@ -108,7 +108,7 @@ def test_tiles_have_the_image_s_own_size_times_the_zoom():
         (CornerNetFitting, (0.5, 0.9, 2.0), 1),
     ],
 )
-def test_base_scale(fitting, scales, base):
+def test_base_scale_is_the_scale_nearest_to_1(fitting, scales, base):
     more = {"stride": 4, "multiple": 32} if fitting is FitInside else {}
     assert fitting(size=(64, 64), scales=scales, **more).base == base
 
@@ -140,7 +140,7 @@ def test_only_tiles_cut_the_input():
 
 
 def test_passes_are_joined_on_the_grid_of_the_base_scale():
-    """As `tta.merge` says, after `tta.resample` to the grid of the scale nearest to 1."""
+    """The result of `tta.merge` after `tta.resample` to the grid of the scale nearest to 1."""
     task = PoseTask(PIN, heatmap_loss="focal")
     generator = torch.Generator().manual_seed(0)
 

@@ -1,4 +1,4 @@
-"""Which files of a folder are photos, in which order, and what their results are called."""
+"""The photos of a folder, their order, and the names of their results."""
 
 from collections import Counter
 from pathlib import Path

@@ -28,7 +28,7 @@ def photo(tmp_path):
 IMAGE = np.zeros((10, 20, 3), np.uint8)
 
 
-def test_a_photo_is_done_once_its_files_are_there(tmp_path, photo):
+def test_photo_is_done_when_its_files_exist(tmp_path, photo):
     run = Predictions(tmp_path / "out", {"x": 1}, pictures=True, resume=False)
     assert not run.is_done(photo)
     run.save(photo, pin(), IMAGE)
@@ -38,14 +38,14 @@ def test_a_photo_is_done_once_its_files_are_there(tmp_path, photo):
     np.testing.assert_allclose(again.load(photo).keypoints, pin().keypoints)
 
 
-def test_what_changed_is_done_again(tmp_path, photo):
+def test_changed_photos_are_processed_again(tmp_path, photo):
     def resumed():
         return Predictions(tmp_path / "out", {"x": 1}, pictures=False, resume=True)
 
     resumed().save(photo, pin(), IMAGE)
     assert resumed().is_done(photo)
     assert not Predictions(tmp_path / "out", {"x": 1}, False, resume=False).is_done(photo)
-    assert not resumed().is_done(photo)  # a run without resume began anew
+    assert not resumed().is_done(photo)  # a run without resume started a new journal
     resumed().save(photo, pin(), IMAGE)
     photo.image.write_bytes(photo.image.read_bytes() + b"more")
     assert not resumed().is_done(photo)
@@ -54,14 +54,14 @@ def test_what_changed_is_done_again(tmp_path, photo):
     assert not resumed().is_done(photo)
 
 
-def test_other_settings_are_not_resumed(tmp_path):
+def test_resuming_with_other_settings_is_refused(tmp_path):
     Predictions(tmp_path, {"threshold": 0.3, "scales": (1,)}, pictures=False, resume=False)
     Predictions(tmp_path, {"threshold": 0.3, "scales": (1,)}, pictures=False, resume=True)
-    with pytest.raises(UserError, match=r"threshold 0\.3 then, 0\.5 now"):
+    with pytest.raises(UserError, match=r"threshold was 0\.3, is now 0\.5"):
         Predictions(tmp_path, {"threshold": 0.5, "scales": (1,)}, pictures=False, resume=True)
 
 
-def test_a_torn_journal_line_costs_only_its_photo(tmp_path, photo):
+def test_incomplete_journal_line_affects_only_its_photo(tmp_path, photo):
     run = Predictions(tmp_path / "out", {}, pictures=False, resume=False)
     run.save(photo, pin(), IMAGE)
     with run.path.open("ab") as journal:
@@ -80,7 +80,7 @@ BAD_FIRST = [b'{"settings": 3}', b"[]", b"", b"\xff", b"\0\0", b'{"name": "a", "
 
 
 @pytest.mark.parametrize("line", BAD_FIRST, ids=range(len(BAD_FIRST)))
-def test_a_journal_without_settings_is_refused_in_a_line(tmp_path, line):
+def test_journal_without_settings_is_refused_in_one_line(tmp_path, line):
     run = Predictions(tmp_path, {}, pictures=False, resume=False)
     run.path.write_bytes(line + b"\n")
     with pytest.raises(UserError, match=r"is damaged: its first line .*leave out --resume"):
@@ -94,8 +94,8 @@ NO_PHOTOS = [b'{"name": "b"}', b'{"name": ["b"], "source": 1}', b'{"name": {}}',
 LINES = [*((line, 1) for line in NO_ROWS), *((line, 0) for line in NO_PHOTOS)]
 
 
-@pytest.mark.parametrize(("line", "told"), LINES, ids=range(len(LINES)))
-def test_a_damaged_line_of_the_journal_costs_only_its_photo(tmp_path, photo, line, told, capsys):
+@pytest.mark.parametrize(("line", "count"), LINES, ids=range(len(LINES)))
+def test_damaged_journal_line_affects_only_its_photo(tmp_path, photo, line, count, capsys):
     run = Predictions(tmp_path / "out", {}, pictures=False, resume=False)
     other = Source(photo.image.with_name("b.jpg"), "b")
     other.image.write_bytes(photo.image.read_bytes())
@@ -105,12 +105,12 @@ def test_a_damaged_line_of_the_journal_costs_only_its_photo(tmp_path, photo, lin
     again = Predictions(tmp_path / "out", {}, pictures=False, resume=True)
     assert again.is_done(photo)
     assert not again.is_done(other)
-    said = capsys.readouterr().err
-    assert said.count("\n") == told
-    assert ("1 damaged line(s), number 2" in said) == bool(told)
+    output = capsys.readouterr().err
+    assert output.count("\n") == count
+    assert ("1 damaged line(s), the first in line 2" in output) == bool(count)
 
 
-def test_a_full_disk_leaves_the_journal(tmp_path, photo):
+def test_full_disk_keeps_the_journal(tmp_path, photo):
     run = Predictions(tmp_path / "out", {}, pictures=False, resume=False)
     for number in range(200):
         run.save(Source(photo.image, f"photo {number}"), pin(), IMAGE)
@@ -124,7 +124,7 @@ def test_a_full_disk_leaves_the_journal(tmp_path, photo):
     assert not Predictions(tmp_path / "out", {}, False, resume=True).is_done(photo)
 
 
-def test_partial_files_of_a_killed_run_go_at_the_next(tmp_path):
+def test_partial_files_of_a_killed_run_are_removed_by_the_next(tmp_path):
     (tmp_path / ".a.predictions.json.999999999.partial").write_bytes(b"half")
     Predictions(tmp_path, {}, pictures=False, resume=True)
     assert not list(tmp_path.glob(".*.partial"))
@@ -137,15 +137,15 @@ def coco(tmp_path, *names):
     return tmp_path / "set.json"
 
 
-def test_coco_rows_carry_the_set_s_ids(tmp_path):
+def test_coco_rows_have_the_image_ids_of_the_dataset(tmp_path):
     file = io.BytesIO()
     results = CocoResults(PoseTask(PIN), coco(tmp_path, "a.jpg", "b.jpg"), file)
-    for name in ("photos/b.jpg", "a.jpg", "strange.jpg"):
+    for name in ("photos/b.jpg", "a.jpg", "unknown.jpg"):
         results.add(pin(name))
     results.finish()
     rows = json.loads(file.getvalue())
     assert [(row["image_id"], row["category_id"]) for row in rows] == [(2, 4), (1, 4)]
-    assert results.unknown == ["strange.jpg"]
+    assert results.unknown == ["unknown.jpg"]
 
 
 def test_coco_without_rows_is_still_json(tmp_path):
@@ -154,14 +154,14 @@ def test_coco_without_rows_is_still_json(tmp_path):
     assert json.loads(file.getvalue()) == []
 
 
-def test_folders_tell_images_of_one_name_apart(tmp_path):
+def test_folders_distinguish_images_of_one_name(tmp_path):
     results = CocoResults(PoseTask(PIN), coco(tmp_path, "x/a.jpg", "y/a.jpg"), io.BytesIO())
     assert results.image_id("set/x/a.jpg") == 1
     assert results.image_id("y/a.jpg") == 2
     assert results.image_id("a.jpg") is None
 
 
-def test_a_picture_of_a_suffix_that_is_none_is_refused(tmp_path):
+def test_unknown_picture_suffix_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"use \.png"):
         write_picture(IMAGE, tmp_path / "a.nope")
     assert not list(tmp_path.iterdir())

@@ -25,7 +25,7 @@ def network():
 
 
 def predictor(network, **options):
-    """In full precision on every machine, unless a test asks for another."""
+    """In full precision on every machine, unless a test sets another."""
     return Predictor(network, **{"device": "cpu", "precision": "fp32", **options})
 
 
@@ -42,7 +42,7 @@ def test_crossing_pins_are_found_where_they_were_drawn(network):
 
 
 @pytest.mark.parametrize("factor", [1 / 8, 0.75, 2.5, 9])
-def test_positions_are_in_the_photo_s_own_pixels_whatever_its_size(network, factor):
+def test_positions_are_in_photo_pixels_for_any_size(network, factor):
     side = round(SIZE * factor)
     scaled = [(*((np.array([top, foot]) + 0.5) * factor - 0.5), blue) for top, foot, blue in PINS]
     poses = predictor(network)(draw_pins(scaled, (side, side), sigma=5 * factor))
@@ -54,7 +54,7 @@ def test_positions_are_in_the_photo_s_own_pixels_whatever_its_size(network, fact
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 200), (400, 2), (1000, 128), (37, 501)])
-def test_odd_shapes_give_a_result(network, width, height):
+def test_unusual_image_shapes_give_a_result(network, width, height):
     poses = predictor(network)(np.zeros((height, width, 3), np.uint8))
     assert len(poses) == 0
     assert (poses.width, poses.height) == (width, height)
@@ -66,7 +66,7 @@ def test_portrait_photo_swaps_the_sides_of_the_input(network):
     assert network.batches[-1] == (1, 3, 128, 64)
 
 
-def test_a_single_size_is_the_longest_side(network):
+def test_single_size_is_the_longest_side(network):
     predictor(network, size=192)(np.zeros((100, 200, 3), np.uint8))
     assert network.batches[-1] == (1, 3, 96, 192)
 
@@ -100,7 +100,7 @@ def test_grid_is_that_of_the_scale_nearest_to_1(network):
     np.testing.assert_allclose(affine.matrix, np.eye(2, 3))
 
 
-def test_a_batch_gives_what_single_photos_give_in_their_order(network):
+def test_batch_gives_the_results_of_single_photos_in_order(network):
     rng = np.random.default_rng(0)
     shapes = [(SIZE, SIZE), (SIZE, 64), (SIZE, SIZE), (64, SIZE), (SIZE, 64), (SIZE, SIZE)] * 2
     photos = []
@@ -115,7 +115,7 @@ def test_a_batch_gives_what_single_photos_give_in_their_order(network):
         assert (one.width, one.height) == (two.width, two.height)
 
 
-def test_files_arrays_and_pillow_images_agree(network, tmp_path):
+def test_files_arrays_and_pillow_images_give_equal_results(network, tmp_path):
     image = draw_pins(PINS)
     path = write(tmp_path / "pins.png", image)
     found = list(predictor(network).stream([path, str(path), image, Image.fromarray(image)]))
@@ -159,7 +159,7 @@ def draw_smear(path):
 
 
 def test_python_and_the_command_line_have_the_same_default_threshold(tmp_path):
-    """A model's own: of blood, .22."""
+    """The model's default threshold, such as .22 for blood."""
     photo, out = draw_smear(tmp_path / "smear.png"), tmp_path / "out"
     options = {"device": "cpu", "precision": "fp32"}
     whole = Predictor("blood", threshold=0, **options)(photo)
@@ -187,11 +187,11 @@ def test_predictions_for_coco_contain_every_instance(tmp_path):
 
 
 def test_stream_is_lazy_and_keeps_no_images(network):
-    """Over any number of photos only a few are alive, and none is read long before its turn."""
+    """Only a few photos are in memory at a time, and none is read long before its turn."""
     alive, taken = [], 0
 
     class Photo(np.ndarray):
-        """An array that can be watched."""
+        """An array that can be weakly referenced."""
 
     def photos():
         nonlocal taken
@@ -213,7 +213,7 @@ def test_stream_is_lazy_and_keeps_no_images(network):
     stream.close()
 
 
-def test_an_unreadable_photo_stops_a_stream_but_not_outcomes(network, tmp_path):
+def test_unreadable_photo_stops_stream_but_not_outcomes(network, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     photos = [draw_pins(PINS), tmp_path / "broken.jpg", draw_pins(PINS)]
     stream = predictor(network).stream(photos)
@@ -233,7 +233,7 @@ def test_model_is_unchanged_except_for_evaluation_mode(network):
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
-def test_a_model_file_gives_what_the_model_gives(tmp_path):
+def test_model_file_gives_the_results_of_its_model(tmp_path):
     """Fused and stored in half precision, it is nearly the same network."""
     torch.manual_seed(0)
     model = create_model("efficientnet_lite0", PoseTask(PIN), input_size=(64, 64)).eval()
@@ -246,7 +246,7 @@ def test_a_model_file_gives_what_the_model_gives(tmp_path):
     assert predictor(tmp_path / "model.safetensors").name == "model"
 
 
-def test_half_precision_is_near(network):
+def test_half_precision_is_close(network):
     exact, half = (predictor(network, precision=p)(draw_pins(PINS)) for p in ("fp32", "bf16"))
     np.testing.assert_allclose(
         by_place(half.keypoints)[..., :2], by_place(exact.keypoints)[..., :2], atol=0.5
@@ -279,7 +279,7 @@ def test_invalid_options_are_refused(network, options, message):
 
 
 @pytest.mark.parametrize("wrong", [-1, "high", None])
-def test_a_threshold_of_a_model_file_is_checked_too(network, wrong):
+def test_threshold_of_a_model_file_is_validated(network, wrong):
     network.spec.decoder["threshold"] = wrong
     with pytest.raises(UserError, match="threshold is"):
         predictor(network)

@@ -105,7 +105,7 @@ def test_resumed_run_continues_where_it_stopped(folder, network, tmp_path):
 
 def test_resuming_with_other_settings_is_refused(folder, network, tmp_path):
     run(folder, network, out=tmp_path / "out").finish()
-    with pytest.raises(UserError, match="flip False then, True now"):
+    with pytest.raises(UserError, match="flip was False, is now True"):
         run(folder, network, out=tmp_path / "out", flip=True, resume=True)
 
 
@@ -135,7 +135,7 @@ def test_coco_results_of_a_whole_set(folder, network, tmp_path, capsys):
     assert "3 photos are not among the images" in capsys.readouterr().err
 
 
-def test_a_resumed_run_writes_the_same_coco_results(folder, network, tmp_path):
+def test_resumed_run_writes_the_same_coco_results(folder, network, tmp_path):
     annotations = coco_file(tmp_path, [f"{n}.png" for n in range(5)])
     run(folder, network, out=tmp_path / "whole", coco=annotations).finish()
     results = run(folder, network, out=tmp_path / "broken", coco=annotations)

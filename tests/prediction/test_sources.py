@@ -63,7 +63,7 @@ def test_names_never_collide(photos):
     assert len(set(found)) == len(files)
 
 
-def test_a_file_given_twice_is_taken_once(photos):
+def test_file_given_twice_is_used_once(photos):
     assert names(["photos/a.jpg", str(photos / "a.jpg"), "photos/../photos/a.jpg"]) == ["a"]
 
 
@@ -126,6 +126,6 @@ def test_bytes_files_and_tensors_are_one_image_each(photos):
 
 
 @pytest.mark.parametrize("name", ["a" * 5000 + ".jpg", "a\0b.jpg"])
-def test_names_that_no_file_has(photos, name):
+def test_invalid_file_names_are_refused(photos, name):
     with pytest.raises(UserError, match="no such file or folder"):
         find_sources(name)

@@ -25,7 +25,7 @@ def random_maps(seed=0, size=(5, 7), batch=2):
     }
 
 
-def test_unmirror_against_loops():
+def test_unmirror_equals_loops():
     outputs = random_maps()
     found = tta.unmirror(outputs, HEADS, FLIP)
     batch, _, height, width = outputs["tags"].shape
@@ -127,7 +127,7 @@ def test_passes_that_agree_decode_to_the_same_poses(loss):
     np.testing.assert_allclose(one.keypoints[0, :, :2], places, atol=1e-3)
 
 
-def test_a_mirrored_network_pass_finds_left_where_left_is():
+def test_flipped_pass_finds_left_keypoints_on_the_left():
     """End to end on maps: those of the mirrored image, mirrored back, are those of the image."""
     K = len(COCO17.keypoints)
     heads = {"heatmaps": Head(K, "heatmap")}

@@ -51,7 +51,7 @@ def test_written_frames_are_read_back(clip):
     assert video.broken == 0
 
 
-def test_the_codec_is_one_that_browsers_play(clip):
+def test_codec_is_supported_by_browsers(clip):
     with av.open(str(clip)) as container:
         stream = container.streams.video[0]
         assert stream.codec_context.name == "h264"
@@ -69,13 +69,13 @@ def test_frames_are_decoded_only_when_they_are_needed(clip, monkeypatch):
     frames.close()
 
 
-def test_an_odd_last_row_and_column_are_left_out(tmp_path):
+def test_odd_last_row_and_column_are_left_out(tmp_path):
     with video_writer(tmp_path / "odd.mp4", 25) as write:
         write(frame(0, (33, 21)))
     assert next(iter(Video(tmp_path / "odd.mp4"))).image.shape == (20, 32, 3)
 
 
-def test_no_file_is_left_without_frames_or_after_an_error(tmp_path):
+def test_no_file_remains_without_frames_or_after_an_error(tmp_path):
     with video_writer(tmp_path / "none.mp4", 25):
         pass
 
@@ -175,7 +175,7 @@ def test_videos_of_unknown_suffix_are_recognised_by_content(tmp_path, clip):
     assert [source.name for source in sources] == [f"clip-{n:06d}" for n in range(10)]
 
 
-def test_other_files_are_not_taken_for_videos(tmp_path, clip):
+def test_other_files_are_not_treated_as_videos(tmp_path, clip):
     for name, content in (("notes", b"a text"), ("empty", b""), ("a.jpg", clip.read_bytes())):
         (tmp_path / name).write_bytes(content)
         assert not is_video_file(tmp_path / name)
@@ -205,7 +205,7 @@ def test_file_with_sound_only_is_refused(tmp_path):
         Video(path)
 
 
-def test_a_missing_video_and_a_missing_extra_are_named(tmp_path, clip, monkeypatch):
+def test_missing_video_and_missing_extra_are_named(tmp_path, clip, monkeypatch):
     with pytest.raises(UserError, match=r"no such video: .*none\.mp4"):
         Video(tmp_path / "none.mp4")
     monkeypatch.setitem(sys.modules, "av", None)

@@ -1,4 +1,4 @@
-"""Published files go through `tagwise predict` as a user runs it, and give the published answer.
+"""`tagwise predict` gives the published results for published files.
 
 The maps of a photo come from the bare network and the arithmetic of the families' own test
 programs; the people of planted maps, from decoders in plain loops.
@@ -93,7 +93,7 @@ def last_layers(network):
 
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_maps_of_a_photo(photo, family, mirror):
+def test_maps_of_a_photo_match(photo, family, mirror):
     build, prefix, _, flip, _ = FAMILIES[family]
     network = build()
     network = published(network, prefix, last_layers(network))
@@ -104,7 +104,7 @@ def test_maps_of_a_photo(photo, family, mirror):
 
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_people_of_planted_maps(photo, monkeypatch, family, mirror):
+def test_people_of_planted_maps_match(photo, monkeypatch, family, mirror):
     build, prefix, strides, flip, order = FAMILIES[family]
     network = published(build(), prefix, [])
     passes = [planted_people(int(mirror), (128, 64), len(flip), strides, dark=3)]
@@ -123,7 +123,7 @@ def test_people_of_planted_maps(photo, monkeypatch, family, mirror):
     assert record["keypoints"] == list((COCO17 if len(flip) == 17 else CROWDPOSE14).keypoints)
 
 
-def test_printed_summary(photo, tmp_path):
+def test_convert_prints_a_summary(photo, tmp_path):
     """In a separate process: the network, the number of instances, and their file."""
     network = HRNetAE(16, 14)
     published(network, "module.", [network.final_layer])
@@ -147,7 +147,7 @@ def test_printed_summary(photo, tmp_path):
 # ---------------------------------------------------------------------- pose-ae
 
 
-def test_maps_of_stacked_hourglasses(photo):
+def test_maps_of_stacked_hourglasses_match(photo):
     network = StackedHourglass(17, 2, 32, 16)
     network = published(network, "model.module.", [out.conv for out in network.outs])
     factor, middle = 128 / 121, np.array([121 / 2, 90 / 2])
@@ -160,7 +160,7 @@ def test_maps_of_stacked_hourglasses(photo):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_people_of_stacked_hourglasses(photo, monkeypatch, seed):
+def test_people_of_stacked_hourglasses_match(photo, monkeypatch, seed):
     """Maps are clipped at 1, and only those of the last stack are used."""
     published(StackedHourglass(17, 2, 32, 16), "model.module.", [])
     (last,) = planted_people(seed, (128, 128), 17, (4,), dark=3, highest=1.1)
@@ -179,7 +179,7 @@ def test_people_of_stacked_hourglasses(photo, monkeypatch, seed):
 
 
 @pytest.mark.parametrize("squeeze", [False, True])
-def test_maps_of_cornernet(photo, squeeze):
+def test_maps_of_cornernet_match(photo, squeeze):
     network = published(CornerNet(3, squeeze=squeeze, width=32), "module.", [], seed=1)
     canvas = np.zeros((127, 127, 3), np.float32)
     top, left = 63 - 45, 63 - 60
@@ -197,7 +197,7 @@ def test_maps_of_cornernet(photo, squeeze):
 
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("squeeze", [False, True])
-def test_boxes_of_planted_maps(photo, monkeypatch, squeeze, mirror):
+def test_boxes_of_planted_maps_match(photo, monkeypatch, squeeze, mirror):
     """Soft suppression is applied to the boxes of a photo and its mirror image together."""
     published(CornerNet(3, squeeze=squeeze, width=32), "module.", [])
     # CornerNet-Lite, configs/CornerNet_Squeeze.json and configs/CornerNet.json: top_k, num_dets

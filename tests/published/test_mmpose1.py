@@ -62,7 +62,7 @@ def both_passes(network, inputs, size, mirror):
 
 @pytest.mark.parametrize("mirror", [True, False])
 @pytest.mark.parametrize("size", PHOTOS)
-def test_maps_of_a_photo(network, size, mirror):
+def test_maps_of_a_photo_match(network, size, mirror):
     image = photo(*size)
     covered, sides = fitting.mmpose1_size(size, 64, 1)
     warped = cv2.warpAffine(image, fitting.mmpose1_matrix(size, covered, sides), sides) / 255
@@ -77,7 +77,7 @@ def test_maps_of_a_photo(network, size, mirror):
 
 @pytest.mark.parametrize("mirror", [True, False])
 @pytest.mark.parametrize("size", PHOTOS)
-def test_people_of_planted_maps(network, monkeypatch, size, mirror):
+def test_people_of_planted_maps_match(network, monkeypatch, size, mirror):
     photo(*size)
     covered, sides = fitting.mmpose1_size(size, 64, 1)
     passes = [planted_people(sum(size), sides, 17, (4,))]

@@ -28,7 +28,7 @@ LISTED = {case: [name for name, _ in listed] for case, (listed, *_) in CASES.ite
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_names_of_other_programs(case):
+def test_names_of_other_programs_are_translated(case):
     _, rename, writer = CASES[case]
     file = {rename(name): name for name in LISTED[case]}
     assert len(file) == len(LISTED[case]) > 700

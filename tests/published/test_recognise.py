@@ -78,7 +78,7 @@ def of_mmpose(state, head):
 
 
 @pytest.mark.parametrize("head", ["keypoint_head", "head"])
-def test_both_versions_of_mmpose(head, tmp_path):
+def test_both_versions_of_mmpose_are_recognised(head, tmp_path):
     for family in ("HigherHRNet-W16", "HRNet with tags-W16"):
         state = of_mmpose(weights(family), head)
         torch.save({"meta": {"version": "0.29"}, "state_dict": state}, tmp_path / "mm.pth")
@@ -131,7 +131,7 @@ def test_each_mmpose_version_uses_its_own_protocol(family, head, test, tmp_path)
     assert grouping == GroupingSettings.preset(test)
 
 
-def test_classes_skeletons_and_sizes(tmp_path):
+def test_classes_skeletons_and_sizes_can_be_given(tmp_path):
     file = tmp_path / "some.pth"
     torch.save(weights("CornerNet"), file)
     spec, _ = read_published(file)
@@ -152,7 +152,7 @@ def test_classes_skeletons_and_sizes(tmp_path):
     assert load_model(convert(file, skeleton="crowdpose")).task.skeleton.keypoints[12] == "head"
 
 
-def test_files_without_batch_counters(tmp_path):
+def test_files_without_batch_counters_are_read(tmp_path):
     old = {n: v for n, v in weights("CornerNet").items() if not n.endswith("num_batches_tracked")}
     torch.save(old, tmp_path / "CornerNet_500000.pkl", _use_new_zipfile_serialization=False)
     assert load_model(tmp_path / "CornerNet_500000.pkl").spec.name == "cornernet"
@@ -196,7 +196,7 @@ def test_imagenet_backbone_can_start_training_but_not_predict(tmp_path):
 # ---------------------------------------------------------------------- what is refused
 
 
-def test_an_unknown_family_is_described(tmp_path):
+def test_unknown_family_is_described(tmp_path):
     state = {n: v for n, v in weights("CornerNet").items() if not n.startswith(("tl_", "br_"))}
     torch.save({**state, "ct_heats.0.1.weight": torch.rand(80, 32, 1, 1)}, tmp_path / "other.pth")
     with pytest.raises(UserError) as caught:
@@ -245,7 +245,7 @@ def test_code_in_a_file_is_never_run(tmp_path, zipped):
     assert not trap.exists()
 
 
-def test_a_pickle_of_another_program_is_never_run(tmp_path):
+def test_pickle_of_another_program_is_never_executed(tmp_path):
     content = {"state_dict": Hostile(str(tmp_path / "trap"))}
     (tmp_path / "hostile.pkl").write_bytes(pickle.dumps(content, protocol=4))
     with pytest.raises(UserError, match=r"pickle that torch\.save did not write; nothing was read"):
@@ -254,7 +254,7 @@ def test_a_pickle_of_another_program_is_never_run(tmp_path):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_truncated_file_is_refused(tmp_path, zipped):
+def test_truncated_file_is_refused(tmp_path, zipped):
     file = tmp_path / "cut.pth"
     torch.save(weights("HRNet with tags-W16"), file, _use_new_zipfile_serialization=zipped)
     whole = file.read_bytes()

@@ -1,4 +1,4 @@
-"""Files that are no checkpoint, and checkpoints of a kind that has a better use."""
+"""Files that are not checkpoints, and checkpoints that other functions should read."""
 
 import os
 import pathlib
@@ -26,7 +26,7 @@ def network():
     return create_model("small", PoseTask(COCO17), input_size=(64, 64))
 
 
-def test_the_state_of_a_training_names_the_model_beside_it(tmp_path, network):
+def test_training_state_error_names_the_model_next_to_it(tmp_path, network):
     state = network.state_dict()
     saved = {"step": 3, "best": 0.5, "model": state, "average": state, "optimizer": {}}
     torch.save({**saved, "random": torch.get_rng_state()}, tmp_path / "last.pt")
@@ -45,7 +45,7 @@ def test_the_state_of_a_training_names_the_model_beside_it(tmp_path, network):
         load_model(tmp_path / "last.pt")
 
 
-def test_a_model_file_of_ours_needs_no_conversion(tmp_path, network):
+def test_tagwise_model_file_needs_no_conversion(tmp_path, network):
     path = tmp_path / "mine.safetensors"
     save_model(network, path)
     with pytest.raises(UserError, match=r"already a tagwise model file: use it with --weights"):
@@ -62,8 +62,8 @@ def test_safetensors_under_another_name_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_what_trainings_save_is_known(tmp_path, zipped):
-    """Optimisers, schedulers, numbers and strings name nothing that is refused."""
+def test_objects_saved_by_training_programs_are_known(tmp_path, zipped):
+    """Checkpoints of optimisers, schedulers, numbers and strings contain only allowed names."""
     layer = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     optimiser = torch.optim.AdamW(layer.parameters(), amsgrad=True)
     layer(torch.rand(2, 3, 8, 8)).sum().backward()
@@ -86,7 +86,7 @@ def test_what_trainings_save_is_known(tmp_path, zipped):
     assert set(read_tensors(tmp_path / "c.pth")) == set(layer.state_dict())
 
 
-def test_a_pickle_is_scanned_as_deep_as_its_tuples(tmp_path):
+def test_deeply_nested_tuples_are_refused(tmp_path):
     def nested(depth):
         value = 1
         for _ in range(depth):
@@ -115,7 +115,7 @@ def test_names_are_those_that_the_pickle_calls(tmp_path):
     assert "builtins.print" in unknown_names(names)
 
 
-def test_an_archive_that_would_fill_the_memory_is_not_unpacked(tmp_path):
+def test_archive_that_would_exhaust_memory_is_not_unpacked(tmp_path):
     torch.save({"weight": torch.zeros(100 << 18)}, tmp_path / "sound.pth")
     with (
         zipfile.ZipFile(tmp_path / "sound.pth") as source,
@@ -129,7 +129,7 @@ def test_an_archive_that_would_fill_the_memory_is_not_unpacked(tmp_path):
     assert read_tensors(tmp_path / "sound.pth")["weight"].numel() == 100 << 18
 
 
-def test_weights_that_are_no_regular_file(tmp_path):
+def test_weights_must_be_a_regular_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.pth")
     (tmp_path / "folder.safetensors").mkdir()
     for use in (load_model, convert):
@@ -138,5 +138,5 @@ def test_weights_that_are_no_regular_file(tmp_path):
         with pytest.raises(UserError, match=r"folder\.safetensors is a folder"):
             use(tmp_path / "folder.safetensors")
         for name in ("a" * 5000 + ".pth", "a\0b.pth"):
-            with pytest.raises(UserError, match=r"does not exist|cannot read|no checkpoint can be"):
+            with pytest.raises(UserError, match=r"does not exist|cannot read|is not a valid"):
                 use(name)

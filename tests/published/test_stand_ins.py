@@ -41,12 +41,12 @@ class LivelyDict(dict):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Writes a checkpoint with `beside` next to its weights; returns the names that are read."""
+    """Writes a checkpoint with `extra` next to its weights; returns the names that are read."""
 
-    def written_and_read(beside):
+    def written_and_read(extra):
         path = tmp_path / "checkpoint.pth"
         state = {"module.weight": torch.zeros(2)}
-        torch.save({"meta": beside, "state_dict": state, "perf": beside}, path)
+        torch.save({"meta": extra, "state_dict": state, "perf": extra}, path)
         ALIVE.clear()
         found = list(read_tensors(path))
         assert not ALIVE
@@ -72,7 +72,7 @@ def program(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "beside",
+    "extra",
     [
         np.float64(0.5),
         np.arange(3.0),
@@ -86,11 +86,11 @@ def program(monkeypatch):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_arrays_dates_and_settings(checkpoint, beside):
-    assert checkpoint(beside) == ["weight"]
+def test_checkpoint_with_arrays_dates_and_settings_is_read(checkpoint, extra):
+    assert checkpoint(extra) == ["weight"]
 
 
-def test_arrays_of_older_numpy(checkpoint, monkeypatch):
+def test_arrays_of_older_numpy_are_read(checkpoint, monkeypatch):
     """Before 2.0, the functions that create arrays were in another module."""
     monkeypatch.setattr(np._core.multiarray._reconstruct, "__module__", "numpy.core.multiarray")
     assert checkpoint(np.arange(3.0)) == ["weight"]
@@ -110,7 +110,7 @@ def test_loss_history_of_mmengine(checkpoint, program):
         "yacs.config.CfgNode",
     ],
 )
-def test_settings_of_trainers(checkpoint, program, path):
+def test_settings_of_training_programs_are_read(checkpoint, program, path):
     settings = program(path, LivelyDict)
     assert checkpoint(settings({"lr": 0.1, "model": settings({"width": 32})})) == ["weight"]
 

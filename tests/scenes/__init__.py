@@ -1,4 +1,4 @@
-"""Made-up maps of crowds with known truth: what a network would say of people and of boxes.
+"""Synthetic maps of crowds with known truth, as a network would predict them for people and boxes.
 
 Everything follows from a seed. Peaks differ in height, objects overlap, tags scatter, and peaks
 of nobody lie between them.

@@ -1,4 +1,4 @@
-"""Corner maps of boxes that overlap, and how many of the boxes come back."""
+"""Corner maps of overlapping boxes, and the share of boxes that are decoded correctly."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ def draw_boxes(rng, count, classes, size):
 
 
 def corner_scene(seed, count, classes=1, dim=1, size=96, crowded=False, scatter=0.1, clutter=20):
-    """Boxes as a network sees their corners.
+    """Boxes, and their corner maps as a network would predict them.
 
     crowded: tags are anything from 0 to 10, so that many are alike; else they are 1 apart.
     scatter: standard deviation of a corner's tag. clutter: faint corners of nothing in each map.

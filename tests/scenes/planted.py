@@ -1,4 +1,4 @@
-"""Maps in which people and boxes are planted far apart, and a stand-in for a network's forward.
+"""Maps in which people and boxes are planted far apart, and a substitute for a network.
 
 No two peaks, tags or costs are near one another, so that the answer does not depend on the last
 digit of a map, which processors round differently.
@@ -64,7 +64,7 @@ def planted_people(seed, size, types, strides, **how):
 
 
 def mirrored(seed, stages, flip):
-    """The same stages as seen in the mirror image, a little different."""
+    """The same stages for the mirror image, slightly different."""
     rng, types, out = np.random.default_rng(seed), len(flip), []
     for stage in stages:
         noisy = stage * (1 + 0.02 * torch.from_numpy(rng.normal(size=stage.shape))).float()
@@ -98,6 +98,6 @@ def planted_boxes(seed, size, classes):
 
 
 def replay(answers):
-    """Stands for a network's forward: gives these answers, one call after the other."""
+    """A substitute for a network's forward pass, which returns these answers in turn."""
     rest = iter(answers)
     return lambda *_: next(rest)

@@ -1,4 +1,4 @@
-"""Random tagged points in several images, and which pairs of them may be grouped."""
+"""Random tagged points in several images, and the pairs that may be grouped."""
 
 import numpy as np
 from hypothesis import strategies as st

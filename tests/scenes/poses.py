@@ -1,4 +1,4 @@
-"""Heatmaps and tag maps of people that overlap, and how many of their keypoints come back."""
+"""Heatmaps and tag maps of overlapping people, and the share of keypoints decoded correctly."""
 
 from dataclasses import dataclass
 
@@ -65,7 +65,7 @@ def draw_people(rng, count, size):
 
 
 def pose_scene(seed, people, dim=1, size=96, gap=1.0, scatter=0.25, clutter=0.25):
-    """A crowd as a network sees it.
+    """A crowd, and its maps as a network would predict them.
 
     gap: how far apart people's tags are, at least. scatter: standard deviation of the tags of one
     person. clutter: faint peaks of nobody, as a share of all keypoints there could be.

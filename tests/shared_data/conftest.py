@@ -1,7 +1,7 @@
-"""Tests against data that is too large, or not ours, to lie in the repository.
+"""Tests against data that is too large for the repository, or belongs to others.
 
-Without the folder none of them is collected; `test_shared_data.py` then says so, once. What they
-test is tested everywhere on made-up data too: numbers of the published code in `parity` and
+Without the folder, these tests are not collected, and `test_shared_data.py` is skipped. The same
+behaviour is also tested on synthetic data: numbers of the published code in `parity` and
 `models`, label files in `data`.
 """
 
@@ -18,7 +18,7 @@ collect_ignore_glob = [] if SHARED.is_dir() else ["*"]
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real and golden data beside the project."""
+    """The folder of real and golden data next to the project."""
     return SHARED
 
 
@@ -34,7 +34,7 @@ def golden():
 
 @pytest.fixture
 def close():
-    """Asserts that values are the stored ones, and notes the difference under a name."""
+    """A function that asserts stored values, and records the difference under a name."""
 
     def compare(case, found, expected, *, atol, rtol=0.0):
         parity_table.compare(case, found, expected, atol, rtol, parity_table.PUBLISHED)

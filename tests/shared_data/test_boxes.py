@@ -1,4 +1,4 @@
-"""What the published decoder of corners gave, and its soft suppression."""
+"""Stored results of the published corner decoder and of its soft suppression."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def rows(found):
     return np.c_[found.boxes, found.scores, found.classes]
 
 
-def test_boxes(golden):
+def test_boxes_match(golden):
     assert len(golden.corner_cases()) > 10
     for name in golden.corner_cases():
         top_k, maps = maps_of(golden, name)
@@ -34,7 +34,7 @@ def test_boxes(golden):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_soft_suppression(golden, method):
+def test_soft_suppression_matches(golden, method):
     archive = golden.archive("decode/corner_decode")
     for name in golden.corner_cases():
         boxes, scores, classes = np.split(archive[f"{name}/dets"][:, [0, 1, 2, 3, 4, 7]], [4, 5], 1)

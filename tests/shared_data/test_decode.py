@@ -1,4 +1,4 @@
-"""What the published decoders of poses gave: people at every step, and who was matched."""
+"""Stored results of the published pose decoders: people at every step, and assignments."""
 
 import numpy as np
 import pytest
@@ -20,13 +20,13 @@ def decoded(det, tag, preset, **changes):
 
 
 def unshifted(det, tag, preset):
-    """As the published code has people before any shift: missing keypoints are zeros."""
+    """People in the format of the published code before any shift: missing keypoints are zeros."""
     keypoints, scores = decoded(det, tag, preset, subcell="none", fill=False)
     return np.nan_to_num(keypoints), scores
 
 
 def shifted(det, tag, preset, **changes):
-    """As the published code writes people: from the cell's edge, missing keypoints are zeros."""
+    """People as in the published code: from the cell's edge; missing keypoints are zeros."""
     keypoints, scores = decoded(det, tag, preset, **changes)
     keypoints[:, :, :2] += 0.5
     keypoints[~(keypoints[:, :, 2] > 0)] = 0
@@ -34,21 +34,21 @@ def shifted(det, tag, preset, **changes):
 
 
 @pytest.mark.parametrize("decoder", ["higherhrnet", "poseae"])
-def test_people_before_any_shift(golden, decoder):
+def test_people_before_any_shift_match(golden, decoder):
     for name in golden.pose_cases(decoder, "exact"):
         found, scores = unshifted(*golden.pose_scene(name), decoder)
         golden.compare_people(decoder, name, "raw", found, scores)
 
 
 @pytest.mark.parametrize("scene", ["sep_64_d1_n3", "sep_64_d2_n3"])
-def test_people_on_maps_that_are_stored_whole(golden, scene):
+def test_people_on_complete_maps_match(golden, scene):
     maps = golden.archive(f"decode/pose_maps_{scene}")
     for decoder in ("higherhrnet", "poseae"):
         found, scores = unshifted(maps["det"], maps["tag"], decoder)
         golden.compare_people(decoder, scene, "raw", found, scores)
 
 
-def test_assignments(golden, close):
+def test_assignments_match(golden, close):
     pairs = golden.archive("decode/pose_assignment")
     for name, cost, row in golden.assignment_cases():
         column = assign(cost.astype(np.float64), 1e7)
@@ -62,7 +62,7 @@ def test_assignments(golden, close):
 
 
 @pytest.mark.parametrize("decoder", ["higherhrnet", "poseae"])
-def test_people_before_refinement(golden, decoder):
+def test_people_before_refinement_match(golden, decoder):
     cases = golden.pose_cases(decoder, "exact")
     assert len(cases) > 30
     for name in cases:
@@ -71,14 +71,14 @@ def test_people_before_refinement(golden, decoder):
 
 
 @pytest.mark.parametrize("decoder", ["higherhrnet", "poseae"])
-def test_people_after_refinement(golden, decoder):
+def test_people_after_refinement_match(golden, decoder):
     for name in golden.pose_cases(decoder, "exact"):
         found, scores = shifted(*golden.pose_scene(name), decoder)
         golden.compare_people(decoder, name, "adjust_refine", found, scores)
 
 
 @pytest.mark.parametrize("decoder", ["higherhrnet", "poseae"])
-def test_keypoints_where_the_people_are_ambiguous(golden, decoder):
+def test_keypoints_of_ambiguous_people_match(golden, decoder):
     for name in golden.pose_cases(decoder, "ambiguous"):
         found, _ = shifted(*golden.pose_scene(name), decoder, fill=False)
         golden.compare_detected_joints(decoder, name, found)
@@ -94,7 +94,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_people_with_other_settings(golden, variant):
+def test_people_with_other_settings_match(golden, variant):
     case = golden.info("decode/pose_decode")["variants"][variant]
     assert case["label"] == "exact"
     scene = golden.pose_scene(case["scene"])

@@ -1,4 +1,4 @@
-"""Sizes, matrices, points and boxes of the published tests, from the photo and back to it."""
+"""Stored sizes, matrices, points and boxes of the published tests."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def poses(golden):
     return golden.archive("geometry/pose_geometry")
 
 
-def test_sizes_and_matrices_of_higherhrnet(poses, close):
+def test_sizes_and_matrices_of_higherhrnet_match(poses, close):
     assert len(poses["size_table"]) == 60
     for row in poses["size_table"]:
         height, width, input_size, scale, least = row[:5]
@@ -40,7 +40,7 @@ def test_sizes_and_matrices_of_higherhrnet(poses, close):
         close("HigherHRNet: input to photo, matrix", back, row[17:23], atol=1e-4)
 
 
-def test_sizes_and_matrices_of_poseae(poses, close):
+def test_sizes_and_matrices_of_poseae_match(poses, close):
     for height, width, scale, side, *matrix in poses["poseae_size_table"]:
         affine, size = PoseAEFitting((512, 512)).geometry((int(width), int(height)), scale)
         assert size == (side, side)
@@ -48,7 +48,7 @@ def test_sizes_and_matrices_of_poseae(poses, close):
 
 
 def decoded(cells, stride):
-    """What the pose task makes of points that the published decoders gave as `cells`.
+    """The results of the pose task for points that the published decoders return as `cells`.
 
     They count from the cell's edge; the task counts from the pixel's centre.
     """
@@ -59,7 +59,7 @@ def decoded(cells, stride):
 
 
 @pytest.mark.parametrize("photo", PHOTOS)
-def test_points_come_back_to_the_photo(poses, close, photo):
+def test_points_are_mapped_back_to_the_photo(poses, close, photo):
     height, width = map(int, photo.split("x"))
     image = np.zeros((height, width, 3), np.uint8)
     _, to_input = HigherHRNetFitting((512, 512)).fit(image, 1.0)
@@ -91,7 +91,7 @@ def test_photos_are_warped_alike(golden, poses, close, case):
 
 
 class Replay(torch.nn.Module):
-    """HigherHRNet's two maps as they are stored, for the photo and for its mirror image."""
+    """HigherHRNet's two stored maps, for the photo and for its mirror image."""
 
     def __init__(self, stored):
         super().__init__()
@@ -102,7 +102,7 @@ class Replay(torch.nn.Module):
 
 
 def answer(*stages):
-    """What the network of the registry makes of these two stages."""
+    """The evaluation maps of the registry's network for these two stages."""
     model = create_model("higherhrnet_w32", PoseTask(COCO17), width=16).eval()
     model.trunk = Replay([stages])
     with torch.no_grad():
@@ -158,7 +158,7 @@ def corners(golden):
     return golden.archive("geometry/corner_geometry")
 
 
-def test_corner_inputs(golden, corners, close):
+def test_corner_inputs_match(golden, corners, close):
     mean = np.array([0.40789654, 0.44719302, 0.47026115], np.float32)
     std = np.array([0.28863828, 0.27408164, 0.27809835], np.float32)
     for row in corners["size_table"]:
@@ -175,7 +175,7 @@ def test_corner_inputs(golden, corners, close):
         close("CornerNet: sum of the input", ours, sums, atol=0.1, rtol=1e-5)
 
 
-def test_corner_boxes_come_back_to_the_photo(corners, close):
+def test_corner_boxes_are_mapped_back_to_the_photo(corners, close):
     names = tuple(map(str, range(80)))
     for row in corners["size_table"]:
         height, width, scale = int(row[0]), int(row[1]), row[2]

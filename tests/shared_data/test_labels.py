@@ -1,4 +1,4 @@
-"""Real labels, as their makers wrote them: what the readers find in them."""
+"""Reading real labels as their authors published them."""
 
 import json
 
@@ -21,7 +21,7 @@ def test_real_labels_have_upright_people(shared):
     assert ((wide > 0) & (wide <= 640)).all()
 
 
-def test_blood_cells(shared):
+def test_blood_cell_labels_are_valid(shared):
     folder = shared / "data/blood"
     data = CocoBoxes(folder / "train.json", folder / "images")
     assert data.classes == ("RBC", "WBC", "Platelets")
@@ -51,17 +51,17 @@ def test_robots_have_regions_to_ignore(shared):
         np.testing.assert_array_equal(data[data.ids.index(image_id)].ignore, truth)
 
 
-def test_nuclei(shared):
+def test_nuclei_labels_are_valid(shared):
     folder = shared / "data/nuclei/val"
     data = LabelMaps(folder / "images", folder / "labels")
     assert (len(data), data.report) == (60, [])
     assert sum(len(data[index].boxes) for index in range(60)) == 2813
 
 
-def test_people_without_labels_in_sports_photos(shared):
+def test_people_without_labels_in_sports_photos_are_ignored(shared):
     folder = shared / "data/people_lsp"
-    seen = {"ignore_results": folder / "movenet.json", "fill_results": 0.3}
-    data = CocoKeypoints(folder / "train.json", folder / "images", COCO17, **seen)
+    options = {"ignore_results": folder / "movenet.json", "fill_results": 0.3}
+    data = CocoKeypoints(folder / "train.json", folder / "images", COCO17, **options)
     samples = [data[index] for index in range(60)]
     assert 0.1 < np.mean([sample.ignore.any() for sample in samples]) < 0.6
     assert np.mean([sample.keypoints[0, 0, 2] > 0 for sample in samples]) > 0.8

@@ -1,4 +1,4 @@
-"""Losses against the numbers of the published code, values and gradients."""
+"""Losses and gradients against stored numbers of the published code."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def archive(golden, name):
         ("poseae", PRESETS["newell2017"]),
     ],
 )
-def test_pose_presets_are_the_published_code(golden, name, how):
+def test_pose_presets_equal_the_published_code(golden, name, how):
     data = archive(golden, "pose_losses")
     tags = data("tags").requires_grad_()
     points = pose_points(tags, data("joints"))
@@ -42,7 +42,7 @@ def test_pose_presets_are_the_published_code(golden, name, how):
         golden.assert_close(f"losses/pose_losses:{name}_{term}_grad", grad)
 
 
-def test_newell_preset_in_two_dimensions(golden):
+def test_newell_preset_groups_tags_of_two_dimensions(golden):
     data = archive(golden, "pose_losses")
     tags = data("poseae_dim2_tags").requires_grad_()
     _, group, image = pose_points(tags[:, :1], data("poseae_dim2_joints")[None])
@@ -62,7 +62,7 @@ def corner_points(tl, br, mask):
 
 
 @pytest.mark.parametrize("case", ["batch4", *(f"n{n}_plus_empty" for n in (0, 1, 5, 16))])
-def test_cornernet_preset_is_the_published_code(golden, case):
+def test_cornernet_preset_equals_the_published_code(golden, case):
     data = archive(golden, "corner_losses")
     mask = data("ae_mask").bool()
     rows = [0, 1, 2, 3]
@@ -79,7 +79,7 @@ def test_cornernet_preset_is_the_published_code(golden, case):
             golden.assert_close(f"losses/corner_losses:ae_{case}_{term}_grad_{corner}", grad)
 
 
-def test_a_whole_pose_step(golden):
+def test_losses_and_gradients_of_a_pose_step_match(golden):
     """Two stages of heatmaps, tags on the first: HigherHRNet's training loss."""
     data = archive(golden, "pose_losses")
     outputs = [data(f"full_out{i}").requires_grad_() for i in (0, 1)]
@@ -100,7 +100,7 @@ def test_a_whole_pose_step(golden):
         golden.assert_close(f"losses/pose_losses:full_grad{i}", grad)
 
 
-def test_a_whole_corner_step(golden):
+def test_losses_and_gradients_of_a_corner_step_match(golden):
     """Two stacks of heat, tags and offsets for both corners: CornerNet's training loss."""
     data = archive(golden, "corner_losses")
     outputs = [data(f"full_out{i}").requires_grad_() for i in range(12)]
@@ -116,7 +116,7 @@ def test_a_whole_corner_step(golden):
         golden.assert_close(f"losses/corner_losses:full_grad{i}", grad)
 
 
-def test_heatmaps(golden):
+def test_heatmap_loss_matches(golden):
     data = archive(golden, "pose_losses")
     pred = data("mse_pred").requires_grad_()
     loss = losses.heatmap_mse(pred, data("mse_gt"), data("mse_mask")[:, None], images="none")
@@ -125,7 +125,7 @@ def test_heatmaps(golden):
 
 
 @pytest.mark.parametrize("case", ["focal", "focal_nopos"])
-def test_focal(golden, case):
+def test_focal_loss_matches(golden, case):
     data = archive(golden, "corner_losses")
     logits = [data(f"{case}_logits{i}").requires_grad_() for i in (0, 1)]
     stacks = [losses.focal(x, data(f"{case}_gt")) for x in logits]
@@ -137,7 +137,7 @@ def test_focal(golden, case):
 
 @pytest.mark.parametrize("case", ["regr", "regr_empty"])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float32])
-def test_offsets(golden, case, dtype):
+def test_offset_loss_matches(golden, case, dtype):
     data = archive(golden, "corner_losses")
     pred = data(f"{case}_pred").requires_grad_()
     loss = losses.offset_l1(pred, data(f"{case}_gt"), data(f"{case}_mask").to(dtype))

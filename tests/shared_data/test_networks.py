@@ -1,4 +1,4 @@
-"""The full-size networks have the names of published weights and give their numbers."""
+"""The full-size networks have the published tensor names and give the stored outputs."""
 
 import numpy as np
 import pytest
@@ -13,20 +13,20 @@ def plain(name):
     return name
 
 
-def without_rooms(name):
-    """mmpose keeps the backbone and the head in rooms of their own."""
+def without_prefixes(name):
+    """mmpose adds prefixes for the backbone and the head."""
     return name.replace("backbone.", "").replace("keypoint_head.", "").replace("head.", "")
 
 
 def of_lite(name):
-    """CornerNet-Lite keeps the hourglasses in a room of their own, and names three parts anew."""
-    for theirs, ours in (
+    """CornerNet-Lite adds a prefix for the hourglasses, and renames three parts."""
+    for lite, original in (
         ("hg.hgs", "kps"),
         ("hg.", ""),
         ("_modules", "_cnvs"),
         ("_offs", "_regrs"),
     ):
-        name = name.replace(theirs, ours)
+        name = name.replace(lite, original)
     return name
 
 
@@ -34,9 +34,9 @@ CASES = {
     "higherhrnet_w32_coco": (lambda: HigherHRNet(32, 17), plain),
     "higherhrnet_w48_coco": (lambda: HigherHRNet(48, 17), plain),
     "higherhrnet_w32_crowdpose": (lambda: HigherHRNet(32, 14), plain),
-    "mmpose0_hrnet_w32_ae_coco": (lambda: HRNetAE(32, 17), without_rooms),
-    "mmpose0_higherhrnet_w32_coco": (lambda: HigherHRNet(32, 17), without_rooms),
-    "mmpose1_hrnet_w32_ae_coco": (lambda: HRNetAE(32, 17), without_rooms),
+    "mmpose0_hrnet_w32_ae_coco": (lambda: HRNetAE(32, 17), without_prefixes),
+    "mmpose0_higherhrnet_w32_coco": (lambda: HigherHRNet(32, 17), without_prefixes),
+    "mmpose1_hrnet_w32_ae_coco": (lambda: HRNetAE(32, 17), without_prefixes),
     "poseae_posenet": (lambda: StackedHourglass(17), plain),
     "cornernet_hourglass104": (lambda: CornerNet(80), plain),
     "cornernetlite_cornernet": (lambda: CornerNet(80), of_lite),

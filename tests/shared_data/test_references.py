@@ -1,4 +1,4 @@
-"""The slow references are those of the published code: they give its stored numbers."""
+"""The slow references give the stored numbers of the published code."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ def tensor(values):
         ("poseae", {"push": "exp", "eps": 1e-6}),
     ],
 )
-def test_tags_of_poses(golden, name, how):
+def test_tag_losses_of_poses_match(golden, name, how):
     stored = golden.archive("losses/pose_losses")
     found = np.zeros((2, 8))
     grads = np.zeros((2, *stored["tags"].shape))
@@ -37,7 +37,7 @@ def test_tags_of_poses(golden, name, how):
         np.testing.assert_allclose(grad, stored[f"{name}_{term}_grad"], rtol=1e-4, atol=1e-7)
 
 
-def test_losses_of_corners(golden):
+def test_corner_losses_match_the_references(golden):
     stored = golden.archive("losses/corner_losses")
     # The one object of an image gives 1.00017 in float32, .9999 in float64.
     tl, br = (tensor(stored[f"ae_{corner}"][..., 0]).float() for corner in ("tl", "br"))
@@ -54,7 +54,7 @@ def test_losses_of_corners(golden):
 
 
 @pytest.mark.parametrize("case", ["r64_auto", "r128_one", "r128_empty"])
-def test_targets_of_poses(golden, case):
+def test_pose_targets_match(golden, case):
     stored = golden.archive("targets/pose_targets")
     side, sigma = map(int, stored[f"{case}_meta"])
     keypoints = stored[f"{case}_keypoints"]
@@ -64,7 +64,7 @@ def test_targets_of_poses(golden, case):
         assert [(k * side + y) * side + x for k, y, x in person] == row[row[:, 1] > 0, 0].tolist()
 
 
-def test_targets_of_corners(golden):
+def test_corner_targets_match(golden):
     stored = golden.archive("targets/corner_targets")
     for height, width, least, exact, legacy in stored["radius_table"]:
         assert targets.corner_radius(height, width, least) == pytest.approx(exact, abs=1e-9)
@@ -73,7 +73,7 @@ def test_targets_of_corners(golden):
 
 @pytest.mark.parametrize("decoder", ["higherhrnet", "poseae"])
 @pytest.mark.parametrize("scene", ["sep_64_d1_n0", "sep_64_d1_n1", "sep_64_d1_n3", "sep_64_d2_n3"])
-def test_people(golden, scene, decoder):
+def test_people_match(golden, scene, decoder):
     det, tag = golden.pose_scene(scene)
     settings = {"higherhrnet": poses.HIGHERHRNET, "poseae": poses.POSEAE}[decoder]
     for refine, variant in ((False, "adjust"), (True, "adjust_refine")):
@@ -81,7 +81,7 @@ def test_people(golden, scene, decoder):
         golden.compare_people.__wrapped__(decoder, scene, variant, *found)
 
 
-def test_boxes(golden):
+def test_boxes_match(golden):
     scene = "small_32x48_c3_n6"
     maps = {k: v[0] if np.ndim(v) else v for k, v in golden.corner_scene(scene).items()}
     for kind in ("tl", "br"):
@@ -91,7 +91,7 @@ def test_boxes(golden):
 
 
 @pytest.mark.parametrize("method", ["exp", "linear", "hard"])
-def test_soft_suppression(golden, method):
+def test_soft_suppression_matches(golden, method):
     stored = golden.archive("decode/corner_decode")
     for name in golden.corner_cases():
         rows = stored[f"{name}/dets"][:, [0, 1, 2, 3, 4, 7]]
@@ -103,7 +103,7 @@ def test_soft_suppression(golden, method):
         golden.compare_boxes.__wrapped__(name, f"soft_{method}", np.reshape(found, (-1, 6)))
 
 
-def test_sizes_matrices_and_points(golden):
+def test_sizes_matrices_and_points_match(golden):
     stored = golden.archive("geometry/pose_geometry")
     for row in stored["size_table"]:
         photo, size = (int(row[1]), int(row[0])), (int(row[5]), int(row[6]))
@@ -123,7 +123,7 @@ def test_sizes_matrices_and_points(golden):
     np.testing.assert_allclose(found[::step, ::step], wanted, atol=2)
 
 
-def test_boxes_in_the_photo(golden):
+def test_boxes_in_the_photo_match(golden):
     stored = golden.archive("geometry/corner_geometry")
     for height, width, scale in stored["size_table"][:, :3]:
         case = f"{height:.0f}x{width:.0f}_s{scale:g}"
@@ -148,7 +148,7 @@ LISTED = {
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_names_and_shapes(golden, name):
+def test_tensor_names_and_shapes_match(golden, name):
     assert dict(LISTED[name]()) == golden.Net(name).shapes
 
 
@@ -169,18 +169,18 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("keymap", OTHERS)
-def test_names_in_other_programs(golden, keymap):
+def test_tensor_names_of_other_programs_match(golden, keymap):
     for first, other in golden.keymap(keymap).items():
         assert OTHERS[keymap](first) == other
 
 
-def test_names_in_both_mmpose(golden):
+def test_tensor_names_of_both_mmpose_versions_match(golden):
     heads = ("keypoint_head", "head")
     listed = [[names.in_mmpose(n, head) for n, _ in tensors.hrnet_ae(32, 17)] for head in heads]
     assert golden.keymap("hrnet_ae_mmpose0_to_mmpose1") == dict(zip(*listed))
 
 
-def test_the_answer_of_a_network(golden):
+def test_answer_of_a_network_matches(golden):
     net = golden.Net("higherhrnet_w32_coco")
     found = networks.higherhrnet(net.weights(), net.input[0])
     for maps, name in zip(found, ("stage0", "stage1"), strict=True):

@@ -1,4 +1,4 @@
-"""Heatmaps and the places where tags are learned, as published code makes them."""
+"""Heatmaps and the positions where tags are learned, against stored numbers."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_pose_targets_with_a_sigma_for_each_person(golden, close):
     close("targets: heatmaps of poses, own sigmas", heatmaps, wanted, atol=1e-6, rtol=1e-6)
 
 
-def test_corner_radii(golden, close):
+def test_corner_radii_match(golden, close):
     height, width, overlap, exact, legacy = golden.archive("targets/corner_targets")[
         "radius_table"
     ].T
@@ -71,7 +71,7 @@ def test_corner_radii(golden, close):
     close("targets: legacy radius of a corner", found, legacy, atol=1e-6, rtol=1e-6)
 
 
-def test_corner_gaussians(golden, close):
+def test_corner_gaussians_match(golden, close):
     stored = golden.archive("targets/corner_targets")
     heat = np.zeros_like(stored["draw_heatmap"])
     for channel, x, y, radius, peak in stored["draw_list"]:
@@ -82,7 +82,7 @@ def test_corner_gaussians(golden, close):
 
 
 @pytest.mark.parametrize(("case", "overlap"), [("iou03", 0.3), ("iou07", 0.7), ("rad2", None)])
-def test_corner_targets(golden, close, case, overlap):
+def test_corner_targets_match(golden, close, case, overlap):
     stored = {
         name: golden.archive("targets/corner_targets")[f"sampler_{name}"]
         for name in ("image_size", "boxes", *(f"{case}_{part}" for part in PARTS))

@@ -1,4 +1,4 @@
-"""Left and right in the names that laboratories write, and in nothing else."""
+"""Recognition of left and right in keypoint names that laboratories use, and in no other names."""
 
 import pytest
 from hypothesis import given
@@ -95,12 +95,12 @@ def test_sides_are_recognised(text):
 
 
 @pytest.mark.parametrize("text", NOT_PAIRED)
-def test_letters_that_are_no_sides_pair_nothing(text):
+def test_letters_that_do_not_name_a_side_are_not_paired(text):
     names = text.split()
     assert mirror_types(names) == tuple(range(len(names)))
 
 
-def test_doubtful_letters_count_where_others_of_the_spelling_are_sure():
+def test_ambiguous_letters_count_if_others_of_the_same_form_are_clear():
     assert mirror_types(["lhip", "rhip", "lilium", "rilium"]) == (1, 0, 3, 2)
     assert mirror_types(["lhip", "rhip", "lxes", "rxes", "lacro", "racro"]) == (1, 0, 3, 2, 5, 4)
     assert mirror_types(["lhip", "rhip", "lip", "rip"]) == (1, 0, 2, 3)
@@ -129,7 +129,7 @@ SYLLABLES = [*"lrLRF_1-左右", "left", "right", "Left", "eye", "ip"]
 
 
 @given(st.lists(st.lists(st.sampled_from(SYLLABLES), min_size=1, max_size=4).map("".join)))
-def test_a_mirror_image_of_a_mirror_image_is_the_original(names):
+def test_mirroring_an_image_twice_restores_it(names):
     names = list(dict.fromkeys(names))
     flip = mirror_types(names)
     assert sorted(flip) == list(range(len(names)))

@@ -1,4 +1,4 @@
-"""Keypoint names of any script are told apart, and found again in other files."""
+"""Keypoint names in any script are distinguished, and matched with names in other files."""
 
 import unicodedata
 
@@ -24,7 +24,7 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("names", SCRIPTS.values(), ids=SCRIPTS)
-def test_names_of_every_script_are_taken_and_found_again(names):
+def test_names_in_any_script_are_accepted_and_found(names):
     skeleton = Skeleton("x", tuple(names))
     assert len(skeleton) == 4
     backwards = [unicodedata.normalize("NFD", name) for name in reversed(names)]
@@ -32,7 +32,7 @@ def test_names_of_every_script_are_taken_and_found_again(names):
 
 
 @pytest.mark.parametrize("name", ["left_hip", "Left-Hip", "leftHip", "left hip", "lefthip"])
-def test_ways_to_write_a_name(name):
+def test_names_written_in_different_ways_are_equal(name):
     assert name_words(name) == ("left", "hip")
     assert match_names(["LEFT.HIP"], [name]) == (0,)
 
@@ -51,7 +51,7 @@ def test_ways_to_write_a_name(name):
         ("_", []),
     ],
 )
-def test_words(name, words):
+def test_names_are_split_into_words(name, words):
     assert split_words(name) == words
 
 
@@ -67,11 +67,11 @@ def test_names_that_differ_only_in_signs_stay_different():
 @pytest.mark.parametrize(
     ("wanted", "other"), [("p1_2", "p12"), ("toe_1", "toe_2"), ("x²", "x2"), ("left", "right")]
 )
-def test_names_that_are_not_the_same(wanted, other):
+def test_different_names_stay_different(wanted, other):
     assert match_names([wanted], [other]) == (-1,)
 
 
-def test_what_only_case_tells_apart_is_found_by_case():
+def test_names_that_differ_only_in_case_are_found_by_case():
     assert match_names(["A", "a"], ["a", "A"]) == (1, 0)
     assert match_names(["A", "a"], ["a"]) == (-1, 0)
     assert match_names(["left_hip"], ["LeftHip", "left-hip"]) == (-1,)
@@ -81,7 +81,7 @@ NAMES = st.lists(st.text(alphabet="aAbB_- +'1ée\u0301左", min_size=1, max_size
 
 
 @given(wanted=NAMES, other=NAMES)
-def test_no_two_names_become_one(wanted, other):
+def test_different_names_are_not_merged(wanted, other):
     wanted, other = (list(dict.fromkeys(map(plain_name, names))) for names in (wanted, other))
     found = [k for k in match_names(wanted, other) if k >= 0]
     assert len(set(found)) == len(found)

@@ -6,7 +6,7 @@ from tagwise.errors import UserError
 from tagwise.skeletons import COCO17, CROWDPOSE14, Skeleton
 
 
-def test_coco_mirror_pairs():
+def test_coco_types_are_mirrored():
     pairs = {(a, b) for a, b in enumerate(COCO17.flip) if a < b}
     assert pairs == {(1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)}
     assert COCO17.flip[0] == 0
@@ -16,13 +16,13 @@ def test_coco_order_is_that_of_the_reference_decoders():
     assert COCO17.order == (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
 
 
-def test_coco_sigmas_are_pycocotools():
+def test_coco_sigmas_equal_those_of_pycocotools():
     cocoeval = pytest.importorskip("pycocotools.cocoeval")
     assert COCO17.sigmas == pytest.approx(cocoeval.Params(iouType="keypoints").kpt_oks_sigmas)
 
 
 @pytest.mark.parametrize("skeleton", [COCO17, CROWDPOSE14])
-def test_survives_coco_and_json(skeleton):
+def test_skeleton_survives_coco_and_json(skeleton):
     assert Skeleton.from_coco(json.loads(json.dumps(skeleton.to_coco(3)))) == skeleton
     assert Skeleton.from_dict(json.loads(json.dumps(skeleton.to_dict()))) == skeleton
 
@@ -56,7 +56,7 @@ def test_order_goes_outwards_from_the_centre():
         ({"flip": (-1, 0)}, "flipping twice"),
     ],
 )
-def test_what_does_not_fit_together(fields, words):
+def test_inconsistent_skeletons_are_refused(fields, words):
     with pytest.raises(UserError, match=words):
         Skeleton(**({"name": "x", "keypoints": ("a", "b")} | fields))
 
@@ -73,7 +73,7 @@ def mouse(**fields):
     return {"name": "mouse", "keypoints": ["nose", "ear A", "ear B", "tail"], **fields}
 
 
-def test_numbers_of_edges_count_from_0_where_a_0_occurs():
+def test_edge_numbers_count_from_0_if_a_0_occurs():
     assert Skeleton.from_coco(mouse(skeleton=[[1, 2], [1, 4]])).edges == ((0, 1), (0, 3))
     assert Skeleton.from_coco(mouse(skeleton=[[0, 1], [0, 3]])).edges == ((0, 1), (0, 3))
 
@@ -83,12 +83,12 @@ def test_edges_are_kept_once_and_join_two_types():
     assert Skeleton.from_coco(mouse(skeleton=edges)).edges == ((0, 1), (3, 0))
 
 
-def test_a_category_may_have_no_edges():
+def test_category_without_edges_is_accepted():
     assert Skeleton.from_coco(mouse(skeleton=None)).edges == ()
     assert Skeleton.from_coco(mouse()).edges == ()
 
 
-def test_pairs_that_a_file_states_come_before_those_of_names():
+def test_pairs_in_a_file_take_precedence_over_names():
     sides = {"name": "x", "keypoints": ["nose", "left_ear", "right_ear"]}
     assert Skeleton.from_coco(sides).flip == (0, 2, 1)
     assert Skeleton.from_coco(sides | {"flip_idx": [0, 1, 2]}).flip == (0, 1, 2)
@@ -96,7 +96,7 @@ def test_pairs_that_a_file_states_come_before_those_of_names():
 
 
 @pytest.mark.parametrize("empty", [[], {}, None, "", "bilateral", True])
-def test_a_key_that_states_nothing_leaves_the_names(empty):
+def test_empty_key_keeps_the_pairs_of_names(empty):
     sides = {"name": "x", "keypoints": ["left_ear", "right_ear"], "symmetry": empty}
     assert Skeleton.from_coco(sides).flip == (1, 0)
 
@@ -109,7 +109,7 @@ def test_keys_that_disagree_are_refused():
     assert Skeleton.from_coco(agreeing).flip == (0, 2, 1, 3)
 
 
-def test_pairs_that_names_hide_survive_coco():
+def test_pairs_without_matching_names_survive_coco():
     stated = Skeleton.from_coco(mouse()).with_flip_pairs([("ear A", "ear B")])
     assert stated.flip == (0, 2, 1, 3)
     assert Skeleton.from_coco(json.loads(json.dumps(stated.to_coco()))) == stated
@@ -119,7 +119,7 @@ def test_pairs_that_names_hide_survive_coco():
     assert "flip_idx" not in COCO17.to_coco()
 
 
-def test_accents_are_the_same_letter_however_they_were_typed():
+def test_accents_are_equal_in_any_unicode_form():
     typed = Skeleton("x", ("e\u0301paule gauche", "e\u0301paule droite"))
     assert typed.keypoints == ("\u00e9paule gauche", "\u00e9paule droite")
     assert typed.flip == (1, 0)
@@ -127,15 +127,16 @@ def test_accents_are_the_same_letter_however_they_were_typed():
         Skeleton("x", ("e\u0301", "\u00e9"))
 
 
-def test_the_mirror_note_names_pairs():
+def test_mirror_note_names_pairs():
     assert (
         Skeleton("x", ("nose", "left_ear", "right_ear", "L1", "R1")).mirror_note()
-        == "in a mirror, left_ear and right_ear, L1 and R1 change places"
+        == "in a mirrored image, left_ear and right_ear, L1 and R1 change places"
     )
-    assert Skeleton("x", ("nose",)).mirror_note() == "in a mirror, no keypoint types change places"
+    note = Skeleton("x", ("nose",)).mirror_note()
+    assert note == "in a mirrored image, no keypoint types change places"
 
 
-def test_the_mirror_note_says_what_to_do_about_sides_without_a_pair():
+def test_mirror_note_explains_sides_without_a_pair():
     lonely = Skeleton("x", ("nose", "left_ear", "right_eer", "Rwrist"))
     note = lonely.mirror_note()
     assert "no keypoint types change places; sides without a pair: left_ear, right_eer, Rw" in note
@@ -144,7 +145,7 @@ def test_the_mirror_note_says_what_to_do_about_sides_without_a_pair():
     assert "flip_pairs" not in lonely.mirror_note(flipping=False)
 
 
-def test_the_mirror_note_of_a_large_skeleton_is_short():
+def test_mirror_note_of_a_large_skeleton_is_short():
     names = [f"{side}_{k}" for k in range(60) for side in ("left", "right")]
     note = Skeleton("hand", tuple(names)).mirror_note()
     assert len(note) < 700

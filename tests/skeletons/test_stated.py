@@ -1,4 +1,4 @@
-"""Edges and mirror pairs in all the ways that files state them."""
+"""Edges and mirror pairs in all formats that files use."""
 
 import pytest
 
@@ -27,18 +27,18 @@ NAMES = ("nose", "eye A", "eye B", "tail")
     ],
     ids=str,
 )
-def test_pairs(stated):
+def test_pairs_are_read(stated):
     assert stated_flip(NAMES, stated, "x") == (0, 2, 1, 3)
 
 
-def test_no_pairs_are_a_statement_too():
+def test_empty_list_of_pairs_is_respected():
     assert stated_flip(NAMES, [], "x") == (0, 1, 2, 3)
 
 
-def test_numbers_of_pairs_count_from_0_unless_that_cannot_be():
+def test_pair_numbers_count_from_0_unless_impossible():
     assert stated_flip(NAMES, [[2, 3]], "x") == (0, 1, 3, 2)
     assert stated_flip(NAMES, [[3, 4]], "x") == (0, 1, 3, 2)
-    # Both would fit, but the names agree with one of them alone.
+    # Both would fit, but the names agree with only one of them.
     sides = ("nose", "left eye", "right eye", "tail")
     assert stated_flip(sides, [[2, 3]], "x") == (0, 2, 1, 3)
     assert stated_flip(sides, [[1, 2]], "x") == (0, 2, 1, 3)
@@ -65,7 +65,7 @@ def test_numbers_of_pairs_count_from_0_unless_that_cannot_be():
     ],
     ids=str,
 )
-def test_what_are_no_pairs(stated, words):
+def test_invalid_pairs_are_refused(stated, words):
     with pytest.raises(UserError, match=words) as caught:
         stated_flip(NAMES, stated, "x")
     assert "\n" not in str(caught.value)
@@ -83,16 +83,16 @@ def test_what_are_no_pairs(stated, words):
     ],
     ids=str,
 )
-def test_edges(stated, edges):
+def test_edges_are_read(stated, edges):
     assert stated_edges(NAMES, stated, "x") == edges
 
 
-def test_names_that_are_numbers_come_before_numbers():
+def test_names_that_look_like_numbers_take_precedence_over_indices():
     assert stated_edges(("2", "1", "3"), [["1", "3"]], "x") == ((1, 2),)
 
 
 @pytest.mark.parametrize("stated", [[[0, 4]], [[1, 5]], [[-1, 1]], [1, 2], [[1]], "1-2", 3, [None]])
-def test_what_are_no_edges(stated):
+def test_invalid_edges_are_refused(stated):
     with pytest.raises(UserError, match=r"^x ") as caught:
         stated_edges(NAMES, stated, "x")
     if isinstance(stated, list) and isinstance(stated[0], list) and len(stated[0]) == 2:

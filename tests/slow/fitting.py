@@ -1,4 +1,4 @@
-"""How published tests bring photos into networks and answers back, from what their code says."""
+"""How published tests map photos to network inputs, and results back to photos."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def bilinear(image, x, y, outside=None):
-    """The value of (h, w) at a place between pixels; beyond the edge `outside`, or the edge."""
+    """The value of (h, w) between pixels; beyond the edge `outside`, or the value at the edge."""
     height, width = image.shape
     left, above = int(np.floor(x)), int(np.floor(y))
     total = 0.0
@@ -21,7 +21,7 @@ def bilinear(image, x, y, outside=None):
 
 
 def resized(image, size):
-    """(h, w) at another (height, width): pixels' middles are half a pixel from the edges."""
+    """Resize (h, w) to another (height, width), with half-pixel centres."""
     down, across = image.shape[0] / size[0], image.shape[1] / size[1]
     out = np.zeros(size)
     for v, u in np.ndindex(*size):
@@ -30,7 +30,7 @@ def resized(image, size):
 
 
 def warped(image, matrix, size):
-    """(h, w) seen through a map (2, 3) from its pixels to those of a (width, height); black."""
+    """Warp (h, w) by a map (2, 3) to pixels of a (width, height), with black outside."""
     back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
     out = np.zeros(size[::-1])
     for v, u in np.ndindex(*out.shape):
@@ -49,8 +49,8 @@ def _up_to_64(length):
 def higherhrnet_size(photo, side, scale, least):
     """(width, height) of the input for a (width, height) photo.
 
-    The shorter side of the smallest scale is a multiple of 64, and the longer one in proportion;
-    larger scales are multiples of that.
+    At the smallest scale, the shorter side is a multiple of 64, and the longer side in proportion;
+    larger scales are multiples of that size.
     """
     short = _up_to_64(least * side)
     long = _up_to_64(short / min(photo) * max(photo))
@@ -59,22 +59,22 @@ def higherhrnet_size(photo, side, scale, least):
 
 
 def from_three_points(source, target):
-    """The map (2, 3) that brings three points to three others."""
+    """The map (2, 3) from three points to three other points."""
     known = np.c_[source, np.ones(3)]
     return np.linalg.solve(known, np.asarray(target, float)).T
 
 
 def _frame(centre, width):
-    """The middle, a point half a width above it, and one half a width to the left of that."""
+    """The centre, the point half a width above it, and the one half a width to the left of that."""
     x, y = centre
     return [(x, y), (x, y - width / 2), (x - width / 2, y - width / 2)]
 
 
 def higherhrnet_matrix(photo, size):
-    """From a photo's pixels to those of an input, or of maps, of that (width, height).
+    """The map from pixels of a photo to an input, or to maps, of this (width, height).
 
-    The photo's middle, rounded, goes to the middle; so much of its width, or beyond, as the
-    input's shape shows becomes the input's width.
+    The rounded centre of the photo is mapped to the centre. The scale follows from the shorter side
+    of the photo and the shape of the input.
     """
     centre = [int(side / 2 + 0.5) for side in photo]
     width = photo[0] if photo[0] < photo[1] else size[0] / size[1] * photo[1]
@@ -86,9 +86,9 @@ def higherhrnet_matrix(photo, size):
 
 
 def mmpose1_size(photo, side, scale):
-    """How much of a square input a (width, height) photo covers, or of what it grows to, and that.
+    """The size that a (width, height) photo covers, and the size of the input.
 
-    Both sides are covered at least; what is not a multiple of 64 goes up to the next.
+    Both sides are at least the requested side. The input is rounded up to multiples of 64.
     """
     least = int(np.ceil(int(side * scale) / 64)) * 64
     ratio = photo[0] / photo[1]
@@ -97,9 +97,9 @@ def mmpose1_size(photo, side, scale):
 
 
 def mmpose1_matrix(photo, covered, size):
-    """From a photo's pixels to those of an input (width, height): the middle goes to the middle.
+    """The map from pixels of a photo to an input (width, height), from centre to centre.
 
-    The width of photo and black border together becomes the input's.
+    The width of the photo with its black border becomes the width of the input.
     """
     width = photo[0] * size[0] / covered[0]
     target = _frame((size[0] / 2, size[1] / 2), size[0])
@@ -107,7 +107,7 @@ def mmpose1_matrix(photo, covered, size):
 
 
 def mmpose1_points(points, photo, covered, size):
-    """Points (..., 2) of an input in the photo: as a share of photo and border together."""
+    """Map points (..., 2) of an input to the photo, relative to the photo with its border."""
     photo, covered, size = (np.array(each, float) for each in (photo, covered, size))
     whole = photo * size / covered
     return points / size * whole + photo / 2 - whole / 2
@@ -117,7 +117,7 @@ def mmpose1_points(points, photo, covered, size):
 
 
 def poseae_matrix(photo, scale):
-    """From a photo's pixels to a square of (512 scale) pixels, up to 64, and that side."""
+    """The map from a photo to a square of 512 · scale pixels, rounded up to 64, and its side."""
     side, longer = _up_to_64(512 * scale), max(photo)
     across, down = (side * (0.5 - middle / longer) for middle in (photo[0] / 2, photo[1] / 2))
     return np.array([[side / longer, 0, across], [0, side / longer, down]]), side
@@ -127,7 +127,7 @@ def poseae_matrix(photo, scale):
 
 
 def cornernet_canvas(photo, scale):
-    """For each axis: the photo's pixels, the canvas's, and the canvas's pixel of its first one."""
+    """For each axis: the pixels of the photo, those of the canvas, and the start of the photo."""
     rows = []
     for side in photo:
         inner = int(side * scale)
@@ -137,7 +137,7 @@ def cornernet_canvas(photo, scale):
 
 
 def cornernet_input(image, scale):
-    """An (h, w) photo in the middle of black; a canvas of odd side loses its last line."""
+    """An (h, w) photo centred on black; a canvas with an odd side lacks its last line."""
     (height, outer_height, top), (width, outer_width, left) = cornernet_canvas(image.shape, scale)
     image = resized(image, (height, width))
     canvas = np.zeros((outer_height, outer_width))
@@ -148,7 +148,7 @@ def cornernet_input(image, scale):
 
 
 def cornernet_boxes(boxes, photo, scale, mirrored):
-    """Boxes (N, 4) x1, y1, x2, y2 in cells of stride 4, in pixels of a (height, width) photo."""
+    """Convert boxes (N, 4) from cells of stride 4 to pixels of a (height, width) photo."""
     out = np.array(boxes, float).reshape(-1, 4)
     for axis, (inner, outer, border) in enumerate(reversed(cornernet_canvas(photo, scale))):
         cells = (outer + 1) // 4

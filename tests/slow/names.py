@@ -1,14 +1,17 @@
-"""Names of the published networks' tensors in the files of other programs."""
+"""The names that other programs give to the tensors of published networks."""
 
 
 def in_mmpose(name, head):
-    """Of HRNet and HigherHRNet. head: "keypoint_head" in mmpose 0.x, "head" in 1.x."""
+    """The name in mmpose, for HRNet and HigherHRNet.
+
+    head: "keypoint_head" in mmpose 0.x, "head" in 1.x.
+    """
     of_head = name.startswith(("final_layer", "deconv_layers"))
     return f"{head if of_head else 'backbone'}.{name}"
 
 
 def in_cornernet_lite(name):
-    """Of CornerNet and CornerNet-Squeeze."""
+    """The name in CornerNet-Lite, for CornerNet and CornerNet-Squeeze."""
     first, rest = name.split(".", 1)
     corner, _, part = first.partition("_")
     if corner in ("tl", "br"):
@@ -18,7 +21,7 @@ def in_cornernet_lite(name):
 
 
 def in_mmdetection(name):
-    """Of CornerNet in mmdetection 3.x."""
+    """The name in mmdetection 3.x, for CornerNet."""
     first, *rest = name.replace(".skip.", ".downsample.").split(".")
     corner, _, part = first.partition("_")
     if corner in ("tl", "br"):
@@ -26,10 +29,10 @@ def in_mmdetection(name):
     if first == "pre":
         middle = ["stem", rest[0]] if rest[0] == "0" else ["stem", rest[0], "0"]
         return ".".join(["backbone", *middle, *rest[1:]])
-    if first in ("inters_", "cnvs_"):  # a convolution and its norm, which have names there
-        stack, layer, kind = rest
-        place = {"inters_": "conv1x1s", "cnvs_": "remap_convs"}[first]
-        return f"backbone.{place}.{stack}.{('conv', 'bn')[int(layer)]}.{kind}"
+    if first in ("inters_", "cnvs_"):  # a convolution and its norm, which have names in mmdetection
+        stack, layer, parameter = rest
+        group = {"inters_": "conv1x1s", "cnvs_": "remap_convs"}[first]
+        return f"backbone.{group}.{stack}.{('conv', 'bn')[int(layer)]}.{parameter}"
     first = {"kps": "hourglass_modules", "cnvs": "out_convs"}.get(first, first)
     return ".".join(["backbone", first, *rest])
 
@@ -39,7 +42,7 @@ def _in_corner_head(corner, part, rest):
         name = {"heats": "heat", "tags": "emb", "regrs": "off"}[part]
         rest = rest if "conv" in rest else [*rest[:-1], "conv", rest[-1]]
         return [f"{corner}_{name}", *rest]
-    stack, layer, *kind = rest
+    stack, layer, *parameters = rest
     layers = {
         "p1_conv1": ["direction1_conv"],
         "p2_conv1": ["direction2_conv"],
@@ -49,4 +52,4 @@ def _in_corner_head(corner, part, rest):
         "bn1": ["conv1", "bn"],
         "conv2": ["conv2"],
     }
-    return [f"{corner}_pool", stack, *layers[layer], *kind]
+    return [f"{corner}_pool", stack, *layers[layer], *parameters]

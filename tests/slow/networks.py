@@ -1,7 +1,7 @@
-"""The published networks: their tensors' names and shapes listed, and their answers in numpy.
+"""The forward passes of the published networks in numpy.
 
-A network here is a dict of tensors under the published names; a layer is a function of it. No
-module of torch is used, and every step follows the name of the tensor that it takes.
+A network is a dict of tensors with the published names; a layer is a function of it. No module of
+torch is used; the names of the tensors determine the layers.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from slow.corners import pooled
 
 
 def convolve(x, kernel, bias=None, stride=1, groups=1):
-    """(C, h, w) with a kernel (O, C / groups, k, k), padded by (k - 1) // 2 zeros."""
+    """Convolve (C, h, w) with a kernel (O, C / groups, k, k), padded by (k - 1) // 2 zeros."""
     size = kernel.shape[-1]
     edge = (size - 1) // 2
     x = np.pad(x, ((0, 0), (edge, edge), (edge, edge)))
@@ -23,13 +23,13 @@ def convolve(x, kernel, bias=None, stride=1, groups=1):
             part = x[:, v : v + stride * height : stride, u : u + stride * width : stride]
             if groups == 1:
                 out += np.tensordot(kernel[:, :, v, u], part, 1)
-            else:  # one input to one output
+            else:  # one input channel per output channel
                 out += kernel[:, :, v, u][:, :, None] * part
     return out if bias is None else out + bias[:, None, None]
 
 
 def spread(x, kernel, bias=None):
-    """Twice as large, by a transposed convolution with a kernel (C, O, 4, 4)."""
+    """Double the size by a transposed convolution with a kernel (C, O, 4, 4)."""
     _, height, width = x.shape
     out = np.zeros((kernel.shape[1], 2 * height + 2, 2 * width + 2))
     for v in range(4):
@@ -41,18 +41,18 @@ def spread(x, kernel, bias=None):
 
 
 def larger(x, times):
-    """Every cell repeated."""
+    """Repeat every cell."""
     return x.repeat(times, 1).repeat(times, 2)
 
 
 def halved(x):
-    """The largest of each 2 x 2 cells."""
+    """The maximum of each 2 x 2 cells."""
     channels, height, width = x.shape
     return x.reshape(channels, height // 2, 2, width // 2, 2).max((2, 4))
 
 
 class Weights:
-    """Tensors by name, and the layers that take them."""
+    """Tensors by name, and the layers that use them."""
 
     def __init__(self, state):
         self.state = {name: np.asarray(value, np.float64) for name, value in state.items()}
@@ -72,7 +72,7 @@ class Weights:
         return any(key.startswith(f"{name}.") for key in self.state)
 
     def count(self, name):
-        """How many numbered parts there are under a name."""
+        """The number of numbered parts under a name."""
         skip = len(name) + 1
         return len({n[skip:].split(".")[0] for n in self.state if n.startswith(f"{name}.")})
 
@@ -95,13 +95,13 @@ def hrnet_block(w, name, x):
 
 
 def hrnet_exchange(w, name, branches):
-    """Four blocks a branch; then every branch is the sum of all, brought to its size."""
+    """Four blocks per branch; then every branch is the sum of all branches, resized to it."""
     for b, x in enumerate(branches):
         for n in range(4):
             x = hrnet_block(w, f"{name}.branches.{b}.{n}", x)
         branches[b] = x
     out = []
-    # Only the first one is made where nothing reads the others.
+    # The last exchange computes only the first branch, because the others are not used.
     ends = 1 + max(i for i in range(4) if i == 0 or w.has(f"{name}.fuse_layers.{i}"))
     for i in range(ends):
         total = 0
@@ -140,7 +140,7 @@ def hrnet(w, x):
 
 
 def higherhrnet(state, image):
-    """Maps at stride 4 and at stride 2 of an image (3, H, W)."""
+    """The maps of an image (3, H, W) at strides 4 and 2."""
     w = Weights(state)
     x = hrnet(w, image)
     coarse = w.conv("final_layers.0", x)
@@ -174,16 +174,16 @@ def poseae(state, image):
     x = relu(w.conv("pre.0.conv", image, 2))
     x = halved(relu(w.conv("pre.1.conv", x)))
     x = relu(w.conv("pre.4.conv", relu(w.conv("pre.3.conv", x))))
-    found = []
+    outputs = []
     for n in range(w.count("outs")):
-        seen = _poseae_hourglass(w, f"features.{n}.0", x)
+        features = _poseae_hourglass(w, f"features.{n}.0", x)
         for k in (1, 2):
-            seen = relu(w.conv(f"features.{n}.{k}.conv", seen))
-        found.append(w.conv(f"outs.{n}.conv", seen))
+            features = relu(w.conv(f"features.{n}.{k}.conv", features))
+        outputs.append(w.conv(f"outs.{n}.conv", features))
         if w.has(f"merge_preds.{n}"):
-            x = x + w.conv(f"merge_preds.{n}.conv.conv", found[-1])
-            x = x + w.conv(f"merge_features.{n}.conv.conv", seen)
-    return found
+            x = x + w.conv(f"merge_preds.{n}.conv.conv", outputs[-1])
+            x = x + w.conv(f"merge_features.{n}.conv.conv", features)
+    return outputs
 
 
 # ---------------------------------------------------------------------- CornerNet
@@ -195,7 +195,7 @@ def _convolution(w, name, x, stride=1):
 
 
 def _corner_layer(w, name, x, stride=1):
-    """A residual, or a fire module, by the names of its tensors."""
+    """A residual block or a fire module, depending on the names of its tensors."""
     if w.has(f"{name}.conv_1x1"):
         y = w.norm(f"{name}.bn1", w.conv(f"{name}.conv1", x))
         wide = w.conv(f"{name}.conv_3x3", y, stride, groups=len(y))
@@ -238,23 +238,23 @@ def _corner_module(w, name, x, directions):
 
 
 def cornernet(state, image):
-    """A dict of maps for each stack."""
+    """The maps of each stack, by name."""
     w = Weights(state)
     x = _convolution(w, "pre.0", image, 2)
     for n in range(1, w.count("pre")):
         x = _corner_layer(w, f"pre.{n}", x, 2)
-    found = []
+    outputs = []
     for n in range(w.count("kps")):
-        seen = _convolution(w, f"cnvs.{n}", _corner_hourglass(w, f"kps.{n}", x))
+        features = _convolution(w, f"cnvs.{n}", _corner_hourglass(w, f"kps.{n}", x))
         maps = {}
         for corner, ways in (("tl", ("top", "left")), ("br", ("bottom", "right"))):
-            y = _corner_module(w, f"{corner}_cnvs.{n}", seen, ways)
+            y = _corner_module(w, f"{corner}_cnvs.{n}", features, ways)
             for short, head in (("heat", "heats"), ("tag", "tags"), ("off", "regrs")):
                 name = f"{corner}_{head}.{n}"
                 maps[f"{corner}_{short}"] = w.conv(f"{name}.1", _convolution(w, f"{name}.0", y))
-        found.append(maps)
+        outputs.append(maps)
         if w.has(f"inters.{n}"):
             x = w.norm(f"inters_.{n}.1", w.conv(f"inters_.{n}.0", x))
-            x = relu(x + w.norm(f"cnvs_.{n}.1", w.conv(f"cnvs_.{n}.0", seen)))
+            x = relu(x + w.norm(f"cnvs_.{n}.1", w.conv(f"cnvs_.{n}.0", features)))
             x = _corner_layer(w, f"inters.{n}", x)
-    return found
+    return outputs

@@ -1,4 +1,4 @@
-"""The published decoders of poses: peaks, one-to-one matching type by type, shifts, refinement."""
+"""The published pose decoders: peaks, one-to-one matching by type, shifts, refinement."""
 
 from itertools import combinations, permutations
 
@@ -9,7 +9,7 @@ COCO_ORDER = [0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16]
 
 
 def peaks(heatmap, window, threshold, most):
-    """(x, y) of the cells above the threshold that no cell of the window exceeds, best first."""
+    """The (x, y) of cells above the threshold that are maximal in their window, best first."""
     height, width = heatmap.shape
     found = []
     for y in range(height):
@@ -22,7 +22,7 @@ def peaks(heatmap, window, threshold, most):
 
 
 def every_matching(rows, columns):
-    """All ways to give as many rows as possible a column of their own, as lists of pairs."""
+    """All ways to match as many rows as possible with distinct columns, as lists of pairs."""
     if rows <= columns:
         for chosen in permutations(range(columns), rows):
             yield list(enumerate(chosen))
@@ -33,10 +33,10 @@ def every_matching(rows, columns):
 
 
 def best_matching(cost, distance, threshold):
-    """The cheapest way; of those that cost the same, the one of the least roots of distances.
+    """The cheapest matching; of equal costs, the one with the least sum of roots of distances.
 
-    Of peaks all alike, cells of a plateau, the first joins. The public code leaves equal costs to
-    its solver. A distance beyond the threshold joins nothing, and counts as the threshold.
+    Of equal peaks, such as the cells of a plateau, the first joins. In the public code, equal costs
+    are decided by the solver. Distances beyond the threshold count as the threshold.
     """
 
     def price(pairs):
@@ -49,61 +49,61 @@ def best_matching(cost, distance, threshold):
 
 
 class Person:
-    """What is known of a group: its keypoints, and the tags that they brought."""
+    """A group: its keypoints and their tags."""
 
     def __init__(self):
         self.cells, self.tags = {}, []
 
 
-def start(people, tag, kind, cell):
-    """A person named after the first tag component; one of that name is taken up again."""
+def start(people, tag, k, cell):
+    """Start a person whose key is the first tag component; an existing person is reused."""
     person = people.setdefault(float(tag[0]), Person())
-    person.cells[kind] = cell
+    person.cells[k] = cell
     person.tags = [tag]
 
 
 def match(found, heatmaps, tags, order, settings):
-    """People in the order of their first keypoints, from the peaks of each type; tags (K, D, H, W).
+    """Group the peaks of each type into people, in the order of their first keypoints.
 
-    Cells of a plateau are peaks each, often of one tag: they start one person.
+    tags: (K, D, H, W). Each cell of a plateau is a peak; with equal tags, they start one person.
     """
     people = {}
-    for number, kind in enumerate(order):
-        cells = found[kind]
-        own = [tags[kind, :, y, x].astype(float) for x, y in cells]
-        open_ones = list(people.values())[: settings["limit"]]
-        if settings["stop_when_full"] and len(open_ones) == settings["limit"]:
+    for number, k in enumerate(order):
+        cells = found[k]
+        type_tags = [tags[k, :, y, x].astype(float) for x, y in cells]
+        candidates = list(people.values())[: settings["limit"]]
+        if settings["stop_when_full"] and len(candidates) == settings["limit"]:
             continue
         if not cells:
             continue
         if number == 0 or not people:
-            for tag, cell in zip(own, cells):
-                start(people, tag, kind, cell)
+            for tag, cell in zip(type_tags, cells):
+                start(people, tag, k, cell)
             continue
-        means = [np.mean(person.tags, axis=0) for person in open_ones]
+        means = [np.mean(person.tags, axis=0) for person in candidates]
         distance, cost = np.zeros((2, len(cells), len(means)))
         for p, (x, y) in enumerate(cells):
             for n, mean in enumerate(means):
-                square = (own[p] - mean) ** 2
+                square = (type_tags[p] - mean) ** 2
                 square = square.mean() if settings["rms"] else square.sum()
                 distance[p, n] = cost[p, n] = np.sqrt(square)
                 if settings["rounded"]:
-                    cost[p, n] = 100 * np.round(distance[p, n]) - heatmaps[kind, y, x]
-        taken = dict(best_matching(cost, distance, settings["tag_threshold"]))
+                    cost[p, n] = 100 * np.round(distance[p, n]) - heatmaps[k, y, x]
+        matches = dict(best_matching(cost, distance, settings["tag_threshold"]))
         for p, cell in enumerate(cells):
-            n = taken.get(p)
+            n = matches.get(p)
             if n is not None and distance[p, n] < settings["tag_threshold"]:
-                open_ones[n].cells[kind] = cell
-                open_ones[n].tags.append(own[p])
+                candidates[n].cells[k] = cell
+                candidates[n].tags.append(type_tags[p])
             else:
-                start(people, own[p], kind, cell)
+                start(people, type_tags[p], k, cell)
     return list(people.values())
 
 
 def shifted(heatmap, x, y, last_row):
-    """Half a cell on, to count from the cell's edge, and a quarter towards the larger neighbour.
+    """Shift by half a cell, to count from the edge, and a quarter towards the larger neighbour.
 
-    Where both are equal, towards the smaller coordinate.
+    If both neighbours are equal, the shift is towards the smaller coordinate.
     """
     width = heatmap.shape[1]
     right, left = heatmap[y, min(x + 1, width - 1)], heatmap[y, max(x - 1, 0)]
@@ -113,31 +113,31 @@ def shifted(heatmap, x, y, last_row):
 
 
 def decode(heatmaps, tags, order, settings, refine=True, shift=True):
-    """People (N, K, 3) x, y, score from maps (K, H, W) and (K, D, H, W), and their scores (N,).
+    """Decode maps (K, H, W) and (K, D, H, W) to people (N, K, 3) x, y, score and scores (N,).
 
-    Missing keypoints are zeros. Scores are means over all types, missing ones as 0, as they were
-    before refinement. Without a shift, x and y are whole numbers.
+    Missing keypoints are zeros. Scores are means over all types before refinement, with missing
+    keypoints as 0. Without a shift, x and y are integers.
     """
-    kinds, height, _ = heatmaps.shape
+    types, height, _ = heatmaps.shape
     found = [
         peaks(h, settings["window"], settings["threshold"], settings["most"]) for h in heatmaps
     ]
     people = match(found, heatmaps, tags, order, settings)
-    out, scores = np.zeros((len(people), kinds, 3)), np.zeros(len(people))
+    out, scores = np.zeros((len(people), types, 3)), np.zeros(len(people))
     for n, person in enumerate(people):
         for k, (x, y) in person.cells.items():
-            place = shifted(heatmaps[k], x, y, height - 1) if shift else (x, y)
-            out[n, k] = *place, heatmaps[k, y, x]
+            xy = shifted(heatmaps[k], x, y, height - 1) if shift else (x, y)
+            out[n, k] = *xy, heatmaps[k, y, x]
         scores[n] = out[n, :, 2].mean()
         if not refine:
             continue
-        own = [tags[k, :, y, x].astype(float) for k, (x, y) in person.cells.items()]
-        mean = np.mean(own, axis=0)
-        for k in set(range(kinds)) - set(person.cells):
+        type_tags = [tags[k, :, y, x].astype(float) for k, (x, y) in person.cells.items()]
+        mean = np.mean(type_tags, axis=0)
+        for k in set(range(types)) - set(person.cells):
             away = np.sqrt(((tags[k].astype(float) - mean[:, None, None]) ** 2).sum(0))
             y, x = np.unravel_index(np.argmax(heatmaps[k] - np.round(away)), away.shape)
-            # pose-ae takes the number of types for the number of rows here.
-            last = min(height, kinds) - 1 if settings["rows_are_types"] else height - 1
+            # pose-ae uses the number of types as the number of rows here.
+            last = min(height, types) - 1 if settings["rows_are_types"] else height - 1
             if heatmaps[k, y, x] > 0:
                 score = 1.0 if settings["filled_score_is_one"] else heatmaps[k, y, x]
                 out[n, k] = *shifted(heatmaps[k], x, y, last), score

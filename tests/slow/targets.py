@@ -6,10 +6,10 @@ import numpy as np
 
 
 def pose_heatmaps(keypoints, size, sigma):
-    """(K, h, w) maps of people (N, K, 3) in cells, as HigherHRNet and pose-ae draw them.
+    """Heatmaps (K, h, w) of people (N, K, 3) in cells, as in HigherHRNet and pose-ae.
 
-    A keypoint lies in the cell int(x), int(y), towards zero; a Gaussian of whole-number sigma
-    reaches 3 sigma + 1 cells from there; of several the largest counts.
+    A keypoint is in the cell int(x), int(y), rounded towards zero. The Gaussian of integer sigma
+    extends 3 sigma + 1 cells; of several Gaussians the largest value is used.
     """
     height, width = size
     maps = np.zeros((keypoints.shape[1], height, width))
@@ -23,21 +23,21 @@ def pose_heatmaps(keypoints, size, sigma):
 
 
 def pose_places(keypoints, size):
-    """For every person the (type, y, x) where its tags are learned: visible and inside."""
+    """For every person, the (type, y, x) of the keypoints that are visible and inside the map."""
     people = []
     for person in keypoints:
         people.append([])
-        for k, (x, y, seen) in enumerate(person):
+        for k, (x, y, visibility) in enumerate(person):
             x, y = math.trunc(x), math.trunc(y)
-            if seen > 0 and 0 <= x < size[1] and 0 <= y < size[0]:
+            if visibility > 0 and 0 <= x < size[1] and 0 <= y < size[0]:
                 people[-1].append((k, y, x))
     return people
 
 
 def _overlap_when_moved(height, width, by):
-    """IoU of a box with itself: shifted along the diagonal, shrunk, and grown by so much a corner.
+    """IoUs of a box with itself shifted along the diagonal, shrunk and enlarged.
 
-    What lies beyond the box's own size is no box.
+    by: the shift of each corner. Sides are at least 0.
     """
     whole = height * width
     shared = max(height - by, 0) * max(width - by, 0)
@@ -47,7 +47,7 @@ def _overlap_when_moved(height, width, by):
 
 
 def corner_radius(height, width, least):
-    """How far corners may move before one of the three overlaps falls below `least`: bisection."""
+    """The shift of corners at which one of the three overlaps falls below `least`, by bisection."""
     low, high = 0.0, float(height + width)
     for _ in range(200):
         middle = (low + high) / 2
@@ -59,7 +59,7 @@ def corner_radius(height, width, least):
 
 
 def legacy_corner_radius(height, width, least):
-    """The same with the slip of the first public code: the larger root, only halved."""
+    """Like `corner_radius`, with the mistake of the first public code: the larger root, halved."""
     roots = []
     for a, b, c in (
         (1, height + width, width * height * (1 - least) / (1 + least)),
@@ -71,7 +71,7 @@ def legacy_corner_radius(height, width, least):
 
 
 def corner_heatmaps(cells, classes, sizes, count, shape, least, legacy=False):
-    """(C, h, w) maps of one corner of boxes, CornerNet's: a Gaussian in a square of its radius.
+    """CornerNet's heatmaps (C, h, w) of one corner of boxes: Gaussians in squares of their radius.
 
     cells: (N, 2) x, y. sizes: (N, 2) width, height in cells, rounded up for the radius.
     """

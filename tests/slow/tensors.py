@@ -1,4 +1,4 @@
-"""Names and shapes of the published networks' tensors, as their configurations lead to them."""
+"""Names and shapes of the published networks' tensors, derived from their configurations."""
 
 
 def conv(name, outputs, inputs, kernel, bias=False):
@@ -152,7 +152,7 @@ def _corner_hourglass(name, channels, counts, layer, learned_up):
 
 
 def cornernet(classes, squeeze):
-    """Two stacks; names are those of CornerNet, for Squeeze too."""
+    """Two stacks, with the names of CornerNet; also for CornerNet-Squeeze."""
     yield from _convolution("pre.0", 7, 3, 128)
     yield from _residual("pre.1", 128, 256, 2)
     tower = ((256, 256, 384, 384, 384, 512), (2, 2, 2, 2, 2, 4), _residual, False)

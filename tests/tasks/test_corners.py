@@ -81,7 +81,7 @@ def test_centres_have_a_heatmap_that_is_learned_and_read():
     assert unsure.scores.max(initial=0) < 0.3
 
 
-def test_without_reach_there_is_one_point_per_corner():
+def test_without_reach_each_corner_has_one_point():
     task = CornerTask(CLASSES[:2], reach=0)
     targets = task.encode(sample_of(TWO, [0, 1]), STRIDE)
     assert len(targets["points"]) == 4
@@ -145,7 +145,7 @@ def test_options_restore_the_task():
     assert create_task("corners", **task.to_dict()) == task
 
 
-def test_bad_options_are_named():
+def test_invalid_options_are_named():
     with pytest.raises(UserError, match="overlapp"):
         create_task("corners", classes=["a"], overlapp=0.3)
     with pytest.raises(UserError, match="pul"):
@@ -183,7 +183,7 @@ def test_boxes_of_several_passes_are_fused():
     np.testing.assert_allclose(merged.scores, [1.6 / 3, 0.1], atol=1e-6)
 
 
-def test_with_the_published_pairing_passes_are_softly_suppressed():
+def test_published_pairing_suppresses_passes_softly():
     task = CornerTask(("a",), pairing=CornerSettings.preset("cornernet"))
     passes = [boxes_of([[0, 0, 10, 10]], [0.8]), boxes_of([[0, 0, 10, 10]], [0.6])]
     merged = task.merge_results(passes)

@@ -1,4 +1,4 @@
-"""Inherited parts of every task: results in pixels of each image, defaults of augmentation."""
+"""Methods that every task inherits: results in image pixels, and defaults of augmentation."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,7 +29,7 @@ class SquareTask(Task):
         return [Boxes(box, [0.5], [0], ("square",)) for _ in outputs["heatmaps"]]
 
 
-def test_without_placements_results_stay_in_the_input():
+def test_results_without_placements_stay_in_input_pixels():
     (found,) = SquareTask().decode({"heatmaps": torch.zeros(1, 3, 8, 8)}, 4)
     assert found.boxes.tolist() == [[4, 12, 8, 8]]
     assert (found.width, found.height) == (None, None)
@@ -57,7 +57,7 @@ def test_one_placement_per_image_is_required():
         SquareTask().decode(outputs, 4, [Placement(Affine.identity(), (9, 9))])
 
 
-def test_defaults_of_augmentation():
+def test_tasks_have_defaults_for_augmentation():
     task = SquareTask()
     assert (task.merges, task.zoom, task.tag_norm, task.flip) == ("maps", None, "l2", (0, 1, 2))
     values = torch.tensor([0.1, 0.5, 0.9])

@@ -63,13 +63,13 @@ def recipe(scenes, steps):
     )
 
 
-def test_train_and_resume(trained):
+def test_training_resumes(trained):
     rows = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "push" in row] == [*range(1, 13)]
     assert any("val_AP" in row for row in rows)
 
 
-def test_evaluate(trained, scenes):
+def test_evaluate_gives_figures(trained, scenes):
     weights = trained / "last.safetensors"
     report = evaluate(weights, scenes / "val.json", scenes / "val", device="cpu", quiet=True)
     logged = (trained / "log.jsonl").read_text().splitlines()[-1]
@@ -77,7 +77,7 @@ def test_evaluate(trained, scenes):
     assert report["metrics"]["AP"] == pytest.approx(json.loads(logged)["val_AP"], abs=1e-3)
 
 
-def test_predict_with_coco_results_and_resume(trained, scenes, tmp_path, capsys):
+def test_predict_resumes_and_writes_coco_results(trained, scenes, tmp_path, capsys):
     command = ["predict", str(scenes / "val"), "--weights", str(trained / "last.safetensors")]
     command += ["--coco", str(scenes / "val.json"), "--out", str(tmp_path / "found")]
     assert main(command) == 0
@@ -90,14 +90,14 @@ def test_predict_with_coco_results_and_resume(trained, scenes, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("what", ["tags", "instances", "maps"])
-def test_plot(trained, scenes, tmp_path, what):
+def test_plot_draws_a_result(trained, scenes, tmp_path, what):
     photo, out = str(scenes / "val/0000.png"), tmp_path / f"{what}.png"
     weights = str(trained / "last.safetensors")
     assert main(["plot", photo, "--what", what, "--weights", weights, "--out", str(out)]) == 0
     assert Image.open(out).size > (90, 90)
 
 
-def test_track(trained, scenes, tmp_path):
+def test_track_follows_instances(trained, scenes, tmp_path):
     frames = tmp_path / "frames"
     shutil.copytree(scenes / "val", frames)
     weights = str(trained / "last.safetensors")

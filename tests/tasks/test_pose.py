@@ -105,7 +105,7 @@ def test_decoding_perfect_outputs_gives_the_truth(offsets, tag_dim):
         np.testing.assert_allclose(found[seen, :2], true[seen, :2], atol=0.35)
 
 
-def test_the_loss_is_small_for_perfect_outputs_and_has_finite_gradients():
+def test_loss_is_small_for_perfect_outputs_and_has_finite_gradients():
     task = PoseTask(SKELETON, offsets=True)
     targets = task.encode(sample_of(TWO), STRIDE)
     outputs = {k: v.requires_grad_() for k, v in perfect_outputs(task, targets).items()}
@@ -117,7 +117,7 @@ def test_the_loss_is_small_for_perfect_outputs_and_has_finite_gradients():
 
 
 @pytest.mark.parametrize("heatmap_loss", ["mse", "mse_sigmoid", "focal"])
-def test_an_empty_image_gives_a_finite_loss_with_gradients(heatmap_loss):
+def test_empty_image_has_a_finite_loss_with_gradients(heatmap_loss):
     task = PoseTask(SKELETON, offsets=True, heatmap_loss=heatmap_loss)
     targets = task.encode(sample_of(np.zeros((0, 3, 3))), STRIDE)
     outputs = {
@@ -146,7 +146,7 @@ def test_loss_does_not_depend_on_the_order_of_people(order, seed):
         torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-5)
 
 
-def test_a_batch_of_images_is_the_mean_over_the_images_for_tags():
+def test_tag_loss_of_a_batch_is_the_mean_over_images():
     """Groups of the same number in two images are different groups."""
     task = PoseTask(SKELETON)
     targets = task.encode(sample_of(TWO), STRIDE)

@@ -22,7 +22,7 @@ def test_rows_count_frames_and_pixels_from_1():
     assert rows.tolist() == [[5, 3, 1, 1, 5, 6, 0.75]]
 
 
-def test_a_frame_without_a_track_has_no_row():
+def test_frame_without_tracks_has_no_rows():
     assert mot_rows(tracked(0, [], [])).shape == (0, 7)
 
 
@@ -36,7 +36,7 @@ def test_gaps_up_to_the_longest_are_filled_on_a_straight_line(longest, filled):
         assert row[1:].tolist() == [7, 8 * share, -4 * share, 4, 4 + 8 * share, 0]
 
 
-def test_gaps_are_those_of_each_track():
+def test_gaps_are_filled_within_each_track():
     rows = np.array([[1, 1, 0, 0, 4, 4, 0.9], [2, 2, 0, 0, 4, 4, 0.9], [3, 1, 2, 0, 4, 4, 0.8]])
     found = fill_gaps(rows, 5)
     assert found[:, :2].tolist() == [[1, 1], [2, 1], [2, 2], [3, 1]]
@@ -50,7 +50,7 @@ def write(folder, frames, fill=0):
             add(frame, np.zeros((8, 8, 3), np.uint8))
 
 
-def test_rows_and_json_lines_of_every_frame(tmp_path):
+def test_rows_and_json_lines_are_written_for_every_frame(tmp_path):
     frames = [tracked(0, [[0, 0, 4, 4], [9, 9, 2, 2]], [1, -1]), tracked(1, [], [])]
     frames.append(tracked(2, [[2, 0, 4, 4]], [1]))
     write(tmp_path / "new", frames, fill=1)
@@ -67,7 +67,7 @@ def test_rows_and_json_lines_of_every_frame(tmp_path):
     assert [[i["id"] for i in record["instances"]] for record in records] == [[1, None], [], [1]]
 
 
-def test_without_a_frame_the_files_are_empty(tmp_path):
+def test_files_without_frames_are_empty(tmp_path):
     write(tmp_path, [])
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "street.tracks.txt": "",
@@ -75,7 +75,7 @@ def test_without_a_frame_the_files_are_empty(tmp_path):
     }
 
 
-def test_after_an_error_nothing_is_left(tmp_path):
+def test_error_leaves_no_files(tmp_path):
     def frames():
         yield tracked(0, [[0, 0, 4, 4]], [1])
         raise RuntimeError("torn cable")

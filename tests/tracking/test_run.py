@@ -1,4 +1,4 @@
-"""The verb and its run: two pins move through a folder of frames."""
+"""The track command, with two pins that move through a folder of frames."""
 
 import json
 
@@ -137,7 +137,7 @@ def test_threshold_of_the_caller_precedes_settings_and_model(clip, network):
     assert started(clip, network) == 0
 
 
-def test_bad_input_is_refused(clip, network, tmp_path):
+def test_invalid_input_is_refused(clip, network, tmp_path):
     with pytest.raises(UserError, match="fill is -1 frames; use 0 or more"):
         track(clip, network, fill=-1)
     (tmp_path / "empty").mkdir()

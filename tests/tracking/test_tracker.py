@@ -117,7 +117,7 @@ def test_tags_identify_instances_that_turn_back(turn):
     assert (by_motion[-1] == [1, 2]) is not turn
 
 
-def test_tags_that_do_not_carry_over_change_nothing():
+def test_tags_that_change_between_frames_have_no_effect():
     rng = np.random.default_rng(1)
     ways = walkers(1, frames=30)
     ways[:, 1] = ways[:, 0] + (30, 8)  # two walk side by side

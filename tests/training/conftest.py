@@ -1,4 +1,4 @@
-"""Fixtures that the tests of training share."""
+"""Fixtures shared by the tests of training."""
 
 import pytest
 

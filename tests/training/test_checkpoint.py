@@ -1,4 +1,4 @@
-"""Checkpoints: they restore everything, and a damaged or foreign one is refused by name."""
+"""Checkpoints restore everything; damaged ones and those of other programs are refused."""
 
 import random
 
@@ -23,7 +23,7 @@ def checkpoint(folder, outputs=2, seed=0):
     return Checkpoint(folder, model, average, optimizer)
 
 
-def test_everything_that_changes_comes_back(tmp_path):
+def test_checkpoint_restores_everything_that_changes(tmp_path):
     saved = checkpoint(tmp_path)
     assert saved.is_best(0.4)
     saved.save(7)
@@ -40,26 +40,26 @@ def test_everything_that_changes_comes_back(tmp_path):
     assert torch.equal(*moments)
 
 
-def test_without_a_file_a_run_starts_at_step_0(tmp_path):
+def test_run_without_a_checkpoint_starts_at_step_0(tmp_path):
     assert checkpoint(tmp_path).load() == 0
 
 
-def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+def test_checkpoint_of_another_network_is_refused(tmp_path):
     checkpoint(tmp_path).save(1)
-    with pytest.raises(UserError, match=r"last\.pt is broken or does not fit this recipe"):
+    with pytest.raises(UserError, match=r"last\.pt is damaged or does not match this recipe"):
         checkpoint(tmp_path, outputs=5).load()
 
 
 @pytest.mark.parametrize("damage", [lambda data: b"rubbish", lambda data: data[:500]])
-def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+def test_damaged_checkpoint_is_refused(tmp_path, damage):
     checkpoint(tmp_path).save(1)
     path = tmp_path / "last.pt"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=r"last\.pt is broken or does not fit this recipe"):
+    with pytest.raises(UserError, match=r"last\.pt is damaged or does not match this recipe"):
         checkpoint(tmp_path).load()
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+def test_failed_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     saved = checkpoint(tmp_path)
     saved.save(1)
     before = (tmp_path / "last.pt").read_bytes()
@@ -76,35 +76,35 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
 
 
 @pytest.mark.parametrize("part", ["step", "best", "model", "average", "optimizer", "random"])
-def test_one_without_a_part(tmp_path, part):
+def test_checkpoint_without_a_part_is_refused(tmp_path, part):
     checkpoint(tmp_path).save(1)
     path = tmp_path / "last.pt"
     saved = torch.load(path, weights_only=True)
     del saved[part]
     torch.save(saved, path)
-    with pytest.raises(UserError, match=rf"is broken or does not fit .*it has no '{part}'"):
+    with pytest.raises(UserError, match=rf"is damaged or does not match .*'{part}' is missing"):
         checkpoint(tmp_path).load()
 
 
 @pytest.mark.parametrize("part", ["step", "best", "model", "average", "optimizer", "random"])
 @pytest.mark.parametrize("value", [None, "x", [], {}, {"x": 1}, torch.zeros(3)], ids=str)
-def test_one_with_something_else_for_a_part(tmp_path, part, value):
+def test_checkpoint_with_an_invalid_part_is_refused(tmp_path, part, value):
     checkpoint(tmp_path).save(1)
     path = tmp_path / "last.pt"
     torch.save(torch.load(path, weights_only=True) | {part: value}, path)
-    with pytest.raises(UserError, match="is broken or does not fit this recipe") as caught:
+    with pytest.raises(UserError, match="is damaged or does not match this recipe") as caught:
         checkpoint(tmp_path).load()
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [[1, 2], 3, None, torch.zeros(2), "text"], ids=str)
-def test_one_that_holds_something_else(tmp_path, content):
+def test_checkpoint_with_other_content_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "last.pt")
-    with pytest.raises(UserError, match="is broken or does not fit this recipe"):
+    with pytest.raises(UserError, match="is damaged or does not match this recipe"):
         checkpoint(tmp_path).load()
 
 
-def test_one_that_is_cut_or_overwritten_anywhere(tmp_path):
+def test_truncated_or_overwritten_checkpoint_is_refused(tmp_path):
     checkpoint(tmp_path).save(1)
     path, rng = tmp_path / "last.pt", random.Random(0)
     content = path.read_bytes()
@@ -122,7 +122,7 @@ def test_one_that_is_cut_or_overwritten_anywhere(tmp_path):
     assert not [reason for reason in reasons if "\n" in reason]
 
 
-def test_a_folder_in_its_place(tmp_path):
+def test_folder_named_like_the_checkpoint_is_refused(tmp_path):
     (tmp_path / "last.pt").mkdir()
     with pytest.raises(UserError, match=r"checkpoint .* is a folder"):
         checkpoint(tmp_path).load()

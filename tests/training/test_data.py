@@ -1,4 +1,4 @@
-"""Batches of a recipe: which samples they hold, whatever the step and the number of processes."""
+"""Batches of a recipe contain the right samples for any step and number of processes."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def batches(recipe, processes=1, start=0):
     return list(make_loader(recipe, datasets, model, processes, start))
 
 
-def test_a_batch_has_images_and_targets_of_the_strides(recipe):
+def test_batch_contains_images_and_targets_per_stride(recipe):
     images, targets = batches(recipe)[0]
     assert images.shape == (2, 96, 96, 3)
     assert images.dtype == torch.uint8
@@ -48,7 +48,7 @@ def test_samples_depend_on_their_number_alone(recipe):
     assert len(batches(recipe, processes=2, start=3)) == 2
 
 
-def test_a_missing_set_is_named(recipe):
+def test_missing_dataset_is_named(recipe):
     missing = replace(recipe.data.train[0], annotations="nowhere.json")
     with pytest.raises(UserError, match=r"nowhere\.json"):
         open_datasets(replace(recipe, data=replace(recipe.data, train=(missing,))))
@@ -62,27 +62,28 @@ def mirror_lines(error):
     return [line for line in error.splitlines() if line.startswith("in a mirror")]
 
 
-def test_it_is_said_which_types_change_places(recipe, capsys):
+def test_swapped_keypoint_types_are_printed(recipe, capsys):
     sets, val, task = open_datasets(recipe)
     assert mirror_lines(capsys.readouterr().err) == [
-        "in a mirror, left_foot and right_foot change places"
+        "in a mirrored image, left_foot and right_foot change places"
     ]
     assert sets[0].flip == val.flip == task.skeleton.flip == (0, 1, 3, 2)
 
 
-def test_pairs_of_the_recipe_come_before_those_of_names(recipe, capsys):
+def test_pairs_of_the_recipe_take_precedence_over_names(recipe, capsys):
     stated = with_data(recipe, flip_pairs=(("head", "trunk"),), augment=Augment(flip=1.0))
     sets, val, task = open_datasets(stated)
     assert sets[0].flip == val.flip == task.skeleton.flip == (1, 0, 2, 3)
     (line,) = mirror_lines(capsys.readouterr().err)
     assert line.startswith(
-        "in a mirror, head and trunk change places; sides without a pair: left_f"
+        "in a mirrored image, head and trunk change places; sides without a pair: left_f"
     )
 
 
-def test_sides_without_a_pair_are_no_matter_where_nothing_is_mirrored(recipe, capsys):
+def test_sides_without_a_pair_are_accepted_without_flip(recipe, capsys):
     open_datasets(with_data(recipe, flip_pairs=(), augment=Augment(flip=0.0)))
-    assert mirror_lines(capsys.readouterr().err) == ["in a mirror, no keypoint types change places"]
+    lines = mirror_lines(capsys.readouterr().err)
+    assert lines == ["in a mirrored image, no keypoint types change places"]
 
 
 def test_pairs_of_unknown_types_are_refused(recipe):

@@ -1,4 +1,4 @@
-"""The log of a training: rows stay, damage costs a line, and a full disk costs nothing."""
+"""The training log: rows are kept, damaged lines are removed, and a full disk loses nothing."""
 
 import json
 
@@ -26,7 +26,7 @@ def steps_in(folder):
     return [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_rows_after_the_checkpoint_are_made_again(recipe, tmp_path):
+def test_rows_after_the_checkpoint_are_written_again(recipe, tmp_path):
     make_rows(TrainingLog(tmp_path, recipe, 0, quiet=False), range(1, 8))
     log = TrainingLog(tmp_path, recipe, 5, quiet=False)
     assert steps_in(tmp_path) == [1, 2, 3, 4, 5]
@@ -34,34 +34,34 @@ def test_rows_after_the_checkpoint_are_made_again(recipe, tmp_path):
     assert steps_in(tmp_path) == list(range(1, 9))
 
 
-def test_a_run_from_the_start_begins_a_log(recipe, tmp_path):
+def test_new_run_starts_a_new_log(recipe, tmp_path):
     make_rows(TrainingLog(tmp_path, recipe, 0, quiet=False), range(1, 4))
     TrainingLog(tmp_path, recipe, 0, quiet=False)
     assert steps_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("line", [b"{", b"[1]", b"\xff", b"\0" * 4096, b"[" * 50_000])
-def test_a_damaged_line_costs_itself_and_a_word(recipe, tmp_path, line, capsys):
+def test_damaged_line_is_removed_and_reported(recipe, tmp_path, line, capsys):
     make_rows(TrainingLog(tmp_path, recipe, 0, quiet=False), range(1, 4))
     with (tmp_path / "log.jsonl").open("ab") as file:
         file.write(line + b'\n{"step": 4}\n')
     capsys.readouterr()
     TrainingLog(tmp_path, recipe, 4, quiet=False)
     assert steps_in(tmp_path) == [1, 2, 3, 4]
-    said = [line for line in capsys.readouterr().err.splitlines() if "log.jsonl" in line]
-    assert len(said) == 1
-    assert "1 damaged line(s), number 4 first" in said[0]
+    messages = [line for line in capsys.readouterr().err.splitlines() if "log.jsonl" in line]
+    assert len(messages) == 1
+    assert "1 damaged line(s), the first in line 4" in messages[0]
 
 
 @pytest.mark.parametrize("row", [b"{}", b'{"step": "two"}', b'{"step": null}'])
-def test_a_row_of_no_step_is_not_kept(recipe, tmp_path, row):
+def test_row_without_a_step_is_removed(recipe, tmp_path, row):
     (tmp_path / "log.jsonl").write_bytes(b'{"step": 1}\n' + row + b"\n")
     TrainingLog(tmp_path, recipe, 4, quiet=False)
     assert steps_in(tmp_path) == [1]
 
 
-def test_a_full_disk_leaves_every_row(recipe, tmp_path):
-    """Today's 2,000 rows are there after each attempt, to begin again and to add one."""
+def test_full_disk_keeps_every_row(recipe, tmp_path):
+    """All 2,000 rows are kept by failed attempts to restart the log and to add a row."""
     path = tmp_path / "log.jsonl"
     TrainingLog(tmp_path, recipe, 0, quiet=False)
     path.write_text("".join(f'{{"step": {step}}}\n' for step in range(1, 2001)))
@@ -75,7 +75,7 @@ def test_a_full_disk_leaves_every_row(recipe, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_full_disk_leaves_the_old_recipe(recipe, tmp_path):
+def test_full_disk_keeps_the_old_recipe(recipe, tmp_path):
     (tmp_path / "recipe.yaml").write_text("before")
     with file_limit(100), pytest.raises(UserError, match=r"cannot write .*recipe\.yaml"):
         TrainingLog(tmp_path, recipe, 0, quiet=False)

@@ -1,4 +1,4 @@
-"""The training loop: it learns, it resumes exactly, and its errors say what to do."""
+"""The training loop: learning, exact resuming, and helpful errors."""
 
 import json
 import os
@@ -32,7 +32,7 @@ from tagwise.training.recipe import (
 
 
 def trained(recipe, folder, resume=False):
-    """The folder of a run, made if need be."""
+    """Run the training in a folder, which is created if needed; return the folder."""
     folder.mkdir(exist_ok=True)
     run_training(recipe, folder, resume)
     return folder
@@ -45,7 +45,7 @@ def learned(scenes, tmp_path_factory):
     return trained(recipe_for(scenes, 1200, log_every=50, save_every=0), folder)
 
 
-def test_a_small_network_learns_synthetic_scenes(learned):
+def test_small_network_learns_synthetic_scenes(learned):
     last = rows(learned)[-1]
     assert last["val_AP"] > 0.6
     assert 0 <= rows(learned)[0]["share_waiting"] <= 1
@@ -54,7 +54,7 @@ def test_a_small_network_learns_synthetic_scenes(learned):
     assert (learned / "recipe.yaml").exists()
 
 
-def test_a_small_network_learns_to_pair_corners(tmp_path):
+def test_small_network_learns_to_pair_corners(tmp_path):
     for name, length, seed in (("train", 600, 0), ("val", 40, 1)):
         shapes = SyntheticShapes(
             ("disc", "star"), length, seed, size=(96, 96), count=(1, 5), radius=(8, 20)
@@ -83,7 +83,7 @@ def test_a_small_network_learns_to_pair_corners(tmp_path):
     assert load_model(folder / "last.safetensors").task.classes == ("disc", "star")
 
 
-def test_a_killed_run_resumes_with_the_losses_of_an_undisturbed_one(scenes, tmp_path):
+def test_killed_run_resumes_with_the_losses_of_an_uninterrupted_run(scenes, tmp_path):
     recipe = recipe_for(scenes, 12)
     undisturbed = losses(trained(recipe, tmp_path / "whole"))
     code = (
@@ -105,14 +105,14 @@ def test_a_killed_run_resumes_with_the_losses_of_an_undisturbed_one(scenes, tmp_
     process.wait()
     assert not (folder / "last.safetensors").exists(), "the run ended before it was killed"
     with (folder / "log.jsonl").open("a") as log:
-        log.write('{"step": 1')  # as a kill in the middle of a line leaves it
+        log.write('{"step": 1')  # as after a kill in the middle of a line
     resumed = losses(trained(recipe, folder, resume=True))
     assert resumed.keys() == undisturbed.keys()
     for step, loss in undisturbed.items():
         assert resumed[step] == pytest.approx(loss, rel=1e-6), f"step {step}"
 
 
-def test_a_loss_that_is_not_finite_stops_with_advice(scenes, tmp_path, monkeypatch):
+def test_loss_that_is_not_finite_stops_training_with_advice(scenes, tmp_path, monkeypatch):
     from tagwise.tasks import PoseTask
 
     def broken(self, outputs, targets):
@@ -124,12 +124,12 @@ def test_a_loss_that_is_not_finite_stops_with_advice(scenes, tmp_path, monkeypat
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
-def test_a_missing_gpu_is_named(scenes, tmp_path):
+def test_missing_gpu_is_named(scenes, tmp_path):
     with pytest.raises(UserError, match="no usable GPU"):
         trained(recipe_for(scenes, 2, device="cuda"), tmp_path / "run")
 
 
-def test_an_unknown_precision_is_named(scenes, tmp_path):
+def test_unknown_precision_is_named(scenes, tmp_path):
     with pytest.raises(UserError, match=r"unknown precision 'fp17'.*bf16, fp32, no"):
         trained(recipe_for(scenes, 2, precision="fp17"), tmp_path / "run")
 
@@ -144,7 +144,7 @@ def test_broken_photos_do_not_stop_an_epoch(scenes, tmp_path):
     assert len(losses(folder)) == 4
 
 
-def test_a_broken_validation_photo_is_reported_and_left_out(scenes, tmp_path, capsys):
+def test_broken_validation_photo_is_reported_and_left_out(scenes, tmp_path, capsys):
     broken = tmp_path / "data"
     shutil.copytree(scenes, broken)
     (broken / "val" / "0003.png").write_bytes(b"not a picture")
@@ -153,7 +153,7 @@ def test_a_broken_validation_photo_is_reported_and_left_out(scenes, tmp_path, ca
     assert "0003.png" in capsys.readouterr().err
 
 
-def test_tensorboard_by_flag(scenes, tmp_path):
+def test_tensorboard_events_are_written_on_request(scenes, tmp_path):
     folder = trained(recipe_for(scenes, 2, tensorboard=True), tmp_path / "run")
     assert list((folder / "tensorboard").glob("events*"))
 
@@ -181,7 +181,7 @@ def test_validation_finds_keypoint_types_by_name(scenes, learned):
     assert figures[0]["AP"] > 0.6
 
 
-def test_a_validation_set_with_a_type_of_another_name_is_refused(scenes, tmp_path):
+def test_validation_set_with_an_unknown_keypoint_type_is_refused(scenes, tmp_path):
     content = json.loads((scenes / "val.json").read_text())
     content["categories"][0]["keypoints"][0] = "haed"
     (scenes / "misspelt.json").write_text(json.dumps(content))
@@ -191,13 +191,13 @@ def test_a_validation_set_with_a_type_of_another_name_is_refused(scenes, tmp_pat
         run_training(replace(recipe, data=data), tmp_path)
 
 
-def test_a_figure_that_validation_does_not_give_is_refused_at_the_start(scenes, tmp_path):
+def test_unknown_figure_for_best_is_refused_at_the_start(scenes, tmp_path):
     with pytest.raises(UserError, match="Known: AP, AP50, AP75"):
         run_training(recipe_for(scenes, 2, best="AP5O"), tmp_path)
     assert not (tmp_path / "log.jsonl").exists()
 
 
-def test_a_set_without_an_instance_is_refused_at_the_start(scenes, tmp_path):
+def test_dataset_without_instances_is_refused_at_the_start(scenes, tmp_path):
     content = json.loads((scenes / "train.json").read_text())
     for annotation in content["annotations"]:
         annotation["image_id"] += 10**6
@@ -205,5 +205,5 @@ def test_a_set_without_an_instance_is_refused_at_the_start(scenes, tmp_path):
     recipe = recipe_for(scenes, 2)
     train = (replace(recipe.data.train[0], annotations="lost.json"),)
     recipe = replace(recipe, data=replace(recipe.data, train=train))
-    with pytest.raises(UserError, match="labels no instance that can be used"):
+    with pytest.raises(UserError, match="has no labelled instance that can be used"):
         run_training(recipe, tmp_path)

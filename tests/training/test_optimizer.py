@@ -13,7 +13,7 @@ from tagwise.training.optimizer import learning_rate, make_optimizer, moving_ave
 from tagwise.training.recipe import OptimConfig
 
 
-def test_the_learning_rate_warms_up_and_falls():
+def test_learning_rate_warms_up_and_falls():
     optim = OptimConfig(steps=1000, lr=1.0, warmup=0.1, final_lr=0.01)
     rates = np.array([learning_rate(optim, step) for step in range(1000)])
     assert rates.argmax() in (99, 100)
@@ -22,7 +22,7 @@ def test_the_learning_rate_warms_up_and_falls():
     assert rates[-1] == pytest.approx(0.01, abs=1e-3)
 
 
-def test_with_drops_the_learning_rate_falls_to_a_tenth_at_each():
+def test_learning_rate_falls_to_a_tenth_at_each_drop():
     optim = OptimConfig(steps=10, lr=1.0, warmup=0.2, drops=(0.5, 0.8))
     rates = [learning_rate(optim, step) for step in range(10)]
     assert rates == pytest.approx([0.5, 1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01])
@@ -37,7 +37,7 @@ def test_every_trained_weight_is_in_one_group_that_knows_its_rate():
     assert {group["initial_lr"] for group in groups} == {1e-2, 1e-3}
 
 
-def test_the_moving_average_follows_its_formula():
+def test_moving_average_follows_its_formula():
     model = nn.Linear(1, 1, bias=False)
     model.register_buffer("seen", torch.tensor(0))
     average = AveragedModel(model, multi_avg_fn=moving_average(0.3), use_buffers=True)

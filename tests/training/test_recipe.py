@@ -1,4 +1,4 @@
-"""Recipes: read, checked, overridden, written."""
+"""Reading, checking, overriding and writing recipes."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_defaults_fill_what_a_recipe_leaves_out(recipe_file):
     assert recipe.data.val is None
 
 
-def test_a_written_recipe_reads_back_the_same(recipe_file, tmp_path):
+def test_saved_recipe_loads_unchanged(recipe_file, tmp_path):
     recipe = load_recipe(recipe_file(MINIMAL), ["optim.lr=1e-3", "sigmas=[0.1, 0.2]"])
     save_recipe(recipe, tmp_path / "resolved.yaml")
     assert load_recipe(tmp_path / "resolved.yaml") == recipe
@@ -133,7 +133,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
-def test_a_damaged_recipe_is_said_in_a_line(tmp_path, content):
+def test_damaged_recipe_gives_a_one_line_error(tmp_path, content):
     (tmp_path / "recipe.yaml").write_bytes(content)
     with pytest.raises(UserError, match=r"recipe\.yaml is no") as caught:
         load_recipe(tmp_path / "recipe.yaml")
@@ -150,12 +150,12 @@ def test_a_damaged_recipe_is_said_in_a_line(tmp_path, content):
         ("data.train.7.weight=1", "no item '7' in a list of 1"),
     ],
 )
-def test_bad_overrides_say_what_to_write(recipe_file, override, message):
+def test_invalid_overrides_say_what_to_write(recipe_file, override, message):
     with pytest.raises(UserError, match=message):
         load_recipe(recipe_file("task: pose\n" + MINIMAL), [override])
 
 
-def test_a_missing_recipe_is_named(tmp_path):
+def test_missing_recipe_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.yaml"):
         load_recipe(tmp_path / "nowhere.yaml")
 
@@ -212,7 +212,7 @@ def test_tuned_values_fill_in_what_the_recipe_leaves_out(recipe_file):
     assert whole.complete() == whole
 
 
-def test_stated_sigmas_come_before_tuned_ones(recipe_file):
+def test_stated_sigmas_take_precedence_over_tuned_sigmas(recipe_file):
     assert load_recipe(recipe_file(TUNED), ["sigmas=0.2"]).complete().sigmas == 0.2
 
 

@@ -1,7 +1,7 @@
-"""What a user writes: each public name once as it is meant, and once wrongly.
+"""A script that uses each public name once correctly and once incorrectly.
 
-It is not run. `test_public.py` asks type checkers, which must report each line that ends in such
-a comment, and no other.
+It is not run. `test_public.py` runs type checkers, which must report exactly the lines that end
+in `# wrong`.
 """
 
 from pathlib import Path

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from tagwise.console.streams import print_result
 from tagwise.data.photos import Photos
-from tagwise.data.report import say, summary
+from tagwise.data.report import print_note, summary
 from tagwise.errors import UserError
 from tagwise.evaluation.scoring import Scorer
 from tagwise.files import whole_file
@@ -53,9 +53,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model of any task on a labelled set.
 
-    weights: name of a model that ships with tagwise, a .safetensors file, or a model.
-    annotations, images: a COCO JSON and the folder that its file names start from; for models that
-        segment, a folder of label maps and the folder of their images, with the same names.
+    weights: the name of a model that ships with tagwise, a model file (.safetensors or .onnx), a
+        published checkpoint, or a model.
+    annotations, images: a COCO JSON and the folder that its file names are relative to; for models
+        that segment, a folder of label maps and the folder of their images, with the same names.
         Keypoint types and classes are matched with the model's by name, in any order.
     out: JSON file for figures, settings and versions. coco: JSON file for the results.
     category: for poses only, the category with keypoints to evaluate, if the JSON has several; by
@@ -194,7 +195,7 @@ def _collect(results: Iterator[Result | UserError], scorer: Scorer, quiet: bool)
     for index, found in enumerate(bar):
         if isinstance(found, UserError):
             failed.append(str(found))
-            say(str(found)) if not quiet else None
+            print_note(str(found)) if not quiet else None
         else:
             scorer.add(index, found)
     if len(failed) == total:

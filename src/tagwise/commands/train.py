@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tagwise.data.report import say
+from tagwise.data.report import print_note
 from tagwise.errors import UserError
 from tagwise.files import make_folder
 from tagwise.runtime import keep_freed_memory
@@ -40,7 +40,7 @@ def train(
         path, recipe = recipe, load_recipe(recipe, overrides)
         name = Path(path).stem
         for note in recipe.notes():
-            say(f"{path}: {note}")
+            print_note(f"{path}: {note}")
     elif overrides:
         raise UserError("overrides change the values of a recipe file; change the Recipe instead")
     folder = Path(out) if out is not None else Path("runs") / name

@@ -1,4 +1,4 @@
-"""What the program shares with the terminal: requests to stop, and the standard streams.
+"""Interaction with the terminal: requests to stop, and the standard streams.
 
 Imports nothing of the package.
 """

@@ -1,11 +1,11 @@
 """Stopping on Ctrl-C, SIGTERM or SIGHUP: between two photos, frames or steps, not inside one.
 
-A Python exception that a signal raises may fall into a callback of a library, which drops it, or
-into the middle of a photo's files. So the command line installs a handler that only sets a flag
-while a loop over `stoppable(items)` runs; the loop looks at the flag between two items. The second
-signal, and any signal outside of such a loop, raises `Interrupted` where it arrives.
+An exception that a signal raises may occur in a callback of a library, which drops it, or between
+the files of a photo. The command line therefore installs a handler that only sets a flag while a
+loop over `stoppable(items)` runs; the loop checks the flag between two items. The second signal,
+and any signal outside of such a loop, raises `Interrupted` immediately.
 
-Without `signals_handled`, as in a notebook, Ctrl-C does what Python makes of it.
+Without `signals_handled`, as in a notebook, Python handles Ctrl-C as usual.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _State:
-    """requested: the number of the first signal, 0 for none. loops: stoppable loops that run."""
+    """requested: the number of the first signal, 0 for none. loops: the number of running loops."""
 
     requested = 0
     loops = 0
 
 
 def stoppable(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the items; once a signal has arrived, raise Interrupted before the next one."""
+    """Yield the items; after a signal has arrived, raise Interrupted instead of the next item."""
     _State.loops += 1
     try:
         _raise_if_requested()
@@ -55,10 +55,10 @@ def stop_requested() -> int:
 
 @contextmanager
 def signals_handled() -> Iterator[None]:
-    """Handle the signals as this module describes; afterwards they do what they did before.
+    """Handle the signals as this module describes, and restore the handlers afterwards.
 
-    Signals that are ignored stay ignored, as after `nohup`. Outside of the main thread, which gets
-    all signals, nothing changes.
+    Signals that are ignored stay ignored, as after `nohup`. Outside of the main thread, which
+    receives all signals, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -66,7 +66,7 @@ def signals_handled() -> Iterator[None]:
     owner = os.getpid()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != owner:  # a process that loads data; its owner ends it
+        if os.getpid() != owner:  # a process that loads data, which its owner ends
             _pass_on(number)
             return
         first, _State.requested = not _State.requested, _State.requested or number
@@ -93,7 +93,7 @@ def _raise_if_requested() -> None:
 
 
 def _pass_on(number: int) -> None:
-    """Let a forked process ignore Ctrl-C, which its owner also gets, and end on other signals."""
+    """Let a forked process ignore Ctrl-C, which its owner receives too, and end on others."""
     if number != signal.SIGINT:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

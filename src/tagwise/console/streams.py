@@ -1,4 +1,4 @@
-"""The standard streams: a report is not lost, and a broken stream does not stop the work."""
+"""Standard streams whose errors do not stop the work, and reports that are not lost."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ERRORS = (OSError, ValueError)  # a full disk, a reader that has ended, a close
 
 
 class _Lenient:
-    """A text stream that leaves out what cannot be written, and remembers the error.
+    """A text stream that drops text that cannot be written, and stores the error.
 
     Messages and progress bars go to stderr while photos are predicted or a model is trained; a full
-    disk behind it must not end that.
+    disk must not interrupt this.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -40,7 +40,7 @@ class _Lenient:
             self._discard()
 
     def _discard(self) -> None:
-        """Lead the stream nowhere: Python flushes it again at its exit, and would fail again."""
+        """Redirect the stream to os.devnull, because Python flushes it again at exit."""
         descriptor = os.open(os.devnull, os.O_WRONLY)
         with suppress(*_ERRORS):
             os.dup2(descriptor, self._stream.fileno())
@@ -49,11 +49,11 @@ class _Lenient:
 
 @contextmanager
 def streams_guarded() -> Iterator[None]:
-    """Let no write to the standard streams raise.
+    """Prevent exceptions from writing to the standard streams.
 
     Afterwards the program exits with 2 if something could not be written to stdout. A reader of
-    stdout that stops reading, such as `head`, is not an error. Characters that a stream's encoding
-    does not have are written as escapes.
+    stdout that stops reading, such as `head`, is not an error. Characters that the
+    encoding of a stream lacks are written as escapes.
     """
     _open_missing_descriptors()
     for stream in (sys.stdout, sys.stderr):
@@ -81,7 +81,7 @@ def _check(stdout: _Lenient, stderr: _Lenient) -> None:
 
 
 def print_result(text: str) -> None:
-    """Print what a command reports to stdout; if that fails, to stderr, so that it is not lost."""
+    """Print the report of a command to stdout; if that fails, also to stderr."""
     print(text, flush=True)
     if getattr(sys.stdout, "error", None) is not None:
         print(text, file=sys.stderr)

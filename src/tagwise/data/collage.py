@@ -49,7 +49,7 @@ def mosaic(
 def _seams(rng: np.random.Generator, parts: int, side: int) -> list[int]:
     """The borders of the cells along a side; every cell has at least half of an equal share."""
     inner = [(part + rng.uniform(-0.25, 0.25)) * side / parts for part in range(1, parts)]
-    return [0, *(round(place) for place in inner), side]
+    return [0, *(round(position) for position in inner), side]
 
 
 def paste(

@@ -43,7 +43,7 @@ def read_image(source: ImageSource, reduce: int = 1, *, upright: bool = True) ->
     reduce: 1, 2, 4 or 8; shrink by this factor during decoding. For a JPEG this is much faster
         than decoding the full size. Pixel i of the result covers pixels i·reduce to
         (i+1)·reduce - 1.
-    upright: apply the EXIF orientation. That of a TIFF is always applied.
+    upright: apply the EXIF orientation. It is always applied to a TIFF.
 
     Returns (H, W, 3) uint8, RGB. An array that has this form already is returned without a copy.
     Raises UserError, naming the file, if it cannot be read completely, is not a regular file, or
@@ -107,7 +107,7 @@ def _draft(picture: Image.Image, reduce: int) -> int:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation; 1 if it is missing or the EXIF data is damaged."""
+    """The EXIF orientation; 1 if it is missing or the EXIF data are damaged."""
     with suppress(Exception):
         return picture.getexif().get(_ORIENTATION, 1)
     return 1

@@ -69,16 +69,18 @@ def read_keypoint_labels(
     images = collect_images(content, problems, need_files)
     others = Counter[str]()
     names = {each["id"]: str(each.get("name")) for each in content["categories"]}
-    own: list[tuple[dict[str, Any], ImageLabels]] = []
+    selected: list[tuple[dict[str, Any], ImageLabels]] = []
     for annotation, labels, number in linked_annotations(content, images, problems):
         if number in (None, entry["id"]):
-            own.append((annotation, labels))
+            selected.append((annotation, labels))
         else:
             others[names[number]] += 1
     for name, count in others.items():
         kind = f"annotations of category {name!r} left out, only {skeleton.name!r} is read"
         problems.append(Problem(kind, detail=f"{count} annotations"))
-    for (annotation, labels), keypoints in zip(own, _keypoints(own, len(skeleton), problems)):
+    for (annotation, labels), keypoints in zip(
+        selected, _keypoints(selected, len(skeleton), problems)
+    ):
         _add(annotation, labels, keypoints, entry["id"], problems)
     found = KeypointLabels(where, entry, skeleton, list(images.values()), problems)
     _check_units(found)
@@ -127,19 +129,21 @@ def _add(
 
 
 def _keypoints(
-    own: list[tuple[dict[str, Any], ImageLabels]], types: int, problems: list[Problem]
+    selected: list[tuple[dict[str, Any], ImageLabels]], types: int, problems: list[Problem]
 ) -> list[np.ndarray | None]:
     """The keypoints (S, 3) float64 of each annotation; None where no keypoint is labelled."""
-    arrays = _read_together([annotation for annotation, _ in own], types)
+    arrays = _read_together([annotation for annotation, _ in selected], types)
     if arrays is None:
         arrays = []
-        for annotation, labels in own:
+        for annotation, labels in selected:
             values, fault = _read_one(annotation.get("keypoints"), types)
             arrays.append(values)
             if fault:
                 problems.append(labels.problem(fault[0], annotation, fault[1]))
     indices = [n for n, keypoints in enumerate(arrays) if keypoints is not None]
-    sizes = np.array([(own[n][1].width or np.inf, own[n][1].height or np.inf) for n in indices])
+    sizes = np.array(
+        [(selected[n][1].width or np.inf, selected[n][1].height or np.inf) for n in indices]
+    )
     every = np.array([arrays[n] for n in indices]).reshape(-1, types, 3)
     unlabelled = ~(every[..., 2] > 0) & np.isfinite(every[..., 2])
     every[unlabelled] = 0
@@ -149,7 +153,7 @@ def _keypoints(
     xy = every[..., :2]
     outside = ((xy < -1) | (xy > sizes.reshape(-1, 1, 2))).any(2) & (every[..., 2] > 0)
     for row in np.flatnonzero((broken | outside).any(1)):
-        annotation, labels = own[indices[row]]
+        annotation, labels = selected[indices[row]]
         if broken[row].any():
             detail = f"types {np.flatnonzero(broken[row])}"
             problems.append(labels.problem("keypoint is not finite, left out", annotation, detail))

@@ -1,4 +1,4 @@
-"""Recognising labels of other programs that are given where COCO JSON is expected."""
+"""Recognition of labels of other programs that are given instead of COCO JSON."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _YOLO = "a folder of YOLO labels"
 
 
 def describe_other_format(path: str | Path) -> str | None:
-    """Say what a file or folder of labels is and how to convert it; None if it is not recognised.
+    """Describe the format of a file or folder of labels and how to convert it; None if unknown.
 
-    Never raises, whatever the file holds.
+    Never raises an error, whatever the file contains.
     """
     path = Path(path)
     try:

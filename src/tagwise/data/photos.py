@@ -92,17 +92,17 @@ class Photos:
 
         Takes a few milliseconds per image. Returns the problems found.
         """
-        found, readable = [], []
+        problems, readable = [], []
         for index, labels in enumerate(self._labels):
             try:
                 self.load(index, 8)
                 readable.append(labels)
             except UserError as error:
-                kind = "image cannot be read, left out"
-                found.append(Problem(kind, labels.file, labels.image_id, detail=str(error)))
+                what = "image cannot be read, left out"
+                problems.append(Problem(what, labels.file, labels.image_id, detail=str(error)))
         self._labels = readable
-        self.report += found
-        return found
+        self.report += problems
+        return problems
 
     def keep(self, indices: Sequence[int]) -> None:
         """Reduce the dataset to these images, in this order."""
@@ -124,10 +124,10 @@ class Photos:
         if self.has_instances():
             return
         problems = f"; {' '.join(summary(self.report, 1).splitlines())}" if self.report else ""
-        raise UserError(f"{self.annotations} labels no instance that can be used{problems}")
+        raise UserError(f"{self.annotations} has no labelled instance that can be used{problems}")
 
     def _ignore_mask(self, labels: Any, image: np.ndarray, reduce: int) -> np.ndarray:
-        """(H, W) bool, True in the ignored regions, in the size that the annotations give."""
+        """(H, W) bool, True in the ignored regions, at the size given in the annotations."""
         width, height = labels.width, labels.height
         if width is None or height is None:
             height, width = (side * reduce for side in image.shape[:2])
@@ -146,24 +146,24 @@ class Photos:
         Raises UserError if none of the files exists.
         """
         if not labels:
-            raise UserError(f"{self.annotations} lists no image that can be used")
-        found, existing = [], 0
+            raise UserError(f"{self.annotations} lists no images that can be used")
+        kept, existing = [], 0
         for image in labels:
             if not _is_file(self.images / image.file) and "\\" in image.file:
                 image.file = image.file.replace("\\", "/")  # the separator of Windows
             exists = _is_file(self.images / image.file)
             existing += exists
             if exists or keep_missing:
-                found.append(image)
+                kept.append(image)
             else:
-                kind = "image file is missing, image left out"
-                self.report.append(Problem(kind, image.file, image.image_id))
+                what = "image file is missing, image left out"
+                self.report.append(Problem(what, image.file, image.image_id))
         if not existing:
             raise UserError(
                 f"none of the {len(labels)} images of {self.annotations} is in {self.images}; "
                 "give the folder that their file names are relative to"
             )
-        return found
+        return kept
 
     def _read(self, index: int, reduce: int) -> np.ndarray:
         labels, path = self._labels[index], self.path(index)
@@ -179,7 +179,7 @@ class Photos:
             height, width = image.shape[:2]
             raise UserError(
                 f"image {path} is {width * reduce}×{height * reduce}, but {self.annotations} "
-                f"gives {given[1]}×{given[0]}; use the images that were labelled, not resized ones"
+                f"gives {given[1]}×{given[0]}; use the original images that were labelled"
             )
         return image
 

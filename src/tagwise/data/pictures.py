@@ -1,6 +1,6 @@
-"""Opening image files: by what they hold, and only after a look at their size.
+"""Opening image files by their content, after checking their size.
 
-Pillow decodes all of them. It is loud where a file is cut off, and prints nothing.
+Pillow decodes all of them. A truncated file raises an error; nothing is printed.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from tagwise.errors import UserError
 from tagwise.files import SNIFFED, kind_of, open_regular
 
 MAX_MEGAPIXELS = "TAGWISE_MAX_MEGAPIXELS"
-"""Environment variable: the largest image that is decoded, in millions of pixels."""
+"""Environment variable: the maximum size of an image, in millions of pixels."""
 
 _MEGAPIXELS = 100.0
-_LONGEST = 1_000_000  # pixels of a side; decoders keep a pointer for each row
-_TILE = 4096  # pixels of a side that a TIFF's tiles may have in any case
-# Of large images, how few bytes are too few: no photo is as even as this.
-_LARGE, _PIXELS_A_BYTE = 25_000_000, 10_000
-# How much of a file is read until it counts as damaged. Decoders take 64 KiB at a time.
-_READS, _HEADER_BYTES, _BYTES_A_PIXEL = 200_000, 64 << 20, 16
+_LONGEST = 1_000_000  # maximum side in pixels; decoders keep a pointer for each row
+_TILE = 4096  # side in pixels up to which the tiles of a TIFF may be larger than the image
+# An image of more than _LARGE pixels is refused if it has more pixels per byte than any photo.
+_LARGE, _PIXELS_PER_BYTE = 25_000_000, 10_000
+# A file counts as damaged if decoding it reads more than this. Decoders read 64 KiB at a time.
+_READS, _HEADER_BYTES, _BYTES_PER_PIXEL = 200_000, 64 << 20, 16
 _HOW_TO_ALLOW = f"allow more with {MAX_MEGAPIXELS}=NUMBER in the environment"
 
 
 class Format(NamedTuple):
-    """A format: what its files begin with, Pillow's class for it, and the suffixes of its files."""
+    """A file format: the first bytes of its files, Pillow's classes for it, and its suffixes."""
 
     beginnings: tuple[bytes, ...]
     module: str
@@ -62,9 +62,9 @@ FORMATS = {
         (".ppm", ".pgm", ".pbm", ".pnm"),
     ),
 }
-"""All formats that are read, by Pillow's names; a file's suffix does not matter."""
+"""The supported formats, by Pillow's names; the suffix of a file does not matter."""
 
-# What the decoders print is no use without the file's name; a failure is an error of its own.
+# The messages of the decoders do not name the file; failures are raised as errors instead.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its errors go to stderr
@@ -74,14 +74,15 @@ with suppress(OSError, AttributeError):  # a build without libtiff
 
 @contextmanager
 def opened(source: Any, what: str = "image", reduce: int = 1) -> Iterator[Image.Image]:
-    """A Pillow image whose pixels are decoded inside the context, where any fault is named.
+    """Open a Pillow image, whose pixels are to be decoded inside the context.
 
-    source: a path, the bytes of a file, a file opened to read bytes, or a Pillow image.
-    what: what it should be, for errors.
-    reduce: how much smaller each side will be when it is decoded, where that saves memory (JPEG).
+    source: a path, the bytes of a file, a file opened in binary mode, or a Pillow image.
+    what: a description of the image, for error messages.
+    reduce: the factor by which a JPEG will be shrunk during decoding, which saves memory; ignored
+        for other formats.
 
-    Raises UserError for what cannot be opened, for images of more pixels than `max_pixels`, and in
-    place of whatever is raised inside the context.
+    Raises UserError, naming the image, if it cannot be opened or has more pixels than `max_pixels`.
+    Other errors raised inside the context become UserErrors too.
     """
     name = name_of(source)
     if isinstance(source, Image.Image):
@@ -93,7 +94,7 @@ def opened(source: Any, what: str = "image", reduce: int = 1) -> Iterator[Image.
         file = stack.enter_context(_file_of(source, what))
         length = file.seek(0, io.SEEK_END)
         if not length:
-            raise UserError(f"{what} {name} is empty (0 bytes); replace it or take it out")
+            raise UserError(f"{what} {name} is empty (0 bytes); replace or remove it")
         file.seek(0)
         picture = stack.enter_context(_picture(file, length, f"{what} {name}"))
         check_size(picture.size, f"{what} {name}", reduce if picture.format == "JPEG" else 1)
@@ -102,7 +103,7 @@ def opened(source: Any, what: str = "image", reduce: int = 1) -> Iterator[Image.
 
 
 def name_of(source: Any) -> str:
-    """What to call an image in an error: its path where it has one."""
+    """The name of an image for error messages: its path if it has one."""
     if isinstance(source, (str, Path)):
         return str(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -112,9 +113,9 @@ def name_of(source: Any) -> str:
 
 
 def max_pixels() -> int:
-    """The pixels that an image may have: 100 million, or what the environment says.
+    """The maximum number of pixels of an image: 100 million, or TAGWISE_MAX_MEGAPIXELS million.
 
-    Raises UserError where TAGWISE_MAX_MEGAPIXELS is not a positive number.
+    Raises UserError if that environment variable is not a positive number.
     """
     text = os.environ.get(MAX_MEGAPIXELS, "")
     try:
@@ -126,19 +127,21 @@ def max_pixels() -> int:
             f"{MAX_MEGAPIXELS} is {text!r}; use a number of megapixels, such as 200"
         ) from None
     pixels = round(megapixels * 1e6)
-    if text and Image.MAX_IMAGE_PIXELS is not None:  # Pillow refuses twice its own limit
+    if text and Image.MAX_IMAGE_PIXELS is not None:  # Pillow refuses more than twice this limit
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, pixels)
     return pixels
 
 
 def check_size(size: tuple[int, int], name: str, reduce: int = 1) -> None:
-    """Raises UserError if an image of that width and height has too many pixels to decode.
+    """Raise UserError if an image of this width and height has too many pixels to decode.
 
-    reduce: how much smaller each side will be when it is decoded.
+    reduce: the factor by which each side will be shrunk during decoding.
     """
     width, height = size
     if max(size) > _LONGEST:
-        raise UserError(f"{name} has a side of {max(size)} pixels; it is damaged, or cut it up")
+        raise UserError(
+            f"{name} has a side of {max(size)} pixels; unless it is damaged, cut it into parts"
+        )
     if width * height > max_pixels() * reduce**2:
         raise UserError(
             f"{name} has {width} × {height} pixels, {width * height / 1e6:.0f} megapixels, more "
@@ -149,28 +152,28 @@ def check_size(size: tuple[int, int], name: str, reduce: int = 1) -> None:
 
 @contextmanager
 def _naming(name: str, likely: str) -> Iterator[None]:
-    """Turns whatever decoding raises into a UserError with the image's name; likely: the cause."""
+    """Convert the errors of decoders to UserErrors that name the image. likely: possible causes."""
     try:
         yield
     except UserError:
         raise
     except MemoryError as error:
-        raise UserError(f"{name} needs more memory than there is; make it smaller") from error
-    except Exception as error:  # decoders raise what they like
+        raise UserError(f"{name} needs more memory than is available; make it smaller") from error
+    except Exception as error:  # decoders raise errors of almost any type
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"cannot read {name} ({reason}); is it {likely}?") from error
 
 
 @contextmanager
 def _file_of(source: Any, what: str) -> Iterator[BinaryIO]:
-    """An image's file, ready to be read from its beginning. A caller's own file stays open."""
+    """Open the file of an image at its beginning. A file that the caller opened stays open."""
     if isinstance(source, (str, Path)):
         with open_regular(source, what) as file:
             yield file
     elif isinstance(source, (bytes, bytearray, memoryview)):
         yield io.BytesIO(source)
     elif isinstance(source.read(0), str):
-        raise UserError(f"the file of {what} {name_of(source)} is read as text; open it with 'rb'")
+        raise UserError(f"the file of {what} {name_of(source)} is in text mode; open it with 'rb'")
     elif source.seekable():
         source.seek(0)
         yield source
@@ -179,53 +182,55 @@ def _file_of(source: Any, what: str) -> Iterator[BinaryIO]:
 
 
 class _Bounded:
-    """A file of which only so much is read: damaged ones may go on in zeros for gigabytes."""
+    """A file with a limit on reading: a damaged file may continue with gigabytes of zeros."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._reads, self._bytes = file, _READS, _HEADER_BYTES
         self.seek, self.tell = file.seek, file.tell
 
     def allow(self, size: tuple[int, int]) -> None:
-        """As many bytes more as an image of that width and height can need."""
-        self._bytes += _BYTES_A_PIXEL * size[0] * size[1]
+        """Allow as many more bytes as an image of this width and height can need."""
+        self._bytes += _BYTES_PER_PIXEL * size[0] * size[1]
 
     def read(self, count: int = -1) -> bytes:
         self._reads -= 1
         self._bytes -= max(count, 0)
         if min(self._reads, self._bytes) < 0:
-            raise OSError("far more of it is read than an image needs")
+            raise OSError("decoding reads far more bytes than an image needs")
         return self._file.read(count)
 
 
 @contextmanager
 def _picture(file: BinaryIO, length: int, name: str) -> Iterator[Image.Image]:
-    """The image of a file; only its header is read. Raises UserError for what is no image."""
+    """Open the image of a file, reading only its header. Raises UserError if it is not an image."""
     head = file.read(SNIFFED)
     file.seek(0)
-    found = _format_of(head)
-    if found is None:
-        is_a = kind_of(head)
-        raise UserError(f"{name} is {is_a or 'no image that is known'}; known are {_KNOWN}")
-    if found == "WEBP":  # whose decoder makes room for the pixels as soon as it is opened
+    format_name = _format_of(head)
+    if format_name is None:
+        content = kind_of(head) or "not an image in a known format"
+        raise UserError(f"{name} is {content}; known formats: {_KNOWN}")
+    if format_name == "WEBP":  # its decoder allocates the pixels as soon as it opens the file
         check_size(_webp_size(head), name)
-    if found in ("WEBP", "AVIF") and length > 3 * max_pixels():  # which are read whole at once
+    # The decoders of these two formats read the whole file into memory.
+    if format_name in ("WEBP", "AVIF") and length > 3 * max_pixels():
         raise UserError(f"{name} has {length} bytes, more than its pixels could need")
-    # Not Image.open: it tries formats that run other programs, and has a limit of its own.
-    entry = FORMATS[found]
+    # Image.open would try formats that run other programs, and has its own size limit.
+    entry = FORMATS[format_name]
     try:
         module = import_module(f"PIL.{entry.module}ImagePlugin")
         bounded = _Bounded(file)
-        given = file if found in ("TIFF", "JPEG2000") else bounded  # those read by themselves
-        with getattr(module, f"{entry.reader}ImageFile")(given) as picture:
+        # The decoders of these two formats access the file directly.
+        readable = file if format_name in ("TIFF", "JPEG2000") else bounded
+        with getattr(module, f"{entry.reader}ImageFile")(readable) as picture:
             bounded.allow(picture.size)
             yield picture
     except ImportError as error:
-        raise UserError(f"{name} needs a newer Pillow to read {found}: update it") from error
+        raise UserError(f"{name} is {format_name}; update Pillow to read this format") from error
     except SyntaxError as error:
-        if found != "TIFF":
+        if format_name != "TIFF":
             raise
         raise UserError(
-            f"cannot read {name}: a TIFF of a kind that Pillow does not decode ({error}); save it "
+            f"cannot read {name}: Pillow does not support this type of TIFF ({error}); save it "
             "with 1, 3 or 4 channels of 8 or 16 bits"
         ) from error
 
@@ -234,7 +239,7 @@ _KNOWN = ", ".join(FORMATS)
 
 
 def _format_of(head: bytes) -> str | None:
-    """Which of FORMATS a file has, by its first bytes."""
+    """The name in FORMATS of the format of a file, by its first bytes; None if unknown."""
     if kind_of(head) == "an AVIF image":
         return "AVIF"
     for name, entry in FORMATS.items():
@@ -244,7 +249,7 @@ def _format_of(head: bytes) -> str | None:
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
-    """Width and height that a WebP file's first chunk states (RFC 9649); zeros if it does not."""
+    """The width and height in the first chunk of a WebP file (RFC 9649); zeros if missing."""
     chunk, data = head[12:16], head[20:30]
     if chunk == b"VP8X":
         return int.from_bytes(data[4:7], "little") + 1, int.from_bytes(data[7:10], "little") + 1
@@ -258,14 +263,16 @@ def _webp_size(head: bytes) -> tuple[int, int]:
 
 
 def _check_plausible(picture: Any, length: int, name: str) -> None:
-    """Raises UserError for a header that states more than the file can hold."""
+    """Raise UserError if the header gives a larger image than the file can contain."""
     width, height = picture.size
-    if width * height > max(_LARGE, length * _PIXELS_A_BYTE):
+    if width * height > max(_LARGE, length * _PIXELS_PER_BYTE):
         raise UserError(
-            f"{name} claims {width} × {height} pixels in {length} bytes: it is damaged, or all of "
-            "one colour"
+            f"{name} claims {width} × {height} pixels in {length} bytes; it is damaged, or all of "
+            "one colour: replace or remove it"
         )
-    if picture.format == "TIFF":  # whose tiles are decoded whole
+    if picture.format == "TIFF":  # its tiles are decoded as a whole
         tile = picture.tag_v2.get(322, 0), picture.tag_v2.get(323, 0)
         if tile[0] > max(width, _TILE) or tile[1] > max(height, _TILE):
-            raise UserError(f"{name} claims tiles larger than itself: it is damaged")
+            raise UserError(
+                f"{name} claims tiles larger than the image; it is damaged: replace or remove it"
+            )

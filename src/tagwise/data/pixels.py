@@ -1,4 +1,4 @@
-"""Pixels of every kind as RGB of 8 bits, the same for files, Pillow images and arrays."""
+"""Conversion of pixels of any type to 8-bit RGB, equal for files, Pillow images and arrays."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from PIL import Image
 from tagwise.errors import UserError
 
 STRETCH_GREY = "TAGWISE_STRETCH_GREY"
-"""Environment variable: if 1, grey images of more than 8 bits are scaled by their own values."""
+"""Environment variable: if 1, grey images of more than 8 bits are stretched to their own range."""
 
-_STRIP = 1 << 22  # pixels that are converted at once
-_DIM = 0.25  # share of the range below which an image of more than 8 bits looks black
-_SAMPLE = 1 << 20  # values that are enough to find quantiles
-_QUANTILES = (0.001, 0.999)  # so that a few hot pixels do not darken all others
+_STRIP = 1 << 22  # number of pixels that are converted together
+_DIM = 0.25  # an image of more than 8 bits that uses less of its range than this looks black
+_SAMPLE = 1 << 20  # number of values from which quantiles are computed
+_QUANTILES = (0.001, 0.999)  # so that a few hot pixels do not darken the image
 
 Parts = Callable[[], Iterator[np.ndarray]]
-"""The values of an image from top to bottom in strips (h, W), anew at each call."""
+"""Each call iterates over the values of an image in strips (h, W), from top to bottom."""
 
 
 def rgb_of_picture(picture: Image.Image, name: str) -> np.ndarray:
-    """A Pillow image of any mode as (H, W, 3) uint8 RGB; transparent parts are laid on white.
+    """Convert a Pillow image of any mode to (H, W, 3) uint8 RGB, blending transparency with white.
 
-    Grey values of more than 8 bits are scaled as `rgb_of_array` has it. name: for warnings.
+    Grey values of more than 8 bits are scaled as in `rgb_of_array`. name: the name of the image,
+    for warnings.
     """
     width, height = picture.size
     strips = _strips(height, width)
 
     def part(rows: slice) -> Image.Image:
-        whole = len(strips) == 1
-        return picture if whole else picture.crop((0, rows.start, width, rows.stop))
+        is_all = len(strips) == 1
+        return picture if is_all else picture.crop((0, rows.start, width, rows.stop))
 
     if picture.mode.startswith(("I", "F")):
         return _from_grey(lambda: (np.asarray(part(rows)) for rows in strips), strips, width, name)
@@ -45,23 +46,24 @@ def rgb_of_picture(picture: Image.Image, name: str) -> np.ndarray:
 
 
 def rgb_of_array(array: np.ndarray, name: str = "in memory") -> np.ndarray:
-    """An array as (H, W, 3) uint8 RGB, as if it were the content of a file.
+    """Convert an array to (H, W, 3) uint8 RGB, by the same rules as the content of a file.
 
     array: (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA; uint8, uint16, bool or floats from 0
-        to 1. Grey may have any other type of integers or floats, too:
-        integers from 0 to 65535 are scaled by that range, floats from 0 to 1 by that, all else
-        from its lowest value to its highest, with a warning.
+        to 1. Grey images may have any other integer or float type: integers from 0 to 65535 are
+        scaled from that range, floats from 0 to 1 from that range, and all others from their
+        lowest to their highest value, with a warning.
 
-    An array that is right already is returned as it is. Raises UserError for other arrays.
+    A contiguous array that has this form already is returned as it is. Raises UserError for any
+    other array.
     """
     array = np.asarray(array)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    fault = _fault_of(array)
-    if fault:
+    hint = _hint_for(array)
+    if hint:
         raise UserError(
             f"an image array must be (height, width, 3) uint8, RGB, not {array.shape} "
-            f"{array.dtype}; {fault}"
+            f"{array.dtype}; {hint}"
         )
     if array.dtype == bool:
         array = array.astype(np.uint8) * np.uint8(255)
@@ -76,27 +78,27 @@ def rgb_of_array(array: np.ndarray, name: str = "in memory") -> np.ndarray:
 
 
 def warn_if_dim(image: np.ndarray, name: str) -> None:
-    """Says once that colours of 16 bits, of which `image` has the high 8, are nearly black."""
+    """Warn once if 16-bit colours are nearly black. image: their high 8 bits."""
     highest = int(image.max(initial=0))
     if 0 < highest < 256 * _DIM:
         _warn_dim(name, 256 * highest + 255, 65535)
 
 
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
 def warn_once(kind: str, message: str) -> None:
-    """A warning that comes once, however many images it is true of."""
-    if kind not in _said:
-        _said.add(kind)
-        warnings.warn(f"{message} (said once)", stacklevel=3)
+    """Issue a warning unless one of the same kind was issued before, for any image."""
+    if kind not in _warned:
+        _warned.add(kind)
+        warnings.warn(f"{message} (this warning is shown once)", stacklevel=3)
 
 
-# ---------------------------------------------------------------------- grey of many bits
+# ---------------------------------------------------------------------- grey of more than 8 bits
 
 
 def _from_grey(parts: Parts, strips: list[slice], width: int, name: str) -> np.ndarray:
-    """Grey values of more than 8 bits as (H, W, 3) uint8. strips: the rows of each part."""
+    """Convert grey values of more than 8 bits to (H, W, 3) uint8. strips: the rows of each part."""
     kind, low, high = _extent(parts)
     if os.environ.get(STRETCH_GREY, "") not in ("", "0"):
         low, high = _quantiles(parts)
@@ -110,10 +112,10 @@ def _from_grey(parts: Parts, strips: list[slice], width: int, name: str) -> np.n
 
 
 def _range(kind: str, low: float, high: float, name: str) -> tuple[float, float]:
-    """The values that become black and white, for values of that extent.
+    """The values that become black and white, for values from low to high.
 
-    kind: of numpy's dtype. Pillow opens 16-bit files as 32-bit integers at times, so that the
-    values have to tell the range.
+    kind: the kind of the numpy dtype. The dtype does not determine the range, because Pillow opens
+    some 16-bit files as 32-bit integers.
     """
     if low >= 0 and high <= 65535 and kind in "iu":
         top = 65535.0
@@ -122,8 +124,8 @@ def _range(kind: str, low: float, high: float, name: str) -> tuple[float, float]
     else:
         warn_once(
             "range",
-            f"image {name} has values from {low:g} to {high:g}, which are of no known range: "
-            "they are scaled so that the lowest is black and the highest white; "
+            f"image {name} has values from {low:g} to {high:g}, which is not a known range: "
+            "they are scaled so that the lowest is black and the highest is white; "
             "give integers up to 65535 or floats from 0 to 1 to keep the brightness",
         )
         return low, high
@@ -135,14 +137,14 @@ def _range(kind: str, low: float, high: float, name: str) -> tuple[float, float]
 def _warn_dim(name: str, high: float, top: float) -> None:
     warn_once(
         "dim",
-        f"the values of image {name} only reach {high:g} of {top:g}, which is nearly black. "
-        f"If its camera uses no more, {STRETCH_GREY}=1 in the environment scales every grey image "
-        "of more than 8 bits by its own values",
+        f"the highest value of image {name} is only {high:g} of {top:g}, so it is nearly black; if "
+        f"the camera uses a smaller range, set {STRETCH_GREY}=1 in the environment to stretch "
+        "every grey image of more than 8 bits to its own range",
     )
 
 
 def _extent(parts: Parts) -> tuple[str, float, float]:
-    """The kind of type, the lowest and the highest of the values."""
+    """The kind of the dtype, and the lowest and the highest value."""
     kind, lows, highs = "", [], []
     for values in parts():
         kind, values = values.dtype.kind, _finite(values)
@@ -152,7 +154,7 @@ def _extent(parts: Parts) -> tuple[str, float, float]:
 
 
 def _quantiles(parts: Parts) -> tuple[float, float]:
-    """The values below and above which only one in a thousand lies."""
+    """The 0.001 and the 0.999 quantile of the values, from a sample of them."""
     count = sum(values.size for values in parts())
     step = max(1, int((count / _SAMPLE) ** 0.5))
     sample = np.concatenate([_finite(values[::step, ::step]).ravel() for values in parts()])
@@ -161,7 +163,7 @@ def _quantiles(parts: Parts) -> tuple[float, float]:
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    """Values as float32; what is no number becomes 0."""
+    """The values as float32; those that are not finite become 0."""
     with np.errstate(over="ignore"):
         return np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
 
@@ -170,7 +172,7 @@ def _finite(values: np.ndarray) -> np.ndarray:
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
-    """The image on white, where parts of it are transparent."""
+    """Blend transparent parts of the image with white."""
     bands = picture.getbands()
     if "A" not in bands and "a" not in bands and "transparency" not in picture.info:
         return picture
@@ -179,18 +181,18 @@ def _opaque(picture: Image.Image) -> Image.Image:
 
 
 def _colours_of_8_bits(array: np.ndarray, name: str) -> np.ndarray:
-    """RGB or RGBA of uint8, uint16 or floats from 0 to 1 as uint8, (H, W, 3 or 4)."""
+    """Convert RGB or RGBA (uint8, uint16 or floats from 0 to 1) to uint8, (H, W, 3 or 4)."""
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind == "f":
         return np.rint(_finite(array) * 255).astype(np.uint8)
-    image = (array >> 8).astype(np.uint8)  # as decoders do with files
+    image = (array >> 8).astype(np.uint8)  # as decoders do
     warn_if_dim(image[:, :, :3], name)
     return image
 
 
-def _fault_of(array: np.ndarray) -> str | None:
-    """Why an array is no image, and what to give instead."""
+def _hint_for(array: np.ndarray) -> str | None:
+    """How to fix an array that is not an image; None for an image."""
     if array.ndim == 4:
         return "give several images as a list"
     if array.ndim not in (2, 3) or array.size == 0:

@@ -31,7 +31,7 @@ class Problem:
         return ": ".join(part for part in (", ".join(filter(None, where)), self.detail) if part)
 
 
-def say(text: str) -> None:
+def print_note(text: str) -> None:
     """Print one line for the user to standard error, above any progress bar."""
     tqdm.write(f"tagwise: {text}", file=sys.stderr)
 

@@ -82,9 +82,9 @@ class PoseScorer(Scorer):
         """Sigmas of the file's keypoint types, by the suffix of the names of their metrics."""
         if sigmas:
             return {f"@{sigma:g}".replace("@0.", "@."): sigma for sigma in sigmas}
-        own = self.dataset.labels.category.get("sigmas")
-        if own and not self.dataset.sigmas_given:
-            return {"": own}
+        stated = self.dataset.labels.category.get("sigmas")
+        if stated and not self.dataset.sigmas_given:
+            return {"": stated}
         source = self.dataset.skeleton if self.dataset.sigmas_given else self._to_rows.skeleton
         # A type that the model does not have is never labelled, so its sigma has no effect.
         types = np.maximum(self._to_rows.types, 0)

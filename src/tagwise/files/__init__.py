@@ -1,4 +1,4 @@
-"""Files: read only where they are regular ones, and written whole or not at all.
+"""Reading of regular files, and writing of files completely or not at all.
 
 Nothing outside this folder writes files. It imports `errors`.
 """

@@ -1,4 +1,4 @@
-"""Reading: only regular files, and the type of a file from its first bytes."""
+"""Reading of regular files, and detection of the type of a file from its first bytes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def refuse_address(source: object) -> None:
 
 
 def check_regular(path: str | Path, what: str = "file") -> os.stat_result:
-    """The status of a regular file. what: what the file should be, for errors.
+    """Return the status of a regular file. what: a description of the file, for error messages.
 
-    Raises UserError if there is none, for invalid names and folders, and for pipes, devices and
-    sockets, which may block forever.
+    Raises UserError if the file does not exist, for invalid names and folders, and for pipes,
+    devices and sockets, which may block forever.
     """
     with _named_errors(path, what):
         status = os.stat(path)
@@ -43,59 +43,60 @@ def check_regular(path: str | Path, what: str = "file") -> os.stat_result:
 def open_regular(path: str | Path, what: str = "file") -> BinaryIO:
     """Open a regular file for reading bytes. Raises UserError as `check_regular` does."""
     check_regular(path, what)
-    # If a pipe replaces the file now, opening it does not wait for a writer.
+    # O_NONBLOCK: if a pipe replaces the file now, opening it does not wait for a writer.
     flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY"))
     with _named_errors(path, what):
         file = open(path, "rb", opener=lambda name, _: os.open(name, flags))  # noqa: SIM115
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
         file.close()
-    raise UserError(f"{what} {_shown(path)} is no longer a file; give another")
+    raise UserError(f"{what} {_shown(path)} is no longer a regular file; give another file")
 
 
 def read_text(path: str | Path, what: str = "file") -> str:
-    """The text of a regular UTF-8 file, without a byte order mark. Raises UserError."""
+    """Read the text of a regular UTF-8 file, without a byte order mark. Raises UserError."""
     with open_regular(path, what) as file, _named_errors(path, what):
         data = file.read()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        is_a = kind_of(data[:SNIFFED])
-        text = is_a in (None, "a text file", "a JSON file")  # in another encoding, or damaged
-        hint = "is not UTF-8 text" if text else f"is {is_a}"
+        content = kind_of(data[:SNIFFED])
+        # Text with another encoding, or damaged text.
+        is_text = content in (None, "a text file", "a JSON file")
+        hint = "is not UTF-8 text" if is_text else f"is {content}"
         raise UserError(f"{what} {_shown(path)} {hint}; give another file") from None
 
 
 def read_json(path: str | Path, what: str = "file") -> Any:
-    """The content of a JSON file. Raises UserError, naming file and line."""
+    """Read a JSON file. Raises UserError, naming the file and the line."""
     text = read_text(path, what)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        is_a = kind_of(text[:SNIFFED].encode())
-        kind = "" if is_a in (None, "a text file", "a JSON file") else f" but {is_a}"
+        content = kind_of(text[:SNIFFED].encode())
+        hint = "" if content in (None, "a text file", "a JSON file") else f" but {content}"
         raise UserError(
-            f"{what} {_shown(path)} is not JSON{kind}: {error.msg} in line {error.lineno}"
+            f"{what} {_shown(path)} is not JSON{hint}: {error.msg} in line {error.lineno}"
         ) from None
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a million brackets
-        raise UserError(f"{what} {_shown(path)} is not JSON that can be read: {error}") from None
+    except (ValueError, RecursionError) as error:  # numbers that are too long, or too deep nesting
+        raise UserError(f"{what} {_shown(path)} cannot be read as JSON: {error}") from None
 
 
 @contextmanager
 def _named_errors(path: str | Path, what: str) -> Iterator[None]:
-    """Turns what the system says of a file into a UserError that names it."""
+    """Convert the errors of the operating system to UserErrors that name the file."""
     try:
         yield
     except FileNotFoundError:
         raise UserError(f"no such {what}: {_shown(path)}") from None
     except OSError as error:
         raise UserError(f"cannot read {what} {_shown(path)}: {error.strerror or error}") from None
-    except ValueError as error:  # a NUL byte, or a character that no file name has
-        raise UserError(f"no {what} can be called {_shown(path)}: {error}") from None
+    except ValueError as error:  # a NUL byte, or another character that no file name can contain
+        raise UserError(f"{_shown(path)} is not a valid {what} name: {error}") from None
 
 
 def _shown(path: str | Path) -> str:
-    """A path for an error: in one line, and not thousands of characters long."""
+    """A path for error messages, on one line and of limited length."""
     text = str(path)
     text = text if text.isprintable() else repr(text)[1:-1]
     return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"
@@ -107,10 +108,10 @@ def _special(mode: int) -> str:
     return "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
-# ---------------------------------------------------------------------- what a file is
+# ---------------------------------------------------------------------- file types
 
 SNIFFED = 4096
-"""Bytes from the beginning of a file that `kind_of` looks at."""
+"""The number of bytes at the beginning of a file that `kind_of` examines."""
 
 _BEGINNINGS = (
     (
@@ -137,23 +138,24 @@ _BEGINNINGS = (
     (b"\x7fELF", "a program"),
     (b"MZ\x90\0", "a program"),
 )
-"""What files of a kind begin with; what they are, and at times what to do about it."""
+"""The first bytes of a type of file, and a description; some descriptions say what to do."""
 
 
 def kind_of(head: bytes) -> str | None:
-    """What a file is, in words, by its first bytes; None where they do not tell.
+    """Describe the type of a file by its first bytes; None if they do not determine it.
 
     >>> kind_of(b"<!DOCTYPE html><title>Sign in</title>")
     'an HTML page (a download that failed?)'
     """
     if not head:
         return "empty (0 bytes)"
-    for beginning, kind in _BEGINNINGS:
+    for beginning, description in _BEGINNINGS:
         if head.startswith(beginning):
-            return kind
+            return description
     if head[4:8] == b"ftyp":
         brands = head[8 : int.from_bytes(head[:4], "big")]
-        return next((kind for brand, kind in _BRANDS if brand in brands), "an MP4 or MOV video")
+        known = (description for brand, description in _BRANDS if brand in brands)
+        return next(known, "an MP4 or MOV video")
     if head[257:262] == b"ustar":
         return "a tar archive (unpack it first)"
     if head[4:8] == b"TFL3":
@@ -175,7 +177,7 @@ _BRANDS = (
     (b"mif1", "a HEIF image (convert it to JPEG)"),
     (b"msf1", "a HEIF image (convert it to JPEG)"),
 )
-"""What files of the ISO base media format are that name a brand; the first that fits."""
+"""Brands of ISO base media files and their descriptions; the first match is used."""
 
 
 def _kind_of_text(head: bytes) -> str | None:
@@ -183,7 +185,7 @@ def _kind_of_text(head: bytes) -> str | None:
     try:
         text = start.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(start) - 3:  # not merely a character that is cut in two
+        if error.start < len(start) - 3:  # not only an incomplete last character
             return None
         text = start[: error.start].decode("utf-8")
     if any(ord(letter) < 32 and letter not in "\t\n\r\f" for letter in text):

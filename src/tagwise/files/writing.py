@@ -1,4 +1,4 @@
-"""Writing: files that appear complete or not at all, and logs to which whole lines are appended.
+"""Writing of files completely or not at all, and of logs by appending complete lines.
 
 No other module opens files for writing; a test checks that.
 """
@@ -25,7 +25,7 @@ except ImportError:  # Windows, which refuses to remove a file that a process ha
 
 _PARTIAL = re.compile(r"\..+\.(\d+)\.partial")
 _SERIAL = count()
-_LONGEST = 200  # bytes of a name that its partial file repeats; file systems allow 255
+_LONGEST = 200  # longer names, in bytes, are shortened in partial files; file systems allow 255
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def append_line(path: Path, row: dict[str, Any]) -> None:
         with path.open("ab", buffering=0) as file:
             before = file.tell()
             try:
-                while rest:  # a nearly full disk takes a part, and fails at the next write
+                while rest:  # a nearly full disk writes a part, and fails at the next write
                     rest = rest[file.write(rest) :]
             except BaseException:
                 file.truncate(before)

@@ -1,10 +1,10 @@
-"""From detections and their tags to groups: detections with similar tags belong together.
+"""Grouping of detections by their tags: detections with similar tags belong together.
 
 `decode_keypoints` groups the keypoints of heatmaps, `decode_corners` pairs corners into boxes, and
-`decode_pixels` makes a label map. `group_by_type`, `group_pairs`, `group_by_reference`,
+`decode_pixels` creates label maps. `group_by_type`, `group_pairs`, `group_by_reference`,
 `group_by_seed` and `group_connected` group any points that have tags.
 
-This folder needs torch, numpy, scipy and numba alone, so that it can be copied into another project
+This folder needs only torch, numpy, scipy and numba, so that it can be copied into another project
 with the few modules that it imports.
 
 Imports `errors`, `geometry`, `runtime` and `settings`.

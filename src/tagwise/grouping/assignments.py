@@ -1,10 +1,11 @@
-"""Grouping where something is known about the groups: references, pairs, or one of each type.
+"""Grouping with knowledge about the groups: reference tags, pairs, or one point of each type.
 
 Tags (P, D) are numpy arrays or torch tensors of any float type and device; distances are
-Euclidean, in float64. A gate says which pairs (i, j) may be grouped: a function that takes two
-int64 index arrays of one length and returns an array of bools of that length, or a boolean matrix,
-dense or scipy.sparse. It is asked only about pairs that are near enough. Only points of one image
-are grouped. Points with a negative image or a tag that is not finite are in no group.
+Euclidean, in float64. A gate determines which pairs (i, j) may be grouped: a function that
+takes two int64 index arrays of equal length and returns an array of bools of that length, or a
+boolean matrix, dense or scipy.sparse. It is called only for pairs that are near enough. Only points
+of the same image are grouped. Points with a negative image or a tag that is not finite are in no
+group.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ def group_by_reference(
     reference_image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
-    """Each point joins the nearest reference tag of its image, within the radius, or none.
+    """Assign each point to the nearest reference tag of its image within the radius, or to none.
 
     Args:
         tags: (P, D). references: (R, D). Groups are the rows of `references`.
-        radius: in tag units; beyond it a point stays alone.
+        radius: in tag units; a point without a reference in this radius is in no group.
         image: (P,) integers, and reference_image: (R,); all one image if None.
         gate: of (point, reference), or a matrix (P, R).
 
@@ -60,15 +61,15 @@ def group_by_reference(
     """
     points, others, allowed = _two_sets(tags, references, image, reference_image, gate, "reference")
     limit = check_reach("radius", radius, infinite=True) ** 2
-    group, margin = _nobody(len(points.tags))
+    group, margin = _ungrouped(len(points.tags))
     for rows, columns in _shared_images(points, others):
         ask = narrowed(allowed, rows, columns)
         centres = others.tags[columns]
         index, best, second = nearest_two(
             points.tags[rows], centres, np.ones(len(columns)), limit, ask
         )
-        found = index >= 0
-        group[rows[found]] = columns[index[found]]
+        assigned = index >= 0
+        group[rows[assigned]] = columns[index[assigned]]
         margin[rows] = margin_of(index, best, index, best, second)
     return Groups(group, margin, others.tags, others.image, points.left_out)
 
@@ -82,22 +83,21 @@ def group_pairs(
     second_image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
-    """Pairs of two sets, one-to-one, such as the two corners of an object.
+    """Pair the points of two sets one-to-one, such as the two corners of an object.
 
-    The choice is optimal: each pair gains radius minus its distance, and the sum of gains is the
-    largest possible. With no radius, there are as many pairs as possible, with the least sum of
-    distances.
+    The choice is optimal: each pair gains radius minus its distance, and the sum of gains is
+    maximal. Without a radius, the number of pairs is maximal, and their sum of distances minimal.
 
     Args:
-        first: (P, D). second: (Q, D). `group` is the row of `second` that each of `first` got.
+        first: (P, D). second: (Q, D). `group` is the row of `second` paired with each of `first`.
         radius: in tag units; farther points are not paired.
         first_image: (P,) integers, and second_image: (Q,); all one image if None.
         gate: of (row of first, row of second), or a matrix (P, Q).
 
     Raises:
-        ValueError: as `group_by_reference`.
+        ValueError: see `group_by_reference`.
 
-    The time for a set of points that are all near each other grows with the cube of their number.
+    For points that are all near each other, the time grows with the cube of their number.
 
     >>> pairs = group_pairs([[0.0], [0.4]], [[0.3], [9.0]], radius=1)
     >>> pairs.group
@@ -105,23 +105,23 @@ def group_pairs(
     """
     points, others, allowed = _two_sets(first, second, first_image, second_image, gate, "second")
     limit = check_reach("radius", radius, infinite=True) ** 2
-    group, margin = _nobody(len(points.tags))
+    group, margin = _ungrouped(len(points.tags))
     for rows, columns in _shared_images(points, others):
         ask = narrowed(allowed, rows, columns)
         row, column, square = _near(points.tags[rows], others.tags[columns], limit, ask)
         distance = np.sqrt(square)
         leave = radius if np.isfinite(radius) else 1 + 2 * len(row) * distance.max(initial=0.0)
-        # A pair exactly at the radius is still made.
+        # The small term allows a pair exactly at the radius.
         cost = distance - leave - 1e-9 * leave
         chosen = kernels.match_pairs(row, column, cost, len(rows), len(columns))
-        found = chosen >= 0
-        group[rows[found]] = columns[chosen[found]]
-        own = np.zeros(len(rows))
-        mine = chosen[row] == column
-        own[row[mine]] = square[mine]
+        paired = chosen >= 0
+        group[rows[paired]] = columns[chosen[paired]]
+        squares = np.zeros(len(rows))
+        is_pair = chosen[row] == column
+        squares[row[is_pair]] = square[is_pair]
         nearest = nearest_none(len(rows), limit)
         kernels.rank_pairs(row, column, square, *nearest)
-        margin[rows] = margin_of(chosen, own, *nearest)
+        margin[rows] = margin_of(chosen, squares, *nearest)
     return Groups(group, margin, others.tags, others.image, points.left_out)
 
 
@@ -141,19 +141,19 @@ def _two_sets(tags, others, image, other_image, gate, name):
 
 
 def _shared_images(points: Points, others: Points):
-    """Indices of the points and of the others of each image that has both."""
+    """The indices of the points of each image that has points of both sets."""
     columns = dict(others.images())
     for image, rows in points.images():
         if image in columns:
             yield rows, columns[image]
 
 
-def _nobody(count: int) -> tuple[np.ndarray, np.ndarray]:
+def _ungrouped(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full(count, -1, np.int64), np.full(count, np.nan, np.float32)
 
 
 def _near(tags, centres, limit, allowed):
-    """Points and centres within sqrt(limit) and allowed, and their squared distances."""
+    """The allowed pairs of points and centres within sqrt(limit), and their squared distances."""
     grid = kernels.sort_into_cells(tags, np.sqrt(limit))
     parts = []
     for point, centre, square in near_pairs(grid, centres, np.ones(len(centres)), limit):
@@ -172,18 +172,18 @@ def group_by_type(
     image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
-    """Groups with at most one point of each type, as a person has one nose and one left elbow.
+    """Form groups with at most one point of each type, as a person has one nose and one left elbow.
 
-    The types follow one another, the one with the largest sum of scores first: its points are
-    matched one-to-one with the groups so far (Newell, Huang, Deng 2017, section 3.2), and start new
-    groups where that does not pay. Then each type is matched again with the groups of all others,
-    up to `sweeps` times, which corrects early mistakes. A point of score s and a group of n points
-    whose mean tag is d away gain
+    The types are processed one by one, the one with the largest sum of scores first. Their points
+    are matched one-to-one with the groups so far (Newell, Huang, Deng 2017, section 3.2); points
+    without a gain start new groups. Then each type is matched again with the groups of all other
+    types, up to `sweeps` times, which corrects early mistakes. The gain of a point of score s and a
+    group of n points whose mean tag is at distance d is
 
         s n / (n + 1) (1 - d^2 / radius^2),
 
-    the Ward increase of the group's scatter relative to the radius. The sum of gains over a type is
-    the largest possible, and no pair beyond the radius is made. Means are weighted by score.
+    the Ward increase of the group's scatter relative to the radius. The sum of gains of each type
+    is maximal, and no pair is farther apart than the radius. Means are weighted by score.
 
     Args:
         tags: (P, D). types: (P,) integers of any values. scores: (P,) >= 0, all 1 if None.
@@ -206,30 +206,30 @@ def group_by_type(
     radius = check_reach("radius", radius)
     count = len(points.tags)
     allowed = None if gate is None else PairGate(gate, count, count, symmetric=True)
-    group, margin = _nobody(count)
+    group, margin = _ungrouped(count)
     means, images = [np.zeros((0, points.tags.shape[1]))], [np.zeros(0, np.int64)]
     for number, rows in points.images():
         rows = rows[_by_type(types[rows], points.scores[rows])]
         ask = narrowed(allowed, rows, rows)
         part = points.tags[rows], points.scores[rows], types[rows]
-        own, mean, apart = _in_one_image(*part, radius, sweeps, ask)
-        group[rows], margin[rows] = own + sum(map(len, means)), apart
+        index, mean, margins = _in_one_image(*part, radius, sweeps, ask)
+        group[rows], margin[rows] = index + sum(map(len, means)), margins
         means.append(mean)
         images.append(np.full(len(mean), number))
     return Groups(group, margin, np.concatenate(means), np.concatenate(images), points.left_out)
 
 
 def _by_type(types: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Points type by type, the type with the largest sum of scores first, best point first."""
+    """Sort points by type, the type with the largest sum of scores first, then best point first."""
     _, types = np.unique(types, return_inverse=True)
     total = np.bincount(types, scores)
     return np.lexsort([-scores, types, -total[types]])
 
 
 def _in_one_image(tags, scores, types, radius, sweeps, allowed):
-    """Group of each point of one image, mean tag of each group, margin of each point."""
+    """The group of each point of one image, the mean tags of the groups, the points' margins."""
     starts = np.append(np.flatnonzero(np.diff(types, prepend=types[0] - 1)), len(types))
-    # A point of score 0 can still join a group where no other point wants to.
+    # A point of score 0 can still join a group that no other point joins.
     scores = np.maximum(scores, 1e-9 * scores.max() or 1.0)
     points = type_kernels.TypedPoints(tags, scores, starts, radius)
     state = type_kernels.no_groups(*tags.shape)
@@ -242,21 +242,21 @@ def _in_one_image(tags, scores, types, radius, sweeps, allowed):
     means = state.sums[order] / state.weight[order, None]
     rank = np.zeros(len(state.size), np.int64)
     rank[order] = np.arange(len(order))
-    own = rank[state.group]
+    index = rank[state.group]
 
     def ask(point, centre):
-        kept = own[point] == centre
+        kept = index[point] == centre
         kept[~kept] = _with_all(allowed, state, point[~kept], order[centre[~kept]])
         return kept
 
     ask = None if allowed is None else ask
     nearest = nearest_two(tags, means, np.ones(len(means)), radius**2, ask)
-    square = ((tags - means[own]) ** 2).sum(axis=1)
-    return own, means, margin_of(own, square, *nearest)
+    square = ((tags - means[index]) ** 2).sum(axis=1)
+    return index, means, margin_of(index, square, *nearest)
 
 
 def _group_types_gated(state, points, sweeps, allowed) -> None:
-    """`group_types`, where the gate is asked about each candidate."""
+    """Like `group_types`, but calls the gate for the candidates."""
     for number in range(sweeps + 1):
         changed = False
         for begin, end in itertools.pairwise(points.starts):

@@ -1,4 +1,4 @@
-"""Grouping where nothing is known about the groups, not even their number.
+"""Grouping without any knowledge about the groups, not even their number.
 
 Tags, gates and images are as in `tagwise.grouping.assignments`.
 """
@@ -36,7 +36,7 @@ def group_by_seed(
     image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
-    """Clusters around seeds: the best point that no seed covers yet is the next seed.
+    """Form clusters around seeds: the best point that no seed covers yet becomes the next seed.
 
     A seed covers the points within its bandwidth. Then, `shifts` times, every point is assigned to
     the nearest seed that covers it, and each seed moves to the weighted mean of its points, as in
@@ -69,16 +69,16 @@ def group_by_seed(
     for number, rows in points.images():
         part = points.tags[rows], points.scores[rows], width[rows]
         ask = narrowed(allowed, rows, rows)
-        own, centre, apart = _by_seed(*part, seed_threshold, shifts, ask)
-        group[rows] = np.where(own < 0, -1, own + sum(map(len, centres)))
-        margin[rows] = apart
+        index, centre, margins = _by_seed(*part, seed_threshold, shifts, ask)
+        group[rows] = np.where(index < 0, -1, index + sum(map(len, centres)))
+        margin[rows] = margins
         centres.append(centre)
         images.append(np.full(len(centre), number))
     return Groups(group, margin, np.concatenate(centres), np.concatenate(images), points.left_out)
 
 
 def _bandwidths(bandwidth, points) -> np.ndarray:
-    """(P,) float64, > 0 for all points to use."""
+    """The bandwidth of each point, (P,) float64, > 0 for all points to use."""
     width = as_array(bandwidth).astype(np.float64)
     if width.ndim:
         check_length("bandwidth", width, "tags", points.tags)
@@ -91,31 +91,31 @@ def _bandwidths(bandwidth, points) -> np.ndarray:
 
 
 def _by_seed(tags, scores, width, threshold, shifts, allowed):
-    """Group, centres and margin of the points of one image."""
+    """The groups, the centres and the margins of the points of one image."""
     ranked = np.argsort(-scores, kind="stable")
     ranked = ranked[scores[ranked] >= threshold]
     scale = 1 / width**2
-    seeds, everyone = _pick(tags, ranked, scale, allowed), np.arange(len(tags))
+    seeds, every = _pick(tags, ranked, scale, allowed), np.arange(len(tags))
     centres = tags[seeds]
     for _ in range(shifts):
-        ask = narrowed(allowed, everyone, seeds)
+        ask = narrowed(allowed, every, seeds)
         index, _, _ = nearest_two(tags, centres, scale[seeds], 1.0, ask)
         centres = _means(tags, scores, index, centres)
         ranked, ask = np.arange(len(seeds)), narrowed(allowed, seeds, seeds)
         kept = _pick(centres, ranked, scale[seeds], ask)
         seeds, centres = seeds[kept], centres[kept]
-    ask = narrowed(allowed, everyone, seeds)
+    ask = narrowed(allowed, every, seeds)
     index, best, second = nearest_two(tags, centres, scale[seeds], 1.0, ask)
     margin = margin_of(index, best, index, best, second)
-    found = index >= 0
-    margin[found] *= width[seeds[index[found]]]
+    grouped = index >= 0
+    margin[grouped] *= width[seeds[index[grouped]]]
     # Seeds that lost all their points to others do not become groups.
-    kept, index[found] = np.unique(index[found], return_inverse=True)
+    kept, index[grouped] = np.unique(index[grouped], return_inverse=True)
     return index, centres[kept], margin
 
 
 def _pick(tags, ranked, scale, allowed) -> np.ndarray:
-    """`pick_seeds`, where a seed p covers only the points q with allowed(q, p)."""
+    """Like `pick_seeds`, but a seed p covers only the points q with allowed(q, p)."""
     grid = kernels.sort_into_cells(tags, reach(scale, 1.0))
     if allowed is None:
         return kernels.pick_seeds(grid, tags, ranked, scale, 1.0)
@@ -129,11 +129,11 @@ def _pick(tags, ranked, scale, allowed) -> np.ndarray:
 
 
 def _means(tags, scores, index, centres) -> np.ndarray:
-    """The mean of each centre's points, weighted by score; a centre without weight stays."""
-    found = index >= 0
-    index, weight = index[found], scores[found]
+    """The mean of each centre's points, weighted by score; a centre without weight is kept."""
+    grouped = index >= 0
+    index, weight = index[grouped], scores[grouped]
     total = np.bincount(index, weight, len(centres))
-    sums = [np.bincount(index, weight * column, len(centres)) for column in tags[found].T]
+    sums = [np.bincount(index, weight * column, len(centres)) for column in tags[grouped].T]
     any_weight = (total > 0)[:, None]
     means = np.stack(sums, axis=1) / np.where(any_weight, total[:, None], 1)
     return np.where(any_weight, means, centres)
@@ -147,19 +147,19 @@ def group_connected(
     image: Values | None = None,
     gate: Gate | None = None,
 ) -> Groups:
-    """Clusters of points connected by a chain of steps, no step longer than the radius.
+    """Form clusters of points that are connected by steps no longer than the radius.
 
     This is single linkage cut at the radius, or DBSCAN (Ester et al. 1996) with a minimum of one
-    point. Clusters may have any shape, and noise between two of them joins them. Every point is in
-    a group. The margin is how much the radius could grow before another group came within reach of
-    the point; it is at most the radius itself.
+    point. Clusters may have any shape; noise points between two clusters join them. Every point is
+    in a group. The margin is how much the radius could grow until another group is within reach of
+    the point; it is at most the radius.
 
     Args:
         tags: (P, D). scores: (P,) >= 0; weights in the groups' mean tags and in their order.
         radius: in tag units. image: (P,) integers; all one image if None.
-        gate: of two points i < j, or a matrix (P, P), of which one half may be empty. The cost of
-            a sparse one, such as of neighbouring pixels, grows with its entries; that of the others
-            with the pairs within twice the radius.
+        gate: of two points i < j, or a matrix (P, P), of which one half may be empty. The time with
+            a sparse matrix, such as of neighbouring pixels, grows with its entries; with other
+            gates, it grows with the number of pairs within twice the radius.
 
     Groups are numbered image by image, by falling sum of scores.
 
@@ -178,30 +178,30 @@ def group_connected(
     for number, rows in points.images():
         part = points.tags[rows]
         if allowed is None:
-            own, apart = link_kernels.link(part, radius)
+            index, distance = link_kernels.link(part, radius)
         else:
-            own, apart = _link_gated(part, radius, rows, allowed)
-        own, mean = _by_weight(part, points.scores[rows], own)
-        group[rows] = own + sum(map(len, means))
-        margin[rows] = apart - radius
+            index, distance = _link_gated(part, radius, rows, allowed)
+        index, mean = _by_weight(part, points.scores[rows], index)
+        group[rows] = index + sum(map(len, means))
+        margin[rows] = distance - radius
         means.append(mean)
         images.append(np.full(len(mean), number))
     return Groups(group, margin, np.concatenate(means), np.concatenate(images), points.left_out)
 
 
 def _link_gated(tags, radius, rows, allowed):
-    """`link`, where the gate is asked about each pair."""
-    parent, apart = np.arange(len(tags)), np.full(len(tags), 2 * radius)
+    """Like `link`, but calls the gate for the pairs."""
+    parent, nearest = np.arange(len(tags)), np.full(len(tags), 2 * radius)
     for i, j, _ in _pairs(tags, radius, rows, allowed):
         kernels.join_pairs(parent, i, j)
-    own = kernels.roots(parent)
-    for i, j, distance in _pairs(tags, 2 * radius, rows, allowed, own):
-        link_kernels.lower(apart, i, j, distance)
-    return own, apart
+    index = kernels.roots(parent)
+    for i, j, distance in _pairs(tags, 2 * radius, rows, allowed, index):
+        link_kernels.lower(nearest, i, j, distance)
+    return index, nearest
 
 
 def _pairs(tags, radius, rows, allowed, group=None):
-    """Allowed pairs i < j within the radius, in parts; of different groups only, if given."""
+    """Allowed pairs i < j within the radius, in parts; only of different groups if given."""
     for i, j in _listed(tags, radius, rows, allowed):
         distance = np.sqrt(((tags[i] - tags[j]) ** 2).sum(axis=1))
         keep = distance <= radius
@@ -223,14 +223,14 @@ def _listed(tags, radius, rows, allowed):
         yield i[i < j], j[i < j]
 
 
-def _by_weight(tags, scores, own):
-    """Groups numbered by falling sum of scores, and their mean tags."""
-    _, own = np.unique(own, return_inverse=True)
-    total = np.bincount(own, scores)
+def _by_weight(tags, scores, index):
+    """Number the groups by falling sum of scores; return the groups and their mean tags."""
+    _, index = np.unique(index, return_inverse=True)
+    total = np.bincount(index, scores)
     order = np.argsort(-total, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    own = rank[own]
-    plain = np.zeros((len(order), tags.shape[1]))
-    middle = _means(tags, np.ones(len(tags)), own, plain)
-    return own, _means(tags, scores, own, middle)
+    index = rank[index]
+    zeros = np.zeros((len(order), tags.shape[1]))
+    unweighted = _means(tags, np.ones(len(tags)), index, zeros)
+    return index, _means(tags, scores, index, unweighted)

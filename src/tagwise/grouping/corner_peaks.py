@@ -1,4 +1,4 @@
-"""From corner maps to corners: local maxima over all classes, with their tags and offsets."""
+"""Finding corners in corner maps: local maxima over all classes, with their tags and offsets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tagwise.grouping.settings import CornerSettings
 
 @dataclass(frozen=True)
 class CornerPeaks:
-    """Corners of a batch, ordered by image, top-left before bottom-right, falling score.
+    """Corners of a batch, sorted by image, then top-left before bottom-right, then falling score.
 
     Arrays live on the CPU.
 
-    xy: (P, 2) float32, x and y in cells: the cell's index plus the offset, so that whole numbers
-        are the edges of cells.
-    cells: (P, 2) int64, x and y of the heatmap's largest cell.
+    xy: (P, 2) float32, x and y in cells: the cell's index plus the offset, so that integers are the
+        edges of cells.
+    cells: (P, 2) int64, x and y of the cell with the local maximum.
     scores: (P,) float32, the heatmap value.
     classes: (P,) int64.
     tags: (P, D) float32.
@@ -64,10 +64,10 @@ def find_corners(
     br_off: Tensor | None = None,
     settings: CornerSettings | None = None,
 ) -> CornerPeaks:
-    """Local maxima above the threshold, with their tags and offsets; top_k of each corner.
+    """Find local maxima above the threshold, with their tags and offsets; top_k of each corner.
 
-    The maps are those of `decode_corners`. They are read on their own device, and only what is
-    found reaches the CPU. Corners with a score, tag or offset that is not finite are left out.
+    The maps are those of `decode_corners`. They are read on their own device; only the corners are
+    copied to the CPU. Corners with a score, tag or offset that is not finite are left out.
     """
     settings = settings or CornerSettings()
     _check_maps(tl_heat, tl_tag, tl_off)
@@ -75,10 +75,10 @@ def find_corners(
     tl = _find(tl_heat, tl_tag, tl_off, settings)
     br = _find(br_heat, br_tag, br_off, settings)
     image, *fields = (np.concatenate(parts) for parts in zip(tl, br))
-    place = 2 * image + np.repeat((0, 1), (len(tl[0]), len(br[0])))
-    order = np.argsort(place, kind="stable")
+    block = 2 * image + np.repeat((0, 1), (len(tl[0]), len(br[0])))
+    order = np.argsort(block, kind="stable")
     bounds = 2 * np.arange(len(tl_heat))[:, None] + np.arange(3)
-    starts = np.searchsorted(place[order], bounds)
+    starts = np.searchsorted(block[order], bounds)
     return CornerPeaks(*(field[order] for field in fields), starts)
 
 
@@ -94,7 +94,7 @@ def _check_maps(heat, tag, off) -> None:
 
 
 def _find(heat, tag, off, settings):
-    """Image (P,), then xy, cells, scores, classes and tags of either corner, by its maps."""
+    """Image (P,), then xy, cells, scores, classes and tags of one of the two corners."""
     scan = _scan_on_cpu if heat.device.type == "cpu" else _scan_on_device
     image, index = scan(heat, settings)
     classes, y, x = np.unravel_index(index, heat.shape[1:])
@@ -105,22 +105,22 @@ def _find(heat, tag, off, settings):
     values = [heat[at_image, at_class, at_y, at_x][:, None], tag[at_image, :, at_y, at_x]]
     if off is not None:
         values.append(off[at_image, :, at_y, at_x])
-    found = torch.cat([value.float() for value in values], dim=1).cpu().numpy()
-    finite = np.isfinite(found).all(axis=1)
-    image, cells, classes, found = (part[finite] for part in (image, cells, classes, found))
-    scores, tags, shifts = np.split(found, [1, 1 + tag.shape[1]], axis=1)
+    rows = torch.cat([value.float() for value in values], dim=1).cpu().numpy()
+    finite = np.isfinite(rows).all(axis=1)
+    image, cells, classes, rows = (part[finite] for part in (image, cells, classes, rows))
+    scores, tags, shifts = np.split(rows, [1, 1 + tag.shape[1]], axis=1)
     xy = cells + (shifts if off is not None else np.float32(0))
     return image, xy.astype(np.float32), cells, scores[:, 0], classes, tags
 
 
 def _scan_on_cpu(heat: Tensor, settings: CornerSettings):
     """Image (P,) and flat index into (C, H, W) of each image's corners, best first."""
-    found = [np.zeros(0, np.int64)]
+    parts = [np.zeros(0, np.int64)]
     for maps in heat.detach().float().contiguous().numpy():
         maxima = kernels.block_maxima(maps)
         blocks = np.flatnonzero(maxima > settings.corner_threshold)
         blocks = blocks[np.argsort(-maxima.ravel()[blocks], kind="stable")]
-        found.append(
+        parts.append(
             corner_kernels.best_peaks(
                 maps,
                 maxima,
@@ -130,12 +130,12 @@ def _scan_on_cpu(heat: Tensor, settings: CornerSettings):
                 settings.top_k,
             )
         )
-    image = np.repeat(np.arange(len(heat)), [len(index) for index in found[1:]])
-    return image, np.concatenate(found)
+    image = np.repeat(np.arange(len(heat)), [len(index) for index in parts[1:]])
+    return image, np.concatenate(parts)
 
 
 def _scan_on_device(heat: Tensor, settings: CornerSettings):
-    """The same with tensor operations. Cells of a plateau all count as peaks here."""
+    """Like `_scan_on_cpu`, with tensor operations; here every cell of a plateau is a peak."""
     window = settings.nms_window
     highest = max_pool2d(heat, window, stride=1, padding=window // 2)
     peaks = torch.where(heat == highest, heat, heat.new_zeros(())).flatten(1)

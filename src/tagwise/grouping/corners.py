@@ -1,4 +1,4 @@
-"""From corner maps to boxes: top-left and bottom-right corners of one object have similar tags."""
+"""Decoding of boxes from corner maps: the two corners of one object have similar tags."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tagwise.grouping.suppression import soft_nms
 class CornerBoxes:
     """The boxes of one image, best first.
 
-    boxes: (N, 4) float32, x1, y1, x2, y2 in cells; whole numbers are the edges of cells.
+    boxes: (N, 4) float32, x1, y1, x2, y2 in cells; integers are the edges of cells.
     scores: (N,) float32 in [0, 1].
     classes: (N,) int64.
-    corner_scores: (N, 2) float32, the heatmaps at the top-left and bottom-right corner.
+    corner_scores: (N, 2) float32, the heatmap values of the top-left and bottom-right corners.
     tags: (N, 2, D) float32.
-    corners: (N, 2) int64, which of the image's corners a box has.
+    corners: (N, 2) int64, the indices of the box's corners among the corners of the image.
     """
 
     boxes: np.ndarray
@@ -39,7 +39,7 @@ class CornerBoxes:
         return len(self.scores)
 
     def take(self, index: np.ndarray) -> CornerBoxes:
-        """The boxes of an index array or mask, in its order."""
+        """Select boxes by an index array or a mask, in its order."""
         return CornerBoxes(
             self.boxes[index],
             self.scores[index],
@@ -60,12 +60,12 @@ def decode_corners(
     centre_heat: Tensor | None = None,
     settings: CornerSettings | None = None,
 ) -> list[CornerBoxes]:
-    """The boxes of every object of every image, from a network's maps.
+    """Decode the boxes of every object of every image from the maps of a network.
 
     tl_heat, br_heat: (B, C, H, W), any float type and device, values in [0, 1].
     tl_tag, br_tag: (B, D, H, W).
     tl_off, br_off: (B, 2, H, W), x and y of the corner within its cell, in cells; None: 0.
-    centre_heat: (B, C, H, W) in [0, 1], of the middles of objects, where the network has it.
+    centre_heat: (B, C, H, W) in [0, 1], the heatmaps of object centres, if the network has them.
 
     >>> import torch
     >>> tl, br, tag = torch.zeros(3, 1, 1, 8, 8)
@@ -81,36 +81,38 @@ def decode_corners(
 def pair_corners(
     peaks: CornerPeaks, settings: CornerSettings | None = None, centre_heat: Tensor | None = None
 ) -> list[CornerBoxes]:
-    """Boxes of each image, best first, from corners with tags.
+    """Pair corners into boxes by their tags, for each image, best first.
 
-    A top-left and a bottom-right corner can be a pair if they have one class, lie as the corners of
-    a box do, and their tags are near. The centre of a pair is the largest value of centre_heat, for
-    its class, in the middle of its box. With settings.pairing "all" every such pair becomes a box.
-    Its score is the mean of the corners' scores (Law and Deng 2018, section 4.1) and of the
-    centre's, where there is one (Duan et al. 2019, "CenterNet: Keypoint Triplets", section 3.2).
+    A top-left and a bottom-right corner can be a pair if they have the same class, if the second is
+    to the right of and below the first, and if their tags are near. The centre score of a pair is
+    the largest value of centre_heat, for its class, in the middle of its box. With settings.pairing
+    "all", every such pair becomes a box. Its score is the mean of the corners' scores (Law and Deng
+    2018, section 4.1) and of the centre score, if there is one (Duan et al. 2019, "CenterNet:
+    Keypoint Triplets", section 3.2).
 
-    With "one_to_one" no corner is used twice. Each pair has a weight, the product of
+    With "one_to_one", no corner is used twice. Each pair has a weight, the product of
 
         - the odds s / (1 - s) of the scores of both corners and of the centre, and a constant below
-          1, since few of the corners that could be a pair are one,
-        - how much likelier their tag distance is in one object, where each component differs
-          normally with tag_spread, than in two, where it is uniform up to tag_threshold,
-        - how much likelier the size of their box is among the boxes of this class in this image
-          than by chance, to the power size_weight. The spread and the sizes are fitted to the
+          1, because few candidates are pairs,
+        - the likelihood ratio of their tag distance between one object, where each component
+          differs normally with tag_spread, and two objects, where it is uniform up to
+          tag_threshold,
+        - the likelihood ratio of the size of their box between the boxes of this class in this
+          image and chance, to the power size_weight. The spread and the sizes are fitted to the
           image.
 
     The share of a pair is the weight of all one-to-one pairings that contain it, divided by the
-    weight of all pairings. The boxes are the pairing with the largest sum of shares: the one with
-    the most pairs expected to be right. The score of a box is the geometric mean of its corners'
-    scores times share^share_power. With a centre, it is that to the power 1 - centre_weight, times
-    the score of the centre to the power centre_weight.
+    weight of all pairings. The boxes are the pairing with the largest sum of shares, which is
+    the expected number of correct pairs. The score of a box is the geometric mean of its corners'
+    scores times share^share_power. With a centre, that value to the power 1 - centre_weight is
+    multiplied by the centre score to the power centre_weight.
     """
     settings = settings or CornerSettings()
     pair = _one_to_one if settings.pairing == "one_to_one" else _all_pairs
     out = []
     for image in range(len(peaks.starts)):
-        found = peaks.image(image)
-        corners = kernels.Corners(found.xy, found.classes, found.tags, found.starts[0, 1])
+        part = peaks.image(image)
+        corners = kernels.Corners(part.xy, part.classes, part.tags, part.starts[0, 1])
         pairs, squares = kernels.candidate_pairs(
             corners, settings.tag_threshold, settings.tag_growth, settings.min_side
         )
@@ -118,11 +120,11 @@ def pair_corners(
         if centre_heat is not None:
             centre = kernels.centre_scores(
                 centre_heat[image].detach().float().cpu().contiguous().numpy(),
-                found.xy[pairs].reshape(-1, 4),
-                found.classes[pairs[:, 0]],
+                part.xy[pairs].reshape(-1, 4),
+                part.classes[pairs[:, 0]],
                 settings.centre_part,
             )[:, None]
-        boxes = boxes_of(found, *pair(found, pairs, squares, centre, settings))
+        boxes = boxes_of(part, *pair(part, pairs, squares, centre, settings))
         out.append(_best(boxes, settings))
     return out
 
@@ -158,7 +160,7 @@ def _one_to_one(peaks: CornerPeaks, pairs, squares, centre, settings):
 
 
 def _best_pairing(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Which pairs (E,) have the largest sum of shares if no corner serves twice."""
+    """Choose the pairs with the largest sum of shares such that no corner is used twice."""
     table = np.zeros((1 + first.max(), 1 + second.max()))
     table[first, second] = share
     number = np.full(table.shape, -1)
@@ -168,7 +170,7 @@ def _best_pairing(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> n
 
 
 def boxes_of(peaks: CornerPeaks, pairs: np.ndarray, scores: np.ndarray) -> CornerBoxes:
-    """Boxes of one image from pairs (N, 2) of its corners with scores (N,)."""
+    """Create the boxes of one image from pairs (N, 2) of its corners with scores (N,)."""
     return CornerBoxes(
         peaks.xy[pairs].reshape(-1, 4),
         scores.astype(np.float32),
@@ -180,7 +182,7 @@ def boxes_of(peaks: CornerPeaks, pairs: np.ndarray, scores: np.ndarray) -> Corne
 
 
 def _best(boxes: CornerBoxes, settings: CornerSettings) -> CornerBoxes:
-    """Best first, without those that are duplicates, too poor, or beyond the number allowed."""
+    """Sort boxes best first; remove duplicates, low scores and those beyond max_boxes."""
     if settings.suppression == "none":
         index = np.argsort(-boxes.scores, kind="stable")
         scores = boxes.scores[index]
@@ -207,32 +209,32 @@ def pair_by_truth(
 ) -> list[CornerBoxes]:
     """The result of perfect pairing: each true corner takes its nearest peak.
 
-    For diagnosis: it separates faults of the tags from faults of the heatmaps.
+    For diagnosis: this separates errors of the tags from errors of the heatmaps.
 
     boxes: for each image (N, 4), x1, y1, x2, y2 in cells; classes: for each image (N,).
-    reach: a peak counts within this share of the square root of the box's area (.2: both corners
-        of a square so far inwards leave an intersection over union of .5), and within `least`
-        cells in any case. Each peak serves one box; both corners must be found.
+    reach: the largest distance of a peak, as a share of the square root of the box's area, but at
+        least `least` cells. At .2, a square whose corners are both that far inwards has an
+        intersection over union of .5. Each peak is used for one box, which needs both corners.
     """
     out = []
     for image, (truth, names) in enumerate(zip(boxes, classes)):
-        found = peaks.image(image)
-        middle = found.starts[0, 1]
+        corners = peaks.image(image)
+        middle = corners.starts[0, 1]
         truth = np.asarray(truth, np.float64).reshape(-1, 4)
         size = np.sqrt(np.prod(np.maximum(to_xywh(truth)[:, 2:], 0), axis=1))
         limit = np.maximum(reach * size, least)
         pairs = np.full((len(truth), 2), -1)
-        for corner, part in enumerate((slice(0, middle), slice(middle, len(found)))):
+        for corner, part in enumerate((slice(0, middle), slice(middle, len(corners)))):
             distance = np.linalg.norm(
-                truth[:, None, 2 * corner : 2 * corner + 2] - found.xy[None, part], axis=2
+                truth[:, None, 2 * corner : 2 * corner + 2] - corners.xy[None, part], axis=2
             )
             allowed = (distance <= limit[:, None]) & (
-                np.asarray(names)[:, None] == found.classes[None, part]
+                np.asarray(names)[:, None] == corners.classes[None, part]
             )
             box, peak = linear_sum_assignment(np.where(allowed, distance, 1e6))
             kept = allowed[box, peak]
             pairs[box[kept], corner] = peak[kept] + part.start
         pairs = pairs[(pairs >= 0).all(axis=1)]
-        paired = boxes_of(found, pairs, np.sqrt(found.scores[pairs].prod(axis=1)))
+        paired = boxes_of(corners, pairs, np.sqrt(corners.scores[pairs].prod(axis=1)))
         out.append(paired.take(np.argsort(-paired.scores, kind="stable")))
     return out

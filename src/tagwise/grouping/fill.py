@@ -1,4 +1,4 @@
-"""Filling an instance's missing keypoints from where heatmap and tags agree best."""
+"""Filling missing keypoints of instances in the cells where heatmap and tags match best."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def fill_missing(
     block_maxima: np.ndarray | None = None,
     offsets: Tensor | None = None,
 ) -> KeypointGroups:
-    """Sets missing keypoints where heatmap - round(tag distance to the group's mean) is largest.
+    """Set missing keypoints where heatmap - round(tag distance to the group's mean) is largest.
 
-    So does the refinement of the released code of Newell, Huang, Deng 2017. With
-    settings.fill_threshold, a keypoint stays missing where that value is not above the threshold.
-    With settings.fill_reach, only the surroundings of the group are searched.
+    This is the refinement in the released code of Newell, Huang, Deng 2017. With
+    settings.fill_threshold, a keypoint stays missing if that value is not above the threshold. With
+    settings.fill_reach, only the surroundings of the group are searched.
 
     heatmaps: (K, H, W), tags: (K * D, H, W), offsets: (2 * K, H, W), on one device; one image.
-    block_maxima: (K, ceil(H / 16), ceil(W / 16)), largest heatmap values, as `find_peaks` gives
-        them. On the CPU they spare the search most of the map; the result is the same.
+    block_maxima: (K, ceil(H / 16), ceil(W / 16)), the largest heatmap values, from `find_peaks`. On
+        the CPU they save the search most of the map; the result is the same.
     """
     missing = ~(groups.keypoints[:, :, 2] > 0)
     group, types = np.nonzero(missing & ~missing.all(axis=1, keepdims=True))
@@ -45,11 +45,11 @@ def fill_missing(
     if rules and rules.fill_order == "tag":
         bright, block_maxima, least = published.tags_first(bright, block_maxima, least)
     cells = _best_cells(bright, tags.detach(), block_maxima, queries, least)
-    found = cells >= 0
-    group, types = group[found], types[found]
-    index = types * (heatmaps.shape[1] * heatmaps.shape[2]) + cells[found]
-    place = published.place_filled if rules else subcell.locate
-    xy, scores = place(heatmaps, index, settings, offsets)
+    filled = cells >= 0
+    group, types = group[filled], types[filled]
+    index = types * (heatmaps.shape[1] * heatmaps.shape[2]) + cells[filled]
+    locate = published.place_filled if rules else subcell.locate
+    xy, scores = locate(heatmaps, index, settings, offsets)
     use = scores > 0
     keypoints = groups.keypoints.copy()
     keypoints[group[use], types[use]] = np.concatenate([xy, scores[:, None]], axis=1)[use]
@@ -57,7 +57,7 @@ def fill_missing(
 
 
 def _search_boxes(groups: KeypointGroups, settings: GroupingSettings, size) -> np.ndarray:
-    """(N, 4) int64, x and y of each group's cells to search: the first, and one past the last."""
+    """The cells to search for each group, (N, 4) int64: x, y of the first and one past the last."""
     height, width = size
     if settings.fill_reach is None:
         return np.tile(np.array([0, 0, width, height]), (len(groups), 1))
@@ -65,14 +65,14 @@ def _search_boxes(groups: KeypointGroups, settings: GroupingSettings, size) -> n
 
 
 def _mean_tags(groups: KeypointGroups) -> np.ndarray:
-    """(N, D) float64, over the keypoints that have one."""
-    found = np.isfinite(groups.tags).all(axis=2)
-    sums = np.where(found[:, :, None], groups.tags, 0).sum(axis=1, dtype=np.float64)
-    return sums / np.maximum(found.sum(axis=1), 1)[:, None]
+    """The mean tag of each group's keypoints that have a tag, (N, D) float64."""
+    has_tag = np.isfinite(groups.tags).all(axis=2)
+    sums = np.where(has_tag[:, :, None], groups.tags, 0).sum(axis=1, dtype=np.float64)
+    return sums / np.maximum(has_tag.sum(axis=1), 1)[:, None]
 
 
 def _best_cells(heatmaps, tags, block_maxima, queries, least) -> np.ndarray:
-    """(Q,) int64, the best cell of each query as y * W + x, -1 where none is above `least`."""
+    """The best cell of each query as y * W + x, (Q,) int64; -1 if no value is above `least`."""
     types, height, width = heatmaps.shape
     tag_maps = tags.reshape(types, -1, height, width)
     if heatmaps.device.type != "cpu":
@@ -85,7 +85,7 @@ def _best_cells(heatmaps, tags, block_maxima, queries, least) -> np.ndarray:
 
 
 def _best_cells_on_device(heatmaps, tag_maps, queries, least) -> np.ndarray:
-    """As the compiled `best_cells`, by tensor operations on the maps' device."""
+    """Like the compiled `best_cells`, with tensor operations on the device of the maps."""
     width = heatmaps.shape[2]
     means = torch.as_tensor(queries.means, dtype=torch.float32, device=heatmaps.device)
     cells, values = [], []

@@ -1,4 +1,4 @@
-"""Boxes of several passes over one image, merged into one set."""
+"""Fusion of the boxes from several passes of one image."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ def fuse_boxes(
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Weighted boxes fusion (Solovyev, Wang, Gabruseva 2021, arXiv:1910.13302, section 3).
 
-    From the best box on, each joins the group of its class whose mean overlaps it most, if the
-    overlap is more than `overlap` and the group has no other box of its pass; otherwise it starts a
-    group. The box of a group is the mean of its members, weighted by score. Its score is their sum
-    divided by the number of passes, so that an object found in one of three passes counts a third.
+    In order of falling score, each box joins the group of its class whose mean overlaps it most, if
+    the overlap is more than `overlap` and the group has no other box of its pass; otherwise it
+    starts a group. The box of a group is the mean of its members, weighted by score. The score of a
+    group is the sum of its members' scores divided by the number of passes, so that an object found
+    in one of three passes counts a third.
 
-    boxes: (N, 4) x1, y1, x2, y2. scores: (N,). classes: (N,). passes: (N,) int, the pass over the
-    image that each box is from.
+    boxes: (N, 4) x1, y1, x2, y2. scores: (N,). classes: (N,). passes: (N,) int, the pass that
+    each box is from.
 
     Returns, best first, the members of each group (indices of boxes), and the groups' boxes (M, 4)
     and scores (M,), float32.

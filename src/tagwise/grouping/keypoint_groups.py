@@ -14,7 +14,7 @@ class KeypointGroups:
     keypoints: (N, K, 3) float32, x and y in cells and score; NaN, NaN, 0 where missing.
     scores: (N,) float32 in [0, 1], the mean keypoint score with missing ones as 0.
     tags: (N, K, D) float32, NaN where no peak was found.
-    peaks: (N, K) int64, which of the image's peaks a keypoint came from, -1 for none.
+    peaks: (N, K) int64, the index of the keypoint's peak among the peaks of the image, -1 for none.
     """
 
     keypoints: np.ndarray
@@ -26,7 +26,7 @@ class KeypointGroups:
         return len(self.scores)
 
     def take(self, index: np.ndarray) -> KeypointGroups:
-        """The instances of an index array or mask, in its order."""
+        """Select instances by an index array or a mask, in its order."""
         return KeypointGroups(
             self.keypoints[index], self.scores[index], self.tags[index], self.peaks[index]
         )

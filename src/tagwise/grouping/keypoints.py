@@ -1,4 +1,4 @@
-"""From heatmaps and tag maps to instances: keypoints of one instance have similar tags."""
+"""Decoding of instances from heatmaps and tag maps: their keypoints have similar tags."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def decode_keypoints(
     order: Sequence[int] | None = None,
     offsets: Tensor | None = None,
 ) -> list[KeypointGroups]:
-    """The keypoints of every instance of every image, from a network's maps.
+    """Decode the keypoints of every instance of every image from the maps of a network.
 
     heatmaps: (B, K, H, W), any float type and device, values in [0, 1].
     tags: (B, K * D, H, W), channel k * D + d.
-    order: keypoint types in the order to group them (a skeleton has one); 0, 1, ... if None.
+    order: the order in which keypoint types are grouped (a skeleton has one); 0, 1, ... if None.
     offsets: (B, 2 * K, H, W) in cells, for settings.subcell "offset".
     """
     settings = settings or GroupingSettings()
@@ -53,32 +53,33 @@ def decode_keypoints(
 def group_keypoints(
     peaks: Peaks, settings: GroupingSettings | None = None, order: Sequence[int] | None = None
 ) -> list[KeypointGroups]:
-    """Groups of each image, best first, from peaks with tags; no group has two peaks of a type.
+    """Group peaks by their tags, for each image, best first; no group has two peaks of a type.
 
-    order: keypoint types in the order to group them, 0, 1, ... if None; settings.order, where there
-        is one, takes precedence.
+    order: the order in which keypoint types are grouped, 0, 1, ... if None; settings.order takes
+        precedence if it is set.
 
     settings.method "greedy" is Newell, Huang, Deng 2017, section 3.2. Each peak of the first type
     starts a group. The peaks of every next type are matched one-to-one with the groups, by the
-    distance of a peak's tag from the group's mean tag. They start new groups where that is too far.
+    distance of a peak's tag from the group's mean tag. Peaks that are too far away start new
+    groups.
 
-    "sweeps" starts in the same way. Then it matches each type's peaks again with the groups that
-    all other peaks form, several times. A peak joins a group of n where, in the cheapest one-to-one
-    assignment,
+    "sweeps" starts in the same way. Then it matches the peaks of each type again with the groups
+    that all other peaks form, several times. A peak joins a group of n peaks if, in the cheapest
+    one-to-one assignment,
 
         n / (n + 1) * tag distance^2 / (tag_threshold^2 + tag_tolerance * scatter)
         + min(2, n / (n + 1) * compactness * (distance from the group's centre / its extent)^2)
         < 4 n / (n + inertia K),
 
-    and stays alone otherwise. A large group attracts from twice the threshold, a single peak only
-    from very near, so that stray peaks start no instances. The gain of a peak is multiplied by its
-    score^score_power, so that the more confident of two peaks gets the place. Peaks below
-    founder_threshold join groups but start none. The extent of a group is the root mean square
-    distance of its peaks from their mean, and its scatter the mean square distance of its tags from
-    theirs, both weighted by score. A group of few peaks is assumed to extend like the image's
-    median group and to scatter little. Nothing about the skeleton is assumed.
+    and stays alone otherwise. A large group attracts peaks up to twice the threshold, a single peak
+    only those very near, so that stray peaks start no instances. The gain of a peak is multiplied
+    by score^score_power, so that the more confident of two peaks joins. Peaks below
+    founder_threshold join groups but do not start them. The extent of a group is the root mean
+    square distance of its peaks from their mean; its scatter is the mean square distance of its
+    tags from their mean; both are weighted by score. A group of few peaks is assumed to have the
+    extent of the image's median group and little scatter. Nothing is assumed about the skeleton.
 
-    Raises ValueError where the order does not name each type once.
+    Raises ValueError if the order does not name each type once.
     """
     settings = settings or GroupingSettings()
     types = peaks.starts.shape[1] - 1
@@ -89,8 +90,8 @@ def group_keypoints(
     match = _match_by_sweeps if settings.method == "sweeps" else published.match
     out = []
     for image in range(len(peaks.starts)):
-        found = _typed_peaks(peaks, image)
-        out.append(_best(_gather(found, *match(found, order, settings)), settings))
+        typed = _typed_peaks(peaks, image)
+        out.append(_best(_gather(typed, *match(typed, order, settings)), settings))
     return out
 
 
@@ -114,10 +115,10 @@ def _match_by_sweeps(
 
 
 def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
-    """Best first, without those that are too poor, duplicates, or beyond the number allowed."""
-    found = (groups.keypoints[:, :, 2] > 0).sum(axis=1)
+    """Sort groups best first; remove low scores, duplicates and those beyond max_instances."""
+    present = (groups.keypoints[:, :, 2] > 0).sum(axis=1)
     least = min(settings.min_keypoints, groups.keypoints.shape[1])
-    good = (groups.scores >= settings.instance_threshold) & (found >= least)
+    good = (groups.scores >= settings.instance_threshold) & (present >= least)
     index = np.argsort(-groups.scores, kind="stable")
     index = index[good[index]]
     if settings.duplicate_similarity is not None:
@@ -127,7 +128,7 @@ def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
 
 
 def _typed_peaks(peaks: Peaks, image: int) -> kernels.TypedPeaks:
-    """The peaks of one image, as the compiled loops take them."""
+    """The peaks of one image, in the form for the compiled loops."""
     starts = peaks.starts[image]
     part = slice(starts[0], starts[-1])
     return kernels.TypedPeaks(
@@ -136,7 +137,7 @@ def _typed_peaks(peaks: Peaks, image: int) -> kernels.TypedPeaks:
 
 
 def _gather(peaks: kernels.TypedPeaks, group: np.ndarray, count: int) -> KeypointGroups:
-    """Instances from the group of each peak of one image, (P,) int64, -1 for none."""
+    """Create instances from the group of each peak of one image, (P,) int64, -1 for none."""
     keypoints, tags, members = kernels.gather_groups(peaks, group, count)
     return KeypointGroups(keypoints, keypoints[:, :, 2].mean(axis=1), tags, members)
 
@@ -144,30 +145,30 @@ def _gather(peaks: kernels.TypedPeaks, group: np.ndarray, count: int) -> Keypoin
 def group_by_truth(
     peaks: Peaks, truth: Sequence[np.ndarray], reach: float = 0.1, least: float = 3.0
 ) -> list[KeypointGroups]:
-    """What perfect grouping would make of the peaks: each true keypoint takes its nearest peak.
+    """The result of perfect grouping: each true keypoint takes its nearest peak.
 
-    For diagnosis: it separates faults of the tags from faults of the heatmaps.
+    For diagnosis: this separates errors of the tags from errors of the heatmaps.
 
     truth: for each image (N, K, 3), x and y in cells and visibility; 0 is unlabelled.
-    reach: a peak counts within this share of the square root of the instance's box area, and
-        within `least` cells in any case. Each peak serves one instance.
+    reach: the largest distance of a peak, as a share of the square root of the instance's box area,
+        but at least `least` cells. Each peak is used for one instance.
     """
     out = []
     for image, people in enumerate(truth):
-        found = _typed_peaks(peaks, image)
-        group = np.full(len(found.scores), -1, np.int64)
+        typed = _typed_peaks(peaks, image)
+        group = np.full(len(typed.scores), -1, np.int64)
         for k in range(people.shape[1]):
-            here = slice(*found.starts[k : k + 2])
-            person, peak = _nearest(found.xy[here], people, k, reach, least)
-            group[here.start + peak] = person
-        groups = _gather(found, group, len(people))
+            part = slice(*typed.starts[k : k + 2])
+            person, peak = _nearest(typed.xy[part], people, k, reach, least)
+            group[part.start + peak] = person
+        groups = _gather(typed, group, len(people))
         groups = groups.take((groups.peaks >= 0).any(axis=1))
         out.append(groups.take(np.argsort(-groups.scores, kind="stable")))
     return out
 
 
 def _nearest(xy, people, k, reach, least):
-    """One-to-one pairs (instances, peaks) of keypoint type k, within reach, nearest in sum."""
+    """One-to-one pairs (instances, peaks) of keypoint type k within reach, with the least sum."""
     labelled = people[:, :, 2] > 0
     size = np.sqrt(keypoint_boxes(people)[:, 2:].prod(axis=1))
     limit = np.maximum(reach * size, least)[:, None]

@@ -1,4 +1,4 @@
-"""From heatmaps to peaks: local maxima, the best of each type, with their tags."""
+"""Finding the peaks of heatmaps: the best local maxima of each type, with their tags."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["Peaks", "cell_to_pixel", "find_peaks", "pixel_to_cell"]
 
 @dataclass(frozen=True)
 class Peaks:
-    """Peaks of a batch, ordered by image, keypoint type, falling score. Arrays live on the CPU.
+    """Peaks of a batch, sorted by image, keypoint type, falling score. Arrays are on the CPU.
 
     xy: (P, 2) float32, x and y in cells, sub-cell.
-    cells: (P, 2) int64, x and y of the heatmap's largest cell.
+    cells: (P, 2) int64, x and y of the cell with the local maximum.
     scores: (P,) float32, the heatmap value.
     tags: (P, D) float32.
     starts: (B, K + 1) int64; peaks of type k in image b are starts[b, k] to starts[b, k + 1].
-    block_maxima: (B, K, ceil(H / 16), ceil(W / 16)) float32 where the maps were on the CPU.
+    block_maxima: (B, K, ceil(H / 16), ceil(W / 16)) float32 if the maps were on the CPU.
     """
 
     xy: np.ndarray
@@ -64,14 +64,14 @@ def find_peaks(
     settings: GroupingSettings | None = None,
     offsets: Tensor | None = None,
 ) -> Peaks:
-    """Local maxima above the threshold, the top_k of each map, with their tags.
+    """Find local maxima above the threshold, the top_k of each map, with their tags.
 
     heatmaps: (B, K, H, W), any float type and device, values in [0, 1].
     tags: (B, K * D, H, W), channel k * D + d.
     offsets: (B, 2 * K, H, W), x and y of the keypoint relative to the cell's centre, in cells.
 
-    The maps are read on their own device, and only what is found reaches the CPU. Coordinates
-    are in cells, to be mapped by `cell_to_pixel`. Peaks with a tag that is not finite are left out.
+    The maps are read on their own device; only the peaks are copied to the CPU. Coordinates are in
+    cells; `cell_to_pixel` converts them. Peaks with a tag that is not finite are left out.
 
     >>> heatmaps = torch.zeros(1, 1, 8, 8)
     >>> heatmaps[0, 0, 2, 5] = 1
@@ -85,16 +85,16 @@ def find_peaks(
     else:
         index, maxima = _scan_on_device(heatmaps, settings)
     batch, types, height, width = heatmaps.shape
-    found_tags = subcell.take_channels(tags, index, tags.shape[1] // types)
-    finite = np.isfinite(found_tags).all(axis=1)
+    peak_tags = subcell.take_channels(tags, index, tags.shape[1] // types)
+    finite = np.isfinite(peak_tags).all(axis=1)
     if not finite.all():
-        index, found_tags = index[finite], found_tags[finite]
+        index, peak_tags = index[finite], peak_tags[finite]
     locate = published.locate if settings.published else subcell.locate
     xy, scores = locate(heatmaps, index, settings, offsets)
     cells = np.stack([index % width, index // width % height], axis=1)
     bounds = np.arange(batch)[:, None] * types + np.arange(types + 1)
     starts = np.searchsorted(index // (height * width), bounds)
-    return Peaks(xy, cells, scores, found_tags, starts, maxima)
+    return Peaks(xy, cells, scores, peak_tags, starts, maxima)
 
 
 def _check_maps(heatmaps, tags, offsets, settings) -> None:
@@ -118,24 +118,24 @@ def _scan_on_cpu(heatmaps: Tensor, settings: GroupingSettings):
     batch, types, height, width = heatmaps.shape
     maps = heatmaps.detach().float().contiguous().numpy().reshape(-1, height, width)
     maxima = kernels.block_maxima(maps)
-    every = settings.published is not None and settings.published.plateaus == "all"
-    scan = published_kernels.scan_plateaus if every else kernels.scan_peaks
+    all_cells = settings.published is not None and settings.published.plateaus == "all"
+    scan = published_kernels.scan_plateaus if all_cells else kernels.scan_peaks
     cells, counts = scan(
         maps, maxima, settings.peak_threshold, settings.nms_window // 2, settings.top_k
     )
-    found = np.arange(settings.top_k) < counts[:, None]
-    index = (cells + np.arange(len(maps))[:, None] * (height * width))[found]
+    is_peak = np.arange(settings.top_k) < counts[:, None]
+    index = (cells + np.arange(len(maps))[:, None] * (height * width))[is_peak]
     return index, maxima.reshape(batch, types, *maxima.shape[1:])
 
 
 def _scan_on_device(heatmaps: Tensor, settings: GroupingSettings):
-    """The same with tensor operations. Cells of a plateau all count as peaks here."""
+    """Like `_scan_on_cpu`, with tensor operations; here every cell of a plateau is a peak."""
     batch, types, height, width = heatmaps.shape
     window = settings.nms_window
     highest = max_pool2d(heatmaps, window, stride=1, padding=window // 2)
     peaks = torch.where(heatmaps == highest, heatmaps, heatmaps.new_zeros(())).flatten(2)
     score, cell = peaks.topk(min(settings.top_k, height * width), dim=2)
-    found = score > settings.peak_threshold
+    is_peak = score > settings.peak_threshold
     base = torch.arange(batch * types, device=heatmaps.device).view(batch, types, 1)
-    index = (cell + base * (height * width))[found]
+    index = (cell + base * (height * width))[is_peak]
     return index.cpu().numpy(), None

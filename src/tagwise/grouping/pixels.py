@@ -1,6 +1,6 @@
-"""Instances from the tags of pixels: foreground and tag maps become a label map.
+"""Decoding of instances from the tags of pixels: foreground and tag maps become a label map.
 
-Where a cell covers several pixels, instances are found among the cells, which are few, and then
+If a cell covers several pixels, instances are first found among the cells, which are few, and then
 painted pixel by pixel. Foreground and tags are interpolated between cells, so that outlines are
 finer than the cells.
 """
@@ -19,11 +19,11 @@ from tagwise.grouping.settings import PixelSettings
 
 
 class PixelGrid(NamedTuple):
-    """The pixels of a label map, and where they lie on the network's maps.
+    """The pixels of a label map, and their positions on the network's maps.
 
-    to_cells: (2, 3), the affine map from pixels to cells, (0, 0) at the centre of the first of
-        each. It may scale and shift, but not rotate or mirror.
-    size: width and height in pixels.
+    to_cells: (2, 3), the affine map from pixels to cells; (0, 0) is the centre of the first pixel
+        and of the first cell. It may scale and shift, but not rotate or mirror.
+    size: (width, height) in pixels.
     """
 
     to_cells: np.ndarray
@@ -34,7 +34,8 @@ class LabelMap(NamedTuple):
     """N instances, best first.
 
     labels: (H, W) int32, n + 1 for instance n, 0 for none. scores: (N,) float32 in [0, 1], the
-    mean over an instance's cells of foreground times seed score. tags: (N, D) float32, the mean.
+    mean of foreground times seed score over the cells of an instance. tags: (N, D) float32, the
+    mean tags.
     """
 
     labels: np.ndarray
@@ -49,14 +50,14 @@ def decode_pixels(
     settings: PixelSettings | None = None,
     grids: Sequence[PixelGrid] | None = None,
 ) -> list[LabelMap]:
-    """The instances of each image of a batch.
+    """Decode the instances of each image of a batch.
 
     foreground: (B, H, W) scores in [0, 1]. tags: (B, D, H, W) float, of any D; a cell whose tag is
-        not finite is background. seeds: (B, H, W) in [0, 1], where instances grow from first;
-        None for the foreground itself.
-    grids: the pixels of each image's label map; by default a pixel is a cell.
+        not finite is background. seeds: (B, H, W) in [0, 1]; instances grow from the largest values
+        first. None uses the foreground.
+    grids: the pixel grid of each label map; by default, a pixel is a cell.
 
-    Instances are connected: similar tags in two separate places are two instances.
+    Instances are connected: two separate regions with similar tags are two instances.
 
     >>> import torch
     >>> tags = torch.tensor([[[[0.0, 0.0, 5.0, 5.0, 0.0]]]]).expand(1, 1, 4, 5)
@@ -64,13 +65,13 @@ def decode_pixels(
     array([1, 1, 2, 2, 3], dtype=int32)
     """
     settings = settings or PixelSettings()
-    found = []
+    label_maps = []
     for image in range(len(foreground)):
         scores, values = _array(foreground[image]), _array(tags[image])
         sure = scores if seeds is None else _array(seeds[image])
         grid = grids[image] if grids else PixelGrid(np.eye(2, 3), scores.shape[::-1])
-        found.append(_decode(scores, values, sure, settings, grid))
-    return found
+        label_maps.append(_decode(scores, values, sure, settings, grid))
+    return label_maps
 
 
 def _array(maps: Tensor) -> np.ndarray:
@@ -109,17 +110,17 @@ def _grow(
     settings: PixelSettings,
     least: float,
 ) -> np.ndarray:
-    """The instance of each cell, (H, W) int32, from 1, with gaps; small ones are left out.
+    """The instance of each cell, (H, W) int32, from 1, with gaps; small instances are left out.
 
-    Slivers between instances have tags of their own, but are not instances: their cells go to the
-    neighbours. least: of cells.
+    Slivers between instances have different tags, but are not instances: their cells are assigned
+    to the neighbouring instances. least: the smallest number of cells of an instance.
     """
     inside = (foreground > settings.foreground) & np.isfinite(tags).all(0)
     candidates = np.flatnonzero(inside & (seeds >= settings.seed))
     ranked = candidates[np.argsort(-seeds.ravel()[candidates], kind="stable")]
     cells, count = kernels.grow(tags, inside, ranked, settings.bandwidth)
     means, sizes = kernels.region_means(tags, cells, count)
-    kernels.join_like(cells, means, sizes, settings.join)
+    kernels.join_similar(cells, means, sizes, settings.join)
     sizes = np.bincount(cells.ravel(), minlength=count + 1)
     cells[sizes[cells] < least] = 0
     means, _ = kernels.region_means(tags, cells, count)
@@ -128,6 +129,6 @@ def _grow(
 
 
 def _fill_holes(labels: np.ndarray) -> None:
-    """Holes that one instance surrounds become part of it, in place."""
+    """Add holes that a single instance surrounds to that instance, in place."""
     holes, count = ndimage.label(labels == 0, output=np.int32)
     kernels.fill_holes(labels, holes, count)

@@ -1,4 +1,4 @@
-"""What the groupings of free points share: checked input, the gate, the result."""
+"""Shared code of the groupings of points: input checks, gates, and the result."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from scipy.spatial import cKDTree
 
 from tagwise.grouping.kernels import clusters as kernels
 
-# Numbers of points, as a list, an array or a tensor on any device.
+# Values per point: a list, an array, or a tensor on any device.
 Values = ArrayLike | torch.Tensor
 
-# Which pairs (i, j) may be of one group: a function of two index arrays, or a matrix.
+# Determines which pairs (i, j) may be in one group: a function of two index arrays, or a matrix.
 Gate = Callable[[np.ndarray, np.ndarray], np.ndarray] | np.ndarray | torch.Tensor | sparse.sparray
 
 
@@ -25,15 +25,15 @@ Gate = Callable[[np.ndarray, np.ndarray], np.ndarray] | np.ndarray | torch.Tenso
 class Groups:
     """The group of every point of a batch. All arrays are numpy, on the CPU.
 
-    group: (P,) int64, a row of `tags`; -1 for a point of no group.
-    margin: (P,) float32 in tag units, how much farther the second-best group is than the point's
-        own; at 0 either would do. The second-best is the nearest other group of its image that the
-        gate allows, or the limit beyond which a point stays alone, where that is nearer. Negative
-        where another point took the nearest group. NaN for -1.
-    tags: (G, D) float64, what the margin measures distances to: the mean tag of each group, or
-        the reference tags as given.
+    group: (P,) int64, a row of `tags`; -1 for a point without a group.
+    margin: (P,) float32 in tag units, how much farther away the second-best group is than the
+        point's group; 0 for a tie. The second-best is the nearest other group of the image that the
+        gate allows, or the limit for joining a group if that is nearer. Negative if another point
+        took the nearest group. NaN for a point without a group.
+    tags: (G, D) float64, the tags from which the margin is computed: the mean tag of each group, or
+        the given reference tags.
     image: (G,) int64, the image of each group.
-    left_out: how many points were left out because their tag or score is NaN or infinite.
+    left_out: the number of points that were left out because their tag or score is NaN or infinite.
     """
 
     group: np.ndarray
@@ -48,7 +48,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class Points:
-    """Points to group: tags (P, D) float64, scores (P,), image (P,), and `use` (P,), a mask."""
+    """Points to group: tags (P, D) float64, scores (P,), image (P,), and the mask `use` (P,)."""
 
     tags: np.ndarray
     scores: np.ndarray
@@ -57,7 +57,7 @@ class Points:
     left_out: int
 
     def images(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Each image with points to use, and their indices."""
+        """Yield each image that has points to use, and their indices."""
         rows = np.flatnonzero(self.use)
         rows = rows[np.argsort(self.image[rows], kind="stable")]
         ids, first = np.unique(self.image[rows], return_index=True)
@@ -67,9 +67,9 @@ class Points:
 def check_points(
     tags, scores=None, image=None, names=("tags", "scores", "image"), level: int = 3
 ) -> Points:
-    """Points from arrays or tensors; those that are not finite are left out with a warning.
+    """Create Points from arrays or tensors; leave out those that are not finite, with a warning.
 
-    level: how many callers up the warning is attributed.
+    level: the number of callers up to which the warning is attributed.
     """
     tags = as_array(tags)
     if tags.ndim != 2 or not tags.shape[1] or tags.dtype.kind not in "fiu":
@@ -93,7 +93,7 @@ def check_points(
 
 
 def check_length(name: str, value: np.ndarray, other: str, points: np.ndarray) -> None:
-    """Raises ValueError if there is not one value for each point."""
+    """Raise ValueError unless there is one value for each point."""
     if value.shape != points.shape[:1]:
         raise ValueError(
             f"{name} must be ({len(points)},) to match {other} {points.shape}, got {value.shape}"
@@ -101,7 +101,7 @@ def check_length(name: str, value: np.ndarray, other: str, points: np.ndarray) -
 
 
 def check_reach(name: str, value: float, infinite: bool = False) -> float:
-    """A radius or bandwidth as a float. Raises ValueError if it is not above 0."""
+    """Convert a radius or bandwidth to float. Raises ValueError if it is not above 0."""
     value = float(value)
     if not value > 0 or (np.isinf(value) and not infinite):
         raise ValueError(f"{name} must be > 0{'' if infinite else ' and finite'}, got {value:g}")
@@ -109,7 +109,7 @@ def check_reach(name: str, value: float, infinite: bool = False) -> float:
 
 
 def as_array(values) -> np.ndarray:
-    """Numpy on the CPU, from anything; half precision, which numpy may lack, as float32."""
+    """Convert anything to a numpy array; bfloat16, which numpy lacks, becomes float32."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = values.float() if values.dtype == torch.bfloat16 else values
@@ -118,16 +118,16 @@ def as_array(values) -> np.ndarray:
 
 
 def as_ids(name: str, values: np.ndarray) -> np.ndarray:
-    """int64 from integers of any type."""
+    """Convert integers of any type to int64."""
     if values.dtype.kind not in "iu" and values.size:
         raise ValueError(f"{name} must be integer, got {values.dtype}")
     return values.astype(np.int64)
 
 
 class PairGate:
-    """A gate in one form: for index arrays i, j of one length, (M,) bool.
+    """A function or matrix as one type of gate: index arrays i, j of equal length -> (M,) bool.
 
-    A matrix must be (rows, columns). symmetric: (i, j) are points of one set, in either order.
+    A matrix must be (rows, columns). symmetric: i and j are points of one set, in either order.
     """
 
     def __init__(self, gate: Gate, rows: int, columns: int, symmetric: bool = False):
@@ -139,8 +139,8 @@ class PairGate:
             self.matrix = gate.tocsr() if sparse.issparse(gate) else as_array(gate)
             self.matrix = self.matrix.astype(bool)
             if symmetric:
-                turned = self.matrix.T
-                self.matrix = self.matrix + turned if self.sparse else self.matrix | turned
+                other = self.matrix.T
+                self.matrix = self.matrix + other if self.sparse else self.matrix | other
         elif not callable(gate):
             raise ValueError(f"gate must be a function or a matrix, got {type(gate).__name__}")
 
@@ -160,12 +160,12 @@ class PairGate:
 
 
 def narrowed(allowed, rows: np.ndarray, columns: np.ndarray):
-    """A gate for indices into these rows and columns; None stays None."""
+    """Restrict a gate to indices into these rows and columns; None stays None."""
     return None if allowed is None else lambda i, j: allowed(rows[i], columns[j])
 
 
 def near_pairs(grid, centres: np.ndarray, scale: np.ndarray, limit: float) -> Iterator[tuple]:
-    """`pairs_within` in parts, so that memory stays bounded where all points are near all."""
+    """Yield `pairs_within` in parts to bound the memory if all points are near each other."""
     step = max(1, 4_000_000 // max(len(grid[5]), 1))
     for first in range(0, len(centres), step):
         part = slice(first, first + step)
@@ -174,9 +174,10 @@ def near_pairs(grid, centres: np.ndarray, scale: np.ndarray, limit: float) -> It
 
 
 def nearest_two(tags, centres, scale, limit, allowed=None):
-    """As the kernel of that name; allowed(points, centres) -> bool leaves pairs out.
+    """Like the kernel of that name; excludes pairs for which allowed(points, centres) is False.
 
-    tags (P, D), centres (S, D), scale (S,); limit: of scale * distance^2, inf only of distance^2.
+    tags (P, D), centres (S, D), scale (S,). limit: of scale * distance^2; it may be inf only if all
+    scales are 1.
     """
     if allowed is None and np.isinf(limit):
         distance, index = cKDTree(centres).query(tags, k=2)
@@ -192,20 +193,20 @@ def nearest_two(tags, centres, scale, limit, allowed=None):
 
 
 def nearest_none(count: int, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The result of `nearest_two` for points that are near nothing."""
+    """The result of `nearest_two` for points that are near no centre."""
     return np.full(count, -1, np.int64), np.full(count, limit), np.full(count, limit)
 
 
-def margin_of(own, square, index, best, second) -> np.ndarray:
-    """Distance to the second-best centre less distance to the own one, NaN without a centre.
+def margin_of(chosen, square, index, best, second) -> np.ndarray:
+    """Distance to the second-best centre minus distance to the chosen one, NaN without a centre.
 
-    own (P,), the centre of each or -1; square (P,), its squared distance; index, best and second as
-    `nearest_two` gives them.
+    chosen (P,), the centre of each point or -1; square (P,), its squared distance; index, best and
+    second: from `nearest_two`.
     """
-    found = own >= 0
-    other = np.where(index == own, second, best)
-    out = np.full(len(own), np.nan)
-    out[found] = np.sqrt(other[found]) - np.sqrt(square[found])
+    grouped = chosen >= 0
+    other = np.where(index == chosen, second, best)
+    out = np.full(len(chosen), np.nan)
+    out[grouped] = np.sqrt(other[grouped]) - np.sqrt(square[grouped])
     return out
 
 

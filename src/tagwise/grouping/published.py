@@ -14,8 +14,8 @@ from tagwise.grouping.kernels import published as kernels
 from tagwise.grouping.kernels.groups import TypedPeaks
 from tagwise.grouping.settings import GroupingSettings, PublishedRules
 
-# Heatmaps are scaled down so far that a smaller rounded distance outweighs any difference in them.
-# A power of 2 keeps their values exact.
+# This scales heatmaps down so much that a smaller rounded distance outweighs any difference in
+# them. A power of 2 keeps their values exact.
 _TAG_FIRST = 1 / 128
 
 
@@ -26,12 +26,14 @@ def locate(
     offsets: Tensor | None = None,
     last_row: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Replaces `subcell.locate`: a quarter cell towards the larger neighbour, if the rules say so.
+    """Replace `subcell.locate`: shift by a quarter cell towards the larger neighbour.
+
+    Without a rule for this, calls `subcell.locate`.
 
     last_row: the last row that has a neighbour below it; None: the last row of the map.
     """
-    how = settings.published.subcell
-    if how is None:
+    rule = settings.published.subcell
+    if rule is None:
         return subcell.locate(heatmaps, index, settings, offsets)
     height, width = heatmaps.shape[-2:]
     xy = subcell.cell_centres(index, height, width)
@@ -40,7 +42,7 @@ def locate(
         row = index // width % height
         cells[4] = index + width * (np.minimum(row + 1, last_row) - row)
     values = subcell.take(heatmaps, cells)
-    if how == "quarter":
+    if rule == "quarter":
         return xy + kernels.quarter_shift(values), values[0]
     inside = (xy > 1) & (xy < np.array([width, height]) - 1) & (xy[:, ::-1] > 0)
     return xy + np.float32(0.25) * np.sign(values[3:] - values[1:3]).T * inside, values[0]
@@ -49,7 +51,7 @@ def locate(
 def match(
     peaks: TypedPeaks, order: np.ndarray, settings: GroupingSettings
 ) -> tuple[np.ndarray, int]:
-    """Matches each keypoint type once, greedily: Newell, Huang, Deng 2017, section 3.2.
+    """Match each keypoint type once, greedily: Newell, Huang, Deng 2017, section 3.2.
 
     order: (K,) int64. Returns the group of each peak (P,) int64, -1 for none, and the number of
     groups.
@@ -72,10 +74,10 @@ def match(
 def tags_first(
     heatmaps: Tensor, block_maxima: np.ndarray | None, least: float
 ) -> tuple[Tensor, np.ndarray | None, float]:
-    """Heatmaps, their block maxima and the least value, scaled for fill_order "tag".
+    """Scale heatmaps, their block maxima and the least value for fill_order "tag".
 
-    heatmap - round(distance) is then largest where the rounded distance is smallest, and among
-    equal ones where the heatmap is largest.
+    heatmap - round(distance) is then largest where the rounded distance is smallest and, among
+    cells with an equal distance, where the heatmap is largest.
     """
     maxima = None if block_maxima is None else block_maxima * np.float32(_TAG_FIRST)
     return heatmaps * _TAG_FIRST, maxima, least * _TAG_FIRST
@@ -87,7 +89,7 @@ def place_filled(
     settings: GroupingSettings,
     offsets: Tensor | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Replaces `subcell.locate` for filled keypoints: positions (P, 2) and scores (P,)."""
+    """Replace `subcell.locate` for filled keypoints: positions (P, 2) and scores (P,)."""
     rules = settings.published
     types, height, width = heatmaps.shape
     if rules.fill_place == "corner":

@@ -1,4 +1,4 @@
-"""Settings of the way from maps to instances: keypoints, corners and pixels."""
+"""Settings for decoding maps to instances: keypoints, corners and pixels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QuarterShift = Literal["quarter", "inner_quarter"]
 
 @dataclass(frozen=True)
 class PublishedRules(Settings):
-    """What published decoders do differently. `GroupingSettings.preset` combines them.
+    """The differences of published decoders. `GroupingSettings.preset` combines them.
 
     Peaks
         plateaus: of equal cells that are the largest of their window, the "first" in reading order
@@ -31,12 +31,12 @@ class PublishedRules(Settings):
             larger neighbour. "inner_quarter" does so except where both are equal, in the first two
             cells and the last cell of an axis, and in the first cell of the other axis.
     Matching, with method "greedy"
-        round_tags: the cost sees the distance rounded to a whole number, so that among similar
-            tags the scores of the peaks decide. Equal costs are ordered by the square roots of the
+        round_tags: the cost uses the distance rounded to an integer, so that among similar tags
+            the scores of the peaks decide. Equal costs are ordered by the square roots of the
             unrounded distances, up to tag_threshold.
         use_score: the cost subtracts the peak's score (with round_tags, a hundredth of a tag unit).
         match_limit: only the first match_limit groups can receive peaks. None: all groups.
-        stop_when_full: match nothing more once match_limit groups exist.
+        stop_when_full: stop matching once match_limit groups exist.
         join_equal: a peak that would start a group joins one that was started with the same first
             tag component. It replaces a peak of its type there, and its tag becomes the group's
             mean tag. Programs that store groups under that number do so.
@@ -44,13 +44,13 @@ class PublishedRules(Settings):
     Missing keypoints
         fill_order: "sum" maximises heatmap - round(distance). "tag" minimises the rounded distance,
             and maximises the heatmap among equal ones.
-        fill_score: score of a filled keypoint, the "heatmap" there or "one".
-        fill_floor: the least score of a filled keypoint. None: with a heatmap value of 0 or less it
-            stays missing.
-        fill_place: a filled keypoint lies where subcell says, or at the top-left "corner" of its
-            cell.
-        fill_below: the last row that has a neighbour below: that of the "map", or the row numbered
-            K - 1 for K keypoint "types", as the refinement of pose-ae has it.
+        fill_score: the score of a filled keypoint, the value of the "heatmap" or "one".
+        fill_floor: the least score of a filled keypoint. None: it stays missing if its heatmap
+            value is 0 or less.
+        fill_place: a filled keypoint is placed by the "subcell" rule, or at the top-left "corner"
+            of its cell.
+        fill_below: the last row that has a neighbour below it: that of the "map", or row K - 1 for
+            K keypoint "types", as in the refinement of pose-ae.
     """
 
     plateaus: Literal["first", "all"] = "first"
@@ -124,15 +124,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class GroupingSettings(Settings):
-    """How peaks of heatmaps are found and grouped into instances.
+    """Settings for finding peaks of heatmaps and grouping them into instances.
 
     Peaks
         peak_threshold: the heatmap value of a peak must be above it.
         nms_window: side in cells of the square in which a peak is the largest value.
-        top_k: the most peaks per keypoint type.
-        subcell: where in its cell a keypoint lies. "offset": by predicted offset maps. "parabola":
-            at the vertex through the logarithms of the neighbours, exact for a Gaussian. "none":
-            at the centre. "auto": by offsets where there are any, else by the parabola.
+        top_k: the maximum number of peaks per keypoint type.
+        subcell: the position of a keypoint in its cell. "offset": from predicted offset maps.
+            "parabola": the vertex of the parabola through the logarithms of the neighbours, exact
+            for a Gaussian. "none": the centre. "auto": from offset maps if given, else "parabola".
     Matching
         method: "sweeps" or "greedy"; `tagwise.grouping.group_keypoints` explains them.
         tag_threshold: the tag distance that separates instances.
@@ -140,26 +140,26 @@ class GroupingSettings(Settings):
         order: the order in which keypoint types are grouped. None: the caller's.
     Matching by sweeps
         sweeps: how often all peaks are assigned again.
-        tag_tolerance: how far the scatter of a group's own tags extends its reach.
-        compactness: weight of distance in the image; 0 groups by tags alone.
+        tag_tolerance: how much the scatter of a group's tags extends its reach.
+        compactness: the weight of distance in the image; 0 groups by tags only.
         inertia: share of the keypoint types that a group needs to attract with half its strength.
         score_power: the claim of a peak to a group is multiplied by its score to this power. With 0
             faint peaks count as much as confident ones.
-        founder_threshold: peaks with a lower score join groups but start none.
+        founder_threshold: peaks with a lower score join groups but do not start them.
     Results
-        max_instances: the most instances per image; the best ones stay.
+        max_instances: the maximum number of instances per image; the best ones are kept.
         instance_threshold: instances with a lower score are dropped.
         min_keypoints: instances with fewer keypoints are dropped.
         duplicate_similarity: an instance is dropped if it is this similar to a better one, by
             object keypoint similarity with one sigma, duplicate_sigma. None keeps all.
         fill: missing keypoints are set where heatmap - round(l2 tag distance) is largest.
-        fill_threshold: that value must be above it. None: any value will do.
-        fill_reach: how far around a group to look for them, in sides of its box. None: everywhere.
+        fill_threshold: that value must be above it. None: any value.
+        fill_reach: how far around a group they are searched, in sides of its box. None: everywhere.
         score_filled: filled keypoints count in the instance's score.
     Published decoders
-        published: rules of their own. None: no such rules.
+        published: the rules of a published decoder. None: no such rules.
 
-    Raises UserError for values that do not fit. Model files and recipes of earlier versions, which
+    Raises UserError for invalid values. Model files and recipes of earlier versions, which
     have the fields of `PublishedRules` among the others, load as before.
     """
 
@@ -203,7 +203,7 @@ class GroupingSettings(Settings):
 
 
 def _with_nested_rules(values: dict[str, Any]) -> dict[str, Any]:
-    """Values with the published rules under "published"; earlier versions had them among the rest.
+    """Move published rules under "published"; earlier versions had them among the other settings.
 
     >>> _with_nested_rules({"preset": "poseae", "match_limit": 2, "top_k": 9})
     {'preset': 'poseae', 'top_k': 9, 'published': {'match_limit': 2}}
@@ -230,8 +230,8 @@ def rules_among(values: Mapping[str, Any]) -> list[str]:
 
 CORNER_PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # The published test settings. Soft suppression follows there once boxes are in image pixels:
-    # soft_nms(..., inclusive=True).
+    # The published test settings. The published test then applies soft suppression to the boxes in
+    # image pixels: soft_nms(..., inclusive=True).
     "cornernet": {
         "corner_threshold": 0.0,
         "top_k": 100,
@@ -247,35 +247,36 @@ CORNER_PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class CornerSettings(Settings):
-    """How corners of boxes are found and paired.
+    """Settings for finding corners of boxes and pairing them.
 
     Corners
         corner_threshold: the heatmap value of a corner must be above it.
         nms_window: side in cells of the square in which a corner is the largest value.
-        top_k: the most top-left corners, and the most bottom-right corners, over all classes.
+        top_k: the maximum number of top-left and of bottom-right corners, over all classes.
     Pairs
-        pairing: "one_to_one", or "all": every pair that passes, as in CornerNet.
+        pairing: "one_to_one", or "all" for every candidate pair, as in CornerNet.
         tag_threshold: corners with a larger tag distance (l2) are not paired.
-        tag_growth: the tag distance is taken relative to 1 + tag_growth * the square root of the
-            box's area in cells; for tags that start from the place of the pixel.
+        tag_growth: the tag distance is divided by 1 + tag_growth * the square root of the box's
+            area in cells; for tags that start from the position of the pixel.
         min_side: the least width and height of a box, in cells.
-    Pairing one-to-one, as `tagwise.grouping.corners.pair_corners` explains
-        tag_spread: how far one component of the two tags of an object usually differs.
-        size_weight: weight of a box's size, compared with the image's other boxes of its class.
+    Pairing one-to-one, see `tagwise.grouping.corners.pair_corners`
+        tag_spread: the usual difference of one component of the two tags of an object.
+        size_weight: the weight of a box's size, compared with the image's other boxes of its class.
         share_power: the score is multiplied by the pair's share to this power.
-    Centres, where the network finds them
-        centre_part: side of the middle part of a box in which its centre is looked for, relative
-            to the box's side.
-        centre_weight: weight of the centre in a box's score; the corners have the rest.
+    Centres, if the network predicts them
+        centre_part: the side of the middle part of a box in which its centre is searched, relative
+            to the side of the box.
+        centre_weight: the weight of the centre in a box's score; the corners have the rest.
     Results
-        suppression: what happens to a box that overlaps a better one of its class: "hard" drops it,
-            "linear" and "exp" lower its score (`tagwise.grouping.suppression.soft_nms`), "none".
-        overlap: intersection over union above which "hard" and "linear" apply.
+        suppression: for boxes that overlap a better one of their class: "hard" drops them, "linear"
+            and "exp" lower their scores (`tagwise.grouping.suppression.soft_nms`), "none" keeps
+            them.
+        overlap: the intersection over union above which "hard" and "linear" apply.
         overlap_sigma: for "exp", the scale of the squared intersection over union.
-        max_boxes: the most boxes per image; the best ones stay.
+        max_boxes: the maximum number of boxes per image; the best ones are kept.
         box_threshold: boxes with a lower score are dropped.
 
-    Raises UserError for values that do not fit.
+    Raises UserError for invalid values.
     """
 
     corner_threshold: Share = 0.1
@@ -301,7 +302,7 @@ class CornerSettings(Settings):
 
 @dataclass(frozen=True)
 class PixelSettings(Settings):
-    """How pixels become instances.
+    """Settings for grouping pixels into instances.
 
     foreground: the foreground score above which a pixel belongs to an instance.
     seed: the least seed score of a cell that an instance grows from.
@@ -310,7 +311,7 @@ class PixelSettings(Settings):
     join: adjacent instances whose mean tags are at most this far apart become one.
     least_area: in pixels; smaller instances are left out.
 
-    Raises UserError for values that do not fit.
+    Raises UserError for invalid values.
     """
 
     foreground: Share = 0.5

@@ -1,4 +1,4 @@
-"""Reading maps at cells, and where within its cell a keypoint lies."""
+"""Reading maps at cells, and the position of a keypoint within its cell."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def locate(
     settings: GroupingSettings,
     offsets: Tensor | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sub-cell positions of cells of heatmaps, by settings.subcell, and the values there.
+    """Sub-cell positions in cells of heatmaps, by settings.subcell, and the heatmap values.
 
-    heatmaps: (..., K, H, W). index: (P,) int64 into them, flat. offsets: (..., 2 * K, H, W) in
-    cells. Returns xy (P, 2) in cells and values (P,), float32.
+    heatmaps: (..., K, H, W). index: (P,) int64, flat indices into them.
+    offsets: (..., 2 * K, H, W) in cells. Returns xy (P, 2) in cells and values (P,), float32.
     """
     height, width = heatmaps.shape[-2:]
     xy = cell_centres(index, height, width)
@@ -32,19 +32,22 @@ def locate(
 
 
 def cell_centres(index: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(P, 2) float32, x and y in cells of flat indices into maps (..., H, W)."""
+    """The x and y in cells of flat indices into maps (..., H, W), (P, 2) float32."""
     xy = np.empty((len(index), 2), np.float32)
     xy[:, 0], xy[:, 1] = index % width, index // width % height
     return xy
 
 
 def take(maps: Tensor, index: np.ndarray) -> np.ndarray:
-    """Values of maps at flat indices, float32 on the CPU."""
+    """The values of maps at flat indices, float32 on the CPU."""
     return maps.take(torch.as_tensor(index, device=maps.device)).float().cpu().numpy()
 
 
 def take_channels(maps: Tensor, index: np.ndarray, channels: int) -> np.ndarray:
-    """(P, channels) values of maps (..., K * channels, H, W), at indices into (..., K, H, W)."""
+    """The values of maps (..., K * channels, H, W) at flat indices into (..., K, H, W).
+
+    Returns (P, channels).
+    """
     area = maps.shape[-2] * maps.shape[-1]
     first = index // area * (channels * area) + index % area
     return take(maps, first[:, None] + np.arange(channels) * area)

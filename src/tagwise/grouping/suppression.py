@@ -1,4 +1,4 @@
-"""Boxes that overlap a better one of their class: dropped, or their scores softened."""
+"""Suppression of boxes that overlap a better box of their class, or reduction of their scores."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def soft_nms(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Soft non-maximum suppression within each class: Bodla et al. 2017, section 3.
 
-    The best box is taken, the scores of the others are multiplied by a function of their
-    intersection over union with it, and so on with what is left:
+    The best box is selected, and the scores of the others are multiplied by a function of their
+    intersection over union with it. This is repeated with the remaining boxes:
 
         exp     exp(-IoU^2 / sigma)
         linear  1 - IoU where IoU > overlap, else 1
         hard    0 where IoU > overlap, else 1: the ordinary suppression
 
-    boxes: (N, 4), x1, y1, x2, y2; scores: (N,); classes: (N,), or None where all are of one class.
+    boxes: (N, 4), x1, y1, x2, y2; scores: (N,); classes: (N,), or None if all have the same class.
     least: overlapping boxes whose score falls below this are dropped.
-    inclusive: x2 and y2 name the last pixel, so that a side is x2 - x1 + 1, as in the published
-        code of CornerNet, whose boxes and scores this gives with sigma and overlap .5.
+    inclusive: x2 and y2 are the last pixel, so that a side is x2 - x1 + 1. With sigma and overlap
+        .5, the results are those of the published code of CornerNet.
 
-    Returns the indices (M,) int64 of the boxes that stay, best first, and their scores (M,)
+    Returns the indices (M,) int64 of the boxes that are kept, best first, and their scores (M,)
     float32. Boxes whose score is NaN are left out.
 
     >>> index, scores = soft_nms(np.array([[0, 0, 4, 4], [0, 0, 4, 4]]), np.array([0.5, 0.9]))
@@ -55,24 +55,24 @@ def soft_nms(
 
 @compiled()
 def _soften(boxes, scores, classes, method, overlap, sigma, least, extra):
-    """Indices of what stays, in the order in which it was taken; changes the scores."""
+    """The indices of the kept boxes in the order of selection; changes the scores in place."""
     count = len(boxes)
-    waiting, taken = np.ones(count, np.bool_), np.empty(count, np.int64)
+    remaining, selected = np.ones(count, np.bool_), np.empty(count, np.int64)
     for number in range(count):
         best, highest = -1, -np.inf
         for n in range(count):
-            if waiting[n] and scores[n] > highest:
+            if remaining[n] and scores[n] > highest:
                 best, highest = n, scores[n]
         if best < 0:
-            return taken[:number]
-        waiting[best], taken[number] = False, best
+            return selected[:number]
+        remaining[best], selected[number] = False, best
         for n in range(count):
-            if waiting[n] and classes[n] == classes[best]:
+            if remaining[n] and classes[n] == classes[best]:
                 shared = pair_iou(boxes[best], boxes[n], extra)
                 if shared > 0:
                     scores[n] *= _weight(shared, method, overlap, sigma)
-                    waiting[n] = scores[n] >= least
-    return taken
+                    remaining[n] = scores[n] >= least
+    return selected
 
 
 @compiled()

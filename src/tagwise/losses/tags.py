@@ -155,16 +155,16 @@ def pull_push(
 
     gap = mean[layout.first] - mean[layout.second]
     if push == "exp":
-        force, own = torch.exp(gap.square().sum(1) / (-2 * sigma**2)), number
+        force, self_force = torch.exp(gap.square().sum(1) / (-2 * sigma**2)), number
     else:  # the norm's gradient is zero, not NaN, if two means are equal
-        force, own = F.relu(margin - torch.linalg.vector_norm(gap, dim=1)), number * margin
+        force, self_force = F.relu(margin - torch.linalg.vector_norm(gap, dim=1)), number * margin
     if near is not None:
         close = near_pairs(full(place)[layout.keep], near, layout).to(tags)
         force = force * close
         scope_size = number + 2 * _add_up(close, layout.image[layout.first], number.shape[0])
     apart = 2 * _add_up(force, layout.image[layout.first], number.shape[0])
     if self_pairs != "drop":
-        apart = apart + own
+        apart = apart + self_force
     if self_pairs == "cornernet":
         apart = apart - number**2 / (number + eps).clamp(min=eps or 1)
     if pairs != "sum":

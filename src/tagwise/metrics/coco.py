@@ -105,8 +105,8 @@ def summarise(tables: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, 
     figures = {}
     for name, table in (("AP", tables["precision"]), ("AR", tables["recall"])):
         figures[name] = _mean(table[..., 0, :])
-        figures |= {name + iou: _mean(table[place, ..., 0, :]) for iou, place in _IOU.items()}
-        figures |= {name + area: _mean(table[..., place, :]) for area, place in _AREAS.items()}
+        figures |= {name + iou: _mean(table[index, ..., 0, :]) for iou, index in _IOU.items()}
+        figures |= {name + area: _mean(table[..., index, :]) for area, index in _AREAS.items()}
     for number, name in enumerate(names):
         of_class = tables["precision"][:, :, number, 0]
         figures[f"AP/{name}"] = _mean(of_class)

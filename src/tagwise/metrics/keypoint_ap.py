@@ -78,8 +78,8 @@ def keypoint_metrics(
         truth, results = with_plain_ids(truth, results)
         if style == "crowdpose":
             return _crowdpose(truth, results, constants, max_dets)
-        found = _figures(truth, results, constants, max_dets)
-    return {ours: found[theirs] for theirs, ours in _COCO.items()}
+        figures = _figures(truth, results, constants, max_dets)
+    return {name: figures[key] for key, name in _COCO.items()}
 
 
 def keypoint_truth(labels: KeypointLabels) -> dict[str, Any]:
@@ -161,9 +161,13 @@ def _crowdpose(
     truth = {**truth, "annotations": boxed}
     whole = _figures(truth, results, sigmas, max_dets)
     figures = {name: whole[name] for name in _CROWDPOSE}
-    places = np.digitize([image["crowdIndex"] for image in truth["images"]], _CROWD_LIMITS)
+    parts = np.digitize([image["crowdIndex"] for image in truth["images"]], _CROWD_LIMITS)
     for number, name in enumerate(("AP_easy", "AP_medium", "AP_hard")):
-        ids = {image["id"] for image, place in zip(truth["images"], places) if place == number}
+        ids = {
+            image["id"]
+            for image, part_number in zip(truth["images"], parts)
+            if part_number == number
+        }
         part = part_of(truth, ids)
         rows = [row for row in results if row["image_id"] in ids]
         figures[name] = _figures(part, rows, sigmas, max_dets)["AP"]

@@ -131,9 +131,9 @@ def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
     if back:
         pooled, gradient = pooled.flip(axis), gradient.flip(axis)
     wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-    place = torch.arange(pooled.shape[axis], device=pooled.device).view(-1, *[1] * (-1 - axis))
-    met = pooled != pooled.roll(1, axis)  # for the first cell, place is 0 in any case
-    first = torch.where(met, place, 0).cummax(axis).values
+    index = torch.arange(pooled.shape[axis], device=pooled.device).view(-1, *[1] * (-1 - axis))
+    met = pooled != pooled.roll(1, axis)  # for the first cell, index is 0 in any case
+    first = torch.where(met, index, 0).cummax(axis).values
     out = torch.zeros_like(wide).scatter_add_(axis, first, wide).to(pooled.dtype)
     return (out.flip(axis) if back else out).contiguous(memory_format=_layout(pooled))
 

@@ -38,10 +38,10 @@ def read_published(
     input_size: tuple[int, int] | None = None,
     drop_head: bool = False,
 ) -> tuple[ModelSpec, Tensors]:
-    """A published checkpoint as the spec and tensors of a tagwise model file.
+    """Convert a published checkpoint to the spec and tensors of a tagwise model file.
 
     skeleton, classes: the keypoint types or classes of its maps. By default, those of COCO and
-        CrowdPose if the number matches, else numbered names.
+        CrowdPose if the number matches, otherwise numbered names.
     input_size: (width, height) in pixels; by default the published size of the family.
     drop_head: initialise new output layers, for another skeleton or other classes.
     Raises UserError for a file that does not belong to a known family, and if the number of
@@ -49,22 +49,22 @@ def read_published(
     """
     path = Path(path)
     _refuse_own(path)
-    tensors, found = recognise(path)
-    if found is None:
+    tensors, network = recognise(path)
+    if network is None:
         raise unknown_family(path, tensors)
-    task = published_task(path, found, skeleton, classes, drop_head)
-    size = input_size or INPUT_SIZES.get(found.model, (512, 512))
+    task = published_task(path, network, skeleton, classes, drop_head)
+    size = input_size or INPUT_SIZES.get(network.model, (512, 512))
     # Only new output layers need values; names and shapes are enough to check the other layers.
     with (
         nullcontext() if drop_head else torch.device("meta"),
         nullcontext() if drop_head else SkipInit(),
     ):
-        model = create_model(found.model, task, input_size=size, **found.options)
-    state = _fitted(path, found, tensors, model, drop_head)
+        model = create_model(network.model, task, input_size=size, **network.options)
+    state = _fitted(path, network, tensors, model, drop_head)
     spec = replace(
         model.spec,
-        decoder=DECODERS[protocol_of(found)],
-        info={"converted_from": path.name, "family": found.family},
+        decoder=DECODERS[protocol_of(network)],
+        info={"converted_from": path.name, "family": network.family},
     )
     return spec, state
 
@@ -72,8 +72,8 @@ def read_published(
 def _refuse_own(path: Path) -> None:
     """Raise UserError for a tagwise model file, which needs no conversion."""
     with open_regular(path, "checkpoint") as file:
-        is_a = kind_of(file.read(SNIFFED))
-    if is_a != "a safetensors file" or read_header(path) is None:
+        content = kind_of(file.read(SNIFFED))
+    if content != "a safetensors file" or read_header(path) is None:
         return
     if path.suffix == ".safetensors":
         raise UserError(f"{path} is already a tagwise model file: use it with --weights {path}")
@@ -84,14 +84,14 @@ def unknown_family(path: Path, tensors: Tensors) -> UserError:
     """The error for a file of an unknown family, with the nearest family and the differences."""
     shares = {name: _names_of(name) for name in ("higherhrnet_w32", "hrnet_w32", *_OTHERS)}
     near = max(shares, key=lambda name: len(shares[name] & set(tensors)) / len(shares[name]))
-    wanted, there = shares[near], {name for name in tensors if not counts_batches(name)}
+    wanted, present = shares[near], {name for name in tensors if not counts_batches(name)}
     last = next((v for k, v in reversed(tensors.items()) if v.ndim > 1), None)
     shape = "none" if last is None else " × ".join(str(side) for side in last.shape)
     return UserError(
         f"{path} is not of a known family: it has {len(tensors)} tensors, the last weight of shape "
-        f"{shape}; nearest is {near}, with {len(wanted & there)} of {len(wanted)} names; "
-        f"missing: {_first_ten(wanted - there)}; "
-        f"unexpected: {_first_ten(there - wanted)}"
+        f"{shape}; nearest is {near}, with {len(wanted & present)} of {len(wanted)} names; "
+        f"missing: {_first_ten(wanted - present)}; "
+        f"unexpected: {_first_ten(present - wanted)}"
     )
 
 
@@ -99,33 +99,33 @@ _OTHERS = ("hourglass", "cornernet", "cornernet_squeeze")
 
 
 def _fitted(
-    path: Path, found: Recognised, tensors: Tensors, model: StagedNetwork, drop_head: bool
+    path: Path, network: Recognised, tensors: Tensors, model: StagedNetwork, drop_head: bool
 ) -> Tensors:
     """The model's state dict from the file's tensors. Raises UserError unless they fit exactly."""
-    own = model.state_dict()
+    expected = model.state_dict()
     given = {f"trunk.{name}": tensor for name, tensor in tensors.items()}
-    kept = {name: own[name] for name in ("mean", "std")}
+    kept = {name: expected[name] for name in ("mean", "std")}
     # Files from before torch 0.4.1 have no batch counters, which prediction does not use.
-    uncounted = (name for name in own if counts_batches(name) and name not in given)
+    uncounted = (name for name in expected if counts_batches(name) and name not in given)
     kept |= {name: torch.zeros((), dtype=torch.int64) for name in uncounted}
     if drop_head:
-        heads = {name: own[name] for name in own if name.startswith(model.head_prefixes)}
+        heads = {name: expected[name] for name in expected if name.startswith(model.head_prefixes)}
         given = {name: tensor for name, tensor in given.items() if name not in heads}
         kept |= heads
     state = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in (given | kept).items()
     }
-    missing = {name for name in own if name not in state}
-    unexpected = {name for name in state if name not in own}
-    other = {n for n in state if n in own and state[n].shape != own[n].shape}
+    missing = {name for name in expected if name not in state}
+    unexpected = {name for name in state if name not in expected}
+    other = {n for n in state if n in expected and state[n].shape != expected[n].shape}
     if missing or unexpected or other:
         raise UserError(
-            f"{path} looks like a {found.family} ({found.count} keypoint types or classes) but "
+            f"{path} looks like a {network.family} ({network.count} keypoint types or classes) but "
             f"does not fit it; missing: {_first_ten(missing)}; unexpected: "
             f"{_first_ten(unexpected)}; of another shape: {_first_ten(other)}"
         )
-    return {name: state[name] for name in own}
+    return {name: state[name] for name in expected}
 
 
 def _names_of(model: str) -> set[str]:
@@ -137,6 +137,6 @@ def _names_of(model: str) -> set[str]:
 
 
 def _first_ten(names: set[str]) -> str:
-    found = sorted(name.removeprefix("trunk.") for name in names)
-    more = f" and {len(found) - 10} more" if len(found) > 10 else ""
-    return ", ".join(found[:10]) + more if found else "none"
+    listed = sorted(name.removeprefix("trunk.") for name in names)
+    more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
+    return ", ".join(listed[:10]) + more if listed else "none"

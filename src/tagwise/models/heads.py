@@ -121,7 +121,7 @@ def start_output(output: nn.Conv2d, head: Head) -> None:
 
 
 def add_position(prediction: Tensor, unit: float, scale: float, stride: int) -> Tensor:
-    """Tags as the position of the pixel plus a learned offset: place / unit + scale · prediction.
+    """Tags as the pixel position plus a learned offset: position / unit + scale · prediction.
 
     prediction: (B, C, H, W) float, C even; x is added to even channels, y to odd channels.
     unit: number of input pixels that correspond to a tag distance of 1.
@@ -134,6 +134,6 @@ def add_position(prediction: Tensor, unit: float, scale: float, stride: int) -> 
     height, width = prediction.shape[-2:]
     x = cell_to_pixel(torch.arange(width, device=prediction.device), stride) / unit
     y = cell_to_pixel(torch.arange(height, device=prediction.device), stride) / unit
-    place = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+    position = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
     pairs = prediction.float().unflatten(1, (-1, 2))
-    return (place + scale * pairs).flatten(1, 2)
+    return (position + scale * pairs).flatten(1, 2)

@@ -19,10 +19,10 @@ def take_published(network: Network, source: str | Path) -> None:
     path = Path(source)
     check_regular(path, "pretrained file")
     tensors = {f"trunk.{name}": value for name, value in renamed(read_tensors(path)).items()}
-    own = network.state_dict()
-    fits = {k: v for k, v in tensors.items() if k in own and v.shape == own[k].shape}
+    expected = network.state_dict()
+    fits = {k: v for k, v in tensors.items() if k in expected and v.shape == expected[k].shape}
     free = (*network.head_prefixes, "trunk.deconv_layers.", "mean", "std")
-    needed = [key for key in own if not key.startswith(free) and not counts_batches(key)]
+    needed = [key for key in expected if not key.startswith(free) and not counts_batches(key)]
     missing = [key.removeprefix("trunk.") for key in needed if key not in fits]
     if missing:
         raise UserError(

@@ -60,10 +60,10 @@ def create_model(
     >>> model(torch.rand(1, 3, 512, 512))["heatmaps"].shape  # doctest: +SKIP
     torch.Size([1, 17, 128, 128])
     """
-    own = pretrained is not None and _is_model_file(pretrained)
-    model = build_network(name, task.heads(), None if own else pretrained, options)
+    is_tagwise = pretrained is not None and _is_model_file(pretrained)
+    model = build_network(name, task.heads(), None if is_tagwise else pretrained, options)
     info = {} if pretrained is None else {"pretrained": Path(pretrained).name}
-    if own:
+    if is_tagwise:
         _take_fitting(model, pretrained)
     model.task = task
     model.spec = ModelSpec(
@@ -136,12 +136,14 @@ def _take_fitting(model: Network, source: str) -> None:
     """Copy the tensors of a model file with the same name and shape; only heads may differ."""
     path = find_weights(source)
     _, state = read_model_file(path)
-    own = model.state_dict()
+    expected = model.state_dict()
     fits = {
-        key: value for key, value in state.items() if key in own and value.shape == own[key].shape
+        key: value
+        for key, value in state.items()
+        if key in expected and value.shape == expected[key].shape
     }
     of_heads = model.head_prefixes
-    missing = [key for key in own if key not in fits and not key.startswith(of_heads)]
+    missing = [key for key in expected if key not in fits and not key.startswith(of_heads)]
     if missing:
         raise UserError(
             f"{path} is from another network: {len(missing)} tensors do not fit, such as "

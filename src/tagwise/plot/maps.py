@@ -76,7 +76,7 @@ def plot_corner_maps(
         axes[2, 1].set_visible(False)
     _without_frames(axes.flat)
     figure.colorbar(drawn, ax=axes[:2, 1], shrink=0.6)
-    set_title(figure, title or "the maps of corners")
+    set_title(figure, title or "corner maps of the network")
     return figure
 
 
@@ -112,7 +112,7 @@ def plot_pixel_maps(
     for axis in (*axes[0][len(heat) :], *axes[1][len(tags) :]):
         axis.set_visible(False)
     _without_frames(axes.flat)
-    set_title(figure, title or "the maps of pixels")
+    set_title(figure, title or "pixel maps of the network")
     return figure
 
 

@@ -30,12 +30,12 @@ def line_widths(shape: tuple[int, ...], extent: np.ndarray) -> np.ndarray:
 
 
 def drawable(text: str) -> str:
-    """The text with lone surrogates, as file names that are not UTF-8 have them, as escapes."""
+    """Replace lone surrogates, which occur in file names that are not UTF-8, by escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def set_title(figure, title: str) -> None:
-    """Set the title of a matplotlib figure; $ signs are no formulas."""
+    """Set the title of a matplotlib figure; $ signs do not start formulas."""
     figure.suptitle(drawable(title), fontsize=11, parse_math=False)
 
 

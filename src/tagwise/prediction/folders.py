@@ -29,9 +29,9 @@ def list_folder(folder: str | Path, below: bool = True) -> Folder:
     counted. Raises UserError if there are no photos.
     """
     photos, others = [], Counter[str]()
-    for place, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")] if below else []
-        for path in (Path(place) / name for name in names):
+        for path in (Path(parent) / name for name in names):
             if is_own(path):
                 continue
             if path.suffix.lower() in SUFFIXES:

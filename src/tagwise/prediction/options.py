@@ -44,15 +44,15 @@ def check_threshold(threshold: Any) -> float:
     return float(threshold)
 
 
-def input_size(size: int | Sequence[int] | None, own: Size) -> Size | None:
-    """Return the requested (width, height) of the input, or None for the model's own.
+def input_size(size: int | Sequence[int] | None, default: Size) -> Size | None:
+    """Return the requested (width, height) of the input, or None for that of the model.
 
-    size: the longest side, to which the model's own (width, height) is scaled; or both sides.
+    size: the longest side, to which the model's (width, height) is scaled; or both sides.
     """
     if size is None:
         return None
     if not _is_several(size):
-        size = [max(1, round(side * size / max(own))) for side in own]
+        size = [max(1, round(side * size / max(default))) for side in default]
     width, height = map(int, size)
     return width, height
 

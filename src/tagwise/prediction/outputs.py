@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and what a run over many photos leaves behind."""
+"""The output files of a prediction run over many photos, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ _JOURNAL = ".tagwise-predict.jsonl"
 
 
 class Predictions:
-    """The files of a run: `NAME.predictions.json` and `.jpg`, and a journal of those done.
+    """The output files of a run: `NAME.predictions.json` and `.jpg`, and a journal.
 
-    folder: where they go. pictures: whether to draw.
-    settings: all that results depend on; a run is only resumed under the same.
-    resume: keep what the journal says is done; else the journal starts anew.
+    The journal lists the photos whose files are complete.
+
+    folder: the output folder. pictures: whether to draw the results on the photos.
+    settings: everything that the results depend on; a run can be resumed only with equal settings.
+    resume: skip the photos that the journal lists; otherwise start a new journal.
     """
 
     def __init__(
@@ -46,25 +48,25 @@ class Predictions:
         before = entries[0].get("settings") if entries else None
         if not isinstance(before, dict):
             raise UserError(
-                f"{self.path} is damaged: its first line does not say with which settings the "
-                "results were made; leave out --resume to start again"
+                f"{self.path} is damaged: its first line does not contain the settings of the "
+                "run; leave out --resume to start again"
             )
         now = json.loads(json.dumps(settings))
-        other = [
-            f"{k} {before.get(k)!r} then, {now[k]!r} now" for k in now if now[k] != before.get(k)
+        changes = [
+            f"{k} was {before.get(k)!r}, is now {now[k]!r}" for k in now if now[k] != before.get(k)
         ]
-        if other:
+        if changes:
             raise UserError(
-                f"{self.folder} was made with other settings ({'; '.join(other)}); use those, "
-                "another --out, or leave out --resume to start again"
+                f"{self.folder} was made with other settings ({'; '.join(changes)}); use the same "
+                "settings or another --out, or leave out --resume to start again"
             )
         for entry in entries[1:]:
             if isinstance(entry.get("name"), str):
                 self._done[entry["name"]] = entry.get("source")
         if damaged:
             print(
-                f"tagwise: {self.path} had {len(damaged)} damaged line(s), number {damaged[0]} "
-                "first; their photos are done again",
+                f"tagwise: {self.path} had {len(damaged)} damaged line(s), the first in line "
+                f"{damaged[0]}; their photos are processed again",
                 file=sys.stderr,
             )
 
@@ -72,16 +74,16 @@ class Predictions:
         return self.folder / f"{source.name}.predictions.json"
 
     def is_done(self, source: Source) -> bool:
-        """Whether an earlier run wrote this photo's files, and the photo is still the same."""
-        seen = self._done.get(source.name)
-        return seen is not None and seen == source.state() and self.json_path(source).exists()
+        """Whether an earlier run wrote the files of this photo, and the photo has not changed."""
+        state = self._done.get(source.name)
+        return state is not None and state == source.state() and self.json_path(source).exists()
 
     def load(self, source: Source) -> Result:
-        """What an earlier run found in this photo."""
+        """Read the result of an earlier run for this photo."""
         return read_result(read_json(self.json_path(source)))
 
     def save(self, source: Source, result: Result, image: np.ndarray) -> None:
-        """Write the files of one photo. The journal comes last: it says that all is there."""
+        """Write the files of one photo, then list it in the journal as complete."""
         path = self.json_path(source)
         if self.pictures:
             with whole_file(path.with_suffix(".jpg")) as file:
@@ -93,12 +95,12 @@ class Predictions:
 
 
 class CocoResults:
-    """One COCO results file for a whole set, written row by row so that memory stays small.
+    """One COCO results file for a dataset, written row by row to keep memory small.
 
-    task: of the model; it reads the labels and makes the rows. annotations: the set's JSON; photos
-        find their image id by file name.
-    file: where the rows go, open for writing; `finish` ends it.
-    unknown: photos that are not among the images of the set. problems: what is wrong with it.
+    task: the model's task, which reads the labels and creates the rows.
+    annotations: the COCO JSON of the dataset; the image id of a photo is looked up by file name.
+    file: the output, open for writing bytes; call `finish` at the end.
+    unknown: photos that are not in the dataset. problems: the problems of the dataset.
     """
 
     def __init__(self, task: Task, annotations: str | Path, file: BinaryIO) -> None:
@@ -113,13 +115,16 @@ class CocoResults:
         self.problems = labels.problems
 
     def image_id(self, file: str) -> Any:
-        """The id of a photo, or None; folders in the names decide between photos of one name."""
-        same = self._ids.get(Path(file).name, [])
-        if len(same) == 1:
-            return same[0][1]
+        """The image id of a photo, or None if it is unknown or ambiguous.
+
+        If several images have the same file name, the folders in their names decide.
+        """
+        candidates = self._ids.get(Path(file).name, [])
+        if len(candidates) == 1:
+            return candidates[0][1]
         full = "/" + Path(file).as_posix()
-        fits = [number for name, number in same if full.endswith("/" + name.lstrip("/"))]
-        return fits[0] if len(fits) == 1 else None
+        matches = [number for name, number in candidates if full.endswith("/" + name.lstrip("/"))]
+        return matches[0] if len(matches) == 1 else None
 
     def add(self, result: Result) -> None:
         image_id = self.image_id(result.file or "")
@@ -136,7 +141,7 @@ class CocoResults:
 
 
 def encode_jpeg(picture: Any, quality: int = 92) -> bytes:
-    """A Pillow image as the bytes of a JPEG file."""
+    """Encode a Pillow image as a JPEG file."""
     import cv2
 
     bgr = cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR)
@@ -144,21 +149,22 @@ def encode_jpeg(picture: Any, quality: int = 92) -> bytes:
 
 
 def write_picture(picture: Any, path: str | Path) -> Path:
-    """Write a matplotlib figure, a Pillow image or an (H, W, 3) uint8 RGB array, whole.
+    """Write a matplotlib figure, a Pillow image or an (H, W, 3) uint8 RGB array to a file.
 
-    Raises UserError where the file cannot be written, or has a suffix of no picture.
+    The file appears complete or not at all. Raises UserError if it cannot be written, or if its
+    suffix is not that of an image format.
     """
     from PIL import Image
 
     path = Path(path)
-    kind = path.suffix.lower().lstrip(".") or "png"
+    suffix = path.suffix.lower().lstrip(".") or "png"
     data = io.BytesIO()
     try:
         if hasattr(picture, "savefig"):
-            picture.savefig(data, format=kind, dpi=150)
+            picture.savefig(data, format=suffix, dpi=150)
         else:
             picture = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
-            picture.save(data, format="jpeg" if kind == "jpg" else kind)
+            picture.save(data, format="jpeg" if suffix == "jpg" else suffix)
     except (KeyError, ValueError) as error:
         raise UserError(f"cannot write a {path.suffix} picture ({error}); use .png") from error
     with whole_file(path) as file:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tagwise.data.images import read_image
-from tagwise.data.report import say
+from tagwise.data.report import print_note
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, unknown_name
 from tagwise.models.load import load_model
@@ -92,8 +92,8 @@ class Predictor:
         self.flip, self.scales = bool(flip), tuple(map(float, scales))
         self.fitting = choose_fitting(self.model, given, self.scales)
         self._base = self.fitting.base
-        own = spec.decoder.get("threshold", DEFAULT_THRESHOLD)
-        self.threshold = options.check_threshold(own if threshold is None else threshold)
+        default = spec.decoder.get("threshold", DEFAULT_THRESHOLD)
+        self.threshold = options.check_threshold(default if threshold is None else threshold)
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 32)
         self._part_size = self.batch_size
         self.precision = self._chosen_precision(precision)
@@ -207,7 +207,7 @@ class Predictor:
                         f"{self.size[1]}; use a smaller size, or the device cpu"
                     ) from error
                 self._part_size = size = -(-size // 2)
-                say(f"{self.device} is out of memory; going on with batches of {size}")
+                print_note(f"{self.device} is out of memory; going on with batches of {size}")
                 torch.cuda.empty_cache()
 
     def decode(self, part: Sequence[Outcome], computed: HostPasses, first: int = 0) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from tagwise.console.interrupts import stoppable
-from tagwise.data.report import say, summary
+from tagwise.data.report import print_note, summary
 from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.grouping.kernels.peaks import scan_peaks
@@ -113,7 +113,7 @@ class PredictRun(Iterator[Result]):
             outcome = next(outcomes)
             if outcome.error is not None:
                 self.failed.append(outcome.error)
-                say(str(outcome.error))
+                print_note(str(outcome.error))
                 continue
             self.written += 1
             saved = files and self._writers.submit(
@@ -127,7 +127,7 @@ class PredictRun(Iterator[Result]):
         with whole_file(path) as file:
             results = CocoResults(self._predictor.task, annotations, file)
             if results.problems:
-                say(summary(results.problems))
+                print_note(summary(results.problems))
             self._check_known(results, annotations)
             for result in self._run():
                 results.add(result)
@@ -135,7 +135,7 @@ class PredictRun(Iterator[Result]):
             results.finish()
         if results.unknown:
             count = len(results.unknown)
-            say(
+            print_note(
                 f"{count} photos are not among the images of {annotations} and have no rows in "
                 f"{path}; the first is {results.unknown[0]}"
             )
@@ -159,13 +159,13 @@ def open_predictor(weights: str | Path | nn.Module, *, announce: bool, **options
     """
     if not announce or not _is_published(weights):
         return Predictor(weights, **options)
-    say(f"reading the published checkpoint {weights}")
+    print_note(f"reading the published checkpoint {weights}")
     predictor = Predictor(weights, **options)
     family = predictor.model.spec.info["family"]
     wait = f"photos run on {predictor.device} in {predictor.precision}, seconds per photo on a CPU"
     if not is_compiled(scan_peaks):
         wait += "; the first one also compiles code, which takes half a minute once"
-    say(f"this is {family}; {wait}")
+    print_note(f"this is {family}; {wait}")
     return predictor
 
 

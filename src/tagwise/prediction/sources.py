@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tagwise.data.images import ImageSource, is_image
-from tagwise.data.report import say
+from tagwise.data.report import print_note
 from tagwise.errors import UserError
 from tagwise.files import refuse_address
 from tagwise.prediction.folders import describe, is_own, list_folder, natural_key, unique_prefix
@@ -85,7 +85,7 @@ def find_files(source: str | Path) -> list[tuple[Path, Path]]:
     if os.path.isdir(path):
         folder = list_folder(path)
         if folder.others:
-            say(f"{path}: skipped {describe(folder.others)}")
+            print_note(f"{path}: skipped {describe(folder.others)}")
         return [(photo, path) for photo in folder.photos]
     if os.path.exists(path):
         return [(path, path.parent)]

@@ -79,13 +79,13 @@ def _ramp(start: int, size: int, length: int, overlap: int, stride: int) -> Tens
 
     They are 1, and fall within `overlap` of each end that is not an end of the image.
     """
-    place = torch.arange(size // stride, dtype=torch.float32) + 0.5
+    position = torch.arange(size // stride, dtype=torch.float32) + 0.5
     reach = max(overlap // stride, 1)
-    weight = torch.ones_like(place)
+    weight = torch.ones_like(position)
     if start > 0:
-        weight = torch.minimum(weight, place / reach)
+        weight = torch.minimum(weight, position / reach)
     if start + size < length:
-        weight = torch.minimum(weight, place.flip(0) / reach)
+        weight = torch.minimum(weight, position.flip(0) / reach)
     return weight
 
 
@@ -96,5 +96,5 @@ def _moved(values: Tensor, head: Head, x: int, y: int) -> Tensor:
     """
     if head.kind != "tag" or head.position is None:
         return values
-    place = values.new_tensor([x, y]) / head.position
-    return values + place.repeat(values.shape[1] // 2).view(-1, 1, 1)
+    offset = values.new_tensor([x, y]) / head.position
+    return values + offset.repeat(values.shape[1] // 2).view(-1, 1, 1)

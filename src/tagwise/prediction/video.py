@@ -18,7 +18,7 @@ import numpy as np
 
 from tagwise.data.images import SUFFIXES as PHOTO_SUFFIXES
 from tagwise.data.images import read_image
-from tagwise.data.report import say
+from tagwise.data.report import print_note
 from tagwise.data.transforms import fit_affine
 from tagwise.errors import UserError, optional
 from tagwise.files import (
@@ -143,7 +143,7 @@ class PhotoVideo:
         self.path, self.fps, self.broken = Path(folder), float(fps), 0
         listed = list_folder(self.path, below=False)
         if listed.others:
-            say(f"{folder}: skipped {describe(listed.others)}")
+            print_note(f"{folder}: skipped {describe(listed.others)}")
         self._photos = listed.photos
         self.frames = len(self._photos)
 
@@ -154,7 +154,7 @@ class PhotoVideo:
                 image = read_image(path)
             except UserError as error:
                 self.broken += 1
-                say(f"{error}; the frame is left out")
+                print_note(f"{error}; the frame is left out")
                 continue
             yield Frame(index, index / self.fps, image, path)
         if self.broken == len(self._photos):

@@ -40,15 +40,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     check_checkpoint(path)
     content = _read(path)
     _refuse_training_state(content, path)
-    found = _tensors(content)
-    if not found:
+    tensors = _tensors(content)
+    if not tensors:
         raise UserError(f"{path} has no named tensors; give a checkpoint of a network")
-    needed = sum(tensor.numel() * tensor.element_size() for tensor in found.values())
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if needed > allowed_bytes(path):
         raise UserError(f"{path} declares tensors of {needed} bytes, far more than its own size")
-    while prefix := next((p for p in PREFIXES if all(n.startswith(p) for n in found)), None):
-        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
-    return found
+    while prefix := next((p for p in PREFIXES if all(n.startswith(p) for n in tensors)), None):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def _read(path: Path) -> Any:
@@ -73,8 +73,10 @@ def _refuse_training_state(content: Any, path: Path) -> None:
     if not isinstance(content, Mapping) or not {"step", "average", "optimizer"} <= content.keys():
         return
     models = [path.with_name(f"{name}.safetensors") for name in ("best", "last")]
-    there = [str(model) for model in models if model.is_file()]
-    hint = f"the model is {' or '.join(there)}" if there else "its model is written at the end"
+    existing = [str(model) for model in models if model.is_file()]
+    hint = (
+        f"the model is {' or '.join(existing)}" if existing else "its model is written at the end"
+    )
     raise UserError(f"{path} is a training state, which --resume continues; {hint}")
 
 

@@ -135,8 +135,8 @@ _FAMILIES: dict[str, Callable[[Path, Tensors], Recognised]] = {
 
 
 def _count_matches(tensors: Tensors, pattern: str) -> int:
-    found = (re.fullmatch(pattern, name) for name in tensors)
-    return len({match.group(1) for match in found if match})
+    matches = (re.fullmatch(pattern, name) for name in tensors)
+    return len({match.group(1) for match in matches if match})
 
 
 # ---------------------------------------------------------------------- tasks and protocols
@@ -144,62 +144,65 @@ def _count_matches(tensors: Tensors, pattern: str) -> int:
 
 def published_task(
     path: Path,
-    found: Recognised,
+    network: Recognised,
     skeleton: Skeleton | None,
     classes: Sequence[str] | None,
     drop_head: bool,
 ) -> Task:
     """The task for the file's maps, with the settings of the papers."""
-    corners = found.model.startswith("cornernet")
+    corners = network.model.startswith("cornernet")
     given = classes if corners else skeleton
     what, whose = ("classes", "list") if corners else ("keypoint types", "skeleton")
-    if given is not None and len(given) != found.count and not drop_head:
+    if given is not None and len(given) != network.count and not drop_head:
         raise UserError(
-            f"{path} has {found.count} {what}, the given {whose} has {len(given)}; give the "
+            f"{path} has {network.count} {what}, the given {whose} has {len(given)}; give the "
             f"{whose} it was trained with, or --drop-head to initialise new output layers"
         )
     if corners:
-        names = COCO80 if found.count == len(COCO80) else _numbered("class", found.count)
+        names = COCO80 if network.count == len(COCO80) else _numbered("class", network.count)
         chosen = tuple(given or names)
-        fewer = {"top_k": 20, "max_boxes": 100} if found.model == "cornernet_squeeze" else {}
+        fewer = {"top_k": 20, "max_boxes": 100} if network.model == "cornernet_squeeze" else {}
         settings = CornerSettings.preset("cornernet", **fewer)
         return CornerTask(chosen, published="cornernet", pairing=settings)
     known = {len(each): each for each in (COCO17, CROWDPOSE14)}
     skeleton = (
-        given or known.get(found.count) or Skeleton("instance", _numbered("keypoint", found.count))
+        given
+        or known.get(network.count)
+        or Skeleton("instance", _numbered("keypoint", network.count))
     )
     return PoseTask(
         skeleton,
         sigma=2.0,
-        published="newell2017" if found.model == "hourglass" else "higherhrnet",
+        published="newell2017" if network.model == "hourglass" else "higherhrnet",
         weights={"heatmaps": 1.0, "pull": 1e-3, "push": 1e-3, "offsets": 0.0},
         grouping=GroupingSettings.preset(
-            protocol_of(found),
-            order=_order(found) if len(skeleton) == found.count else None,
+            protocol_of(network),
+            order=_order(network) if len(skeleton) == network.count else None,
         ),
     )
 
 
-def protocol_of(found: Recognised) -> str:
+def protocol_of(network: Recognised) -> str:
     """The name of the settings of the published test for the file's network."""
-    if found.model.startswith("cornernet"):
-        return found.model
-    if found.model == "hourglass":
+    if network.model.startswith("cornernet"):
+        return network.model
+    if network.model == "hourglass":
         return "poseae"
-    return "mmpose1" if found.writer == "mmpose1" else "higherhrnet"
+    return "mmpose1" if network.writer == "mmpose1" else "higherhrnet"
 
 
 # HigherHRNet, lib/core/group.py, Params, for 17 keypoint types; truncated for fewer types.
 _ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
 
 
-def _order(found: Recognised) -> tuple[int, ...] | None:
+def _order(network: Recognised) -> tuple[int, ...] | None:
     """The order in which the file's own program groups keypoint types; None if it has no order.
 
-    mmpose, mmpose/core/post_processing/group.py, uses _ORDER for 17 types, else their own order.
+    mmpose, mmpose/core/post_processing/group.py, uses _ORDER for 17 types, otherwise the order of
+    the types.
     """
-    count = found.count
-    if found.writer in ("mmpose", "mmpose1") and count != len(_ORDER):
+    count = network.count
+    if network.writer in ("mmpose", "mmpose1") and count != len(_ORDER):
         return tuple(range(count))
     first = _ORDER[:count]
     return first if sorted(first) == list(range(count)) else None

@@ -89,8 +89,8 @@ def refuse(path: Path, what: str, hint: str = "") -> NoReturn:
     """Raise UserError that names the type of a file and the expected type."""
     with open_regular(path, what) as file:
         head = file.read(SNIFFED)
-    is_a = kind_of(head) or f"of an unknown type, which begins with {head[:8].hex(' ')}"
-    raise UserError(f"{path} is not a {what} but {is_a}{hint}")
+    content = kind_of(head) or f"of an unknown type, which begins with {head[:8].hex(' ')}"
+    raise UserError(f"{path} is not a {what} but {content}{hint}")
 
 
 def refuse_code(path: Path, names: list[str]) -> None:

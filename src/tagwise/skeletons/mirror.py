@@ -36,7 +36,7 @@ _WORDS = (
     ("kiri", "kanan"),  # Indonesian, Malay
     ("trai", "phai"),  # Vietnamese
 )
-# The same for scripts without case, in which nothing marks the ends of a word.
+# The same for scripts without case, which do not mark the ends of words.
 _SYLLABLES = (
     *(("左", "右"), ("ひだり", "みぎ"), ("ヒダリ", "ミギ"), ("왼", "오른")),
     *(("يسر", "يمن"), ("يسار", "يمين"), ("چپ", "راست"), ("שמאל", "ימין")),
@@ -44,7 +44,7 @@ _SYLLABLES = (
 )
 _SHORT = ("좌", "우")  # also Korean, but these are parts of other words too
 _LETTERS = {"l": ("l", 0), "r": ("l", 1), "л": ("л", 0), "п": ("л", 1)}
-_ALPHABET = 6  # with this many other letters in their place, l and r are no sides
+_ALPHABET = 6  # with this many other letters in the same position, l and r are not sides
 _ENDING = 3  # maximum number of letters of an ending
 _INSIDE = 4  # minimum number of letters of a side that is also searched for within words
 _PLACES = frozenset("fhbmtur")  # front, hind, back, middle, top, upper, rear: "FL", "hr", "flpaw"
@@ -54,11 +54,11 @@ _BEGIN = ("abdom", "acromi", "ankle", "antenna", "arm", "axilla", "ear", "elbow"
 _BEGIN += ("inner", "iris", "orbit", "outer", "ulna", "under", "upper")
 _END = ("ankle", "antenna", "base", "bone", "eye", "fibula", "knee", "mandible", "maxilla", "nose")
 _END += ("scapula", "side", "tibia", "toe", "ulna")
-_ENOUGH = 2  # certain pairs of a spelling from which its doubtful pairs are accepted
+_ENOUGH = 2  # number of certain pairs of a spelling for which doubtful pairs are accepted
 
 
 def _tables() -> tuple[dict, dict]:
-    """Tables {word: (language, side)} of the whole words, and of the stems that take endings."""
+    """Tables {word: (language, side)} of complete words, and of stems with endings."""
     whole: dict[str, tuple] = {}
     stems: dict[str, tuple] = {}
     for language, row in enumerate((*_WORDS, *_SYLLABLES)):
@@ -132,7 +132,7 @@ def sided_types(keypoints: Sequence[str]) -> tuple[int, ...]:
 
 
 def _words(name: str) -> tuple[str, ...]:
-    """The words of a name as written; in scripts without case, a side is a word of its own."""
+    """The words of a name as written; in scripts without case, a side is a separate word."""
     return tuple(part for word in split_words(name) for part in _SYLLABLE.split(word) if part)
 
 
@@ -188,7 +188,7 @@ def _all_sides(
 
 
 def _word(words: tuple[str, ...], k: int) -> tuple | None:
-    """(language, side) of a word that means a side, else None."""
+    """The (language, side) of a word for a side; None for other words."""
     word = _plain(words[k])
     if word in _WHOLE:
         return _WHOLE[word]
@@ -199,7 +199,7 @@ def _word(words: tuple[str, ...], k: int) -> tuple | None:
 
 
 def _part(words: tuple[str, ...], k: int) -> tuple | None:
-    """(before, language, after, side) of a word that contains a word for a side, else None."""
+    """(before, language, after, side) of a word that contains a word for a side; otherwise None."""
     word = _plain(words[k])
     part = _PART.search(word) or _PART.search(words[k])
     if not part:
@@ -209,7 +209,7 @@ def _part(words: tuple[str, ...], k: int) -> tuple | None:
 
 
 def _side_letters(names: Sequence[tuple[str, ...]]) -> set[tuple[tuple[str, ...], int]]:
-    """(name, k) of the single letters l and r that can be sides.
+    """The (name, k) of the single letters l and r that can be sides.
 
     They are not sides among many letters (point_a to point_z), nor with different numbers: ribs R1
     to R12, but lumbar vertebrae L1 to L5.
@@ -258,11 +258,11 @@ def _letters_at_ends(words: tuple[str, ...]) -> Iterator[_Reading]:
                     (around, k, before, after),
                     "lr".index(letter),
                     f"{spelling} {shape}",
-                    not _stands_apart(spelling, before, after, shape),
+                    not _is_separate(spelling, before, after, shape),
                 )
 
 
-def _stands_apart(spelling: str, before: str, after: str, shape: str) -> bool:
+def _is_separate(spelling: str, before: str, after: str, shape: str) -> bool:
     """Whether a letter between two parts of a word is unlikely to belong to the word itself."""
     rest = before if spelling == "end" else after
     if len(rest) == 1 and (shape == "upper" or rest in _PLACES):

@@ -59,9 +59,13 @@ class Skeleton:
         if len(set(self.keypoints)) < count:
             raise UserError(f"{where} names a keypoint twice: {', '.join(self.keypoints)}")
         if len(self.sigmas) != count or min(self.sigmas) <= 0:
-            raise UserError(f"{where} needs {count} sigmas above 0, one a keypoint: {self.sigmas}")
+            raise UserError(
+                f"{where} needs {count} sigmas above 0, one per keypoint, not {self.sigmas}"
+            )
         if any(not 0 <= end < count for edge in self.edges for end in edge):
-            raise UserError(f"{where} has an edge to a keypoint beyond its {count}: {self.edges}")
+            raise UserError(
+                f"{where} has an edge to a keypoint beyond its {count} keypoints: {self.edges}"
+            )
         if sorted(self.flip) != list(range(count)) or any(
             self.flip[self.flip[k]] != k for k in range(count)
         ):
@@ -74,10 +78,10 @@ class Skeleton:
     def from_coco(cls, category: dict[str, Any], sigmas: Sequence[float] | None = None) -> Skeleton:
         """The skeleton of a COCO "categories" entry.
 
-        Its "skeleton" counts from 1, or from 0 if a 0 occurs, see `stated_edges`. Mirror pairs are
-        those that it states under one of `FLIP_KEYS`, else those that the names tell. Sigmas are
-        those given, else the entry's own "sigmas", else the published ones for the names of COCO
-        and CrowdPose and 0.1 for any other name set. Raises UserError.
+        Its "skeleton" counts from 1, or from 0 if a 0 occurs, see `stated_edges`. Mirror pairs come
+        from one of `FLIP_KEYS` or, without these keys, from the names. Sigmas are the given ones,
+        or the "sigmas" of the entry, or the published ones for the names of COCO and CrowdPose, or
+        0.1. Raises UserError.
         """
         name = category.get("name", "instance")
         keypoints = category.get("keypoints")
@@ -97,7 +101,7 @@ class Skeleton:
     def to_coco(self, category_id: int = 1) -> dict[str, Any]:
         """This skeleton as a COCO "categories" entry, with edges counted from 1.
 
-        It states the mirror pairs only where they do not follow from the names.
+        Mirror pairs are included only if they do not follow from the names.
         """
         category = {
             "id": category_id,
@@ -123,20 +127,21 @@ class Skeleton:
     def mirror_note(self, flipping: bool = True) -> str:
         """One line that names the types that a mirrored image swaps.
 
-        flipping: whether training mirrors images. If so, the line also names types that contain a
-            side and have no counterpart, and says how to give pairs.
+        flipping: whether training mirrors images. If so, the line also names the types that contain
+            a side but have no counterpart, and explains how to give pairs.
 
         >>> Skeleton("mouse", ("nose", "left_ear", "right_ear")).mirror_note()
-        'in a mirror, left_ear and right_ear change places'
+        'in a mirrored image, left_ear and right_ear change places'
         """
         names = self.keypoints
         pairs = [f"{names[a]} and {names[b]}" for a, b in enumerate(self.flip) if a < b]
-        note = f"in a mirror, {_listed(pairs) if pairs else 'no keypoint types'} change places"
-        alone = [names[k] for k in sided_types(names) if self.flip[k] == k]
-        if alone and flipping:
+        types = _listed(pairs) if pairs else "no keypoint types"
+        note = f"in a mirrored image, {types} change places"
+        unpaired = [names[k] for k in sided_types(names) if self.flip[k] == k]
+        if unpaired and flipping:
             note += (
-                f"; sides without a pair: {_listed(alone)} (state pairs with data.flip_pairs, or "
-                "mirror nothing with data.augment.flip 0)"
+                f"; sides without a pair: {_listed(unpaired)} (give pairs with data.flip_pairs, or "
+                "turn mirroring off with data.augment.flip 0)"
             )
         return note
 
@@ -157,11 +162,11 @@ class Skeleton:
 
     @cached_property
     def order(self) -> tuple[int, ...]:
-        """Keypoint types in the order to group them: those that anchor an instance come first.
+        """The order in which keypoint types are grouped: those that anchor an instance come first.
 
         COCO-17 has the order of Newell et al. 2017 and HigherHRNet (face, shoulders, hips, then
-        outwards). Other skeletons go from the centre of their graph outwards, since most instances
-        have the central keypoints. Without edges, the order is that of the names.
+        outwards). In other skeletons the order goes outwards from the centre of the graph, because
+        most instances have the central keypoints. Without edges, the order is that of the names.
         """
         if self.keypoints == _COCO_NAMES:
             return (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
@@ -170,13 +175,13 @@ class Skeleton:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The names, separated by commas; of a long list the first ones and the number of others."""
+    """The names, separated by commas; a long list is shortened."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more
 
 
 def _hops(count: int, edges: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Edges on the shortest way between any two types (Floyd and Warshall); count if no way."""
+    """Edges on the shortest path between any two types (Floyd and Warshall); `count` if none."""
     hops = [[0 if a == b else count for b in range(count)] for a in range(count)]
     for a, b in edges:
         if a != b:
@@ -212,7 +217,7 @@ _CROWDPOSE_SIGMAS = (
 
 
 def default_sigmas(keypoints: Sequence[str]) -> tuple[float, ...]:
-    """OKS constants for these names: published for COCO-17 and CrowdPose-14, else 0.1 each."""
+    """OKS constants for these names: published for COCO-17 and CrowdPose-14, otherwise 0.1."""
     keys = [name_key(name) for name in keypoints]
     if keys == [name_key(name) for name in _COCO_NAMES]:
         return _COCO_SIGMAS

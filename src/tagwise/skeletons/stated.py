@@ -1,4 +1,4 @@
-"""What files and recipes state of a skeleton: its edges and mirror pairs, by name or number."""
+"""Reading the edges and mirror pairs of a skeleton in files and recipes, by name or number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tagwise.skeletons.mirror import mirror_types
 from tagwise.skeletons.names import match_names
 
 # Keys for mirror pairs: flip_idx of Ultralytics, flip_indices and flip_pairs of mmpose, symmetries
-# of SLEAP. Each may hold the counterpart of every type in turn, or pairs.
+# of SLEAP. Each may contain the counterpart of every type in order, or pairs.
 FLIP_KEYS = ("flip_idx", "flip_indices", "flip_pairs", "symmetries", "symmetry")
 
 Item = str | int
@@ -19,23 +19,23 @@ Item = str | int
 def stated_edges(keypoints: Sequence[str], stated: Any, where: str) -> tuple[tuple[int, int], ...]:
     """The edges that a COCO "skeleton" lists, as indices from 0.
 
-    Numbers count from 0 if there is a 0 among them, else from 1, as COCO's do. Raises UserError,
-    beginning with `where`, for what is not a list of pairs of keypoints.
+    Numbers count from 0 if a 0 occurs, otherwise from 1, as in COCO. Raises UserError, beginning
+    with `where`, for a value that is not a list of pairs of keypoints.
 
     >>> stated_edges(("a", "b", "c"), [[1, 2], ["b", "c"]], "edges")
     ((0, 1), (1, 2))
     """
     pairs = _listed_pairs([] if stated is None else stated, where)
-    places = _places(keypoints, [item for pair in pairs for item in pair], where, usual=1)
-    return tuple(zip(places[::2], places[1::2], strict=True))
+    indices = _indices(keypoints, [item for pair in pairs for item in pair], where, usual=1)
+    return tuple(zip(indices[::2], indices[1::2], strict=True))
 
 
 def stated_flip(keypoints: Sequence[str], stated: Any, where: str) -> tuple[int, ...]:
-    """The type that each becomes in a mirror, from one of `FLIP_KEYS`; see `Skeleton`.
+    """The type that each type becomes in a mirrored image, from the value of one of `FLIP_KEYS`.
 
-    stated: the counterpart of every type in turn, or a list of pairs, or a mapping from each to
-    its counterpart; empty where no types change places. Numbers count from 0 unless only 1 to K
-    fit. Raises UserError, beginning with `where`.
+    stated: the counterpart of every type in order, or a list of pairs, or a mapping from types to
+    counterparts; empty if no types change places. Numbers count from 0 unless only 1 to K fit.
+    Raises UserError, beginning with `where`.
 
     >>> stated_flip(("nose", "ear A", "ear B"), [["ear A", "ear B"]], "flip_pairs")
     (0, 2, 1)
@@ -45,9 +45,9 @@ def stated_flip(keypoints: Sequence[str], stated: Any, where: str) -> tuple[int,
         return _permutation(keypoints, stated, where)
     pairs = _listed_pairs(stated, where)
     items = [item for pair in pairs for item in pair]
-    places = _places(keypoints, items, where, usual=_usual(keypoints, pairs))
+    indices = _indices(keypoints, items, where, usual=_usual(keypoints, pairs))
     flip = list(range(len(keypoints)))
-    for a, b in zip(places[::2], places[1::2], strict=True):
+    for a, b in zip(indices[::2], indices[1::2], strict=True):
         for one, other in ((a, b), (b, a)):
             if flip[one] not in (one, other):
                 raise UserError(f"{where}: {keypoints[one]} is in two pairs; name it in one")
@@ -56,10 +56,10 @@ def stated_flip(keypoints: Sequence[str], stated: Any, where: str) -> tuple[int,
 
 
 def flip_of_category(category: Mapping[str, Any], keypoints: Sequence[str], where: str) -> tuple:
-    """The types' counterparts that a COCO category states, empty where it states none.
+    """The counterparts of the types in a COCO category; empty if it has none.
 
-    An empty list states nothing here: many programs write one. Raises UserError where two keys
-    state different pairs.
+    An empty list is ignored, because many programs write one. Raises UserError if two keys state
+    different pairs.
     """
     found: dict[str, tuple[int, ...]] = {}
     for key in FLIP_KEYS:
@@ -71,20 +71,20 @@ def flip_of_category(category: Mapping[str, Any], keypoints: Sequence[str], wher
 
 
 def _permutation(keypoints: Sequence[str], stated: Sequence[Item], where: str) -> tuple[int, ...]:
-    """Counterparts that are stated for every type in turn."""
-    places = _places(keypoints, stated, where, usual=0)
-    if len(places) != len(keypoints):
+    """The counterparts, stated for every type in order."""
+    indices = _indices(keypoints, stated, where, usual=0)
+    if len(indices) != len(keypoints):
         raise UserError(
-            f"{where} lists {len(places)} counterparts for {len(keypoints)} keypoints; list one of "
-            "each in turn, or pairs"
+            f"{where} lists {len(indices)} counterparts for {len(keypoints)} keypoints; list one "
+            "for each keypoint in order, or pairs"
         )
-    if any(places[there] != here for here, there in enumerate(places)):
+    if any(indices[other] != k for k, other in enumerate(indices)):
         raise UserError(f"{where}: flipping twice must change nothing, not flip {list(stated)}")
-    return places
+    return indices
 
 
 def _usual(keypoints: Sequence[str], pairs: list[tuple[Item, Item]]) -> int:
-    """From what number pairs count: 0 as is usual, but 1 where the names agree with that alone."""
+    """The number from which pairs count: 0, or 1 if only that agrees with the names."""
     known = {frozenset(pair) for pair in enumerate(mirror_types(keypoints)) if pair[0] != pair[1]}
     numbered = [pair for pair in pairs if all(isinstance(item, int) for item in pair)]
     agree = [{frozenset(n - base for n in pair) for pair in numbered} <= known for base in (0, 1)]
@@ -92,7 +92,7 @@ def _usual(keypoints: Sequence[str], pairs: list[tuple[Item, Item]]) -> int:
 
 
 def _listed_pairs(stated: Any, where: str) -> list[tuple[Item, Item]]:
-    """The pairs of a list of them, or of a mapping."""
+    """The pairs in a list or a mapping."""
     if isinstance(stated, Mapping):
         stated = [pair for pair in stated.items() if pair[1] not in ("", None)]
     pairs = [_pair(entry) for entry in stated] if isinstance(stated, list | tuple) else [None]
@@ -102,7 +102,7 @@ def _listed_pairs(stated: Any, where: str) -> list[tuple[Item, Item]]:
 
 
 def _pair(entry: Any) -> tuple[Item, Item] | None:
-    """A pair of names or numbers, None if it is something else; SLEAP has {"nodes": [a, b]}."""
+    """A pair of names or numbers; None for anything else. SLEAP writes {"nodes": [a, b]}."""
     if isinstance(entry, Mapping):
         entry = entry["nodes"] if "nodes" in entry else list(entry.values())
     fits = isinstance(entry, list | tuple) and len(entry) == 2 and all(map(_is_item, entry))
@@ -114,29 +114,29 @@ def _is_item(value: Any) -> bool:
     return isinstance(value, str) or (whole and not isinstance(value, bool))
 
 
-def _places(
+def _indices(
     keypoints: Sequence[str], items: Sequence[Item], where: str, usual: int
 ) -> tuple[int, ...]:
     """The index of each named or numbered keypoint.
 
-    usual: what numbers count from where both 0 and 1 fit.
+    usual: the number from which numbers count if both 0 and 1 fit.
     """
-    count, numbers, places = len(keypoints), [], []
+    count, numbers, indices = len(keypoints), [], []
     for item in items:
         at = match_names([item], keypoints)[0] if isinstance(item, str) else -1
         number = None if at >= 0 else _number(item)
         if at < 0 and number is None:
             raise unknown_name(f"keypoint of {where}:", item, keypoints)
         numbers += [] if number is None else [number]
-        places.append((at, number))
+        indices.append((at, number))
     base = 0 if 0 in numbers else 1 if count in numbers else usual
     wrong = [number for number in numbers if not base <= number < count + base]
     if wrong:
         raise UserError(
             f"{where} has the number {wrong[0]}, but the {count} keypoints are 0 to {count - 1} "
-            f"counted from 0 (as they are where a 0 occurs) or 1 to {count} counted from 1"
+            f"counted from 0 (which applies if a 0 occurs) or 1 to {count} counted from 1"
         )
-    return tuple(at if number is None else number - base for at, number in places)
+    return tuple(at if number is None else number - base for at, number in indices)
 
 
 def _number(item: Item) -> int | None:

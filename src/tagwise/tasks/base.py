@@ -183,10 +183,12 @@ class Task(Settings):
         outputs, stride: see `decode_input`. placements: one per image; by default results stay in
         pixels of the network's input.
         """
-        found = self.decode_input(outputs, stride)
+        results = self.decode_input(outputs, stride)
         if placements is None:
-            return found
-        return [place.place(result) for result, place in zip(found, placements, strict=True)]
+            return results
+        return [
+            placement.place(result) for result, placement in zip(results, placements, strict=True)
+        ]
 
     def merge_results(self, results: Sequence[Result]) -> Result:
         """Merge the results of several passes over one image, all in its pixels."""

@@ -183,13 +183,13 @@ class CornerTask(Task):
                 for name in self.heatmaps
             )
         }
-        own = {"push": self.push, "weight": targets["weight"]}
+        options = {"push": self.push, "weight": targets["weight"]}
         tag_loss = losses.pull_push(
             _gather(outputs, "tag", targets),
             targets["group"],
             targets["image"],
             batch=len(targets["mask"]),
-            **(losses.PRESETS[self.published] if self.published else own),
+            **(losses.PRESETS[self.published] if self.published else options),
         )
         terms["pull"], terms["push"] = tag_loss.pull, tag_loss.push
         found = _gather(outputs, "off", targets)

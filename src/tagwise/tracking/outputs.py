@@ -1,4 +1,4 @@
-"""What a tracking run gives: tracked frames, and files of rows, JSON lines and a video."""
+"""The outputs of a tracking run: tracked frames, and files of MOT rows, JSON lines and a video."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tagwise.results import Result
 class Tracked:
     """One frame of a video, with the instances in it.
 
-    index: number of the frame, from 0. time: in seconds.
-    ids: (N,) ids of the instances' tracks, from 1 on; -1 for an instance that belongs to none.
+    index: the number of the frame, from 0. time: the time of the frame in seconds.
+    ids: (N,) the track id of each instance, from 1; -1 for an instance without a track.
     """
 
     index: int
@@ -34,9 +34,9 @@ class Tracked:
 class TrackFiles:
     """The files of a run: `NAME.tracks.txt`, `.jsonl` and, with `pictures`, `.mp4`.
 
-    video: NAME and the speed of the new video come from it.
-    folder: where the files go; it is made if it does not exist.
-    fill: longest gap in a track, in frames, whose rows are filled in, see `fill_gaps`.
+    video: the source, from which NAME and the frame rate of the new video are taken.
+    folder: the output folder; it is created if it does not exist.
+    fill: the longest gap in a track, in frames, that is filled in; see `fill_gaps`.
     """
 
     def __init__(
@@ -47,24 +47,24 @@ class TrackFiles:
 
     @contextmanager
     def opened(self) -> Iterator[Callable[[Tracked, np.ndarray], None]]:
-        """A function that adds one frame, given its (H, W, 3) uint8 RGB image.
+        """Yield a function that adds one frame, given its (H, W, 3) uint8 RGB image.
 
-        The files appear when the block ends, and not at all after an error in it.
+        The files appear when the block ends; after an error in the block, no file appears.
         """
         rows = [np.zeros((0, 7))]
         painter = TrackPainter(max(2, round(self._video.fps)))
         with ExitStack() as stack:
             lines = stack.enter_context(whole_file(self._path("jsonl")))
-            show = None
+            add_picture = None
             if self._pictures:
                 path, video = self._path("mp4"), self._video
-                show = stack.enter_context(video_writer(path, video.fps, video.pixel_shape))
+                add_picture = stack.enter_context(video_writer(path, video.fps, video.pixel_shape))
 
             def write(tracked: Tracked, image: np.ndarray) -> None:
                 rows.append(mot_rows(tracked))
                 lines.write(_json_line(tracked))
-                if show is not None:
-                    show(painter.draw(image, tracked.result, tracked.ids), tracked.time)
+                if add_picture is not None:
+                    add_picture(painter.draw(image, tracked.result, tracked.ids), tracked.time)
 
             yield write
             _write_mot(self._path("txt"), fill_gaps(np.concatenate(rows), self._fill))
@@ -74,9 +74,9 @@ class TrackFiles:
 
 
 def mot_rows(tracked: Tracked) -> np.ndarray:
-    """(M, 7) frame, id, x, y, width, height, score of the instances that have an id.
+    """(M, 7) frame, id, x, y, width, height and score of each instance that has a track id.
 
-    Frames, x and y count from 1, as the MOT challenge has it (Milan et al. 2016, arXiv:1603.00831).
+    Frames, x and y count from 1, as in the MOT challenge (Milan et al. 2016, arXiv:1603.00831).
     """
     confirmed = tracked.ids >= 0
     boxes = tracked.result.boxes[confirmed].astype(np.float64) + np.array([1, 1, 0, 0])
@@ -85,25 +85,25 @@ def mot_rows(tracked: Tracked) -> np.ndarray:
 
 
 def fill_gaps(rows: np.ndarray, longest: int) -> np.ndarray:
-    """Rows with the gaps in their tracks filled in by linear interpolation, with score 0.
+    """Fill the gaps in tracks by linear interpolation; the new rows have score 0.
 
-    rows: (M, 7) as `mot_rows` gives them. longest: longest gap that is filled in, in frames.
-    Returns rows ordered by frame, then id.
+    rows: (M, 7), see `mot_rows`. longest: the longest gap that is filled in, in frames.
+    Returns all rows, ordered by frame, then by id.
 
     >>> fill_gaps(np.array([[1, 7, 0, 0, 4, 4, 0.9], [3, 7, 2, 0, 4, 4, 0.8]]), 1)[1].tolist()
     [2.0, 7.0, 1.0, 0.0, 4.0, 4.0, 0.0]
     """
     order = np.lexsort((rows[:, 0], rows[:, 1]))
     rows = rows[order]
-    made = [rows]
+    parts = [rows]
     for before, after in pairwise(rows):
         gap = int(after[0] - before[0])
         if before[1] == after[1] and 1 < gap <= longest + 1:
             share = np.arange(1, gap)[:, None] / gap
             between = before + share * (after - before)
             between[:, 6] = 0
-            made.append(between)
-    rows = np.concatenate(made)
+            parts.append(between)
+    rows = np.concatenate(parts)
     return rows[np.lexsort((rows[:, 1], rows[:, 0]))]
 
 

@@ -86,7 +86,7 @@ class Tracker:
         self.frame = self._last_id = 0
         # Per track: id, -1 before it is confirmed; class; number of frames with a detection; number
         # of frames since the last one; last pose, relative to the centre of its box.
-        self.id = self.cls = self.hits = self.unseen = np.zeros(0, np.int64)
+        self.id = self.cls = self.hits = self.gap = np.zeros(0, np.int64)
         self.pose: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -99,7 +99,7 @@ class Tracker:
         """
         s, detected = self.settings, _Detections.of(result, self.settings.tags)
         detected = replace(detected, tags=self.memory.fitted(detected.tags))
-        self.unseen = self.unseen + 1
+        self.gap = self.gap + 1
         self.motion.step()
         track = self._match(detected)
         rows = np.flatnonzero(track >= 0)
@@ -112,7 +112,7 @@ class Tracker:
         self.id[new] = self._last_id + 1 + np.arange(len(new))
         self._last_id += len(new)
         ids = np.where(track >= 0, np.append(self.id, -1)[track], -1)
-        self._keep(self.unseen <= np.where(self.id > 0, s.memory, 0))
+        self._keep(self.gap <= np.where(self.id > 0, s.memory, 0))
         self.frame += 1
         return ids
 
@@ -123,23 +123,24 @@ class Tracker:
             return track
         motion = self.motion.surprise(detected.boxes)
         motion[(self.cls[:, None] != detected.cls) | ~detected.usable] = np.inf
-        gain = s.surprise - motion + self.memory.evidence(detected.tags, self.unseen)
+        gain = s.surprise - motion + self.memory.evidence(detected.tags, self.gap)
         gain += s.keypoint_weight * self._keypoint_evidence(detected)
         high, old = detected.scores >= s.high, self.id > 0
         weak = (detected.scores >= s.low) & ~high
-        for tracks, found in ((old, high), (old & (self.unseen == 1), weak), (~old, high)):
+        for tracks, wanted in ((old, high), (old & (self.gap == 1), weak), (~old, high)):
             free = tracks.copy()
             free[track[track >= 0]] = False
-            _assign(gain, np.flatnonzero(free), np.flatnonzero(found), track)
+            _assign(gain, np.flatnonzero(free), np.flatnonzero(wanted), track)
         self._learn_tags(motion < s.surprise, detected, track)
         return track
 
     def _learn_tags(self, likely: np.ndarray, detected: _Detections, track: np.ndarray) -> None:
         """Measure how reliable tags are, on the pairs that are certain from motion only."""
         certain = likely & (likely.sum(0) == 1) & (likely.sum(1, keepdims=True) == 1)
-        found = np.flatnonzero((track >= 0) & certain[track, np.arange(len(detected))])
+        matched = np.flatnonzero((track >= 0) & certain[track, np.arange(len(detected))])
         sure = detected.scores >= self.settings.high
-        self.memory.learn(track[found], detected.tags[found], detected.tags[sure & detected.usable])
+        confident = detected.tags[sure & detected.usable]
+        self.memory.learn(track[matched], detected.tags[matched], confident)
 
     def _keypoint_evidence(self, detected: _Detections) -> np.ndarray | float:
         """Return the evidence of poses in nats, (T, N): by OKS, less after frames without any."""
@@ -150,13 +151,13 @@ class Tracker:
         fit = oks(detected.keypoints, poses, areas, detected.sigmas, common=True).T  # (T, N)
         evidence = np.log(np.maximum(fit, _LEAST_OKS) / _EVEN_OKS)
         both = present_keypoints(poses).astype(int) @ present_keypoints(detected.keypoints).T
-        return np.where(both >= 2, evidence, 0) / self.unseen[:, None]
+        return np.where(both >= 2, evidence, 0) / self.gap[:, None]
 
     def _correct(self, track: np.ndarray, detected: _Detections) -> None:
         self.motion.correct(track, detected.boxes)
         self.memory.correct(track, detected.tags)
         self.hits[track] += 1
-        self.unseen[track] = 0
+        self.gap[track] = 0
         if self.pose is not None:
             self.pose[track] = detected.relative
 
@@ -167,7 +168,7 @@ class Tracker:
         self.id = np.append(self.id, np.full(N, -1))
         self.cls = np.append(self.cls, detected.cls)
         self.hits = np.append(self.hits, np.ones(N, np.int64))
-        self.unseen = np.append(self.unseen, np.zeros(N, np.int64))
+        self.gap = np.append(self.gap, np.zeros(N, np.int64))
         if detected.keypoints is not None:
             pose = detected.relative
             self.pose = pose if self.pose is None else np.concatenate([self.pose, pose])
@@ -175,7 +176,7 @@ class Tracker:
     def _keep(self, which: np.ndarray) -> None:
         self.motion.keep(which)
         self.memory.keep(which)
-        for name in ("id", "cls", "hits", "unseen"):
+        for name in ("id", "cls", "hits", "gap"):
             setattr(self, name, getattr(self, name)[which])
         if self.pose is not None:
             self.pose = self.pose[which]

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: everything that changes in a run, to go on from exactly."""
+"""Training checkpoints, which save everything that a run needs to continue exactly."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from torch.optim.swa_utils import AveragedModel
 from tagwise.errors import UserError
 from tagwise.files import check_regular, whole_file
 
-# What reading raises of damaged files, and of files that hold something else.
+# The errors that torch.load raises for damaged files, and those for files with other content.
 _BROKEN = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, OSError, EOFError)
 _BROKEN += (UnpicklingError,)
 
 
 @dataclass
 class Checkpoint:
-    """Everything that changes in a run, saved whole or not at all."""
+    """Everything that changes in a run; it is saved completely or not at all."""
 
     folder: Path
     model: nn.Module
@@ -31,13 +31,13 @@ class Checkpoint:
     best: float = -math.inf
 
     def is_best(self, figure: float) -> bool:
-        """Whether a validation figure beats all before it, which is remembered."""
+        """Whether a validation figure is higher than all earlier ones; updates `best`."""
         better = figure > self.best
         self.best = max(self.best, figure)
         return better
 
     def save(self, step: int) -> None:
-        """Write last.pt. Raises UserError, and leaves the old one, where that fails."""
+        """Write last.pt. Raises UserError, and keeps the old file, if that fails."""
         state = {
             "step": step,
             "best": self.best,
@@ -50,10 +50,10 @@ class Checkpoint:
         try:
             with whole_file(path) as file:
                 torch.save(state, file)
-        except RuntimeError as error:  # so torch reports a full disk
+        except RuntimeError as error:  # torch raises this if the disk is full
             raise UserError(
                 f"cannot write {path} ({_first_line(error)}); if the disk is full, free space, "
-                "then go on with --resume"
+                "then continue with --resume"
             ) from error
 
     def load(self) -> int:
@@ -65,16 +65,16 @@ class Checkpoint:
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             if not isinstance(saved, dict):
-                raise TypeError("it holds no training")
+                raise TypeError("it is not a training checkpoint")
             step, best = operator.index(saved["step"]), float(saved["best"])
             self.model.load_state_dict(saved["model"])
             self.average.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
             torch.set_rng_state(saved["random"])
         except _BROKEN as error:
-            reason = f"it has no {error}" if isinstance(error, KeyError) else _first_line(error)
+            reason = f"{error} is missing" if isinstance(error, KeyError) else _first_line(error)
             raise UserError(
-                f"{path} is broken or does not fit this recipe ({reason}); use another --out"
+                f"{path} is damaged or does not match this recipe ({reason}); use another --out"
             ) from error
         self.best = best
         return step

@@ -1,4 +1,4 @@
-"""The labelled sets of a recipe, and batches of samples with their targets."""
+"""Opens the datasets of a recipe, and loads batches of samples with their targets."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tagwise.training.recipe import Recipe, SetConfig
 
 
 def open_datasets(recipe: Recipe) -> tuple[list[Photos], Photos | None, Task]:
-    """The training sets and the validation set, if any, in the terms of one task, and that task.
+    """Open the training sets and the validation set, if any, and create their task.
 
-    The keypoint types or classes are those of the first training set. Raises UserError for a set
-    without a labelled instance.
+    The keypoint types or classes are those of the first training set. Returns the training sets,
+    the validation set or None, and the task. Raises UserError if a set has no labelled instance.
     """
     data = recipe.data
     first = _open(recipe, data.train[0])
@@ -33,7 +33,7 @@ def open_datasets(recipe: Recipe) -> tuple[list[Photos], Photos | None, Task]:
     for dataset in sets:
         dataset.require_labels()
     if val is not None:
-        val.check_images()  # training replaces a broken photo; validation could only stop at it
+        val.check_images()  # training replaces a broken photo, but validation would stop
     for dataset in (*sets, *([val] if val is not None else [])):
         if dataset.report:
             print(summary(dataset.report), file=sys.stderr)
@@ -55,7 +55,7 @@ def _open(recipe: Recipe, config: SetConfig, like: Task | None = None) -> Photos
 
 
 class EncodedSamples(Dataset):
-    """Samples with their targets at every stride, made in the loader's workers."""
+    """Samples with their targets at every stride, encoded in the worker processes of the loader."""
 
     def __init__(self, samples: TrainingSet, task: Task, strides: Iterable[int]) -> None:
         self.samples, self.task, self.strides = samples, task, sorted(set(strides))
@@ -63,12 +63,12 @@ class EncodedSamples(Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, dict[int, dict[str, np.ndarray]]]:
-        sample = self.samples[number]
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[int, dict[str, np.ndarray]]]:
+        sample = self.samples[index]
         return sample.image, {stride: self.task.encode(sample, stride) for stride in self.strides}
 
     def collate(self, items: list[tuple]) -> tuple[Tensor, dict[int, dict[str, Tensor]]]:
-        """Items as one batch: images (B, H, W, 3) uint8, and targets by stride and name."""
+        """Combine items into a batch: images (B, H, W, 3) uint8, and targets by stride and name."""
         images, targets = zip(*items, strict=True)
         batch = {s: self.task.collate([each[s] for each in targets]) for s in self.strides}
         return torch.from_numpy(np.stack(images)), batch
@@ -77,10 +77,11 @@ class EncodedSamples(Dataset):
 def make_loader(
     recipe: Recipe, datasets: list[Photos], model: nn.Module, processes: int, start: int
 ) -> DataLoader:
-    """Batches of encoded samples, from sample number start · batch on.
+    """Create a loader of batches of encoded samples.
 
-    processes: how many processes train together; each takes every P-th batch.
-    start: the step at which the run starts or continues.
+    processes: the number of processes P that train together; each takes every P-th batch.
+    start: the step at which the run starts or continues; the first sample has the number
+        start · P · batch.
     """
     batch, total = recipe.optim.batch, recipe.optim.steps * processes
     samples = TrainingSet(
@@ -93,10 +94,10 @@ def make_loader(
         cache_bytes=int(recipe.data.cache_gib * 2**30),
     )
     encoded = EncodedSamples(samples, model.task, model.strides)
-    numbers = [list(range(b * batch, (b + 1) * batch)) for b in range(start * processes, total)]
+    batches = [list(range(b * batch, (b + 1) * batch)) for b in range(start * processes, total)]
     return DataLoader(
         encoded,
-        batch_sampler=numbers,
+        batch_sampler=batches,
         collate_fn=encoded.collate,
         num_workers=recipe.data.workers,
         worker_init_fn=_use_one_thread,

@@ -1,4 +1,4 @@
-"""The progress of training: progress bar, log.jsonl and, optionally, TensorBoard."""
+"""The log of a training run: progress bar, log.jsonl and, optionally, TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from tagwise.training.recipe import Recipe, save_recipe
 
 
 class TrainingLog:
-    """Progress bar, log.jsonl and, optionally, TensorBoard."""
+    """Writes a progress bar, log.jsonl and, optionally, TensorBoard events.
+
+    folder: the folder of the run; recipe.yaml is saved there too.
+    start: the step at which the run starts or continues; log rows of later steps are removed.
+    quiet: write nothing, as in all processes except the main one.
+    """
 
     def __init__(self, folder: Path, recipe: Recipe, start: int, quiet: bool) -> None:
         self.recipe, self.quiet = recipe, quiet
@@ -27,14 +32,14 @@ class TrainingLog:
             return
         save_recipe(recipe, folder / "recipe.yaml")
         self.path = folder / "log.jsonl"
-        self._forget_after(start)
+        self._remove_after(start)
         self.board = _tensorboard(folder) if recipe.run.tensorboard else None
         self.bar = tqdm(
             total=recipe.optim.steps, initial=start, desc="training", unit="step", disable=None
         )
 
-    def _forget_after(self, step: int) -> None:
-        """Drop the rows of steps after the checkpoint, which the resumed run writes again."""
+    def _remove_after(self, step: int) -> None:
+        """Remove the rows of steps after the checkpoint, which the resumed run writes again."""
 
         def is_earlier(row: dict[str, Any]) -> bool:
             return isinstance(row.get("step"), int) and row["step"] <= step
@@ -42,27 +47,33 @@ class TrainingLog:
         _, damaged = trim_lines(self.path, is_earlier)
         if damaged and step:
             print(
-                f"tagwise: {self.path} had {len(damaged)} damaged line(s), number {damaged[0]} "
-                "first; they are left out, the rest is kept",
+                f"tagwise: {self.path} had {len(damaged)} damaged line(s), the first in line "
+                f"{damaged[0]}; they were removed",
                 file=sys.stderr,
             )
 
     def _reset(self) -> None:
+        """Start a new interval, whose means become the next row of the log."""
         self.waited, self.since, self.sums, self.count = 0.0, time.perf_counter(), {}, 0
 
     def waiting(self) -> _Stopwatch:
-        """A context whose time counts as waiting for data."""
+        """A context whose duration counts as waiting for data."""
         return _Stopwatch(self)
 
     def check(self, total: Tensor, step: int) -> None:
+        """Raise UserError if the loss of a step is not finite."""
         total = total.detach()
         if not torch.isfinite(total):
             raise UserError(
                 f"the loss is {float(total)} at step {step}; lower optim.lr or raise warmup, "
-                "then go on from the last checkpoint with --resume"
+                "then continue from the last checkpoint with --resume"
             )
 
     def step(self, step: int, terms: dict[str, Tensor], norm: Tensor, rate: float) -> None:
+        """Add a step to the means, and write them every `log_every` steps.
+
+        terms: the terms of the loss, by name. norm: of the gradient. rate: the learning rate.
+        """
         if self.quiet:
             return
         for name, value in {**terms, "gradient": norm}.items():
@@ -81,6 +92,7 @@ class TrainingLog:
             self._reset()
 
     def validation(self, step: int, figures: dict[str, float]) -> None:
+        """Write the figures of a validation."""
         self._write({"step": step, **{f"val_{k}": v for k, v in figures.items()}})
         text = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         self.bar.write(f"step {step}: {text}", file=sys.stderr)
@@ -103,13 +115,13 @@ class TrainingLog:
 @dataclass
 class _Stopwatch:
     log: TrainingLog
-    begun: float = 0.0
+    started: float = 0.0
 
     def __enter__(self) -> None:
-        self.begun = time.perf_counter()
+        self.started = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        self.log.waited += time.perf_counter() - self.begun
+        self.log.waited += time.perf_counter() - self.started
 
 
 def _tensorboard(folder: Path) -> Any:
@@ -118,5 +130,5 @@ def _tensorboard(folder: Path) -> Any:
 
 
 def due(step: int, every: int) -> bool:
-    """Whether something that happens every so many steps (0: never) happens at this one."""
+    """Whether something that happens every `every` steps (0: never) happens at this step."""
     return every > 0 and step % every == 0

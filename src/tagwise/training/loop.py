@@ -1,8 +1,7 @@
-"""The training loop: one for every task.
+"""The training loop, which is the same for every task.
 
-Sample number n is a function of (seed, n) alone, and the learning rate a function of the step
-alone. A run that was killed therefore continues from its last checkpoint as if nothing had
-happened.
+Sample number n depends only on (seed, n), and the learning rate only on the step. A run that was
+killed can therefore continue from its last checkpoint with the results of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -34,12 +33,13 @@ from tagwise.training.recipe import Recipe, RunConfig
 
 
 def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
-    """Train what the recipe describes.
+    """Train a model as the recipe describes.
 
-    folder: an existing folder. It gets recipe.yaml, log.jsonl, last.pt, best.safetensors and
-        last.safetensors.
+    folder: an existing folder, to which recipe.yaml, log.jsonl, last.pt, best.safetensors and
+        last.safetensors are written.
     resume: continue from last.pt if the folder has one.
-    Raises UserError for values that cannot work, missing data, and a loss that is not finite.
+
+    Raises UserError for invalid values, missing data, and a loss that is not finite.
     """
     written, recipe = recipe, recipe.complete()
     accelerator = make_accelerator(recipe.run)
@@ -96,12 +96,12 @@ def stage_loss(
     outputs: dict[str, Tensor] | list[dict[str, Tensor]],
     targets: dict[int, dict[str, Tensor]],
 ) -> dict[str, Tensor]:
-    """The terms of the task's loss, averaged over the network's stages.
+    """The terms of the task's loss, averaged over the stages of the network.
 
-    A term that one stage does not have counts as 0 there.
+    A term that a stage does not have counts as 0 for that stage.
 
-    outputs: maps by name, or one such dict per stage. targets: those of each stride among
-        `model.strides`.
+    outputs: maps by name, or one such dict per stage. targets: the targets for each stride in
+        `model.strides`, by name.
     """
     stages = outputs if isinstance(outputs, list) else [outputs]
     each = [
@@ -112,7 +112,7 @@ def stage_loss(
 
 
 def validate(model: nn.Module, dataset: Photos, recipe: Recipe) -> dict[str, float]:
-    """The task's figures of a model on a labelled set, one scale, no flip."""
+    """Return the task's figures of a model on a labelled dataset, at one scale without flip."""
     training = model.training
     model.eval()
     device = next(model.parameters()).device
@@ -121,29 +121,29 @@ def validate(model: nn.Module, dataset: Photos, recipe: Recipe) -> dict[str, flo
     scorer = model.task.make_scorer(dataset)
     results = predict_labelled(predictor, dataset)
     bar = tqdm(results, "validating", len(dataset), leave=False, disable=None)
-    for index, found in enumerate(bar):
-        if isinstance(found, UserError):
-            tqdm.write(str(found), file=sys.stderr)
+    for index, result in enumerate(bar):
+        if isinstance(result, UserError):
+            tqdm.write(str(result), file=sys.stderr)
         else:
-            scorer.add(index, found)
+            scorer.add(index, result)
     model.train(training)
     return scorer.figures()
 
 
 def check_best(name: str, task: Task, val: Photos) -> None:
-    """Raises UserError if validation gives no figure of that name."""
-    known = task.make_scorer(val).figures()
-    if name not in known:
-        raise unknown_name("figure for run.best:", name, known)
+    """Raise UserError if validation does not compute a figure of that name."""
+    figures = task.make_scorer(val).figures()
+    if name not in figures:
+        raise unknown_name("figure for run.best:", name, figures)
 
 
 def network_input(images: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [0, 1], channels last in memory."""
+    """Convert (B, H, W, 3) uint8 to (B, 3, H, W) float32 in [0, 1], channels last in memory."""
     return images.permute(0, 3, 1, 2).float().div(255)
 
 
 def make_model(recipe: Recipe, task: Task) -> Network:
-    """The network of a recipe for a task, with its initial weights."""
+    """Create the network of a recipe for a task, with its initial weights."""
     model = create_model(
         recipe.model.name,
         task,
@@ -158,13 +158,13 @@ def make_model(recipe: Recipe, task: Task) -> Network:
 
 
 def make_accelerator(run: RunConfig) -> Any:
-    """An `accelerate.Accelerator` for the device and the precision that a recipe asks for.
+    """Create an `accelerate.Accelerator` for the device and the precision of a recipe.
 
-    Raises UserError where accelerate or the device is missing.
+    Raises UserError if accelerate or the device is missing.
     """
     accelerate = optional("accelerate", "train", "training needs an extra")
     if run.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("run.device cuda: this machine has no usable GPU; use cpu")
+        raise UserError("run.device is cuda, but this machine has no usable GPU; use cpu")
     if run.threads:
         torch.set_num_threads(run.threads)
     mixed = "bf16" if run.precision == "bf16" else "no"

@@ -1,4 +1,4 @@
-"""How the weights move: the optimizer, its learning rate at each step, and the moving average."""
+"""The optimizer, the learning rate at each step, and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tagwise.training.recipe import OptimConfig
 
 
 def make_optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.Optimizer:
-    """AdamW over the parameter groups of a model; each keeps its `initial_lr`."""
+    """Create AdamW for the parameter groups of a model; each group stores its `initial_lr`."""
     groups = parameter_groups(model, optim.lr, optim.backbone_scale, optim.weight_decay)
     for group in groups:
         group["initial_lr"] = group["lr"]
@@ -40,10 +40,10 @@ def learning_rate(optim: OptimConfig, step: int) -> float:
 
 
 def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """An exponential moving average for `AveragedModel`, written into its first argument.
+    """Create the update function of an exponential moving average, for `AveragedModel`.
 
-    After n updates the average keeps min(decay, (1 + n) / (10 + n)) of itself, because the first
-    steps change the weights fast and should count less. Tensors of integers are copied.
+    After n updates the decay is min(decay, (1 + n) / (10 + n)), because the weights change fast in
+    the first steps, which should count less. Integer tensors are copied.
     """
 
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:

@@ -27,15 +27,15 @@ from tagwise.settings import (
 
 _Size = tuple[Count, Count]
 
-# What PyYAML raises for damaged files besides its own errors: by dates, nesting and tags.
+# PyYAML raises other errors than its own for invalid dates, nesting and tags.
 _YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
 @dataclass(frozen=True)
 class ModelConfig(Settings):
-    """The network: a name of the zoo, the weights it starts from, and its own options.
+    """The network: its name in the zoo, its initial weights, and its options.
 
-    freeze: prefixes of parameter names that stay as they are, their batch norms too.
+    freeze: prefixes of the names of parameters that are not trained, nor are their batch norms.
     """
 
     name: str = "efficientnet_lite0"
@@ -49,10 +49,10 @@ class SetConfig(Settings):
     """One set of labelled images; paths are relative to `data.root`.
 
     weight: share of the training samples, relative to the other sets.
-    category: name of the category to read, where the set has several with keypoints.
-    mapping: name of a keypoint of the skeleton -> its name in this set, where they differ.
+    category: the name of the category to read, if the set has several with keypoints.
+    mapping: maps the name of a keypoint of the skeleton to its name in this set, if they differ.
     ignore_results, fill_results: see `tagwise.data.coco.CocoKeypoints`; results of another model
-        that say where people without labels are.
+        that locate people without labels.
     """
 
     annotations: str
@@ -66,12 +66,13 @@ class SetConfig(Settings):
 
 @dataclass(frozen=True)
 class DataConfig(Settings):
-    """The labelled images and how training varies them.
+    """The labelled images and their augmentation.
 
-    input_size, val_size: width, height in pixels, in training and validation. cache_gib: memory
-    in which each loader may keep decoded images. workers: processes that make samples.
+    input_size, val_size: (width, height) in pixels, in training and validation.
+    cache_gib: the memory in GiB in which each worker process may keep decoded images.
+    workers: the number of processes that load samples.
     flip_pairs: pairs of keypoint types of the skeleton that a mirrored image swaps, by name or by
-        number from 0; None takes those that the first set or the names tell, [] means none.
+        number from 0; None takes them from the first set or from the names, [] means no pairs.
     """
 
     train: tuple[SetConfig, ...]
@@ -94,10 +95,11 @@ class DataConfig(Settings):
 class OptimConfig(Settings):
     """AdamW with linear warm-up and cosine decay.
 
-    batch: images per step and process. warmup: share of the steps. final_lr: relative to lr.
+    batch: the number of images per step and process. warmup: a share of the steps.
+    final_lr: relative to lr.
     drops: shares of the steps at which the learning rate falls to a tenth, instead of the cosine.
-    clip: largest norm of the gradient; .inf for none.
-    ema: decay of the moving average of the weights; 0 for none.
+    clip: the largest norm of the gradient; .inf for no clipping.
+    ema: the decay of the moving average of the weights; 0 for no average.
     """
 
     steps: Count = 2000
@@ -114,12 +116,12 @@ class OptimConfig(Settings):
 
 @dataclass(frozen=True)
 class RunConfig(Settings):
-    """How the training runs.
+    """The settings of the run itself.
 
-    validate_every, save_every: in steps; 0 for only once, at the end.
+    validate_every, save_every: in steps; 0 means only once, at the end.
     precision: "fp32" or "bf16" (mixed). Earlier recipes call fp32 "no", which still works.
-    device: None for the best that the machine has.
-    best: name of the figure by which best.safetensors is chosen.
+    device: None chooses the best available device.
+    best: the name of the figure by which best.safetensors is chosen.
     """
 
     seed: NonNegativeInt = 0
@@ -140,10 +142,10 @@ class RunConfig(Settings):
 
 @dataclass(frozen=True)
 class TunedConfig(Settings):
-    """Values that were chosen for one data set, which a recipe for other data does not inherit.
+    """Values that were chosen for one dataset, and are not used for other data.
 
-    annotations: the data set, as `data.train` names it first.
-    sigmas, task_options, decoder, info: fill in what the recipe itself does not state.
+    annotations: the dataset, written as in the first entry of `data.train`.
+    sigmas, task_options, decoder, info: used for values that the recipe itself does not state.
     """
 
     annotations: str
@@ -157,12 +159,12 @@ class TunedConfig(Settings):
 class Recipe(Settings):
     """Everything that a training run depends on.
 
-    task_options: of the task; the skeleton is not one of them, it comes from the first set.
-    sigmas: of OKS, one for all keypoint types or one each; None uses the skeleton's.
-    decoder: settings of prediction, kept in the model file; `threshold` is the least score of an
-        instance in pictures.
-    info: any further facts to keep in the model file.
-    tuned: more of these values, for one data set only.
+    task_options: the options of the task, except the skeleton, which comes from the first set.
+    sigmas: the OKS sigmas, one for all keypoint types or one for each; None uses the skeleton's.
+    decoder: settings of prediction, stored in the model file; `threshold` is the lowest score of
+        an instance in pictures.
+    info: further information to store in the model file.
+    tuned: further values, which are used for one dataset only.
     """
 
     data: DataConfig
@@ -177,7 +179,7 @@ class Recipe(Settings):
     tuned: TunedConfig | None = None
 
     def complete(self) -> Recipe:
-        """The recipe with the values of `tuned` filled in, or without them if its data differ."""
+        """Return the recipe with the values of `tuned`, or without them for another dataset."""
         if self.tuned is None:
             return self
         if not self._is_tuned():
@@ -188,7 +190,7 @@ class Recipe(Settings):
         return replace(self, sigmas=sigmas, tuned=None, **filled)
 
     def notes(self) -> list[str]:
-        """What its author should know: settings that have moved, and values that are not used."""
+        """Messages for the author: settings with a new name, and values that are not used."""
         grouping = self.task_options.get("grouping")
         notes = [
             f"task_options.grouping.{name} is now called task_options.grouping.published.{name}; "
@@ -211,8 +213,8 @@ class Recipe(Settings):
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe; `overrides` such as "optim.lr=1e-3" replace single values.
 
-    Raises UserError, naming the file, for text that is not a YAML mapping, unknown keys and values
-    that do not fit.
+    Raises UserError, naming the file, for text that is not a YAML mapping, unknown keys and invalid
+    values.
     """
     tree = _read_yaml(read_text(path, "recipe"), str(path))
     if not isinstance(tree, dict):
@@ -223,33 +225,33 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def gather_overrides(argv: Sequence[str]) -> list[str]:
-    """Gather flags with a dot in their name, which are values of a recipe, into one --set.
+    """Collect flags with a dot in their name, which are values of a recipe, into one --set.
 
     >>> gather_overrides(["train", "r.yaml", "--optim.lr", "1e-3", "--run.tensorboard", "--resume"])
     ['train', 'r.yaml', '--resume', '--set', 'optim.lr=1e-3', 'run.tensorboard=true']
     """
-    rest, overrides, waiting = [], [], list(argv)
-    while waiting:
-        argument = waiting.pop(0)
+    rest, overrides, queue = [], [], list(argv)
+    while queue:
+        argument = queue.pop(0)
         flag, equals, value = argument.partition("=")
         if not flag.startswith("--") or "." not in flag:
             rest.append(argument)
             continue
         if not equals:
-            value = "true" if not waiting or waiting[0].startswith("--") else waiting.pop(0)
+            value = "true" if not queue or queue[0].startswith("--") else queue.pop(0)
         overrides.append(f"{flag[2:].replace('-', '_')}={value}")
     return [*rest, "--set", *overrides] if overrides else rest
 
 
 def save_recipe(recipe: Recipe, path: str | Path) -> None:
-    """Write the recipe with every default spelled out."""
+    """Write the recipe, including all default values."""
     text = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True)
     with whole_file(Path(path)) as file:
         file.write(text.encode())
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as in YAML 1.2; PyYAML follows 1.1, where it is text."""
+    """Reads 1e-3 as a number, as in YAML 1.2; PyYAML follows YAML 1.1, where it is text."""
 
 
 _Loader.add_implicit_resolver(
@@ -268,7 +270,7 @@ def _read_yaml(text: str, where: str) -> Any:
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
-    """Set one dotted key, `key.sub=value`; list items go by their number."""
+    """Set one dotted key, `key.sub=value`; list items are selected by their number."""
     key, equals, text = override.partition("=")
     if not equals:
         raise UserError(f"override {override!r}: write key.sub=value, such as optim.lr=1e-3")

@@ -79,7 +79,7 @@ def test_pairs_of_unlikely_size_have_lower_shares():
     assert seeing[21] < 0.01
 
 
-def test_certain_evidence_stays_finite():
+def test_strong_evidence_stays_finite():
     pairs = np.array([[i, 4 + j] for i in range(4) for j in range(4)])
     share = _shares(pairs, np.full(16, 1e3), np.zeros(16), size_weight=1.0)
     assert np.isfinite(share).all()

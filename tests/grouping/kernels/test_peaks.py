@@ -37,7 +37,7 @@ def _peaks_by_hand(heatmap, threshold, radius, plateaus=False):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 16, 16), (3, 37, 50), (1, 5, 100)])
-def test_block_maxima(shape):
+def test_block_maxima_equal_a_slow_search(shape):
     maps = _maps(0, shape)
     got = _kernels.block_maxima(maps)
     assert got.shape == (shape[0], -(-shape[1] // 16), -(-shape[2] // 16))
@@ -107,7 +107,7 @@ def test_neighbours_stop_at_the_edges():
 
 
 @pytest.mark.parametrize("levels", [None, 3])
-def test_shifts_within_a_cell(levels):
+def test_shifts_stay_within_a_cell(levels):
     values = _maps(7, (5, 400), levels)
     values[0] = values.max(axis=0)
     logs = np.log(np.maximum(values.astype(np.float64), 1e-6))

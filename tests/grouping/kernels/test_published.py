@@ -60,14 +60,14 @@ def test_two_people_with_equal_first_tags_stay_separate():
     assert group.tolist() == [0, 1]
 
 
-def test_match_limit_and_stop_when_full():
+def test_match_limit_and_stop_when_full_limit_groups():
     tags, scores, starts = [0.0, 5.0, 0.0, 5.0], [0.9, 0.8, 0.7, 0.6], [0, 2, 4]
     assert _match(tags, scores, starts)[0].tolist() == [0, 1, 0, 1]
     assert _match(tags, scores, starts, limit=1)[0].tolist() == [0, 1, 0, 2]
     assert _match(tags, scores, starts, limit=2, stop_when_full=True)[0].tolist() == [0, 1, -1, -1]
 
 
-def test_join_equal_joins_the_group_of_the_same_first_component():
+def test_join_equal_joins_groups_with_equal_first_components():
     """The later of two peaks of one type replaces the other."""
     tags, scores, starts = [[1.0, 0.0], [1.0, 5.0]], [0.9, 0.8], [0, 2]
     assert _match(tags, scores, starts)[0].tolist() == [0, 1]

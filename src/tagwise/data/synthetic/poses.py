@@ -99,8 +99,8 @@ class SyntheticPoses(Scenes):
         keypoints[has, :2] *= length / sides.max()
         angle = np.radians(rng.normal(0, 12))
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        place = rng.uniform(0.1, 0.9, 2) * self._size
-        keypoints[has, :2] = keypoints[has, :2] @ turn + place
+        centre = rng.uniform(0.1, 0.9, 2) * self._size
+        keypoints[has, :2] = keypoints[has, :2] @ turn + centre
         return keypoints
 
     def _annotation(self, sample: Sample, n: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tagwise.runtime import compiled
 
 @compiled()
 def assign(cost, leave):
-    """Cheapest one-to-one assignment in which a row may go without a column for the price `leave`.
+    """Find the cheapest one-to-one assignment; a row without a column costs `leave`.
 
     Shortest augmenting paths (Jonker and Volgenant 1987, in the row-by-row form of Crouse 2016
     that scipy.optimize.linear_sum_assignment follows too), with a private exit for each row.
@@ -19,18 +19,19 @@ def assign(cost, leave):
     rows, columns = cost.shape
     row_of, column_of = np.full(columns, -1, np.int64), np.full(rows, -1, np.int64)
     row_price, column_price = np.empty(rows), np.zeros(columns)
-    if not _each_takes_its_best(cost, leave, row_price, row_of, column_of):
+    if not _assign_cheapest(cost, leave, row_price, row_of, column_of):
         for row in range(rows):
             if column_of[row] < 0 and row_price[row] < leave:
-                _make_room(cost, leave, row, row_price, column_price, row_of, column_of)
+                _augment(cost, leave, row, row_price, column_price, row_of, column_of)
     return column_of
 
 
 @compiled()
-def _each_takes_its_best(cost, leave, row_price, row_of, column_of):
-    """Rows take their cheapest column or exit, and its price; the first row where several want it.
+def _assign_cheapest(cost, leave, row_price, row_of, column_of):
+    """Assign each row to its cheapest column or exit; of several rows, the first gets a column.
 
-    The search for paths may start from these prices. Returns whether every row got its choice.
+    Writes the prices from which the search for paths can start. Returns whether every row got its
+    cheapest choice.
     """
     solved = True
     for row in range(cost.shape[0]):
@@ -47,8 +48,8 @@ def _each_takes_its_best(cost, leave, row_price, row_of, column_of):
 
 
 @compiled()
-def _make_room(cost, leave, start, row_price, column_price, row_of, column_of):
-    """Gives one more row a column or its exit, by the shortest path of rows that change theirs."""
+def _augment(cost, leave, start, row_price, column_price, row_of, column_of):
+    """Assign one more row to a column or its exit, along the shortest augmenting path."""
     columns = len(column_price)
     before, shortest = np.empty(columns, np.int64), np.full(columns, np.inf)
     done = np.zeros(columns, np.bool_)

@@ -1,8 +1,8 @@
 """The compiled loops behind the grouping of free points: a grid of cells, and searches in it.
 
 Points are sorted once into the cells of a grid over their two widest axes. A cell is at least as
-wide as the search distance, so what is near a centre lies in nine cells, which are three runs of
-memory. All distances here are squared.
+wide as the search distance, so the points near a centre are in nine cells, which are three
+contiguous runs of memory. All distances are squared.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from tagwise.runtime import compiled
 
 @compiled()
 def sort_into_cells(tags, reach):
-    """The grid of points (P, D) float64 for searches up to the distance `reach`, which may be inf.
+    """Sort points (P, D) float64 into a grid for searches up to the distance `reach` (may be inf).
 
     Returns axes (2,), low (2,), width (2,), count (2,) of cells, starts (cells + 1,), order (P,)
-    the points cell by cell, place (P,) its inverse, and columns (D, P), their tags in that order.
+    the points cell by cell, position (P,) its inverse, and columns (D, P), the tags in that order.
     """
     points, dims = tags.shape
     axes, count = np.zeros(2, np.int64), np.ones(2, np.int64)
@@ -31,7 +31,7 @@ def sort_into_cells(tags, reach):
     limit = max(1.0, np.sqrt(points))
     for k in range(2):
         if spread[k] > 0:
-            # Not a rounding error narrower than the reach.
+            # The factor below 1 prevents cells narrower than the reach by a rounding error.
             count[k] = int(max(1.0, min(0.999999 * spread[k] / max(reach, 1e-300), limit)))
             width[k] = spread[k] / count[k]
     cell, starts = np.empty(points, np.int64), np.zeros(count[0] * count[1] + 1, np.int64)
@@ -40,15 +40,15 @@ def sort_into_cells(tags, reach):
         cell[p] = u * count[1] + v
         starts[cell[p] + 1] += 1
     starts = np.cumsum(starts)
-    order, place, fill = np.empty(points, np.int64), np.empty(points, np.int64), starts.copy()
+    order, position, fill = np.empty(points, np.int64), np.empty(points, np.int64), starts.copy()
     for p in range(points):
-        place[p] = fill[cell[p]]
-        order[place[p]] = p
+        position[p] = fill[cell[p]]
+        order[position[p]] = p
         fill[cell[p]] += 1
     columns = np.empty((dims, points))
     for q in range(points):
         columns[:, q] = tags[order[q]]
-    return axes, low, width, count, starts, order, place, columns
+    return axes, low, width, count, starts, order, position, columns
 
 
 @compiled()
@@ -60,15 +60,18 @@ def _cell(axes, low, width, count, tag):
 
 @compiled()
 def _runs(grid, centre, runs):
-    """Where the points of the nine cells around a centre begin and end, runs (3, 2); how many."""
+    """Write the begin and end of the runs of the nine cells around a centre to runs (3, 2).
+
+    Returns the number of runs.
+    """
     axes, low, width, count, starts = grid[:5]
     u, v = _cell(axes, low, width, count, centre)
-    found = 0
+    used = 0
     for row in range(max(u - 1, 0), min(u + 2, count[0])):
-        runs[found, 0] = starts[row * count[1] + max(v - 1, 0)]
-        runs[found, 1] = starts[row * count[1] + min(v + 2, count[1])]
-        found += 1
-    return found
+        runs[used, 0] = starts[row * count[1] + max(v - 1, 0)]
+        runs[used, 1] = starts[row * count[1] + min(v + 2, count[1])]
+        used += 1
+    return used
 
 
 @compiled()
@@ -84,16 +87,16 @@ def _squares(columns, first, last, centre, out):
 
 @compiled()
 def pick_seeds(grid, tags, ranked, scale, limit):
-    """Points that no earlier point of `ranked` covers; p covers q if scale[p] |p - q|^2 <= limit.
+    """Pick the points that no picked point covers; p covers q if scale[p] |p - q|^2 <= limit.
 
     Returns their indices, in the order of `ranked`.
     """
-    order, place, columns = grid[5:]
+    order, position, columns = grid[5:]
     covered = np.zeros(len(order), np.bool_)
     runs, square = np.empty((3, 2), np.int64), np.empty(len(order))
     seeds, count = np.empty(len(ranked), np.int64), 0
     for p in ranked:
-        if covered[place[p]]:
+        if covered[position[p]]:
             continue
         seeds[count] = p
         count += 1
@@ -107,10 +110,10 @@ def pick_seeds(grid, tags, ranked, scale, limit):
 
 @compiled()
 def nearest_two(grid, centres, scale, limit):
-    """The nearest centre of each point by scale * distance^2, at most `limit`; the first of equals.
+    """Find the nearest centre of each point by scale * distance^2, up to `limit`.
 
-    Returns its index (P,), -1 for none, the measure of it and of the second-best (P,), both
-    `limit` where there is none.
+    Returns its index (P,), -1 for none, and its measure and that of the second-nearest (P,), both
+    `limit` if there is none. Of equal centres, the first is chosen.
     """
     order, columns = grid[5], grid[7]
     points = len(order)
@@ -140,14 +143,14 @@ def _rank(p, c, value, index, best, second):
 
 @compiled()
 def rank_pairs(point, centre, value, index, best, second):
-    """Takes pairs into the results of `nearest_two`, in place."""
+    """Update the results of `nearest_two` with pairs, in place."""
     for n in range(len(point)):
         _rank(point[n], centre[n], value[n], index, best, second)
 
 
 @compiled()
 def pairs_within(grid, centres, scale, limit):
-    """All pairs of a point and a centre with scale * distance^2 <= limit, centre by centre.
+    """Find all pairs of a point and a centre with scale * distance^2 <= limit, centre by centre.
 
     Returns points (M,), centres (M,) and the measure (M,).
     """
@@ -180,7 +183,7 @@ def _longer(values, size):
 
 @compiled()
 def root(parent, n):
-    """The representative of n, and shorter ways for those that ask later."""
+    """Find the representative of n, and shorten the path to it."""
     while parent[n] != n:
         parent[n] = parent[parent[n]]
         n = parent[n]
@@ -189,7 +192,7 @@ def root(parent, n):
 
 @compiled()
 def join_pairs(parent, first, second):
-    """Joins the sets of each pair, in place; the smaller index represents."""
+    """Join the sets of each pair, in place; the smaller index becomes the representative."""
     for n in range(len(first)):
         a, b = root(parent, first[n]), root(parent, second[n])
         parent[max(a, b)] = min(a, b)
@@ -197,7 +200,7 @@ def join_pairs(parent, first, second):
 
 @compiled()
 def roots(parent):
-    """The representative of each (N,)."""
+    """Find the representative of each element, (N,)."""
     out = np.empty_like(parent)
     for n in range(len(parent)):
         out[n] = root(parent, n)
@@ -206,24 +209,24 @@ def roots(parent):
 
 @compiled()
 def match_pairs(row, column, cost, rows, columns):
-    """The cheapest one-to-one choice among pairs, each of negative cost; going without costs 0.
+    """Choose one-to-one pairs with the least total cost; unpaired rows and columns cost 0.
 
-    row, column (M,) int64, cost (M,). Returns the column of each row, -1 for none. Pairs that share
-    rows or columns are a tangle; each tangle is solved by itself.
+    row, column (M,) int64, cost (M,), all negative. Returns the column of each row, -1 for none.
+    Pairs that share rows or columns form a component; each component is solved separately.
     """
     chosen = np.full(rows, -1, np.int64)
     parent = np.arange(rows + columns)
     join_pairs(parent, row, rows + column)
-    tangle = np.empty(len(row), np.int64)
+    component = np.empty(len(row), np.int64)
     for m in range(len(row)):
-        tangle[m] = root(parent, row[m])
-    order = np.argsort(tangle, kind="mergesort")
+        component[m] = root(parent, row[m])
+    order = np.argsort(component, kind="mergesort")
     local = np.full(rows + columns, -1, np.int64)
     first = 0
     while first < len(order):
         last = first
         height, width = 0, 0
-        while last < len(order) and tangle[order[last]] == tangle[order[first]]:
+        while last < len(order) and component[order[last]] == component[order[first]]:
             m = order[last]
             if local[row[m]] < 0:
                 local[row[m]] = height
@@ -237,9 +240,9 @@ def match_pairs(row, column, cost, rows, columns):
         for m in order[first:last]:
             block[local[row[m]], local[rows + column[m]]] = cost[m]
             back[local[rows + column[m]]] = column[m]
-        got = assign(block, 0.0)
+        assigned = assign(block, 0.0)
         for m in order[first:last]:
-            n = got[local[row[m]]]
+            n = assigned[local[row[m]]]
             if n >= 0 and block[local[row[m]], n] < 0:
                 chosen[row[m]] = back[n]
         first = last

@@ -16,7 +16,7 @@ def best_peaks(maps, maxima, blocks, radius, threshold, top_k):
     """The best peaks of maps (C, H, W) float32 together.
 
     maxima: as `block_maxima` of peaks gives them; blocks: (N,) flat indices into it, largest first.
-    Only blocks are read that may still hold one of the best top_k. Returns (P,) int64 flat indices
+    Reads only blocks that may contain one of the best top_k. Returns (P,) int64 flat indices
     into the maps, best first.
     """
     _, height, width = maps.shape
@@ -53,7 +53,7 @@ class Corners(NamedTuple):
 
 @compiled()
 def candidate_pairs(corners, threshold, growth, min_side):
-    """Pairs of one class with similar tags, bottom-right corner right of and below the top-left.
+    """Pairs of one class with similar tags, the second corner to the right of and below the first.
 
     corners: Corners. threshold, growth: tag_threshold and tag_growth of `CornerSettings`. Returns
     both corners of each pair (E, 2) int64, ordered by top-left corner, and the squared tag
@@ -85,8 +85,8 @@ def candidate_pairs(corners, threshold, growth, min_side):
 def centre_scores(heat, boxes, classes, part):
     """The largest value of heat (C, H, W) in the middle of each box, (E,) float32.
 
-    boxes (E, 4) x1, y1, x2, y2 in cells, classes (E,); part: side of the middle, of the box's side.
-    Of a small box, the cell is read in which its middle lies.
+    boxes (E, 4) x1, y1, x2, y2 in cells, classes (E,). part: the side of the middle as a share of
+    the side of the box. For a small box, the cell that contains its centre is read.
     """
     _, height, width = heat.shape
     out = np.zeros(len(boxes), np.float32)
@@ -101,25 +101,25 @@ def centre_scores(heat, boxes, classes, part):
 
 @compiled()
 def _middle(low, high, part, size):
-    """First cell of the middle of a span, and the one after its last, within a map's size."""
+    """The first cell of the middle of a span and one past the last, limited to the map."""
     middle, reach = (low + high) / 2, part * (high - low) / 2
     return max(math.floor(middle - reach), 0), min(math.floor(middle + reach) + 1, size)
 
 
-# Next to weights beyond e^30 the share of others would be lost to rounding.
+# Weights above e^30 would make the shares of other pairs vanish by rounding.
 _LARGEST = 30.0
-# Logarithm of the odds that corners are a pair, before tags and sizes are examined: few of those
-# that could be a pair are one.
+# Logarithm of the odds that two corners are a pair, before tags and sizes are considered: few
+# candidates are pairs.
 _PRIOR = -2.0
-# The settings count as much as this many boxes: for the spread of tags, and for sizes.
+# The weight of the settings, in boxes: for the spread of tags, and for sizes.
 _TAGS_PRESUMED, _SIZES_PRESUMED = 10.0, 4.0
-# Variance of the root of a side below which no class of boxes is taken to be.
+# The least variance of the square root of a side that is assumed for a class.
 _SIZE_SLACK = 0.05
 _ROUNDS, _STEPS = 6, 5
 
 
 class PairEvidence(NamedTuple):
-    """What is known of E pairs of corners.
+    """The evidence for E pairs of corners.
 
     corners (E, 2) int64 and squares (E,), as `candidate_pairs` gives them; sides (E, 2), width and
     height in cells; classes (E,) from 0; odds (E,), the logarithm of the odds that the corners are
@@ -151,10 +151,11 @@ def shares(pairs, rules):
 
     pairs: PairEvidence. rules: PairRules.
 
-    A pairing's weight is the product of its pairs' weights; corners may stay alone, at weight 1.
-    The probabilities come from belief propagation, damped, as Huang and Jebara 2009
-    ("Approximating the permanent with belief propagation") have it for perfect pairings. Between
-    its steps the spread of the tags and the usual size of boxes are fitted to the pairs by share.
+    The weight of a pairing is the product of the weights of its pairs; an unpaired corner has
+    weight 1. The probabilities are computed by damped belief propagation, as in Huang and Jebara
+    2009 ("Approximating the permanent with belief propagation") for perfect pairings. Between its
+    steps, the spread of the tags and the distribution of box sizes are fitted to the pairs,
+    weighted by their shares.
     """
     count, corners, squares = len(pairs.corners), pairs.corners, pairs.squares
     share, weight, size = np.empty(count), np.empty(count), np.zeros(count)
@@ -166,15 +167,15 @@ def shares(pairs, rules):
             evidence = pairs.odds[e] + near - squares[e] / (2 * variance) + size[e]
             weight[e] = np.exp(min(max(evidence, -_LARGEST), _LARGEST))
         for _ in range(_STEPS):
-            _tell(corners[:, 0], weight, messages[1], messages[0], totals)
-            _tell(corners[:, 1], weight, messages[0], messages[1], totals)
-        seen, scatter = _TAGS_PRESUMED, _TAGS_PRESUMED * rules.spread**2
+            _send(corners[:, 0], weight, messages[1], messages[0], totals)
+            _send(corners[:, 1], weight, messages[0], messages[1], totals)
+        total, scatter = _TAGS_PRESUMED, _TAGS_PRESUMED * rules.spread**2
         for e in range(count):
-            claim = weight[e] * messages[0, e] * messages[1, e]
-            share[e] = claim / (1 + claim)
-            seen += share[e]
+            belief = weight[e] * messages[0, e] * messages[1, e]
+            share[e] = belief / (1 + belief)
+            total += share[e]
             scatter += share[e] * squares[e] / rules.dimension
-        variance = scatter / seen
+        variance = scatter / total
         if rules.size_weight > 0:
             _size_evidence(pairs.sides, pairs.classes, share, rules.size_weight, size)
     return share
@@ -182,9 +183,10 @@ def shares(pairs, rules):
 
 @compiled()
 def _nearness(dimension, threshold, variance):
-    """Logarithm of how much likelier equal tags are in one object than in two.
+    """Log likelihood ratio of equal tags: one object against two objects.
 
-    The tags of one object differ normally, those of two evenly within the ball of the threshold.
+    Tag differences are assumed to be normal within an object, and uniform in the ball of the
+    threshold between two objects.
     """
     ball = 0.5 * dimension * np.log(np.pi) - math.lgamma(0.5 * dimension + 1)
     ball += dimension * np.log(threshold)
@@ -192,32 +194,36 @@ def _nearness(dimension, threshold, variance):
 
 
 @compiled()
-def _tell(corner, weight, heard, told, totals):
-    """The message of a corner to each of its pairs: how free its other pairs leave it."""
+def _send(corner, weight, incoming, outgoing, totals):
+    """Update the message from each corner to its pairs: the probability that it is not taken.
+
+    "Taken" means that another of its pairs is in the pairing. The messages are damped.
+    """
     totals[:] = 1.0
     for e in range(len(corner)):
-        totals[corner[e]] += weight[e] * heard[e]
+        totals[corner[e]] += weight[e] * incoming[e]
     for e in range(len(corner)):
-        free = 1.0 / max(totals[corner[e]] - weight[e] * heard[e], 1.0)
-        told[e] = np.sqrt(told[e] * free)
+        free = 1.0 / max(totals[corner[e]] - weight[e] * incoming[e], 1.0)
+        outgoing[e] = np.sqrt(outgoing[e] * free)
 
 
 @compiled()
 def _size_evidence(sides, classes, share, size_weight, out):
-    """Logarithm of how much likelier each pair's size is in a box than by chance, to out (E,).
+    """Write the log likelihood ratio of each pair's size, a box against chance, to out (E,).
 
-    The roots of widths and heights are assumed normal within a class, with moments weighted by
-    share; by chance a box would end anywhere. With few boxes, the evidence counts less.
+    The square roots of widths and heights are assumed to be normal within a class, with moments
+    weighted by share; a chance pair ends anywhere with equal probability. With few boxes, the
+    evidence has less weight.
     """
     roots = np.sqrt(sides)
-    seen, pairs = np.zeros(1 + classes.max()), np.zeros(1 + classes.max())
+    totals, pairs = np.zeros(1 + classes.max()), np.zeros(1 + classes.max())
     for e in range(len(sides)):
-        seen[classes[e]] += share[e]
+        totals[classes[e]] += share[e]
         pairs[classes[e]] += 1
-    mean, scatter = np.zeros((len(seen), 2)), np.zeros((len(seen), 3))
+    mean, scatter = np.zeros((len(totals), 2)), np.zeros((len(totals), 3))
     for e in range(len(sides)):
         c, x, y = classes[e], roots[e, 0], roots[e, 1]
-        weight = (share[e] + _SIZES_PRESUMED / pairs[c]) / (seen[c] + _SIZES_PRESUMED)
+        weight = (share[e] + _SIZES_PRESUMED / pairs[c]) / (totals[c] + _SIZES_PRESUMED)
         mean[c, 0] += weight * x
         mean[c, 1] += weight * y
         scatter[c, 0] += weight * x * x
@@ -233,6 +239,6 @@ def _size_evidence(sides, classes, share, size_weight, out):
         area = xx * yy - xy * xy
         density = -0.5 * (yy * x * x + xx * y * y - 2 * xy * x * y) / area
         density -= 0.5 * np.log(area) + np.log(2 * np.pi)
-        # Of the sides themselves, not of their roots.
+        # Convert the density of the square roots to that of the sides.
         density -= np.log(4 * max(roots[e, 0], 0.3) * max(roots[e, 1], 0.3))
-        out[e] = size_weight * seen[c] / (seen[c] + _SIZES_PRESUMED) * (density + chance)
+        out[e] = size_weight * totals[c] / (totals[c] + _SIZES_PRESUMED) * (density + chance)

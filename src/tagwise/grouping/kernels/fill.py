@@ -1,4 +1,4 @@
-"""The compiled loops that find missing keypoints: where each group is, and its best cell there."""
+"""The compiled loops that find the cells of missing keypoints near their groups."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SearchMaps(NamedTuple):
 class Queries(NamedTuple):
     """Q searches: types (Q,) int64, mean tags (Q, D) float64, boxes (Q, 4) int64.
 
-    A box has x and y where the search begins, then x and y where it ends, exclusive.
+    A box contains x and y of the first cell to search, then x and y of the end, exclusive.
     """
 
     types: np.ndarray
@@ -32,10 +32,11 @@ class Queries(NamedTuple):
 
 @compiled()
 def surroundings(keypoints, reach, width, height):
-    """(N, 4) int64: each group's bounding box, grown on all sides by reach times its longer side.
+    """The bounding box of each group, extended on all sides by reach times its longer side.
 
-    keypoints: (N, K, 3), x, y and score, 0 for missing, at least one of each group there. Groups
-    smaller than the image's median group, as fragments are, grow as that one would.
+    keypoints: (N, K, 3), x, y and score, 0 for missing; each group has at least one keypoint.
+    Groups smaller than the median group of the image, such as fragments, are extended as much as
+    the median group. Returns (N, 4) int64.
     """
     around, boxes = boxes_around(keypoints), np.empty((len(keypoints), 4), np.int64)
     sides = np.maximum(around[:, 2], around[:, 3])
@@ -53,7 +54,7 @@ def surroundings(keypoints, reach, width, height):
 
 @compiled()
 def _range(values):
-    """Smallest and largest, ignoring NaN."""
+    """The smallest and the largest value, ignoring NaN."""
     low, high = np.inf, -np.inf
     for y in range(values.shape[0]):
         for x in range(values.shape[1]):
@@ -66,7 +67,10 @@ def _range(values):
 
 @compiled()
 def _tag_distance_bound(tags, mean, block, ranges):
-    """No tag of a block is nearer the mean than this; ranges (D, 2) keeps the block's range."""
+    """A lower bound of the distance between the tags of a block and the mean.
+
+    ranges (D, 2) caches the range of the block's tags.
+    """
     (row, column), total = block, 0.0
     for d in range(len(mean)):
         if np.isnan(ranges[d, 0]):
@@ -79,11 +83,11 @@ def _tag_distance_bound(tags, mean, block, ranges):
 
 @compiled()
 def _may_hold(heatmap, tags, mean, span, best, squares):
-    """Whether part of a row may hold a cell that is no worse than the best so far.
+    """Whether part of a row may contain a cell that is at least as good as the best so far.
 
-    span: y, the first x, and one past the last. It may where the distance is at most
-    floor(heatmap - best) + 1/2. Squares are compared, so that vector instructions without roots
-    pass over most cells. squares: room for BLOCK numbers.
+    span: y, the first x, and one past the last. A cell may be as good if its tag distance is at
+    most floor(heatmap - best) + 1/2. Squared distances are compared, so that vector instructions
+    without square roots reject most cells. squares: a buffer for BLOCK numbers.
     """
     y, first, last = span
     heat, far = heatmap[y, first:last], np.abs(best)
@@ -93,9 +97,9 @@ def _may_hold(heatmap, tags, mean, span, best, squares):
         far = max(far, np.abs(mean[d]))
         for i in range(len(tag)):
             squares[i] += (tag[i] - middle) * (tag[i] - middle)
-    # A little more passes than must, for the rounding of float32.
-    little = 1e-4 + 1e-6 * far
-    least, half = np.float32(best - little), np.float32(0.5 + little)
+    # A tolerance for the rounding of float32, so that no cell is rejected by mistake.
+    tolerance = 1e-4 + 1e-6 * far
+    least, half = np.float32(best - tolerance), np.float32(0.5 + tolerance)
     count = 0
     for i in range(len(heat)):
         reach = np.floor(heat[i] - least) + half
@@ -105,9 +109,9 @@ def _may_hold(heatmap, tags, mean, span, best, squares):
 
 @compiled()
 def _best_in_block(heatmap, tags, mean, box, block, best, squares):
-    """The best value and its cell after one more block; of equal values the first in reading order.
+    """Update the best value and its cell with one block; ties go to the first in reading order.
 
-    best: value and cell so far. squares: room for BLOCK numbers.
+    best: the value and the cell so far. squares: a buffer for BLOCK numbers.
     """
     (row, column), (highest, cell) = block, best
     first, last = max(column * BLOCK, box[0]), min((column + 1) * BLOCK, box[2])
@@ -130,16 +134,16 @@ def _best_in_block(heatmap, tags, mean, box, block, best, squares):
 
 @compiled()
 def _brightest_first(maxima, out):
-    """Row and column of each block, (blocks, 2), by falling maximum; NaN last."""
+    """Write the row and column of each block, (blocks, 2), by falling maximum to out; NaN last."""
     order, columns = np.argsort(-maxima.flatten(), kind="mergesort"), maxima.shape[1]
     out[:, 0], out[:, 1] = order // columns, order % columns
 
 
 @compiled()
 def _brighter_first(maxima, box, out):
-    """Row and column of each block that a box touches, the brighter ones first; returns how many.
+    """Write the row and column of each block in a box to out, bright blocks first.
 
-    For few blocks this is cheaper than sorting them all.
+    For few blocks, this is faster than sorting. Returns the number of blocks.
     """
     top, bottom = box[1] // BLOCK, (box[3] + BLOCK - 1) // BLOCK
     left, right = box[0] // BLOCK, (box[2] + BLOCK - 1) // BLOCK
@@ -155,15 +159,15 @@ def _brighter_first(maxima, box, out):
 
 @compiled()
 def best_cells(maps, queries, least):
-    """For each query the cell where heatmap - round(distance of tag from mean) is largest.
+    """For each query, find the cell where heatmap - round(distance of tag from mean) is largest.
 
-    maps: SearchMaps. queries: Queries. Returns (Q,) int64, cells as y * W + x, -1 where nothing
-    exceeds `least`. Equal values: the first in reading order.
+    maps: SearchMaps. queries: Queries. Returns (Q,) int64, cells as y * W + x, -1 if no value
+    exceeds `least`. Of equal values, the first in reading order is chosen.
 
-    The largest value and the range of tags bound what a block can hold, so most are never read:
-    bright blocks come first. The ranges are computed when they are first needed.
+    The largest heatmap value and the range of the tags bound the values in a block. As bright
+    blocks are searched first, most blocks are never read. Ranges are computed when first needed.
     """
-    # Plain arrays here: structures of arrays count references in every inner call.
+    # Plain arrays, because passing structures of arrays counts references in every inner call.
     heatmaps, tags, maxima = maps
     types, means, boxes = queries
     out, (height, width) = np.full(len(types), -1, np.int64), heatmaps.shape[1:]

@@ -1,4 +1,4 @@
-"""What becomes of grouped peaks: their keypoints are gathered, and duplicates are found."""
+"""The compiled loops that gather the keypoints of groups, and find duplicate groups."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TypedPeaks(NamedTuple):
 
 @compiled()
 def gather_groups(peaks, group, count):
-    """Keypoints (N, K, 3), tags (N, K, D) and peaks (N, K) of groups from their peaks.
+    """Gather the keypoints (N, K, 3), tags (N, K, D) and peaks (N, K) of groups.
 
     peaks: TypedPeaks. group: (P,) int64, the group of each peak, -1 for none. count: N. A missing
     keypoint has x = y = NaN and score 0, tag NaN, peak -1.
@@ -48,22 +48,22 @@ def gather_groups(peaks, group, count):
 
 @compiled()
 def duplicates(keypoints, sigma, limit):
-    """Which groups are nearly the same pose as a better one, (N,) bool.
+    """Find groups that have nearly the same pose as a better group, (N,) bool.
 
     keypoints: (N, K, 3) x, y, score (0 for missing), best group first. The similarity is the object
-    keypoint similarity of the poorer group's keypoints to the better group's. Missing ones count 0,
-    all types have one sigma, and the area is that of the larger bounding box.
+    keypoint similarity of the worse group's keypoints to the better group's. Missing keypoints
+    count 0, all types have the same sigma, and the area is that of the larger bounding box.
     """
     count, types = keypoints.shape[:2]
     boxes, sigmas = boxes_around(keypoints, 1.0), np.full(types, sigma)
     area = boxes[:, 2] * boxes[:, 3]
     duplicate = np.zeros(count, np.bool_)
     for n in range(count):
-        own, found = keypoints[n], count_common(keypoints[n], keypoints[n])
+        pose, present = keypoints[n], count_common(keypoints[n], keypoints[n])
         for better in range(n):
             if not duplicate[better]:
                 larger = max(area[n], area[better])
-                if pair_oks(keypoints[better], own, larger, sigmas, found, limit) > limit:
+                if pair_oks(keypoints[better], pose, larger, sigmas, present, limit) > limit:
                     duplicate[n] = True
                     break
     return duplicate

@@ -1,8 +1,7 @@
 """The compiled loops behind single linkage.
 
-Points are gathered in balls of half the radius around leaders. All points of a ball are linked, so
-only points of neighbouring balls have to be compared, and only until one link between them is
-found.
+Points are collected in balls of half the radius around leaders. All points of a ball are linked,
+so only points of neighbouring balls are compared, and only until a link between the balls is found.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from tagwise.runtime import compiled
 
 @compiled()
 def link(tags, radius):
-    """Joins points that a chain of steps, each at most the radius, connects.
+    """Join points that are connected by a chain of steps, each at most the radius.
 
-    tags (P, D) float64. Returns the set of each point (P,) int64, named by one of its points, and
-    the distance of the nearest point of another set (P,), at most 2 * radius.
+    tags (P, D) float64. Returns the set of each point (P,) int64, identified by one of its points,
+    and the distance to the nearest point of another set (P,), at most 2 * radius.
     """
     points = len(tags)
     ones = np.ones(points)
@@ -74,7 +73,7 @@ def _square(one, other):
 
 @compiled()
 def _touch(tags, starts, a, b, centres, extent, radius):
-    """Whether any points of two balls are within the radius."""
+    """Whether any two points of two balls are within the radius."""
     for p in range(starts[a], starts[a + 1]):
         if _square(tags[p], centres[b]) <= (radius + extent[b]) ** 2:
             for q in range(starts[b], starts[b + 1]):
@@ -85,7 +84,7 @@ def _touch(tags, starts, a, b, centres, extent, radius):
 
 @compiled()
 def _measure(tags, starts, a, b, centres, extent, nearest):
-    """Lowers, for the points of ball a, the nearest distance so far to that of ball b."""
+    """Update the nearest distance of the points of ball a with the points of ball b."""
     for p in range(starts[a], starts[a + 1]):
         if _square(tags[p], centres[b]) < (nearest[p] + extent[b]) ** 2:
             best = nearest[p] ** 2
@@ -96,7 +95,7 @@ def _measure(tags, starts, a, b, centres, extent, nearest):
 
 @compiled()
 def lower(nearest, i, j, distance):
-    """nearest[i] and nearest[j] become at most the distance of the pair, in place."""
+    """Lower nearest[i] and nearest[j] to at most the distance of the pair, in place."""
     for m in range(len(i)):
         nearest[i[m]] = min(nearest[i[m]], distance[m])
         nearest[j[m]] = min(nearest[j[m]], distance[m])

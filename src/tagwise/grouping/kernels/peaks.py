@@ -9,8 +9,8 @@ from tagwise.runtime import compiled
 BLOCK = 16
 
 
-# Without NaN rules a maximum becomes vector instructions; a NaN cell can then hide its column of
-# a block, and nothing else.
+# Without the rules for NaN, a maximum compiles to vector instructions. A NaN cell can then only
+# hide the other cells of its column in the block.
 @compiled(fastmath={"nnan", "nsz"})
 def _largest_in_columns(rows, out):
     out[:] = rows[0]
@@ -45,10 +45,10 @@ def block_maxima(heatmaps):
 
 @compiled()
 def is_peak(heatmap, y, x, radius):
-    """No larger value in the window, and no equal one before it, so a plateau gives one peak."""
+    """Whether the window has no larger value, and no equal one earlier: one peak per plateau."""
     height, width = heatmap.shape
     value = heatmap[y, x]
-    # Nearly every cell fails against one of its four neighbours.
+    # Nearly all other cells have a larger neighbour among the four.
     if (x > 0 and heatmap[y, x - 1] > value) or (x + 1 < width and heatmap[y, x + 1] > value):
         return False
     if (y > 0 and heatmap[y - 1, x] > value) or (y + 1 < height and heatmap[y + 1, x] > value):
@@ -82,7 +82,7 @@ def may_peak(heatmap, y, x, floor):
 
 @compiled()
 def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
-    """The best peaks of each map, (C, H, W) float32, reading only blocks above the threshold.
+    """Find the best peaks of each map, (C, H, W) float32, reading only blocks above the threshold.
 
     maxima: as `block_maxima`. Returns cells (C, top_k) int64 as y * W + x, best first, and their
     counts (C,) int64.
@@ -92,7 +92,7 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
     counts = np.zeros(channels, np.int64)
     scores = np.empty(top_k, np.float32)
     for c in range(channels):
-        heatmap, found = heatmaps[c], cells[c]
+        heatmap, best = heatmaps[c], cells[c]
         floor, count = np.float32(threshold), 0
         for row in range(maxima.shape[1]):
             for column in range(maxima.shape[2]):
@@ -104,7 +104,7 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
                     for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
                         value = heatmap[y, x]
                         if value > floor and is_peak(heatmap, y, x, radius):
-                            count = insert(scores, found, count, value, y * width + x)
+                            count = insert(scores, best, count, value, y * width + x)
                             if count == top_k:
                                 floor = max(floor, scores[top_k - 1])
         counts[c] = count
@@ -113,7 +113,7 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
 
 @compiled()
 def neighbours(index, height, width):
-    """Flat indices of cells and those left of, above, right of and below them, (5, P) int64.
+    """Flat indices of cells and of those to the left, above, to the right and below, (5, P) int64.
 
     index: (P,) int64, flat into maps (..., H, W). A neighbour beyond an edge is the cell at that
     edge.
@@ -130,7 +130,7 @@ def neighbours(index, height, width):
 
 @compiled()
 def parabola_shift(values):
-    """The vertex of the parabola through logarithms, (P, 2), at most half a cell away.
+    """The vertex of the parabola through the logarithms, (P, 2), at most half a cell away.
 
     values: (5, P) at `neighbours`.
     """
@@ -149,13 +149,13 @@ def parabola_shift(values):
 
 @compiled()
 def insert(scores, cells, count, score, cell):
-    """Inserts a cell into the falling order of the best so far; returns how many there are.
+    """Insert a cell into the list of the best cells, sorted by falling score; return its length.
 
-    Where all places are taken, the last one is given up, so the score must be above that.
+    If the list is full, the last cell is removed, so `score` must be above the last score.
     """
-    place = min(count, len(scores) - 1)
-    while place > 0 and scores[place - 1] < score:
-        scores[place], cells[place] = scores[place - 1], cells[place - 1]
-        place -= 1
-    scores[place], cells[place] = score, cell
+    index = min(count, len(scores) - 1)
+    while index > 0 and scores[index - 1] < score:
+        scores[index], cells[index] = scores[index - 1], cells[index - 1]
+        index -= 1
+    scores[index], cells[index] = score, cell
     return min(count + 1, len(scores))

@@ -11,12 +11,12 @@ from tagwise.runtime import compiled
 
 @compiled()
 def grow(tags, inside, ranked, bandwidth):
-    """Regions that grow from seeds over neighbouring pixels with similar tags.
+    """Grow regions from seeds over neighbouring pixels with similar tags.
 
     tags: (D, H, W) float32. inside: (H, W) bool, the pixels that may belong to a region.
-    ranked: (M,) int64, flat indices of pixels to start from, best first; those that an earlier
-        region holds by then are passed over. bandwidth: how far a pixel's tag may lie from the
-        mean of the similar tags around the seed.
+    ranked: (M,) int64, flat indices of the seed pixels, best first; pixels that already belong to a
+        region are skipped. bandwidth: the largest distance of a pixel's tag from the mean of the
+        similar tags around the seed.
     Returns labels (H, W) int32, numbered from 1 in the order of their seeds, and their number.
     """
     dims, height, width = tags.shape
@@ -46,7 +46,7 @@ def grow(tags, inside, ranked, bandwidth):
 
 @compiled()
 def _mean_around(tags, inside, labels, y, x, limit, out):
-    """The mean tag of a pixel and of its free neighbours, of eight, with similar tags."""
+    """Write the mean tag of a pixel and those of its eight free neighbours with similar tags."""
     dims, height, width = tags.shape
     out[:] = 0
     count = 0
@@ -90,10 +90,10 @@ def region_means(tags, labels, count):
 
 
 @compiled()
-def join_like(labels, means, sizes, bandwidth):
-    """Gives neighbouring regions whose mean tags are within the bandwidth one label, in place.
+def join_similar(labels, means, sizes, bandwidth):
+    """Merge neighbouring regions whose mean tags are within the bandwidth, in place.
 
-    The order of joining hardly matters: all that is joined has similar tags.
+    The order of merging has little effect, because all merged regions have similar tags.
     """
     height, width = labels.shape
     parent = np.arange(len(sizes))
@@ -135,9 +135,9 @@ def _gap(means, a, b):
 
 @compiled()
 def spread(tags, inside, labels, means):
-    """Gives pixels without a region that of a neighbour, ring by ring outwards, in place.
+    """Assign pixels without a region to a neighbouring region, ring by ring outwards, in place.
 
-    Of several regions it takes the one whose mean tag is nearest. labels: (H, W) int32.
+    Of several regions, the one whose mean tag is nearest is chosen. labels: (H, W) int32.
     """
     height, width = labels.shape
     queue, first, last = np.empty(height * width, np.int64), 0, 0
@@ -161,7 +161,7 @@ def spread(tags, inside, labels, means):
 
 @compiled()
 def _nearest(tags, labels, means, y, x):
-    """The label among a pixel's four neighbours whose mean tag is nearest; 0 for none."""
+    """The label of the neighbouring region, of four, whose mean tag is nearest; 0 if none."""
     height, width = labels.shape
     best, least = 0, np.inf
     for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
@@ -173,7 +173,7 @@ def _nearest(tags, labels, means, y, x):
 
 
 class _Spot(NamedTuple):
-    """A place between four cells: their rows and columns, and how far it lies from the first."""
+    """A position between four cells: their rows and columns, and the distance from the first."""
 
     top: int
     bottom: int
@@ -185,12 +185,12 @@ class _Spot(NamedTuple):
 
 @compiled()
 def paint(cells, foreground, tags, means, to_cells, size, threshold):
-    """The label map of an image from the instances of the cells.
+    """Compute the label map of an image from the instances of the cells.
 
     cells: (h, w) int32. foreground: (h, w). tags: (D, h, w). means: (N, D). to_cells: (2, 3), from
     pixels to cells. size: (width, height) in pixels. Returns (height, width) int32.
-    A pixel is in the foreground if the interpolated foreground is above the threshold. Of the
-    instances of the cells around it, it belongs to the one whose mean tag is nearest to its own.
+    A pixel is in the foreground if the interpolated foreground is above the threshold. It
+    belongs to the instance of the cells around it whose mean tag is nearest to the pixel's tag.
     """
     width, height = size
     labels = np.zeros((height, width), np.int32)
@@ -230,7 +230,7 @@ def paint(cells, foreground, tags, means, to_cells, size, threshold):
 
 @compiled()
 def _between(values, spot):
-    """Bilinear interpolation."""
+    """Interpolate bilinearly."""
     top, bottom, left, right, down, across = spot
     above = values[top, left] + (values[top, right] - values[top, left]) * across
     below = values[bottom, left] + (values[bottom, right] - values[bottom, left]) * across
@@ -239,10 +239,10 @@ def _between(values, spot):
 
 @compiled()
 def fill_holes(labels, holes, count):
-    """Gives each hole that a single region surrounds that region's label, in place.
+    """Fill each hole that a single region surrounds with the label of the region, in place.
 
-    labels: (H, W) int32. holes: (H, W) int32, connected parts of what has no label, from 1 on, 0
-    elsewhere. count: of holes. A part at the image's edge is not a hole.
+    labels: (H, W) int32. holes: (H, W) int32, the connected parts without a label, numbered from 1;
+    0 elsewhere. count: the number of holes. A part at the edge of the image is not a hole.
     """
     height, width = labels.shape
     around = np.zeros(count + 1, np.int32)  # the region around each hole, -1 for several

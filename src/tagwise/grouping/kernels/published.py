@@ -15,7 +15,7 @@ from tagwise.runtime import compiled
 
 @compiled()
 def scan_plateaus(heatmaps, maxima, threshold, radius, top_k):
-    """As `tagwise.grouping.kernels.peaks.scan_peaks`, where each cell of a plateau is a peak."""
+    """Like `tagwise.grouping.kernels.peaks.scan_peaks`, but each cell of a plateau is a peak."""
     channels, height, width = heatmaps.shape
     cells = np.zeros((channels, top_k), np.int64)
     counts = np.zeros(channels, np.int64)
@@ -40,7 +40,7 @@ def scan_plateaus(heatmaps, maxima, threshold, radius, top_k):
 
 @compiled()
 def _is_highest(heatmap, y, x, radius):
-    """No larger value in the window."""
+    """Whether the window has no larger value."""
     height, width = heatmap.shape
     for v in range(max(y - radius, 0), min(y + radius + 1, height)):
         for u in range(max(x - radius, 0), min(x + radius + 1, width)):
@@ -78,20 +78,20 @@ class MatchRules(NamedTuple):
 
 
 class _Groups(NamedTuple):
-    """Groups so far.
+    """The groups so far.
 
-    sums (G, D): summed tags. sizes (G,): members. begun (G,): the first component of the tag that
-    started each group.
+    sums (G, D): summed tags. sizes (G,): the number of members. first_tags (G,): the first
+    component of the tag that started each group.
     """
 
     sums: np.ndarray
     sizes: np.ndarray
-    begun: np.ndarray
+    first_tags: np.ndarray
 
 
 @compiled()
 def match_by_type(peaks, order, rules):
-    """Keypoint type by keypoint type, an optimal assignment of peaks to the groups so far.
+    """Assign the peaks of one keypoint type after another optimally to the groups so far.
 
     peaks: TypedPeaks. order: (K,) types. rules: MatchRules. Returns the group of each peak (P,)
     int64, -1 for none, and the number of groups.
@@ -130,7 +130,7 @@ def _distances(tags, groups, columns, rms):
 
 @compiled()
 def _tag_distance(tag, mean, rms):
-    """Distance of two tags (D,), l2 or the root of the mean; at most 1e4, also for NaN."""
+    """The distance of two tags (D,), l2 or root mean square; at most 1e4, also for NaN."""
     total = 0.0
     for d in range(len(tag)):
         total += (tag[d] - mean[d]) ** 2
@@ -140,7 +140,7 @@ def _tag_distance(tag, mean, rms):
 
 @compiled()
 def _costs(distance, scores, rules):
-    """What each pair costs, as `distance` (M, N), and the largest absolute cost, at least 1."""
+    """The cost of each pair, shaped as `distance` (M, N), and the largest absolute cost, or 1."""
     cost, highest = np.empty(distance.shape), 1.0
     weight, unit = 100.0 if rules.use_score else 1.0, max(rules.threshold, 1e-9)
     for p in range(distance.shape[0]):
@@ -148,11 +148,12 @@ def _costs(distance, scores, rules):
             exact = distance[p, n]
             cost[p, n] = weight * (np.round(exact) if rules.round_tags else exact)
             cost[p, n] -= scores[p] if rules.use_score else 0.0
-            # This is too small to change more than the order of equal costs. Distances beyond the
-            # threshold count alike, since such pairs are not joined: along a line, one wrong pair
-            # can cost as much as moving every pair on by one, and is better. The root prefers one
-            # near and one far pair to two between. Along a line, plain sums are equal however the
-            # pairs cross, and the last digit would decide; squares group crowds worse.
+            # This term is so small that it only orders equal costs. All distances beyond the
+            # threshold count the same, because such pairs are not joined: along a line, one wrong
+            # pair can cost as much as shifting every pair by one, and is better. The root prefers
+            # one near and one far pair to two intermediate pairs. Along a line, sums of plain
+            # distances are equal however the pairs cross, so that rounding errors would decide;
+            # squares group crowds worse.
             cost[p, n] += 1e-7 * np.sqrt(min(exact / unit, 1.0))
             highest = max(highest, abs(cost[p, n]))
     return cost, highest
@@ -160,9 +161,9 @@ def _costs(distance, scores, rules):
 
 @compiled()
 def _order_twins(column, cost, distance, threshold):
-    """Of peaks that cost the same, as cells of one plateau do, the first joins the first group.
+    """Sort peaks of equal cost, such as the cells of a plateau: the first joins the first group.
 
-    Otherwise the last digit of some other cost would decide between them.
+    Otherwise rounding errors of other costs would decide between them.
     """
     rows, columns = cost.shape
     group = np.full(rows, columns)
@@ -178,16 +179,16 @@ def _order_twins(column, cost, distance, threshold):
 
 @compiled()
 def _join(group, column, tags, groups, count, join_equal):
-    """Peaks of one type, with tags (M, D), join the groups of `column`, or start groups for -1.
+    """Let peaks of one type, with tags (M, D), join the groups of `column`; -1 starts a group.
 
-    group: (M,), that of each peak, is written; returns the number of groups. join_equal: see
+    Writes the group of each peak to group (M,), and returns the number of groups. join_equal: see
     `PublishedRules`.
     """
     for p in range(len(tags)):
         n = column[p]
         if n < 0:
-            groups.begun[count] = tags[p, 0]
-            n = _first_equal(groups.begun[: count + 1]) if join_equal else count
+            groups.first_tags[count] = tags[p, 0]
+            n = _first_equal(groups.first_tags[: count + 1]) if join_equal else count
             count = max(count, n + 1)
             groups.sums[n], groups.sizes[n] = 0.0, 0.0
         if join_equal:
@@ -200,16 +201,16 @@ def _join(group, column, tags, groups, count, join_equal):
 
 @compiled()
 def _first_equal(values):
-    """The first place of a value that equals the last one. NaN equals nothing."""
-    place, last = 0, len(values) - 1
-    while place < last and values[place] != values[last]:
-        place += 1
-    return place
+    """The index of the first value that equals the last one. NaN equals no value."""
+    index, last = 0, len(values) - 1
+    while index < last and values[index] != values[last]:
+        index += 1
+    return index
 
 
 @compiled()
 def _drop(group, n):
-    """Peaks leave group n."""
+    """Remove all peaks from group n."""
     for p in range(len(group)):
         if group[p] == n:
             group[p] = -1

@@ -1,4 +1,4 @@
-"""The compiled loops of grouping by sweeps, as `tagwise.grouping.group_keypoints` explains it."""
+"""The compiled loops of grouping by sweeps; see `tagwise.grouping.group_keypoints`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SweepRules(NamedTuple):
 
 @compiled()
 def match_by_sweeps(peaks, order, rules):
-    """Type by type, and then again, peaks are matched with the groups of the other types' peaks.
+    """Match the peaks of each type with the groups of the other types' peaks, in several sweeps.
 
     peaks: TypedPeaks. order: (K,) types. rules: SweepRules. The cost is that of
     `tagwise.grouping.group_keypoints`. Returns the group of each peak (P,) int64, -1 for none, and
@@ -40,7 +40,7 @@ def match_by_sweeps(peaks, order, rules):
     claims = rows[:, 0] ** rules.score_power
     group = np.full(total, -1, np.int64)
     sums, table = np.zeros((6 + dims, total)), np.zeros((5 + dims, total))
-    extent = 0.0  # not known before the first sweep, which goes by tags alone
+    extent = 0.0  # unknown before the first sweep, which uses only tags
     for number in range(rules.sweeps + 1):
         changed = False
         for k in order:
@@ -70,10 +70,10 @@ def match_by_sweeps(peaks, order, rules):
 
 @compiled()
 def _add(sums, g, sign, rows, p):
-    """Adds peak p of rows (P, 3 + D) to the sums of a group, or subtracts it.
+    """Add peak p of rows (P, 3 + D) to the sums of a group, or subtract it.
 
-    The rows of sums (6 + D, groups) are the number of members, their score, and weighted by score
-    x, y, x^2 + y^2, tag^2 and tag.
+    The rows of sums (6 + D, groups) are the number of members, the sum of their scores, and the
+    sums, weighted by score, of x, y, x^2 + y^2, tag^2 and tag.
     """
     weight, x, y = sign * rows[p, 0], rows[p, 1], rows[p, 2]
     sums[0, g] += sign
@@ -105,19 +105,19 @@ def _first_free(sums):
     return g
 
 
-# The extent and scatter presumed of a group count as much as this many peaks.
+# The weight, in peaks, of the assumed extent and scatter of a group.
 _STIFFNESS = 4.0
 
 
 @compiled()
 def _describe(sums, count, extent, rules, table):
-    """The terms of each group's cost, in a column of table (5 + D, groups).
+    """Write the terms of each group's cost to a column of table (5 + D, groups).
 
-    They are the centre x, y, the price of squared distance from it, the price of squared distance
-    from the mean tag, the gain, and the mean tag. Distance counts once an extent is known.
+    They are the centre x, y, the weight of the squared distance from it, the weight of the squared
+    distance from the mean tag, the gain, and the mean tag. Position counts once an extent is known.
 
-    It has no branches, so that it compiles to vector instructions. A group without members gains
-    nothing.
+    The function has no branches, so that it compiles to vector instructions. A group without
+    members has no gain.
     """
     compactness = rules.compactness if extent > 0.0 else 0.0
     for g in range(count):
@@ -140,29 +140,29 @@ def _describe(sums, count, extent, rules, table):
         table[3, g] = members / (members + 1.0) / reach
 
 
-# The most that distance in the image can cost: a stretched arm is not another person.
+# The maximum cost of distance in the image, so that a stretched arm stays with its person.
 _FAR = 2.0
 
 
 @compiled()
 def _price(table, rows, p, claim, out):
-    """The cost of peak p in each group, less the gain, to out; 0 where joining does not pay."""
+    """Write the cost of peak p in each group minus the gain to out; 0 if that is positive."""
     x, y = rows[p, 1], rows[p, 2]
-    centre_x, centre_y, place, likeness, gain = table[:5]
+    centre_x, centre_y, position_weight, tag_weight, gain = table[:5]
     for g in range(len(out)):
-        away = place[g] * ((x - centre_x[g]) ** 2 + (y - centre_y[g]) ** 2)
-        out[g] = min(away, _FAR) - gain[g]
+        distance = position_weight[g] * ((x - centre_x[g]) ** 2 + (y - centre_y[g]) ** 2)
+        out[g] = min(distance, _FAR) - gain[g]
     for d in range(rows.shape[1] - 3):
         mean, value = table[5 + d], rows[p, 3 + d]
         for g in range(len(out)):
-            out[g] += likeness[g] * (value - mean[g]) ** 2
+            out[g] += tag_weight[g] * (value - mean[g]) ** 2
     for g in range(len(out)):
         out[g] = claim * out[g] if out[g] < 0.0 else 0.0
 
 
 @compiled()
 def _typical_extent(sums):
-    """The median extent of the groups with enough peaks to have one; 0 if there is none."""
+    """The median extent of the groups with enough peaks; 0 if there are no such groups."""
     enough = max(4.0, 0.4 * sums[0].max()) if sums.shape[1] else 0.0
     large = sums[:5, sums[0] >= enough]
     if not large.shape[1]:
@@ -174,7 +174,7 @@ def _typical_extent(sums):
 
 @compiled()
 def _numbered(group, sums):
-    """The groups numbered without gaps, and how many there are."""
+    """Number the groups without gaps; return them and their number."""
     number, count = np.empty(sums.shape[1], np.int64), 0
     for g in range(sums.shape[1]):
         if sums[0, g] > 0.5:

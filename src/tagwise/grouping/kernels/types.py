@@ -11,7 +11,7 @@ from tagwise.runtime import compiled
 
 
 class TypedPoints(NamedTuple):
-    """The points of one image, type by type: tags (P, D), scores (P,), and the radius of a group.
+    """The points of one image, sorted by type: tags (P, D), scores (P,), and the radius of a group.
 
     starts: (K + 1,), the first point of each type, then P.
     """
@@ -23,12 +23,13 @@ class TypedPoints(NamedTuple):
 
 
 class TypedGroups(NamedTuple):
-    """Groups of points so far, with room for a group of every point.
+    """The groups of points so far; there is space for one group per point.
 
-    group (P,): that of each point, -1 for none. size (P,), weight (P,), sums (P, D): the number of
-    points of each group, their summed score, and score * tag. first (P,), after (P,), before (P,):
-    the points of a group as a chain, the first of each group and those after and before each point,
-    -1 at the ends. used (1,): how many groups there are, empty ones between them included.
+    group (P,): the group of each point, -1 for none. size (P,), weight (P,), sums (P, D): the
+    number of points of each group, and the sums of their scores and of score * tag. first (P,),
+    after (P,), before (P,): the points of each group as a linked list: the first point of each
+    group, and the points after and before each point, -1 at the ends. used (1,): the number of
+    groups, including empty groups between others.
     """
 
     group: np.ndarray
@@ -42,10 +43,11 @@ class TypedGroups(NamedTuple):
 
 
 class NearGroups(NamedTuple):
-    """Candidates of some points: M pairs of a point and a group near it.
+    """The candidates of a range of points: M pairs of a point and a group near it.
 
-    point (M,), counted from the first of these points; to (M,), an index into `groups`; square
-    (M,), the squared distance of tag and mean tag. groups (N,): the groups that are not empty.
+    point (M,), counted from the first point of the range; to (M,), an index into `groups`; square
+    (M,), the squared distance between the tag and the mean tag of the group. groups (N,): the
+    groups that are not empty.
     """
 
     point: np.ndarray
@@ -56,7 +58,7 @@ class NearGroups(NamedTuple):
 
 @compiled()
 def no_groups(points, dims):
-    """TypedGroups in which no point has a group."""
+    """Create TypedGroups in which no point has a group."""
     chain = np.full((4, points), -1, np.int64)
     size, used = np.zeros(points, np.int64), np.zeros(1, np.int64)
     weight, sums = np.zeros(points), np.zeros((points, dims))
@@ -65,7 +67,7 @@ def no_groups(points, dims):
 
 @compiled()
 def take_out(state, begin, end, points):
-    """The points from begin to end leave their groups; `group` still says where they were."""
+    """Remove the points from begin to end from their groups, but keep their entries in `group`."""
     for p in range(begin, end):
         g = state.group[p]
         state.size[g] -= 1
@@ -81,7 +83,7 @@ def take_out(state, begin, end, points):
 
 @compiled()
 def candidates(state, begin, end, points):
-    """The groups near the points from begin to end, NearGroups."""
+    """Find the groups near the points from begin to end, NearGroups."""
     groups = np.flatnonzero(state.size[: state.used[0]])
     means = np.empty((len(groups), points.tags.shape[1]))
     for n in range(len(groups)):
@@ -93,7 +95,7 @@ def candidates(state, begin, end, points):
 
 @compiled()
 def with_members(point, group, first, after):
-    """Each candidate (point, group) once for every point in the group: candidate, point, member."""
+    """List every member of every candidate group: rows of candidate, point and member indices."""
     size, count = 2 * len(point) + 16, 0
     out = np.empty((3, size), np.int64)
     for m in range(len(point)):
@@ -111,7 +113,7 @@ def with_members(point, group, first, after):
 
 @compiled()
 def settle(state, begin, end, points, near):
-    """Assigns the points from begin to end to candidates; the rest start groups of their own.
+    """Assign the points from begin to end to candidates; the others start new groups.
 
     near: NearGroups. Returns whether any point changed its group.
     """
@@ -142,7 +144,7 @@ def settle(state, begin, end, points, near):
 
 @compiled()
 def _choose(state, begin, end, points, near):
-    """The best one-to-one choice among candidates: of each point an index into `groups`, or -1."""
+    """Choose one-to-one among the candidates: an index into `groups` for each point, or -1."""
     cost = np.empty(len(near.point))
     for m in range(len(cost)):
         n = state.size[near.groups[near.to[m]]]
@@ -153,7 +155,7 @@ def _choose(state, begin, end, points, near):
 
 @compiled()
 def group_types(state, points, sweeps):
-    """Assigns all types once, then again up to `sweeps` times or until nothing changes."""
+    """Assign all types once, then again up to `sweeps` times or until nothing changes."""
     for number in range(sweeps + 1):
         changed = False
         for k in range(len(points.starts) - 1):
