@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tagwise.errors import UserError
+from tagwise.errors import UserError, brief
 from tagwise.files import append_line, make_folder, read_json, trim_lines, whole_file
 from tagwise.prediction.sources import Source
 from tagwise.results import Result
@@ -49,7 +49,9 @@ class Predictions:
             )
         now = json.loads(json.dumps(settings))
         other = [
-            f"{k} {before.get(k)!r} then, {now[k]!r} now" for k in now if now[k] != before.get(k)
+            f"{k} {brief(before.get(k), 200)} then, {brief(now[k], 200)} now"
+            for k in now
+            if now[k] != before.get(k)
         ]
         if other:
             raise UserError(
@@ -76,7 +78,8 @@ class Predictions:
 
     def load(self, source: Source) -> Result:
         """What an earlier run found in this photo."""
-        return read_result(read_json(self.json_path(source)))
+        path = self.json_path(source)
+        return read_result(read_json(path), path)
 
     def save(self, source: Source, result: Result, image: np.ndarray) -> None:
         """Write the files of one photo. The journal comes last: it says that all is there."""
