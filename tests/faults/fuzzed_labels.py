@@ -60,7 +60,7 @@ def seen(reader: Reader, data: bytes, folder: Path) -> tuple[str, str]:
             reader.use(path)
     except UserError as error:
         lines = str(error).count("\n") + 1
-        if lines > 1 or len(str(error)) > 2000:
+        if lines > 1 or len(str(error)) > 5000:
             return "fault", f"an error of {lines} lines and {len(str(error))} characters"
         if reader.named and path.name not in str(error):
             return "fault", f"an error that does not name the file: {str(error)[:200]}"

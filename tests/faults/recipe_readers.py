@@ -40,17 +40,19 @@ def recipe() -> dict[str, Any]:
         "run": {"device": "cpu", "best": "AP", "seed": 1},
         "decoder": {"threshold": 0.3},
         "info": {"from": "foxes"},
+        "tuned": {"annotations": "keypoints.json", "info": {"tuned": 1}, "decoder": {}},
     }
 
 
 def _start(path: Path, overrides: tuple[str, ...] = ()) -> None:
     """All that a training does with its recipe before its first step."""
     found = load_recipe(path, overrides)
-    found.changes()
+    found.notes()
     save_recipe(found, path.with_name("saved.yaml"))
     again = load_recipe(path.with_name("saved.yaml"))
     if again.to_dict() != found.to_dict():
         raise AssertionError("the saved recipe is another one")
+    found = found.complete()
     # Many workers are what the recipe asks for, but here they take the time of all other files.
     found = replace(found, data=replace(found.data, workers=0))
     sets, val, task = open_datasets(found)

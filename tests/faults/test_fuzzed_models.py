@@ -37,7 +37,7 @@ def test_damaged_models_are_refused_or_predict(tmp_path, task):
         (("task",), "poses", "did you mean 'pose'?"),
         (("name",), "smal", "did you mean 'small'?"),
         (("name",), 3, "name is 3; use text"),
-        (("options", "width"), [8], "the options {'width': [8]"),
+        (("options", "width"), [8], "width must be a whole number from 1 to 4096, not [8]"),
         (("options", "width"), 16, "size mismatch"),
         (("input_size",), [0, 64], "input_size is [0, 64]; use two whole numbers from 1 to 16384"),
         (("input_size",), "64", "input_size is '64'; use two whole numbers"),

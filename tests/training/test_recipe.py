@@ -1,5 +1,6 @@
 """Recipes: read, checked, overridden, written."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,18 @@ def test_recipes_of_shipped_models_are_tuned_for_their_own_data(name):
     assert not {"grouping", "pairing"} & set(recipe.task_options)
     assert recipe.sigmas is None
     assert recipe.decoder == {}
+
+
+def test_text_that_looks_like_a_number_is_text_after_saving(recipe_file, tmp_path):
+    facts = ["1e3", "1e400", "-2E-5", "1.5", "yes", "null", "0x1f", "2001-01-01", "\ud800", "a: b"]
+    recipe = load_recipe(recipe_file(MINIMAL))
+    recipe = replace(recipe, info={"facts": facts, "1e5": 1e-5})
+    save_recipe(recipe, tmp_path / "saved.yaml")
+    assert load_recipe(tmp_path / "saved.yaml") == recipe
+
+
+def test_notes_on_values_tuned_for_a_set_without_a_name(recipe_file):
+    recipe = load_recipe(
+        recipe_file(MINIMAL + "tuned: {annotations: '', decoder: {threshold: 1}}\n")
+    )
+    assert len(recipe.notes()) == 1

@@ -298,7 +298,7 @@ def choose_fitting(
     elif name in FITTINGS:
         fitting = FITTINGS[name]
     else:
-        raise unknown_name("fitting in the model file:", str(name), FITTINGS)
+        raise unknown_name("fitting", str(name), FITTINGS)
     return fitting.for_model(model, size, scales)
 
 

@@ -197,8 +197,8 @@ class Recipe(Settings):
             for name in rules_among(grouping if isinstance(grouping, Mapping) else {})
         ]
         if self.tuned is not None and not self._is_tuned():
-            names = [name for name, value in self.tuned.to_dict().items() if value]
-            names.remove("annotations")
+            values = self.tuned.to_dict()
+            names = [name for name in values if values[name] and name != "annotations"]
             notes.append(
                 f"tuned ({', '.join(names)}) was chosen for {self.tuned.annotations} and is not "
                 f"used for {self.data.train[0].annotations}; the defaults apply"
@@ -244,7 +244,7 @@ def gather_overrides(argv: Sequence[str]) -> list[str]:
 
 def save_recipe(recipe: Recipe, path: str | Path) -> None:
     """Write the recipe with every default spelled out."""
-    text = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True)
+    text = yaml.dump(recipe.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     with whole_file(Path(path)) as file:
         file.write(text.encode())
 
@@ -253,11 +253,16 @@ class _Loader(yaml.SafeLoader):
     """YAML in which 1e-3 is a number, as in YAML 1.2; PyYAML follows 1.1, where it is text."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads: text such as "1e-3" is quoted."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
 
 
 def _read_yaml(text: str, where: str) -> Any:
