@@ -230,3 +230,11 @@ def test_a_validation_size_may_be_any(scenes, tmp_path):
 def test_settings_of_the_decoder_are_checked_at_the_start(scenes, tmp_path, decoder, says):
     with pytest.raises(UserError, match=says):
         trained(replace(recipe_for(scenes, 1), decoder=decoder), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["name", "task", "input_size", "wdth"])
+def test_options_that_no_network_has_are_refused(scenes, tmp_path, name):
+    recipe = recipe_for(scenes, 1)
+    model = replace(recipe.model, options={"width": 16, name: 3})
+    with pytest.raises(UserError, match=name):
+        trained(replace(recipe, model=model), tmp_path / "run")

@@ -144,6 +144,9 @@ def network_input(images: Tensor) -> Tensor:
 
 def make_model(recipe: Recipe, task: Task) -> Network:
     """The network of a recipe for a task, with its initial weights."""
+    taken = {"name", "task", "pretrained", "input_size"} & set(recipe.model.options)
+    if taken:
+        raise UserError(f"no network has the option {sorted(taken)[0]}; remove it: model.options")
     model = create_model(
         recipe.model.name,
         task,
