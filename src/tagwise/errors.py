@@ -7,12 +7,18 @@ from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 
+_LONGEST = 500  # characters of a name or of a list of names in an error
+
 
 class UserError(Exception):
     """Bad input: one line that says what is wrong and how to fix it.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. Line breaks, as names
+    of files and messages of libraries may have, become spaces.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(" ".join(str(message).splitlines()))
 
 
 def optional(module: str, extra: str, need: str) -> ModuleType:
@@ -27,6 +33,16 @@ def optional(module: str, extra: str, need: str) -> ModuleType:
         raise UserError(f"{need}: pip install 'tagwise[{extra}]'") from error
 
 
+def brief(value: object, most: int = 60) -> str:
+    """Format a value for an error, on one line of at most `most` characters.
+
+    >>> brief([1] * 100, 12)
+    '[1, 1, 1,...'
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
     """Return the error for an unknown name, with the nearest known one.
 
@@ -34,6 +50,8 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
     "unknown weights 'peeple'; did you mean 'people'? Known: bees, people"
     """
     known = sorted(known)
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name, known, n=1) if len(name) <= _LONGEST else []
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return UserError(f"unknown {what} {name!r}{hint} Known: {', '.join(known)}")
+    listed = ", ".join(known)
+    listed = listed if len(listed) <= _LONGEST else f"{listed[:_LONGEST]}..."
+    return UserError(f"unknown {what} {brief(name, _LONGEST)}{hint} Known: {listed}")

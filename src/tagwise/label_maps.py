@@ -125,6 +125,8 @@ def rle_counts(text: str | bytes) -> np.ndarray:
             raise ValueError(f"character {chr(byte)!r} does not belong in run lengths")
         value |= (char & 31) << shift
         shift += 5
+        if shift > 60:
+            raise ValueError("run lengths have a number of more than 60 bits")
         if char & 32:
             continue
         if char & 16:
@@ -169,9 +171,36 @@ def decode_labels(masks: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.
     return np.ascontiguousarray(flat.reshape(width, height).T)
 
 
+def check_rle(rle: dict[str, Any]) -> tuple[int, int]:
+    """Return the (height, width) of a COCO RLE without decoding its mask.
+
+    Raises ValueError if it has no size, or its runs do not fill it.
+    """
+    try:
+        height, width = (int(side) for side in rle["size"])
+        if min(height, width) < 0:
+            raise ValueError(f"a mask cannot have the size {height}×{width}")
+        _filling_runs(rle["counts"], width, height)
+    except (KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"not run lengths ({error})") from None
+    return height, width
+
+
 def _filling_runs(counts: Any, width: int, height: int) -> np.ndarray:
     """Decode run lengths (R,) int64. Raises ValueError if they do not fill a mask of that size."""
-    runs = rle_counts(counts) if isinstance(counts, str | bytes) else np.asarray(counts, np.int64)
-    if runs.min(initial=0) < 0 or runs.sum() != height * width:
-        raise ValueError(f"runs of {runs.sum()} pixels do not fill a mask of {width}×{height}")
+    try:
+        given = isinstance(counts, str | bytes)
+        runs = rle_counts(counts) if given else np.asarray(counts, np.int64)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"run lengths are not numbers ({error})") from None
+    total, most = height * width, runs.max(initial=0)
+    if runs.ndim != 1 or runs.min(initial=0) < 0 or most > total or _sum(runs) != total:
+        raise ValueError(f"runs of {_sum(runs)} pixels do not fill a mask of {width}×{height}")
     return runs
+
+
+def _sum(runs: np.ndarray) -> int:
+    """The sum of integers, which may be larger than int64 allows."""
+    if np.abs(runs, dtype=np.float64).sum() < 2**62:
+        return int(runs.sum())
+    return sum(runs.ravel().tolist())

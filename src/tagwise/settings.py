@@ -22,7 +22,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 from typing import get_type_hints as type_hints
 
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError, brief, unknown_name
 
 # ---------------------------------------------------------------------- ranges
 
@@ -80,6 +80,7 @@ Share = Annotated[float, Range(0, 1)]
 Positive = Annotated[float, Range(above=0)]
 NonNegative = Annotated[float, Range(least=0)]
 Count = Annotated[int, Range(least=1)]
+TagDim = Annotated[int, Range(1, 256)]
 NonNegativeInt = Annotated[int, Range(least=0)]
 OddWindow = Annotated[int, Range(least=3, odd=True)]
 """The side of a square of cells that has a centre cell."""
@@ -123,7 +124,7 @@ class Settings:
         """
         try:
             if not isinstance(values, Mapping):
-                raise UserError(f"expected keys and values, found {_brief(values)}")
+                raise UserError(f"expected keys and values, found {brief(values)}")
             return cls(**cls._complete(dict(values)))
         except UserError as error:
             raise UserError(f"{where}: {error}" if where else str(error)) from None
@@ -201,7 +202,7 @@ def _fit(hint: Any, value: Any, name: str) -> Any:
             return fitted
     except _WrongTypeError:
         pass
-    raise UserError(f"{name} is {_brief(value)}; use {_describe(hint)}")
+    raise UserError(f"{name} is {brief(value)}; use {_describe(hint)}")
 
 
 def _unpack(hint: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -283,7 +284,8 @@ def _scalar(base: Any, value: Any) -> Any:
         with suppress(OverflowError):  # an integer that is too large for a float
             if base is float:
                 return float(value)
-            if isinstance(value, Integral) or float(value).is_integer():
+            whole = isinstance(value, Integral) or float(value).is_integer()
+            if whole and abs(int(value)) < 2**63:  # what arrays can hold
                 return int(value)
         raise _WrongTypeError
     if not isinstance(value, base):
@@ -311,9 +313,3 @@ def _describe(hint: Any) -> str:
     for rule in rules:
         words = rule.describe(words)
     return words
-
-
-def _brief(value: Any) -> str:
-    """A value on one line of bounded length."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."

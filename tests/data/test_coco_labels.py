@@ -157,3 +157,50 @@ def test_error_for_missing_instances_names_the_problems(foxes):
     data = CocoKeypoints(*foxes([annotation(1, image_id=50), annotation(2, image_id=60)]))
     with pytest.raises(UserError, match=r"no labelled instance that can.*2 × annotation of an unk"):
         data.require_instances()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("sigmas", ["a", 1, 1], "'a'"),
+        ("sigmas", "abc", "'sigmas' must be a list of numbers"),
+        ("sigmas", [float("nan")] * 3, "3 sigmas above 0"),
+        ("sigmas", [0.1], "3 sigmas above 0"),
+        ("keypoints", [{"a": 1}, "b", "c"], "name it with at most"),
+        ("keypoints", ["a" * 5000, "b", "c"], "name it with at most"),
+        ("keypoints", ["a"] * 20_000, "has 20000 keypoints; use at most 1000"),
+        ("skeleton", {"a": [1]}, "'skeleton' must be a list of pairs"),
+    ],
+)
+def test_a_skeleton_that_cannot_be_read_names_the_file(foxes, key, value, says):
+    files = foxes([annotation(1)])
+    changed(files, lambda content: content["categories"][0].update({key: value}))
+    with pytest.raises(UserError) as caught:
+        CocoKeypoints(*files)
+    assert str(files[0]) in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_numbers_that_no_image_has_are_treated_as_missing(foxes):
+    def change(content):
+        content["images"][0].update(width=1e308, height=10**30)
+        content["annotations"][0].update(area=1e308, bbox=[1e308, 1, 1e308, 1])
+        content["annotations"][0]["keypoints"][:6] = [1e300, 10, 2, 30, 40, 1e308]
+
+    data = CocoKeypoints(*changed(foxes([annotation(1)]), change))
+    sample = data[0]
+    assert data.size(0) is None
+    assert sample.keypoints[0].tolist() == [[0, 0, 0], [30, 40, 2], [12, 40, 1]]
+    assert np.isfinite(sample.boxes).all()
+    assert np.isfinite(sample.areas).all()
+    kinds = [problem.kind for problem in data.report]
+    assert "keypoint outside the image, left out" in kinds
+
+
+def test_a_box_that_no_image_has_is_left_out(foxes):
+    def change(content):
+        content["annotations"][0]["bbox"] = [1e308, 1, 1e308, 1]
+
+    files = changed(foxes([annotation(1), annotation(2)]), change)
+    data = CocoBoxes(*files)
+    assert [problem.kind for problem in data.report] == ["box is not finite, left out"]

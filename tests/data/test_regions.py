@@ -93,3 +93,34 @@ def test_valid_regions_can_be_painted(region):
     mask = np.zeros((4, 4), bool)
     paint_region(mask, region)
     assert mask.any()
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        {"size": [10**6, 10**6], "counts": [10**12 + 1]},
+        {"size": [2**40, 2**40], "counts": [2**62, 2**62, 2**62, 2**62]},  # 0 in 64 bits
+        {"size": [0, 0], "counts": [2**62, 2**62, 2**62, 2**62]},
+        {"size": [float("inf"), 4], "counts": [4]},
+        {"size": [-2, -2], "counts": [4]},
+        {"size": [2, 2], "counts": [2**70]},
+        {"size": [2, 2], "counts": [[4]]},
+        {"size": [2, 2], "counts": {"a": 4}},
+        {"size": [2, 2], "counts": "o" * 5000},
+        {"size": 4, "counts": [4]},
+        {"counts": [4]},
+        [[]],
+        [[1e300, 2, 3, 4, 5, 6]],
+        [[1, 2, 3]],
+    ],
+)
+def test_odd_regions_are_refused_without_decoding(region):
+    with pytest.raises(ValueError, match=r"run|mask|polygon|reshape"):
+        check_region(region, (None, None))
+
+
+def test_huge_run_lengths_are_checked_and_painted_without_memory():
+    region = {"size": [10**6, 10**6], "counts": [10**12]}
+    check_region(region, (None, None))
+    with pytest.raises(ValueError, match="mask of"):
+        paint_region(np.zeros((4, 5), bool), region)

@@ -85,3 +85,36 @@ def test_results_that_match_no_instance_fill_in_no_types(load):
 def test_files_that_are_not_results_are_refused(load, content):
     with pytest.raises(UserError, match=r"results\.json"):
         load(content)
+
+
+@pytest.mark.parametrize("number", [None, {}, [1], True, float("nan")])
+def test_a_result_without_an_image_id_is_refused(load, number):
+    with pytest.raises(UserError, match=r"results\.json: a result has the image_id"):
+        load([{**result([0] * 8), "image_id": number}])
+
+
+def test_image_ids_match_as_numbers_and_as_strings(load):
+    values = [44, 4, 60, 20, 44, 20, 50, 12]
+    assert load([result(values, image="1")])[0].ignore.any()
+    assert load([result(values, image=1.0)])[0].ignore.any()
+
+
+def test_results_of_other_images_are_refused(load):
+    with pytest.raises(UserError, match="none is an image of this set"):
+        load([result([0] * 8, image=77)])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300, 2**70])
+def test_keypoints_of_results_that_are_not_in_pixels_count_as_missing(load, value):
+    data = load([result([value, 4, 60, 20, 44, 20, 50, 12])])
+    assert np.isfinite(data[0].keypoints).all()
+    assert not data[0].ignore[:, :30].any()
+    assert data[0].ignore[15, 50]
+
+
+def test_keypoints_of_results_must_be_numbers_that_fit(load):
+    for value in ("4", None, [1], 10**400):
+        row = result([4, 4, 60, 20, 44, 20, 50, 12])
+        row["keypoints"][0] = value
+        with pytest.raises(UserError, match="a result without 4 keypoints"):
+            load([row])

@@ -304,9 +304,6 @@ def test_area_defaults_to_that_of_the_mask():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda t, r: t["annotations"][0].pop("segmentation"), "annotation 1 has no .segment"),
-        (lambda t, r: t["annotations"][0].update(segmentation=[]), "annotation 1 has no .segment"),
-        (lambda t, r: polygon_without_size(t), "annotation 1 is a polygon, but its image"),
         (lambda t, r: r[0].update(segmentation={"size": [3, 4], "counts": "1"}), "result 0 has"),
         (lambda t, r: r[0].update(segmentation=[[1, 2, 3, 4, 5, 6]]), "run lengths of the size"),
         (lambda t, r: r[0].pop("segmentation"), "result 0 .*no segmentation"),
@@ -317,6 +314,28 @@ def test_invalid_masks_are_named(change, says):
     change(truth, results)
     with pytest.raises(UserError, match=says):
         mask_metrics(results, truth)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda a, t: a.pop("segmentation"), 'annotation 1: no "segmentation"'),
+        (lambda a, t: a.update(segmentation=[]), 'annotation 1: no "segmentation"'),
+        (lambda a, t: a.update(segmentation=[[1, 2, 3, 4]]), "fewer than three corners"),
+        (lambda a, t: a.update(segmentation=[[1, 2, 1e300, 4, 5, 6]]), "not in pixels"),
+        (lambda a, t: a.update(segmentation={"size": [40, 50]}), "counts"),
+        (lambda a, t: a.update(segmentation={"size": 4, "counts": "1"}), "not run lengths"),
+        (lambda a, t: polygon_without_size(t), "a polygon, but its image"),
+    ],
+)
+def test_masks_of_the_truth_that_cannot_be_read_are_left_out_with_a_warning(change, says):
+    truth, results = masks(1)
+    change(truth["annotations"][0], truth)
+    with pytest.warns(UserWarning, match="mask cannot be read, left out") as caught:
+        found = mask_metrics(results, truth)
+    assert says in str(caught[0].message)
+    del truth["annotations"][0]
+    assert found == mask_metrics(results, truth)
 
 
 def polygon_without_size(truth):

@@ -87,5 +87,5 @@ def test_other_json_is_refused(tmp_path, text):
 def test_unknown_storage_is_named(tmp_path, entries):
     path = write_model(tmp_path, entries)
     path.write_text(path.read_text().replace('"float16"', '"uint8"'))
-    with pytest.raises(UserError, match="b/kernel is stored as uint8"):
+    with pytest.raises(UserError, match="'b/kernel' is stored as 'uint8'"):
         read_weights(path)

@@ -150,3 +150,31 @@ def test_mirror_note_of_a_large_skeleton_is_short():
     note = Skeleton("hand", tuple(names)).mirror_note()
     assert len(note) < 700
     assert "and 40 more" in note
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"edges": ((0, "x"),)},
+        {"edges": ((0, 1, 2),)},
+        {"edges": (3,)},
+        {"sigmas": ("a", 1)},
+        {"sigmas": (None, 1)},
+        {"flip": (float("inf"), 1)},
+        {"keypoints": (None, "b")},
+        {"keypoints": ("a", "b" * 9000)},
+    ],
+)
+def test_values_of_other_types_are_refused(values):
+    with pytest.raises(UserError, match="skeleton 'fox'") as caught:
+        Skeleton(**{"name": "fox", "keypoints": ("a", "b"), **values})
+    assert len(str(caught.value)) < 500
+
+
+def test_many_keypoints_are_ordered_at_once():
+    count = 468  # of a face mesh
+    chain = Skeleton(
+        "face", tuple(f"p{k}" for k in range(count)), tuple((k, k + 1) for k in range(count - 1))
+    )
+    assert set(chain.order[:2]) == {count // 2 - 1, count // 2}
+    assert set(chain.order[-2:]) == {0, count - 1}

@@ -172,3 +172,17 @@ def test_unknown_options_name_the_nearest():
         create_task("pose", skeleton=SKELETON.to_dict(), weights={"pulll": 2})
     with pytest.raises(UserError, match="unknown task 'poze'"):
         create_task("poze")
+
+
+@pytest.mark.parametrize("task", ["pose", "corners", "pixels"])
+def test_position_needs_an_even_number_of_tag_components(task):
+    labels = {"pose": {"skeleton": SKELETON.to_dict()}, "corners": {"classes": ["a"]}}.get(task, {})
+    with pytest.raises(UserError, match="tag_dim is 1, but position 16"):
+        create_task(task, **labels, tag_dim=1, position=16)
+    create_task(task, **labels, tag_dim=1)
+    create_task(task, **labels, tag_dim=4, position=16)
+
+
+def test_an_option_may_have_any_name():
+    with pytest.raises(UserError, match="unknown setting 'name'"):
+        create_task("pose", skeleton=SKELETON.to_dict(), name=3)

@@ -89,3 +89,14 @@ def test_sides_without_a_pair_are_accepted_without_flip(recipe, capsys):
 def test_pairs_of_unknown_types_are_refused(recipe):
     with pytest.raises(UserError, match=r"unknown keypoint of flip_pairs: 'trunc'; did you mean"):
         open_datasets(with_data(recipe, flip_pairs=(("head", "trunc"),)))
+
+
+def test_endless_trainings_need_no_memory(recipe):
+    steps = 10**9
+    recipe = replace(recipe, optim=replace(recipe.optim, steps=steps, batch=2))
+    sets, _, task = open_datasets(recipe)
+    model = create_model("small", task, width=16)
+    loader = make_loader(recipe, sets, model, 1, steps - 2)
+    first = 2 * steps - 4
+    assert len(loader) == 2
+    assert list(loader.batch_sampler) == [[first, first + 1], [first + 2, first + 3]]

@@ -207,3 +207,34 @@ def test_dataset_without_instances_is_refused_at_the_start(scenes, tmp_path):
     recipe = replace(recipe, data=replace(recipe.data, train=train))
     with pytest.raises(UserError, match="has no labelled instance that can be used"):
         run_training(recipe, tmp_path)
+
+
+def test_sizes_that_the_network_does_not_take_are_refused_at_the_start(scenes, tmp_path):
+    recipe = recipe_for(scenes, 1)
+    recipe = replace(recipe, data=replace(recipe.data, input_size=(96, 100)))
+    with pytest.raises(UserError, match=r"data\.input_size is 96 × 100, but .* multiples of 32"):
+        trained(recipe, tmp_path / "run")
+
+
+def test_a_validation_size_may_be_any(scenes, tmp_path):
+    recipe = recipe_for(scenes, 1)
+    recipe = replace(recipe, data=replace(recipe.data, val_size=(90, 70)))
+    trained(recipe, tmp_path / "run")
+    assert load_model(tmp_path / "run" / "last.safetensors").spec.input_size == (90, 70)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "says"),
+    [({"threshold": 2}, "decoder.threshold is 2"), ({"treshold": 0.2}, "did you mean 'threshold'")],
+)
+def test_settings_of_the_decoder_are_checked_at_the_start(scenes, tmp_path, decoder, says):
+    with pytest.raises(UserError, match=says):
+        trained(replace(recipe_for(scenes, 1), decoder=decoder), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["name", "task", "input_size", "wdth"])
+def test_options_that_no_network_has_are_refused(scenes, tmp_path, name):
+    recipe = recipe_for(scenes, 1)
+    model = replace(recipe.model, options={"width": 16, name: 3})
+    with pytest.raises(UserError, match=name):
+        trained(replace(recipe, model=model), tmp_path / "run")

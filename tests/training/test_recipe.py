@@ -1,5 +1,6 @@
 """Reading, checking, overriding and writing recipes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,8 +87,11 @@ def test_pairs_are_names_or_numbers(recipe_file):
         (MINIMAL + "  input_sise: [1, 2]\n", "did you mean 'input_size'"),
         (MINIMAL + "  augment: {rotat: 3}\n", "did you mean 'rotate'"),
         (MINIMAL + "optim: {steps: many}\n", "optim: steps is 'many'; use a whole number"),
-        (MINIMAL + "optim: {steps: 1.5}\n", "steps is 1.5; use a whole number of at least 1"),
-        (MINIMAL + "optim: {steps: 0}\n", "steps is 0; use a whole number of at least 1"),
+        (
+            MINIMAL + "optim: {steps: 1.5}\n",
+            "steps is 1.5; use a whole number from 1 to",
+        ),
+        (MINIMAL + "optim: {steps: 0}\n", "steps is 0; use a whole number from 1 to"),
         (MINIMAL + "optim: {ema: 1}\n", "ema is 1; use a number of at least 0 and below 1"),
         (MINIMAL + "optim: {clip: 0}\n", "clip is 0; use a number above 0, or infinity"),
         (MINIMAL + "optim: {lr: .nan}\n", "lr is nan; use a number above 0"),
@@ -101,9 +105,9 @@ def test_pairs_are_names_or_numbers(recipe_file):
         (MINIMAL + "  input_size: [1]\n", "data: input_size is [1]; use a list of 2 values"),
         (
             MINIMAL + "  input_size: [0, 32]\n",
-            "input_size[0] is 0; use a whole number of at least 1",
+            "input_size[0] is 0; use a whole number from 1 to 16384",
         ),
-        (MINIMAL + "  workers: -1\n", "workers is -1; use a whole number of at least 0"),
+        (MINIMAL + "  workers: -1\n", "workers is -1; use a whole number from 0 to"),
         (MINIMAL + "  augment: {flip: 2}\n", "data: augment: flip is 2; use a number from 0 to 1"),
         (MINIMAL + "    - {images: b}\n", "data: train[1]: the setting 'annotations' is missing"),
         ("data: {train: []}\n", "data: train is empty; name at least one set"),
@@ -234,3 +238,18 @@ def test_recipes_of_shipped_models_are_tuned_for_their_own_data(name):
     assert not {"grouping", "pairing"} & set(recipe.task_options)
     assert recipe.sigmas is None
     assert recipe.decoder == {}
+
+
+def test_text_that_looks_like_a_number_is_text_after_saving(recipe_file, tmp_path):
+    facts = ["1e3", "1e400", "-2E-5", "1.5", "yes", "null", "0x1f", "2001-01-01", "\ud800", "a: b"]
+    recipe = load_recipe(recipe_file(MINIMAL))
+    recipe = replace(recipe, info={"facts": facts, "1e5": 1e-5})
+    save_recipe(recipe, tmp_path / "saved.yaml")
+    assert load_recipe(tmp_path / "saved.yaml") == recipe
+
+
+def test_notes_on_values_tuned_for_a_set_without_a_name(recipe_file):
+    recipe = load_recipe(
+        recipe_file(MINIMAL + "tuned: {annotations: '', decoder: {threshold: 1}}\n")
+    )
+    assert len(recipe.notes()) == 1

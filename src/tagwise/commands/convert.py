@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tagwise.data.coco_labels import as_number
 from tagwise.errors import UserError, unknown_name
 from tagwise.files import check_regular, read_json
 from tagwise.models.from_published import read_published
@@ -66,13 +67,19 @@ def _skeleton(given: str | Path | None) -> Skeleton | None:
     with_keypoints = [each for each in _categories(given) if each.get("keypoints")]
     if not with_keypoints:
         raise UserError(f"{given} has no category with keypoints; give another annotation file")
-    return Skeleton.from_coco(with_keypoints[0])
+    try:
+        return Skeleton.from_coco(with_keypoints[0])
+    except UserError as error:
+        raise UserError(f"{given}: {error}") from None
 
 
 def _classes(given: str | Path | Sequence[str] | None) -> tuple[str, ...] | None:
     if given is None or isinstance(given, (list, tuple)):
         return given and tuple(given)
-    categories = sorted(_categories(given), key=lambda each: each.get("id", 0))
+    categories = _categories(given)
+    ids = [as_number(category.get("id")) for category in categories]
+    if None not in ids:  # else in the order of the file
+        categories = [categories[n] for n in sorted(range(len(ids)), key=ids.__getitem__)]
     return tuple(str(category.get("name")) for category in categories)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from tagwise.plot import plot_push, plot_tags
 from tagwise.prediction.options import check_threshold
 from tagwise.prediction.outputs import write_picture
 from tagwise.prediction.predictor import Predictor
+from tagwise.results import Result
 from tagwise.tasks import read_result
 
 
@@ -47,7 +49,9 @@ def plot(
     if path.suffix.lower() == ".json":
         if what == "maps":
             raise UserError(f"{path} contains no maps; give the photo")
-        found = read_result(read_json(path))
+        found = read_result(read_json(path), path)
+        if what == "instances" and not _can_be_drawn(found):
+            raise UserError(f"{path} has no size, and its photo does not exist; give the photo")
         found = found if threshold is None else found.above(check_threshold(threshold))
     else:
         predictor = Predictor(weights, device=device, threshold=threshold)
@@ -55,6 +59,11 @@ def plot(
             return write_picture(_maps(predictor, path), out)
         found = predictor(path)
     return write_picture(plot_tags(found) if what == "tags" else found.explained(), out)
+
+
+def _can_be_drawn(result: Result) -> bool:
+    """Whether the image of a result exists, or its size is known."""
+    return bool(result.width and result.height) or os.path.exists(result.file or "")
 
 
 def _maps(predictor: Predictor, path: Path) -> Any:

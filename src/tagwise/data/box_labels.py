@@ -12,6 +12,7 @@ import numpy as np
 
 from tagwise.data.coco_json import match_classes, name_of, object_categories, read_coco
 from tagwise.data.coco_labels import (
+    LARGEST,
     Box,
     Ignored,
     ImageLabels,
@@ -136,7 +137,7 @@ def _fault(annotation: dict[str, Any], box: Box | None, labels: ImageLabels) -> 
         numbers = annotation.get("bbox")
         if not isinstance(numbers, list | tuple) or len(numbers) != 4:
             return "annotation without a box, left out"
-        if any(as_number(value) is None for value in numbers):
+        if any(abs(as_number(value) or np.inf) > LARGEST for value in numbers if value != 0):
             return "box is not finite, left out"
         return "box has no size, left out"
     x, y, width, height = box

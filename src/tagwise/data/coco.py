@@ -78,6 +78,8 @@ class CocoKeypoints(Photos):
         self._weak_labels = (
             WeakLabels(ignore_results, self.skeleton, fill_results) if ignore_results else None
         )
+        if self._weak_labels is not None:
+            self._weak_labels.require_one_of(self.ids)
 
     @property
     def flip(self) -> tuple[int, ...]:

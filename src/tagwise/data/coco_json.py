@@ -151,6 +151,6 @@ def match_classes(
     ids = {str(category.get("name")).casefold(): category["id"] for category in categories}
     found = [ids.get(name.casefold()) for name in names]
     if names and all(number is None for number in found):
-        known = ", ".join(str(category.get("name")) for category in categories)
+        known = ", ".join(str(category.get("name"))[:60] for category in categories[:50])
         raise UserError(f"{path} has no category {', '.join(names)}; it has {known}")
     return found

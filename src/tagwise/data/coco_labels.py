@@ -19,6 +19,9 @@ from tagwise.data.report import Problem
 
 Box = tuple[float, float, float, float]
 
+LARGEST = 1e6
+"""Pixels that no side of an image has; numbers beyond are treated as if they were not finite."""
+
 
 class Ignored(NamedTuple):
     """A crowd, or an instance with too few labels: evaluation counts it neither as hit nor miss.
@@ -146,12 +149,14 @@ def add_crowd(
 
 
 def box_of(annotation: dict[str, Any]) -> Box | None:
-    """The box of an annotation; None if it is not four finite numbers or has no size."""
+    """The box of an annotation; None if it is not four numbers in pixels or has no size."""
     box = annotation.get("bbox")
     if not isinstance(box, list | tuple) or len(box) != 4:
         return None
     x, y, width, height = map(as_number, box)
     if None in (x, y, width, height) or width <= 0 or height <= 0:
+        return None
+    if max(abs(x), abs(y), width, height) > LARGEST:
         return None
     return x, y, width, height
 
@@ -159,7 +164,7 @@ def box_of(annotation: dict[str, Any]) -> Box | None:
 def area_of(annotation: dict[str, Any], box: Box) -> float:
     """The area that an annotation gives, or that of its box, in squared pixels."""
     area = as_number(annotation.get("area"))
-    return area if area is not None and area > 0 else max(box[2] * box[3], 1.0)
+    return area if area is not None and 0 < area <= LARGEST**2 else max(box[2] * box[3], 1.0)
 
 
 def as_number(value: Any) -> float | None:
@@ -176,6 +181,6 @@ def as_number(value: Any) -> float | None:
 
 
 def _side(value: Any) -> int | None:
-    """A width or height in pixels; None for a placeholder such as 0, -1 or a word."""
+    """A width or height in pixels; None for a placeholder such as 0, -1, 10**9 or a word."""
     number = as_number(value)
-    return int(number) if number is not None and number >= 1 else None
+    return int(number) if number is not None and 1 <= number <= LARGEST else None

@@ -11,6 +11,7 @@ import numpy as np
 
 from tagwise.data.coco_json import name_of, pick_category, read_coco
 from tagwise.data.coco_labels import (
+    LARGEST,
     Box,
     Ignored,
     ImageLabels,
@@ -23,6 +24,7 @@ from tagwise.data.coco_labels import (
 )
 from tagwise.data.plausibility import check_corner_form, check_pixels
 from tagwise.data.report import Problem
+from tagwise.errors import UserError
 from tagwise.geometry import keypoint_boxes, least_side
 from tagwise.skeletons import Skeleton
 
@@ -64,7 +66,10 @@ def read_keypoint_labels(
     """
     content, where = read_coco(source), name_of(source)
     entry = pick_category(content, where, category)
-    skeleton = Skeleton.from_coco(entry)
+    try:
+        skeleton = Skeleton.from_coco(entry)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     problems: list[Problem] = []
     images = collect_images(content, problems, need_files)
     others = Counter[str]()
@@ -142,11 +147,12 @@ def _keypoints(
                 problems.append(labels.problem(fault[0], annotation, fault[1]))
     indices = [n for n, keypoints in enumerate(arrays) if keypoints is not None]
     sizes = np.array(
-        [(selected[n][1].width or np.inf, selected[n][1].height or np.inf) for n in indices]
+        [(selected[n][1].width or LARGEST, selected[n][1].height or LARGEST) for n in indices]
     )
     every = np.array([arrays[n] for n in indices]).reshape(-1, types, 3)
     unlabelled = ~(every[..., 2] > 0) & np.isfinite(every[..., 2])
     every[unlabelled] = 0
+    every[..., 2] = np.minimum(every[..., 2], 2)  # a confidence, or any other sign of a label
     broken = ~np.isfinite(every).all(2)
     every[broken] = 0
     # Some programs measure from the corner of the first pixel, so that x = width can occur.

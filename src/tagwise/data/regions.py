@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 
 from tagwise.geometry import to_xyxy
-from tagwise.label_maps import rle_mask
+from tagwise.label_maps import check_rle, rle_mask
 
 Size = tuple[int, int]  # width, height
+_FARTHEST = 1e6  # pixels from the image to a corner of a polygon
 
 
 def check_region(region: Any, size: tuple[int | None, int | None]) -> None:
@@ -20,16 +21,16 @@ def check_region(region: Any, size: tuple[int | None, int | None]) -> None:
     """
     try:
         if isinstance(region, dict):
-            height, width = (int(side) for side in region["size"])
+            height, width = check_rle(region)
             if any(known not in (None, side) for known, side in zip(size, (width, height))):
                 raise ValueError(f"mask of {width}×{height} on an image of {size[0]}×{size[1]}")
-            rle_mask(region)
         elif isinstance(region, tuple):
             np.array(region, float).reshape(4)
         else:
             for polygon in region:
-                if not np.isfinite(np.reshape(np.array(polygon, float), (-1, 2))).all():
-                    raise ValueError("polygon with a corner that is not finite")
+                corners = np.reshape(np.array(polygon, float), (-1, 2))
+                if not len(corners) or not (np.abs(corners) <= _FARTHEST).all():
+                    raise ValueError("polygon without corners, or with one that is not in pixels")
     except (TypeError, KeyError, UnicodeEncodeError) as error:
         raise ValueError(f"not run lengths, polygons or a box ({error})") from None
 
@@ -41,10 +42,10 @@ def paint_region(mask: np.ndarray, region: Any) -> None:
     height); all in pixels. Raises ValueError for a mask of another size.
     """
     if isinstance(region, dict):
-        painted = rle_mask(region)
-        if painted.shape != mask.shape:
-            raise ValueError(f"mask of {painted.shape[::-1]} on an image of {mask.shape[::-1]}")
-        mask |= painted
+        height, width = check_rle(region)
+        if (height, width) != mask.shape:
+            raise ValueError(f"mask of {(width, height)} on an image of {mask.shape[::-1]}")
+        mask |= rle_mask(region)
     elif isinstance(region, tuple):
         low, high = np.split(to_xyxy(region), 2)
         x0, y0 = (max(0, int(v)) for v in np.floor(low))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tagwise.data.coco_json import Ids, is_id
+from tagwise.data.coco_labels import LARGEST
 from tagwise.data.regions import paint_region
 from tagwise.data.sample import Sample
-from tagwise.errors import UserError
+from tagwise.errors import UserError, brief
 from tagwise.files import read_json
 from tagwise.geometry import iou, keypoint_boxes, oks, to_xyxy
 from tagwise.skeletons import Skeleton
@@ -35,27 +39,42 @@ class WeakLabels:
     """
 
     def __init__(self, path: str | Path, skeleton: Skeleton, fill: float | None = None) -> None:
-        self.sigmas, self.fill = np.array(skeleton.sigmas, np.float32), fill
+        self.path, self.fill = path, fill
+        self.sigmas = np.array(skeleton.sigmas, np.float32)
         results = read_json(path)
         if not isinstance(results, list):
             raise UserError(f"{path} is not a COCO results file: it does not contain a list")
-        self._by_image: dict[int, np.ndarray] = {}
-        found: dict[int, list] = defaultdict(list)
+        self._by_image: dict[Any, np.ndarray] = {}
+        found: dict[Any, list] = defaultdict(list)
         for entry in results:
-            values = entry.get("keypoints") if isinstance(entry, dict) else None
-            if not _are_numbers(values) or len(values) != 3 * len(skeleton):
+            entry = entry if isinstance(entry, dict) else {}
+            values = _numbers(entry.get("keypoints"), 3 * len(skeleton))
+            if values is None:
                 raise UserError(
                     f"{path}: a result without {len(skeleton)} keypoints; it must come from a "
                     f"model of the same skeleton ({', '.join(skeleton.keypoints)})"
                 )
-            found[entry.get("image_id")].append(values)
+            number = entry.get("image_id")
+            if not is_id(number):
+                raise UserError(f"{path}: a result has the image_id {brief(number)}; give a number")
+            found[number].append(values)
         for image_id, people in found.items():
-            keypoints = np.array(people, np.float32).reshape(-1, len(skeleton), 3)
-            self._by_image[image_id] = np.nan_to_num(keypoints, posinf=0.0, neginf=0.0)
+            keypoints = np.array(people, np.float64).reshape(-1, len(skeleton), 3)
+            usable = (np.abs(keypoints) <= LARGEST).all(2, keepdims=True)  # False for NaN
+            self._by_image[image_id] = np.where(usable, keypoints, 0).astype(np.float32)
+        self._ids = Ids(self._by_image)
+
+    def require_one_of(self, image_ids: Iterable[Any]) -> None:
+        """Raise UserError if there are results, but none of these images."""
+        if self._by_image and all(self._ids.find(number) is None for number in image_ids):
+            raise UserError(
+                f"{self.path} has results of {len(self._by_image)} images, and none is an image of "
+                "this set; give results of the same images, with their ids"
+            )
 
     def apply(self, sample: Sample) -> Sample:
         """Add the weak labels of its image to a sample, which is in pixels of the annotations."""
-        results = self._by_image.get(sample.image_id)
+        results = self._by_image.get(self._ids.find(sample.image_id))
         if results is None:
             return sample
         similarity = oks(results, sample.keypoints, np.maximum(sample.areas, 1), self.sigmas)
@@ -90,8 +109,16 @@ class WeakLabels:
         return replace(sample, keypoints=keypoints, labelled=sample.labelled | known)
 
 
-def _are_numbers(values) -> bool:
-    return isinstance(values, list) and all(isinstance(v, int | float) for v in values)
+def _numbers(values: Any, count: int) -> list[float] | None:
+    """Convert `count` numbers, some of which may be NaN, to floats; None for anything else."""
+    if not isinstance(values, list) or len(values) != count:
+        return None
+    if not all(isinstance(value, int | float) for value in values):
+        return None
+    try:
+        return [float(value) for value in values]
+    except OverflowError:
+        return None
 
 
 def _box(result: np.ndarray) -> tuple[float, ...] | None:

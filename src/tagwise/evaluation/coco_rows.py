@@ -70,8 +70,8 @@ class BoxRows:
         missing = [name for name in self.labels.left_out if name.casefold() not in known]
         if missing:
             raise UserError(
-                f"{self.labels.where} labels {', '.join(missing)}, which the model does not "
-                f"predict; it predicts {', '.join(self.classes)}"
+                f"{self.labels.where} labels {', '.join(name[:60] for name in missing[:50])}, "
+                f"which the model does not predict; it predicts {', '.join(self.classes)}"
             )
 
     def __call__(self, boxes: Boxes, image_id: Any) -> list[Row]:

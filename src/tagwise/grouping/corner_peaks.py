@@ -127,7 +127,7 @@ def _scan_on_cpu(heat: Tensor, settings: CornerSettings):
                 blocks,
                 settings.nms_window // 2,
                 settings.corner_threshold,
-                settings.top_k,
+                min(settings.top_k, maps.size),
             )
         )
     image = np.repeat(np.arange(len(heat)), [len(index) for index in parts[1:]])

@@ -120,10 +120,9 @@ def _scan_on_cpu(heatmaps: Tensor, settings: GroupingSettings):
     maxima = kernels.block_maxima(maps)
     all_cells = settings.published is not None and settings.published.plateaus == "all"
     scan = published_kernels.scan_plateaus if all_cells else kernels.scan_peaks
-    cells, counts = scan(
-        maps, maxima, settings.peak_threshold, settings.nms_window // 2, settings.top_k
-    )
-    is_peak = np.arange(settings.top_k) < counts[:, None]
+    top_k = min(settings.top_k, height * width)
+    cells, counts = scan(maps, maxima, settings.peak_threshold, settings.nms_window // 2, top_k)
+    is_peak = np.arange(top_k) < counts[:, None]
     index = (cells + np.arange(len(maps))[:, None] * (height * width))[is_peak]
     return index, maxima.reshape(batch, types, *maxima.shape[1:])
 

@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 
 from tagwise.data.box_labels import BoxLabels, read_box_labels
-from tagwise.data.coco_json import name_of, read_coco
-from tagwise.errors import UserError
+from tagwise.data.coco_json import is_id, name_of, read_coco
+from tagwise.data.coco_labels import (
+    ImageLabels,
+    as_number,
+    collect_images,
+    is_crowd,
+    linked_annotations,
+)
+from tagwise.data.regions import check_region
+from tagwise.data.report import Problem
+from tagwise.errors import UserError, brief
 from tagwise.metrics.coco import (
     class_names,
     finite,
@@ -139,42 +148,60 @@ def load_masks(source: str | Path | dict[str, Any]) -> dict[str, Any]:
     """Read COCO segmentation annotations for an evaluation, with polygons as run lengths.
 
     The source is not changed. Missing "iscrowd" and "area" are filled in. Annotations of images or
-    categories that the file lacks are left out.
+    categories that the file lacks, and masks that cannot be read, are left out, with a warning.
     """
     content = read_coco(source)
     where = name_of(source)
     if not content["categories"]:
         raise UserError(f"{where}: it has no categories; list at least one")
-    images = {image["id"]: image for image in content["images"]}
-    categories = {category["id"]: category for category in content["categories"]}
+    problems: list[Problem] = []
+    images = collect_images(content, problems, need_files=False)
     annotations = []
-    for annotation in content["annotations"]:
-        image = images.get(annotation.get("image_id"))
-        if image is None or annotation.get("category_id") not in categories:
+    for annotation, image, category in linked_annotations(content, images, problems):
+        if category is None:
+            kind = "annotation without a category, left out"
+            problems.append(image.problem(kind, annotation))
             continue
         try:
-            shape = _mask_of(annotation, image)
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{where}: annotation {annotation['id']} {error}") from error
-        if annotation.get("area") is not None:
-            shape["area"] = annotation["area"]
-        kept = {key: annotation[key] for key in ("id", "image_id", "category_id")}
-        annotations.append({**kept, **shape, "iscrowd": int(bool(annotation.get("iscrowd")))})
+            shape = _mask_of(annotation.get("segmentation"), image)
+        except ValueError as error:
+            kind = "mask cannot be read, left out"
+            problems.append(image.problem(kind, annotation, str(error)))
+            continue
+        area = as_number(annotation.get("area"))
+        if area is not None and area > 0:
+            shape["area"] = area
+        number = {"id": annotation.get("id"), "image_id": image.image_id, "category_id": category}
+        annotations.append({**number, **shape, "iscrowd": int(is_crowd(annotation))})
+    warn_of(problems)
+    categories = {category["id"]: category for category in content["categories"]}
     ordered = [categories[key] for key in _numbers(content["categories"])]
-    return {"images": content["images"], "annotations": annotations, "categories": ordered}
+    sizes = [
+        {"id": image.image_id, "width": image.width, "height": image.height}
+        for image in images.values()
+    ]
+    return {"images": sizes, "annotations": annotations, "categories": ordered}
 
 
-def _mask_of(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
-    mask, shape = hotcoco().mask, annotation.get("segmentation")
-    if isinstance(shape, list) and shape:
-        height, width = image.get("height"), image.get("width")
-        if None in (height, width):
-            raise ValueError('is a polygon, but its image has no "width" and "height"')
-        shape = mask.merge(mask.fr_py_objects(shape, height, width))
-    if not isinstance(shape, dict):
-        raise ValueError('has no "segmentation" of run lengths or polygons')
-    if isinstance(shape["counts"], list):
-        shape = mask.fr_py_objects(shape, *shape["size"])
+def _mask_of(shape: Any, image: ImageLabels) -> dict[str, Any]:
+    """The run lengths and the area of a mask. Raises ValueError if it cannot be read."""
+    mask = hotcoco().mask
+    if not isinstance(shape, dict | list) or not shape:
+        raise ValueError('no "segmentation" of run lengths or polygons')
+    check_region(shape, (image.width, image.height))
+    if isinstance(shape, list):
+        if None in (image.height, image.width):
+            raise ValueError('a polygon, but its image has no "width" and "height"')
+        polygons = [np.array(polygon, float).ravel().tolist() for polygon in shape]
+        if min(map(len, polygons)) < 6:
+            raise ValueError("a polygon of fewer than three corners")
+        shape = mask.merge(mask.fr_py_objects(polygons, image.height, image.width))
+    else:
+        height, width = (int(side) for side in shape["size"])
+        shape = {"size": [height, width], "counts": shape["counts"]}
+        if isinstance(shape["counts"], list):
+            shape["counts"] = [int(count) for count in shape["counts"]]
+            shape = mask.fr_py_objects(shape, height, width)
     return {"segmentation": shape, "area": int(mask.area(shape))}
 
 
@@ -213,17 +240,17 @@ def _rows(
         missing = [name for name in (*_KEYS, key) if not (isinstance(row, dict) and name in row)]
         if missing:
             raise UserError(f"result {number} is not a COCO result: it has no {missing[0]}")
-        if row["image_id"] not in images:
+        if not is_id(row["image_id"]) or row["image_id"] not in images:
             raise UserError(
-                f"result {number} is of image {row['image_id']!r}, which the ground truth does not "
-                "have; are these results of another set?"
+                f"result {number} is of image {brief(row['image_id'])}, which the ground truth "
+                "does not have; are these results of another set?"
             )
         if not fits(row[key], row["image_id"]) or not finite([row["score"]], 1):
             raise UserError(
-                f"result {number} has score {row['score']} and {key} {row[key]}; give a finite "
-                f"score and {_SHAPES[key]}"
+                f"result {number} has score {brief(row['score'])} and {key} {brief(row[key])}; "
+                f"give a finite score and {_SHAPES[key]}"
             )
-        if row["category_id"] in categories:
+        if is_id(row["category_id"]) and row["category_id"] in categories:
             image, category = images[row["image_id"]], categories[row["category_id"]]
             ids = {"image_id": image, "category_id": category}
             rows.append({**ids, key: row[key], "score": row["score"]})
@@ -244,7 +271,10 @@ def _mask_fits(truth: dict[str, Any]) -> Callable[[Any, Any], bool]:
     def fits(shape: Any, image_id: Any) -> bool:
         if not isinstance(shape, dict) or not {"size", "counts"} <= set(shape):
             return False
-        return all(a in (None, b) for a, b in zip(sizes[image_id], shape["size"], strict=True))
+        size = shape["size"]
+        if not isinstance(size, list | tuple) or len(size) != 2:
+            return False
+        return all(a in (None, b) for a, b in zip(sizes[image_id], size, strict=True))
 
     return fits
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tagwise.data.coco_labels import Box
 from tagwise.data.keypoint_labels import KeypointLabels, read_keypoint_labels
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError, brief, unknown_name
 from tagwise.metrics.coco import hotcoco, no_collection, part_of, warn_of, with_plain_ids
 from tagwise.skeletons import Skeleton
 
@@ -111,7 +111,9 @@ def keypoint_truth(labels: KeypointLabels) -> dict[str, Any]:
         )
     ]
     images = [{"id": each.image_id, "crowdIndex": each.crowd_index} for each in labels.images]
-    return {"images": images, "annotations": annotations, "categories": [labels.category]}
+    # hotcoco refuses odd values in fields that it does not need.
+    categories = [{"id": category, "name": "instance"}]
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def sigma_set(sigmas: float | Sequence[float] | None, category: dict[str, Any]) -> list[float]:
@@ -204,8 +206,8 @@ def _misfit_error(number: int, row: Any, known: set[Any], K: int) -> UserError:
         return UserError(f"result {number} is not a COCO keypoint result: it has no {what}")
     if row["image_id"] not in known:
         return UserError(
-            f"result {number} is of image {row['image_id']!r}, which the ground truth does not "
-            "have; are these results of another set?"
+            f"result {number} is of image {brief(row['image_id'])}, which the ground truth does "
+            "not have; are these results of another set?"
         )
     return UserError(
         f"result {number} has {len(row['keypoints'])} keypoint values, but {K} keypoint types "

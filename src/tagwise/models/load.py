@@ -8,23 +8,13 @@ import torch
 from torch import Tensor
 
 from tagwise.errors import UserError
+from tagwise.models.checks import BUILD_ERRORS, check_run, check_weights
 from tagwise.models.from_published import read_published
-from tagwise.models.model_file import find_weights, read_model_file
+from tagwise.models.model_file import find_weights, is_shipped, read_model_file
 from tagwise.models.network import ModelSpec, Network
 from tagwise.models.onnx import OnnxNetwork, read_onnx
 from tagwise.models.zoo import SkipInit, build_network
 from tagwise.tasks import create_task
-
-_BUILD_ERRORS = (
-    UserError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""Errors that building a network from an arbitrary header can raise."""
 
 
 def load_model(
@@ -38,8 +28,8 @@ def load_model(
     fuse: fold batch norms into the convolutions, for inference only.
 
     Weights are float32 on the device; the network is in evaluation mode and has `.spec` and
-    `.task`. Raises UserError for an unknown name, an unreadable file, and a file of an unknown
-    format.
+    `.task`. Raises UserError for an unknown name, an unreadable file, a file of an unknown format,
+    settings of a wrong type or range, weights that are not finite, and a network that cannot run.
     """
     path = find_weights(name)
     if path.suffix == ".onnx":
@@ -55,6 +45,7 @@ def network_of(
     fuse: bool = False,
 ) -> Network:
     """The network that a model file describes; path: of the file, for errors."""
+    check_weights(state, path)
     try:
         task = create_task(spec.task, **spec.task_options)
         # On "meta", nothing is allocated before the shapes have been compared with the file's.
@@ -62,11 +53,15 @@ def network_of(
         with torch.device(device_built), SkipInit(most=4 * len(state) + 1000):
             model = build_network(spec.name, task.heads(), None, spec.options)
         model.load_state_dict(state, assign=True)
-    except _BUILD_ERRORS as error:
+    except (UserError, *BUILD_ERRORS) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path} does not describe a network that fits it: {reason}") from error
     model.spec, model.task = spec, task
-    model = model.to(device=device, memory_format=torch.channels_last).eval()
+    model.eval()
+    # Published networks have no settings of their own, and shipped models are tested.
+    if "converted_from" not in spec.info and not is_shipped(path):
+        check_run(model, path)
+    model = model.to(device=device, memory_format=torch.channels_last)
     return model.fuse() if fuse else model
 
 

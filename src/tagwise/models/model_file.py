@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError, brief, unknown_name
 from tagwise.files import (
     SNIFFED,
     check_regular,
@@ -29,10 +29,11 @@ from tagwise.files import (
     refuse_address,
     whole_file,
 )
-from tagwise.models.network import ModelSpec, Network
+from tagwise.models.network import ModelSpec, Network, check_decoder
 
 HEADER = "tagwise"
 FORMAT = 1
+_LARGEST = 16384  # pixels of a side of the network's input
 
 
 def save_model(model: Network, path: str | Path, half: bool = True) -> None:
@@ -128,22 +129,41 @@ def find_weights(name: str | Path) -> Path:
     raise unknown_name("weights", str(name), shipped_models())
 
 
+def is_shipped(path: Path) -> bool:
+    """Whether a file is one of the models that ship with the package."""
+    return path.parent == Path(str(resources.files("tagwise"))) / "weights"
+
+
 def parse_spec(header: str, path: Path) -> ModelSpec:
     """Parse the header's JSON as a spec and check the types of its fields."""
     try:
         values = json.loads(header)
         if values.pop("format") != FORMAT:
             raise UserError(f"{path} is from another version of tagwise; update tagwise to read it")
-        values["input_size"] = width, height = tuple(values["input_size"])
         spec = ModelSpec(**{entry.name: values[entry.name] for entry in fields(ModelSpec)})
-        sizes = all(isinstance(side, int) and 0 < side <= 16384 for side in (width, height))
-        names = isinstance(spec.name, str) and isinstance(spec.task, str)
-        plain = (spec.options, spec.task_options, spec.decoder, spec.info)
-        if not (sizes and names and all(isinstance(value, dict) for value in plain)):
-            raise ValueError("a field is of the wrong type")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except KeyError as error:
+        raise UserError(f"{path} has a damaged tagwise header: it has no {error}") from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} has a damaged tagwise header ({error}); get it again") from error
-    return spec
+    _check_spec(spec, path)
+    return replace(spec, input_size=tuple(spec.input_size))
+
+
+def _check_spec(spec: ModelSpec, path: Path) -> None:
+    """Raise UserError, naming the setting, for a field of a wrong type or range."""
+    where = f"{path} has a damaged tagwise header:"
+    for name, value in asdict(spec).items():
+        if name in ("name", "task"):
+            fits, use = isinstance(value, str), "text"
+        elif name == "input_size":
+            fits = isinstance(value, list | tuple) and len(value) == 2
+            fits = fits and all(type(side) is int and 0 < side <= _LARGEST for side in value)
+            use = f"two whole numbers from 1 to {_LARGEST}"
+        else:
+            fits, use = isinstance(value, dict), "names and values"
+        if not fits:
+            raise UserError(f"{where} {name} is {brief(value)}; use {use}")
+    check_decoder(spec.decoder, where)
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tagwise.errors import UserError, optional
 from tagwise.files import SNIFFED, kind_of, open_regular
+from tagwise.models.checks import check_run, check_weights
 from tagwise.models.model_file import HEADER, parse_spec
 from tagwise.models.network import ModelSpec
 from tagwise.models.onnx_graph import fault_of
@@ -78,12 +79,25 @@ def read_onnx(path: Path, device: str | torch.device = "cpu") -> OnnxNetwork:
         session = open_session(data, device)
         network = OnnxNetwork(session, spec, multiple, stride)
         _check_maps(network, [each.name for each in session.get_inputs()])
+        _check_values(model.graph, path)
     except UserError:
         raise
     except Exception as error:  # onnxruntime has its own class for each type of damage
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} is not a readable ONNX file ({reason}); get it again") from error
+    check_run(network, path)
     return network
+
+
+def _check_values(graph: Any, path: Path) -> None:
+    """Raise UserError, naming the tensor, if a weight is NaN or infinite."""
+    from onnx import TensorProto, numpy_helper
+
+    floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+    for tensor in graph.initializer:
+        if tensor.data_type in floats:
+            values = numpy_helper.to_array(tensor)
+            check_weights({tensor.name: torch.from_numpy(values.astype("float32"))}, path)
 
 
 def _check_maps(network: OnnxNetwork, inputs: list[str]) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tagwise.errors import UserError
-from tagwise.models.heads import Block
+from tagwise.models.heads import Block, check_range
 from tagwise.models.layers import ConvNorm
 from tagwise.models.network import Network
 from tagwise.models.pyramid import pyramid_network
@@ -56,6 +56,7 @@ def small(
     """
     if pretrained is not None:
         raise UserError("the network 'small' has no pretrained weights; set model.pretrained: null")
+    check_range("width", width, 1, 4096)
     backbone = SmallBackbone(width)
     network = pyramid_network(
         backbone,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tagwise.errors import UserError
+from tagwise.errors import UserError, brief
 from tagwise.files import open_regular, read_json
 
 _STORED = ("float16", "float32", "int32")
@@ -52,10 +52,11 @@ def _split(entries: list[dict[str, Any]], data: bytes) -> dict[str, np.ndarray]:
     for entry in entries:
         stored = entry.get("quantization", {}).get("dtype", entry["dtype"])
         if stored not in _STORED or entry["dtype"] not in _STORED:
-            raise ValueError(f"{entry['name']} is stored as {stored}, which is not supported")
+            name, stored = brief(entry["name"]), brief(stored)
+            raise ValueError(f"{name} is stored as {stored}, which is not supported")
         count, dtype = math.prod(entry["shape"]), np.dtype(stored).newbyteorder("<")
         if min(entry["shape"], default=1) < 0:
-            raise ValueError(f"{entry['name']} has the shape {entry['shape']}")
+            raise ValueError(f"{brief(entry['name'])} has the shape {brief(entry['shape'])}")
         array = np.frombuffer(data, dtype, count, offset).reshape(entry["shape"])
         result[entry["name"]] = array.astype(np.dtype(entry["dtype"]))
         offset += count * dtype.itemsize

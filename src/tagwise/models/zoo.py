@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError, brief, unknown_name
+from tagwise.models.checks import BUILD_ERRORS, check_weights
 from tagwise.models.efficientnet import efficientnet_lite
 from tagwise.models.mobilenet import movenet
 from tagwise.models.model_file import find_weights, read_model_file, shipped_models
@@ -115,7 +116,13 @@ def build_network(
     for option in options:
         if option not in known:
             raise unknown_name(f"option of {name}", option, known)
-    return builder(heads, pretrained=pretrained, **options)
+    try:
+        return builder(heads, pretrained=pretrained, **options)
+    except BUILD_ERRORS as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"the network {name} cannot be built with the options {brief(options, 200)}: {reason}"
+        ) from error
 
 
 def option_names(builder: Callable[..., Network]) -> set[str]:
@@ -136,6 +143,7 @@ def _take_fitting(model: Network, source: str) -> None:
     """Copy the tensors of a model file with the same name and shape; only heads may differ."""
     path = find_weights(source)
     _, state = read_model_file(path)
+    check_weights(state, path)
     expected = model.state_dict()
     fits = {
         key: value

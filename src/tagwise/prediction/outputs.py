@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tagwise.errors import UserError
+from tagwise.errors import UserError, brief
 from tagwise.files import append_line, make_folder, read_json, trim_lines, whole_file
 from tagwise.prediction.sources import Source
 from tagwise.results import Result
@@ -53,7 +53,9 @@ class Predictions:
             )
         now = json.loads(json.dumps(settings))
         changes = [
-            f"{k} was {before.get(k)!r}, is now {now[k]!r}" for k in now if now[k] != before.get(k)
+            f"{k} was {brief(before.get(k), 200)}, is now {brief(now[k], 200)}"
+            for k in now
+            if now[k] != before.get(k)
         ]
         if changes:
             raise UserError(
@@ -80,7 +82,8 @@ class Predictions:
 
     def load(self, source: Source) -> Result:
         """Read the result of an earlier run for this photo."""
-        return read_result(read_json(self.json_path(source)))
+        path = self.json_path(source)
+        return read_result(read_json(path), path)
 
     def save(self, source: Source, result: Result, image: np.ndarray) -> None:
         """Write the files of one photo, then list it in the journal as complete."""

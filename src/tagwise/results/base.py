@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from tagwise.data.images import read_image
-from tagwise.errors import UserError
+from tagwise.data.pictures import check_size
+from tagwise.errors import UserError, brief
 from tagwise.plot.boxes import draw_outlines
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Result:
         from PIL import Image
 
         image = self.image if image is None else image
-        if image is None and self.file and Path(self.file).exists():
+        if image is None and self.file and os.path.exists(self.file):
             image = read_image(self.file)
         if image is None:
             if not self.width or not self.height:
@@ -125,11 +126,46 @@ def reading(what: str) -> Iterator[None]:
     """Convert errors of reading JSON that does not contain predicted `what` to UserError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"this is not JSON of predicted {what} ({type(error).__name__}: {error}); "
+            f"this is not JSON of predicted {what} ({type(error).__name__}: {reason}); "
             "give a file that `tagwise predict` wrote"
         ) from error
+
+
+def header_of(record: dict[str, Any]) -> dict[str, Any]:
+    """Read the fields file, width, height and model of a result's JSON.
+
+    Raises ValueError for values of another type, and for more pixels than an image may have.
+    """
+    image = record.get("image") or {}
+    found = {"file": image.get("file"), "model": record.get("model")}
+    for name, value in found.items():
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{name} is {brief(value)}; use text")
+    size = (image.get("width"), image.get("height"))
+    for side in size:
+        if side is not None and (type(side) is not int or side < 1):
+            raise ValueError(f"width and height are {brief(size)}; use whole numbers above 0")
+    if None not in size:
+        check_size(size, "the image")
+    return {**found, "width": size[0], "height": size[1]}
+
+
+def check_scores(scores: Any) -> np.ndarray:
+    """Convert scores to float32. Raises ValueError unless they are from 0 to 1."""
+    scores = np.asarray(scores, np.float32)
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise ValueError("a score is not from 0 to 1")
+    return scores
+
+
+def check_finite(values: np.ndarray, what: str) -> np.ndarray:
+    """Return the values, which may be NaN. Raises ValueError for infinite ones."""
+    if np.isinf(values).any():
+        raise ValueError(f"{what} are not finite")
+    return values
 
 
 def rounded(values: np.ndarray, decimals: int) -> np.ndarray:

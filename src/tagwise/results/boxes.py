@@ -10,10 +10,18 @@ import numpy as np
 
 from tagwise.data.instances import clip_boxes
 from tagwise.data.transforms import Affine
-from tagwise.errors import optional
+from tagwise.errors import brief, optional
 from tagwise.geometry import to_xyxy
 from tagwise.plot.boxes import draw_boxes
-from tagwise.results.base import Result, reading, rounded, with_none
+from tagwise.results.base import (
+    Result,
+    check_finite,
+    check_scores,
+    header_of,
+    reading,
+    rounded,
+    with_none,
+)
 
 if TYPE_CHECKING:
     import supervision
@@ -118,22 +126,23 @@ class Boxes(Result):
     def from_dict(cls, record: dict[str, Any]) -> Boxes:
         """Create Boxes from the output of `to_dict`. Raises UserError for other JSON."""
         with reading("boxes"):
-            instances, image = record["instances"], record.get("image", {})
+            instances, names = record["instances"], record["classes"]
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"classes are {brief(names)}; use a list of names")
             columns = {
                 name: [instance[key] for instance in instances]
                 for name, key in (("boxes", "box"), ("scores", "score"), ("classes", "class_id"))
             }
             for name in ("corner_scores", "tags"):
                 if instances and name in instances[0]:
-                    columns[name] = np.array([i[name] for i in instances], np.float32)
-            return cls(
-                **columns,
-                names=tuple(record["classes"]),
-                file=image.get("file"),
-                width=image.get("width"),
-                height=image.get("height"),
-                model=record.get("model"),
-            )
+                    values = np.array([i[name] for i in instances], np.float32)
+                    columns[name] = check_finite(values, name)
+            check_scores(columns.get("corner_scores", []))
+            columns["scores"] = check_scores(columns["scores"])
+            boxes = np.array(columns["boxes"], np.float32)
+            if not np.isfinite(boxes).all():
+                raise ValueError("a box is not finite")
+            return cls(**{**columns, "boxes": boxes}, names=tuple(names), **header_of(record))
 
     def to_coco(self, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
         """Convert to COCO results, one dict per box; category_ids: the category of each class."""

@@ -12,7 +12,15 @@ from tagwise.errors import optional
 from tagwise.geometry import to_xyxy
 from tagwise.label_maps import decode_labels, encode_labels, label_map_instances
 from tagwise.plot.masks import draw_masks
-from tagwise.results.base import Result, reading, rounded, with_none
+from tagwise.results.base import (
+    Result,
+    check_finite,
+    check_scores,
+    header_of,
+    reading,
+    rounded,
+    with_none,
+)
 
 if TYPE_CHECKING:
     import supervision
@@ -134,16 +142,18 @@ class Masks(Result):
     def from_dict(cls, record: dict[str, Any]) -> Masks:
         """Create Masks from the output of `to_dict`. Raises UserError for other JSON."""
         with reading("masks"):
-            instances, image = record["instances"], record["image"]
+            instances, header = record["instances"], header_of(record)
             tags = [instance.get("tags", []) for instance in instances]
             return cls(
                 decode_labels(
-                    [instance["mask"] for instance in instances], (image["height"], image["width"])
+                    [instance["mask"] for instance in instances],
+                    (header["height"], header["width"]),
                 ),
-                np.array([instance["score"] for instance in instances]),
-                np.array(tags, np.float32).reshape(len(instances), -1) if instances else None,
-                file=image.get("file"),
-                model=record.get("model"),
+                check_scores([instance["score"] for instance in instances]),
+                check_finite(np.array(tags, np.float32).reshape(len(instances), -1), "tags")
+                if instances
+                else None,
+                **header,
             )
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:

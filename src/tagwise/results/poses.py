@@ -11,7 +11,15 @@ import numpy as np
 from tagwise.errors import optional
 from tagwise.geometry import keypoint_boxes, present_keypoints
 from tagwise.plot.poses import draw_poses
-from tagwise.results.base import Result, reading, rounded, with_none
+from tagwise.results.base import (
+    Result,
+    check_finite,
+    check_scores,
+    header_of,
+    reading,
+    rounded,
+    with_none,
+)
 from tagwise.skeletons import Skeleton
 
 if TYPE_CHECKING:
@@ -131,18 +139,16 @@ class Poses(Result):
                 edges = [[a + 1, b + 1] for a, b in record.get("skeleton", [])]
                 category = {"name": "predicted", "keypoints": names, "skeleton": edges}
                 skeleton = Skeleton.from_coco(category)
-            image, K = record.get("image", {}), len(names)
             keypoints = np.array([i["keypoints"] for i in instances], np.float32)
+            keypoints = check_finite(keypoints.reshape(-1, len(names), 3), "keypoints")
+            check_scores(keypoints[..., 2])
             tags = [i["tags"] for i in instances] if instances and "tags" in instances[0] else None
             return cls(
-                keypoints=keypoints.reshape(-1, K, 3),
-                scores=np.array([i["score"] for i in instances], np.float32),
-                tags=None if tags is None else np.array(tags, np.float32),
+                keypoints=keypoints,
+                scores=check_scores([i["score"] for i in instances]),
+                tags=None if tags is None else check_finite(np.array(tags, np.float32), "tags"),
                 skeleton=skeleton,
-                file=image.get("file"),
-                width=image.get("width"),
-                height=image.get("height"),
-                model=record.get("model"),
+                **header_of(record),
             )
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from tagwise.errors import UserError
+import numpy as np
+
+from tagwise.errors import UserError, brief
 from tagwise.skeletons.mirror import mirror_types, sided_types
 from tagwise.skeletons.names import name_key, plain_name
 from tagwise.skeletons.stated import flip_of_category, stated_edges, stated_flip
 
 _DEFAULT_SIGMA = 0.1
+_MOST, _LONGEST_NAME = 1000, 300  # keypoint types, letters
 _LISTED = 20  # maximum number of pairs in one line
 
 
@@ -44,32 +48,44 @@ class Skeleton:
             object.__setattr__(self, field, value)
 
         edges: dict[frozenset[int], tuple[int, int]] = {}
-        for a, b in self.edges:
-            edges.setdefault(frozenset((int(a), int(b))), (int(a), int(b)))
-        fill("keypoints", tuple(plain_name(name) for name in self.keypoints))
-        fill("edges", tuple((a, b) for a, b in edges.values() if a != b))
-        fill("sigmas", tuple(float(s) for s in self.sigmas) or default_sigmas(self.keypoints))
-        fill("flip", tuple(int(k) for k in self.flip) or mirror_types(self.keypoints))
+        _check_names(self.name, self.keypoints)
+        try:
+            for a, b in self.edges:
+                edges.setdefault(frozenset((int(a), int(b))), (int(a), int(b)))
+            fill("keypoints", tuple(plain_name(name) for name in self.keypoints))
+            fill("edges", tuple((a, b) for a, b in edges.values() if a != b))
+            fill("sigmas", tuple(float(s) for s in self.sigmas) or default_sigmas(self.keypoints))
+            fill("flip", tuple(int(k) for k in self.flip) or mirror_types(self.keypoints))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UserError(
+                f"skeleton {brief(self.name)} needs names of keypoints, edges as pairs of numbers, "
+                f"sigmas and flip as numbers ({error})"
+            ) from None
         self._check()
 
     def _check(self) -> None:
-        count, where = len(self.keypoints), f"skeleton {self.name!r}"
+        count, where = len(self.keypoints), f"skeleton {brief(self.name)}"
         if not count:
             raise UserError(f"{where} has no keypoints; name at least one")
         if len(set(self.keypoints)) < count:
-            raise UserError(f"{where} names a keypoint twice: {', '.join(self.keypoints)}")
-        if len(self.sigmas) != count or min(self.sigmas) <= 0:
+            names = _listed(self.keypoints)
+            raise UserError(f"{where} names a keypoint twice: {brief(names, 500)}")
+        if len(self.sigmas) != count or not all(0 < s < math.inf for s in self.sigmas):
             raise UserError(
-                f"{where} needs {count} sigmas above 0, one per keypoint, not {self.sigmas}"
+                f"{where} needs {count} sigmas above 0, one per keypoint, not "
+                f"{brief(self.sigmas, 200)}"
             )
         if any(not 0 <= end < count for edge in self.edges for end in edge):
             raise UserError(
-                f"{where} has an edge to a keypoint beyond its {count} keypoints: {self.edges}"
+                f"{where} has an edge to a keypoint beyond its {count} keypoints: "
+                f"{brief(self.edges, 200)}"
             )
         if sorted(self.flip) != list(range(count)) or any(
             self.flip[self.flip[k]] != k for k in range(count)
         ):
-            raise UserError(f"{where}: flipping twice must change nothing, not flip {self.flip}")
+            raise UserError(
+                f"{where}: flipping twice must change nothing, not flip {brief(self.flip, 200)}"
+            )
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -87,14 +103,18 @@ class Skeleton:
         keypoints = category.get("keypoints")
         if not isinstance(keypoints, list) or not keypoints:
             raise UserError(
-                f'category {name!r} has no "keypoints"; add their names to the annotation file'
+                f'category {brief(name)} has no "keypoints"; add their names to the annotation file'
             )
-        names, where = tuple(map(str, keypoints)), f"category {name!r}"
+        _check_names(name, keypoints)
+        names, where = tuple(map(str, keypoints)), f"category {brief(name)}"
+        own = category.get("sigmas") or ()
+        if sigmas is None and not isinstance(own, list | tuple):
+            raise UserError(f"{where}: 'sigmas' must be a list of numbers, not {brief(own)}")
         return cls(
             str(name),
             names,
             stated_edges(names, category.get("skeleton"), f"{where}: 'skeleton'"),
-            tuple(sigmas if sigmas is not None else category.get("sigmas") or ()),
+            tuple(sigmas if sigmas is not None else own),
             flip_of_category(category, names, where),
         )
 
@@ -170,8 +190,21 @@ class Skeleton:
         """
         if self.keypoints == _COCO_NAMES:
             return (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
-        far = [sum(row) for row in _hops(len(self), self.edges)]
+        far = _hops(len(self), self.edges).sum(1).tolist()
         return tuple(sorted(range(len(self)), key=far.__getitem__))
+
+
+def _check_names(name: Any, keypoints: Sequence[Any]) -> None:
+    """Raise UserError for what cannot be names, or is too much for the search for mirror pairs."""
+    where = f"skeleton {brief(name)}"
+    if len(keypoints) > _MOST:
+        raise UserError(f"{where} has {len(keypoints)} keypoints; use at most {_MOST}")
+    for each in keypoints:
+        if not isinstance(each, str | int | float) or len(str(each)) > _LONGEST_NAME:
+            raise UserError(
+                f"{where} has the keypoint {brief(each)}; name it with at most {_LONGEST_NAME} "
+                "letters"
+            )
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -180,16 +213,14 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_LISTED]) + more
 
 
-def _hops(count: int, edges: Sequence[tuple[int, int]]) -> list[list[int]]:
+def _hops(count: int, edges: Sequence[tuple[int, int]]) -> np.ndarray:
     """Edges on the shortest path between any two types (Floyd and Warshall); `count` if none."""
-    hops = [[0 if a == b else count for b in range(count)] for a in range(count)]
+    hops = np.where(np.eye(count, dtype=bool), 0, count)
     for a, b in edges:
         if a != b:
-            hops[a][b] = hops[b][a] = 1
+            hops[a, b] = hops[b, a] = 1
     for via in range(count):
-        for a in range(count):
-            for b in range(count):
-                hops[a][b] = min(hops[a][b], hops[a][via] + hops[via][b])
+        hops = np.minimum(hops, hops[:, via, None] + hops[via])
     return hops
 
 

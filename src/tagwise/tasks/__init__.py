@@ -9,9 +9,10 @@ Imports `data`, `errors`, `evaluation`, `geometry`, `grouping`, `losses`, `plot`
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError, brief, unknown_name
 from tagwise.results import Result
 from tagwise.tasks.base import Head, Task
 from tagwise.tasks.corners import CornerTask
@@ -40,7 +41,7 @@ def task_named(name: str) -> type[Task]:
     return TASKS[name]
 
 
-def create_task(name: str, **options: Any) -> Task:
+def create_task(name: str, /, **options: Any) -> Task:
     """Create a task by name from plain values, such as those of its `to_dict`.
 
     Raises UserError for an unknown name and for options that do not fit.
@@ -48,13 +49,19 @@ def create_task(name: str, **options: Any) -> Task:
     return task_named(name).from_dict(options, f"the {name} task")
 
 
-def read_result(record: Any) -> Result:
-    """Read the result of any task from the values of its `to_dict`. Raises UserError for others."""
+def read_result(record: Any, where: str | Path = "") -> Result:
+    """Read the result of any task from the values of its `to_dict`.
+
+    where: the file of the record. Error messages begin with it. Raises UserError for other values.
+    """
     results = {task.result.task: task.result for task in TASKS.values()}
     name = record.get("task", "pose") if isinstance(record, dict) else None
-    if name not in results:
-        raise UserError(
-            f"this is not JSON of predictions (task {name!r}); give a file that `tagwise predict` "
-            "wrote"
-        )
-    return results[name].from_dict(record)
+    try:
+        if not isinstance(name, str) or name not in results:
+            raise UserError(
+                f"this is not JSON of predictions (task {brief(name)}); give a file that "
+                "`tagwise predict` wrote"
+            )
+        return results[name].from_dict(record)
+    except UserError as error:
+        raise UserError(f"{where}: {error}" if where else str(error)) from error

@@ -97,6 +97,15 @@ class Task(Settings):
     merges: ClassVar[Literal["maps", "results"]] = "maps"
     zoom: float | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        position, tag_dim = getattr(self, "position", None), getattr(self, "tag_dim", 2)
+        if position is not None and tag_dim % 2:
+            raise UserError(
+                f"tag_dim is {tag_dim}, but position {position} needs an even number, for x and y; "
+                "use tag_dim 2, or position null"
+            )
+
     # ------------------------------------------------------------------ labels
 
     @classmethod

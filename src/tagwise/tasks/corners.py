@@ -29,7 +29,7 @@ from tagwise.grouping.settings import CornerSettings
 from tagwise.grouping.suppression import soft_nms
 from tagwise.plot import plot_corner_maps
 from tagwise.results import Boxes
-from tagwise.settings import Count, NonNegative, NonNegativeInt, Positive, Range
+from tagwise.settings import NonNegative, NonNegativeInt, Positive, Range, TagDim
 from tagwise.tasks.base import Head, Placement, Task
 from tagwise.tasks.targets import (
     cells_around,
@@ -71,7 +71,7 @@ class CornerTask(Task):
     """
 
     classes: tuple[str, ...]
-    tag_dim: Count = 1
+    tag_dim: TagDim = 1
     position: Positive | None = None
     overlap: Overlap = 0.3
     radius: Literal["exact", "legacy"] = "exact"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -31,7 +31,7 @@ from tagwise.grouping.pixels import PixelGrid, decode_pixels
 from tagwise.grouping.settings import PixelSettings
 from tagwise.plot import plot_pixel_maps
 from tagwise.results import Masks
-from tagwise.settings import Count, NonNegative, Positive
+from tagwise.settings import NonNegative, Positive, Range, TagDim
 from tagwise.tasks.base import Head, Placement, Task
 from tagwise.tasks.targets import collate, learned_cells, loss_weights
 
@@ -56,13 +56,13 @@ class PixelTask(Task):
     grouping: how pixels become instances.
     """
 
-    tag_dim: Count = 2
+    tag_dim: TagDim = 2
     position: Positive | None = None
     seeds: bool = True
     near: NonNegative = 8.0
     push: Literal["exp", "hinge"] = "exp"
     gaps: NonNegative = 2.0
-    zoom: Positive = 1.0
+    zoom: Annotated[float, Range(above=0, most=16)] = 1.0
     weights: dict[str, NonNegative] = field(default_factory=dict)
     grouping: PixelSettings = field(default_factory=PixelSettings)
 

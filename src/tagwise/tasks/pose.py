@@ -22,7 +22,7 @@ from tagwise.evaluation.scoring import PoseScorer
 from tagwise.geometry import cell_to_pixel, edges_to_cells, pixel_to_cell
 from tagwise.grouping import GroupingSettings, decode_keypoints
 from tagwise.results import Poses
-from tagwise.settings import Count, NonNegative, NonNegativeInt, Positive
+from tagwise.settings import NonNegative, NonNegativeInt, Positive, TagDim
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.base import Head, Placement, Task
 from tagwise.tasks.targets import cells_around, collate, draw_gaussian, learned_cells, loss_weights
@@ -58,7 +58,7 @@ class PoseTask(Task):
     """
 
     skeleton: Skeleton
-    tag_dim: Count = 1
+    tag_dim: TagDim = 1
     position: Positive | None = None
     sigma: Positive = 1.5
     offsets: bool = False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -94,15 +95,28 @@ def make_loader(
         cache_bytes=int(recipe.data.cache_gib * 2**30),
     )
     encoded = EncodedSamples(samples, model.task, model.strides)
-    batches = [list(range(b * batch, (b + 1) * batch)) for b in range(start * processes, total)]
     return DataLoader(
         encoded,
-        batch_sampler=batches,
+        batch_sampler=_Batches(batch, range(start * processes, total)),
         collate_fn=encoded.collate,
         num_workers=recipe.data.workers,
         worker_init_fn=_use_one_thread,
         persistent_workers=False,
     )
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """The sample numbers of each batch; size: samples per batch. numbers: of the batches."""
+
+    size: int
+    numbers: range
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (list(range(b * self.size, (b + 1) * self.size)) for b in self.numbers)
 
 
 def _use_one_thread(_: int) -> None:

@@ -20,7 +20,7 @@ from tagwise.console.interrupts import stop_requested, stoppable
 from tagwise.data.photos import Photos
 from tagwise.errors import UserError, optional, unknown_name
 from tagwise.models.model_file import save_model
-from tagwise.models.network import Network
+from tagwise.models.network import Network, check_decoder
 from tagwise.models.zoo import create_model
 from tagwise.prediction.labelled import predict_labelled
 from tagwise.prediction.predictor import Predictor
@@ -144,6 +144,9 @@ def network_input(images: Tensor) -> Tensor:
 
 def make_model(recipe: Recipe, task: Task) -> Network:
     """Create the network of a recipe for a task, with its initial weights."""
+    taken = {"name", "task", "pretrained", "input_size"} & set(recipe.model.options)
+    if taken:
+        raise UserError(f"no network has the option {sorted(taken)[0]}; remove it: model.options")
     model = create_model(
         recipe.model.name,
         task,
@@ -151,10 +154,28 @@ def make_model(recipe: Recipe, task: Task) -> Network:
         input_size=recipe.data.val_size or recipe.data.input_size,
         **recipe.model.options,
     )
+    _check_size(recipe, model)
+    check_decoder(recipe.decoder, "the recipe's")
+    for name in recipe.decoder:
+        if name not in ("threshold", "fitting"):
+            raise unknown_name("setting of decoder", name, ("threshold", "fitting"))
     info = {**model.spec.info, **recipe.info}
     model.spec = replace(model.spec, info=info, decoder=recipe.decoder)
     model.freeze(recipe.model.freeze)
     return model
+
+
+def _check_size(recipe: Recipe, model: Network) -> None:
+    """Raise UserError unless the network takes images of data.input_size.
+
+    Validation pads images as prediction does, so that data.val_size may be any size.
+    """
+    width, height = recipe.data.input_size
+    if not (model.takes(width) and model.takes(height)):
+        raise UserError(
+            f"data.input_size is {width} × {height}, but the sides must be multiples of "
+            f"{model.multiple} for the network {recipe.model.name}"
+        )
 
 
 def make_accelerator(run: RunConfig) -> Any:

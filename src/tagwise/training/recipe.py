@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 
 from tagwise.data.augment import Augment
-from tagwise.errors import UserError
+from tagwise.errors import UserError, brief
 from tagwise.files import read_text, whole_file
 from tagwise.grouping.settings import rules_among
 from tagwise.settings import (
@@ -25,7 +25,8 @@ from tagwise.settings import (
     merged,
 )
 
-_Size = tuple[Count, Count]
+_Side = Annotated[int, Range(1, 16384)]
+_Size = tuple[_Side, _Side]
 
 # PyYAML raises other errors than its own for invalid dates, nesting and tags.
 _YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
@@ -82,7 +83,7 @@ class DataConfig(Settings):
     val_size: _Size | None = None
     augment: Augment = field(default_factory=Augment)
     cache_gib: NonNegative = 1.0
-    workers: NonNegativeInt = 1
+    workers: Annotated[int, Range(0, 256)] = 1
     flip_pairs: tuple[tuple[str | int, str | int], ...] | None = None
 
     def __post_init__(self) -> None:
@@ -102,8 +103,8 @@ class OptimConfig(Settings):
     ema: the decay of the moving average of the weights; 0 for no average.
     """
 
-    steps: Count = 2000
-    batch: Count = 8
+    steps: Annotated[int, Range(1, 10**9)] = 2000
+    batch: Annotated[int, Range(1, 2**16)] = 8
     lr: Positive = 2e-3
     backbone_scale: NonNegative = 0.35
     weight_decay: NonNegative = 0.01
@@ -124,7 +125,7 @@ class RunConfig(Settings):
     best: the name of the figure by which best.safetensors is chosen.
     """
 
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     precision: Literal["fp32", "no", "bf16"] = "fp32"
     validate_every: NonNegativeInt = 500
     save_every: NonNegativeInt = 100
@@ -198,8 +199,8 @@ class Recipe(Settings):
             for name in rules_among(grouping if isinstance(grouping, Mapping) else {})
         ]
         if self.tuned is not None and not self._is_tuned():
-            names = [name for name, value in self.tuned.to_dict().items() if value]
-            names.remove("annotations")
+            values = self.tuned.to_dict()
+            names = [name for name in values if values[name] and name != "annotations"]
             notes.append(
                 f"tuned ({', '.join(names)}) was chosen for {self.tuned.annotations} and is not "
                 f"used for {self.data.train[0].annotations}; the defaults apply"
@@ -245,7 +246,7 @@ def gather_overrides(argv: Sequence[str]) -> list[str]:
 
 def save_recipe(recipe: Recipe, path: str | Path) -> None:
     """Write the recipe, including all default values."""
-    text = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True)
+    text = yaml.dump(recipe.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     with whole_file(Path(path)) as file:
         file.write(text.encode())
 
@@ -254,11 +255,16 @@ class _Loader(yaml.SafeLoader):
     """Reads 1e-3 as a number, as in YAML 1.2; PyYAML follows YAML 1.1, where it is text."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads: text such as "1e-3" is quoted."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
 
 
 def _read_yaml(text: str, where: str) -> Any:
@@ -272,23 +278,24 @@ def _read_yaml(text: str, where: str) -> Any:
 def _override(tree: dict[str, Any], override: str) -> None:
     """Set one dotted key, `key.sub=value`; list items are selected by their number."""
     key, equals, text = override.partition("=")
+    where = f"override {brief(override, 200)}"
     if not equals:
-        raise UserError(f"override {override!r}: write key.sub=value, such as optim.lr=1e-3")
+        raise UserError(f"{where}: write key.sub=value, such as optim.lr=1e-3")
     *path, last = key.split(".")
     node: Any = tree
     for part in path:
         if isinstance(node, list):
-            node = node[_item(node, part, override)]
+            node = node[_item(node, part, where)]
         else:
             node = node.setdefault(part, {})
         if not isinstance(node, (dict, list)):
-            raise UserError(f"override {override!r}: {part!r} holds a single value")
+            raise UserError(f"{where}: {brief(part)} holds a single value")
     if isinstance(node, list):
-        last = _item(node, last, override)
-    node[last] = _read_yaml(text, f"override {override!r}")
+        last = _item(node, last, where)
+    node[last] = _read_yaml(text, where)
 
 
-def _item(node: list, part: str, override: str) -> int:
+def _item(node: list, part: str, where: str) -> int:
     if not part.isdigit() or int(part) >= len(node):
-        raise UserError(f"override {override!r}: no item {part!r} in a list of {len(node)}")
+        raise UserError(f"{where}: no item {brief(part)} in a list of {len(node)}")
     return int(part)

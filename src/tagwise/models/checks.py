@@ -1,0 +1,69 @@
+"""Checks of models that were read from files: their weights, and one run on a small image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tagwise.errors import UserError, brief
+
+BUILD_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""Errors, besides UserError, that a network with arbitrary options can raise."""
+
+
+def check_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raise UserError, naming the tensor, if a weight is NaN or infinite."""
+    for name, tensor in state.items():
+        # The sum of finite values is finite, except for huge ones; it takes a tenth of the time.
+        if tensor.is_floating_point() and not tensor.sum().isfinite():
+            wrong = int((~tensor.isfinite()).sum())
+            if wrong:
+                raise UserError(
+                    f"{path} has NaN or infinite weights: {wrong} of {tensor.numel()} values of "
+                    f"{brief(name)}; the training diverged or the file is damaged, use another"
+                )
+
+
+def check_run(model: Any, path: str | Path) -> None:
+    """Raise UserError unless a model computes the maps of its task from a small grey image.
+
+    model: a `Network` or an `OnnxNetwork` in evaluation mode, on the CPU.
+    """
+    side = model.multiple
+    while hasattr(model, "takes") and not model.takes(side):
+        side += 1
+    try:
+        with torch.inference_mode():
+            maps = model(torch.full((1, 3, side, side), 0.5))
+        fault = _fault_of(maps, model, side)
+    except UserError as error:
+        fault = str(error)
+    except BUILD_ERRORS as error:
+        fault = " ".join(str(error).split())[:300]
+    if fault:
+        raise UserError(f"{path} contains a network that cannot run: {fault}; get the file again")
+
+
+def _fault_of(maps: dict[str, Tensor], model: Any, side: int) -> str | None:
+    """What is wrong with the maps of an image with two equal sides, or None."""
+    for name, head in model.task.heads().items():
+        if name not in maps:
+            return f"it has no map {name}"
+        shape = tuple(maps[name].shape)
+        if shape[:2] != (1, head.channels) or shape[2:] != (side // model.stride,) * 2:
+            return f"its map {name} has the shape {shape}, with {head.channels} channels expected"
+        if not maps[name].isfinite().all():
+            return f"its map {name} is not finite"
+    return None
