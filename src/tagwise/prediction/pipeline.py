@@ -59,21 +59,36 @@ class Pipeline(Generic[Image, Item, Maps]):
         """Yield the item of each image, in order, while the next ones are being worked on.
 
         An exception of a stage is raised at the item that it belongs to; one of `run`, at the first
-        item of its batch.
+        item of its batch; one of `images`, after the items of all images before it.
         """
         images, work = iter(images), _Work(self)
         window = self.batch_size * _MIXED if self.batch_size > 1 else 1
         ahead = max(2 * window, self.readers + _AHEAD)
         slots: deque[Future[Item]] = deque()
+        end: Exception | None = None
         try:
             while True:
-                while len(slots) < ahead and (batch := list(islice(images, window))):
-                    slots.extend(work.start(batch))
+                while end is None and len(slots) <= ahead - window:
+                    taken, end = _take(images, window)
+                    slots.extend(work.start(taken))
                 if not slots:
-                    return
+                    break
                 yield slots.popleft().result()
         finally:
             work.stop()
+        if not isinstance(end, StopIteration):
+            raise end
+
+
+def _take(images: Iterator[Image], count: int) -> tuple[list[Image], Exception | None]:
+    """Take images from an iterator; also returns the exception that ended it, if one did."""
+    taken: list[Image] = []
+    try:
+        while len(taken) < count:
+            taken.append(next(images))
+    except Exception as error:
+        return taken, error
+    return taken, None
 
 
 @dataclass(eq=False)

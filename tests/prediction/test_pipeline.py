@@ -1,0 +1,141 @@
+"""Stages that run at the same time: order, batches, errors, bounds, and ends."""
+
+import threading
+import time
+from itertools import count
+
+import pytest
+
+from tagwise.prediction.pipeline import Pipeline
+
+
+class Squares:
+    """Stages whose items are lists: the image, then its square. Images are numbers.
+
+    shape: of a number. fails: (stage, number) pairs that raise.
+    """
+
+    def __init__(self, shape=lambda number: 0, fails=()):
+        self.of, self.fails = shape, set(fails)
+        self.batches, self.prepared = [], []
+
+    def prepare(self, image):
+        self.fail("prepare", image)
+        self.prepared.append(image)
+        time.sleep(0.002 * (image % 3))
+        return [image]
+
+    def shape(self, item):
+        return None if item[0] < 0 else (self.of(item[0]),)
+
+    def run(self, items):
+        for (image,) in items:
+            self.fail("run", image)
+        self.batches.append([image for (image,) in items])
+        return [image**2 for (image,) in items]
+
+    def decode(self, items, maps, first):
+        for item, square in zip(items, maps[first:]):
+            self.fail("decode", item[0])
+            item.append(square)
+
+    def fail(self, stage, image):
+        if (stage, image) in self.fails:
+            raise ZeroDivisionError(f"{stage} {image}")
+
+
+def pipeline(stages, batch_size=4, readers=3, decoders=2):
+    return Pipeline(stages, batch_size, readers, decoders)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+@pytest.mark.parametrize("number", [0, 1, 7, 60])
+def test_items_keep_the_order_of_the_images(batch_size, number):
+    found = list(pipeline(Squares(), batch_size).run_on(range(number)))
+    assert found == [[n, n * n] for n in range(number)]
+
+
+def test_images_of_one_shape_share_batches():
+    stages = Squares(shape=lambda number: number % 2)
+    assert list(pipeline(stages).run_on(range(32))) == [[n, n * n] for n in range(32)]
+    assert {len(batch) for batch in stages.batches} == {4}
+    assert all(len({n % 2 for n in batch}) == 1 for batch in stages.batches)
+
+
+def test_items_without_a_shape_skip_the_network():
+    found = list(pipeline(Squares()).run_on([1, -2, 3]))
+    assert found == [[1, 1], [-2], [3, 9]]
+
+
+@pytest.mark.parametrize("stage", ["prepare", "run", "decode"])
+def test_an_exception_is_raised_at_its_item(stage):
+    stages, found = Squares(fails=[(stage, 13)]), []
+    results = pipeline(stages, batch_size=1).run_on(range(100))
+    with pytest.raises(ZeroDivisionError, match=f"{stage} 13"):
+        found.extend(results)
+    assert found == [[n, n * n] for n in range(13)]
+
+
+def test_only_a_part_of_the_batch_fails_with_its_decoding():
+    stages, found = Squares(fails=[("decode", 3)]), []
+    with pytest.raises(ZeroDivisionError):
+        found.extend(pipeline(stages, batch_size=4, decoders=4).run_on(range(4)))
+    assert found == [[0, 0], [1, 1], [2, 4]]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_few_images_are_in_memory(batch_size):
+    stages = Squares()
+    results = pipeline(stages, batch_size).run_on(count())
+    for _ in range(10):
+        next(results)
+    time.sleep(0.2)
+    assert len(stages.prepared) <= 10 + 8 * batch_size + 5
+    results.close()
+
+
+def test_the_network_waits_for_decoding():
+    stages, go_on = Squares(), threading.Event()
+    decode = stages.decode
+    stages.decode = lambda *arguments: (go_on.wait(30), decode(*arguments))
+    results = pipeline(stages, batch_size=2).run_on(range(20))
+    first = threading.Thread(target=lambda: next(results))
+    first.start()
+    time.sleep(0.2)
+    assert len(stages.batches) <= 3
+    go_on.set()
+    first.join()
+    results.close()
+
+
+def test_images_are_taken_in_the_callers_thread():
+    def images():
+        for number in range(20):
+            threads.add(threading.get_ident())
+            yield number
+
+    threads = set()
+    list(pipeline(Squares()).run_on(images()))
+    assert threads == {threading.get_ident()}
+
+
+def test_an_exception_of_the_iterator_is_raised():
+    def images():
+        yield from range(3)
+        raise KeyError("camera")
+
+    found = []
+    with pytest.raises(KeyError):
+        found.extend(pipeline(Squares()).run_on(images()))
+    assert found == [[0, 0], [1, 1], [2, 4]]
+
+
+def test_threads_end_with_an_abandoned_run():
+    before = threading.active_count()
+    results = pipeline(Squares(), batch_size=1).run_on(count())
+    next(results)
+    del results
+    deadline = time.monotonic() + 30
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
