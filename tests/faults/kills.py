@@ -8,7 +8,6 @@ never killed, byte by byte, and no partial file may be left. Needs Linux or macO
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import signal
@@ -17,16 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
-from full_disk import CASES, make_inputs
-
-from tagwise.cli import main as run_command
+from full_disk import CASES, make_inputs, run_program
 
 VERBS = ("train", "predict", "predict --coco")
 TIMES = ("images_per_second", "share_waiting")  # what a log tells of the machine
@@ -61,19 +56,6 @@ def spawned(arguments: list[str]) -> Process:
     process = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment)
     process.returncode = 0  # this module waits for it
     return Process(process.pid)
-
-
-def forked(arguments: list[str]) -> Process:
-    """Start the command line in a fork of this process, which has imported everything."""
-    pid = os.fork()
-    if pid == 0:
-        code = 70
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            try:
-                code = run_command(arguments)
-            finally:
-                os._exit(code)
-    return Process(pid)
 
 
 @dataclass
@@ -176,15 +158,7 @@ def killed(verb: str, count: int, seed: int, start: Start, folder: Path) -> Kill
 
 def prepare(folder: Path) -> None:
     """Photos, labels, a recipe and a model, in the current folder."""
-    for module in ("accelerate", "hotcoco"):  # so that a fork need not import them
-        import_module(module)
-
-    def run(arguments: list[str]) -> tuple[int, str]:
-        process = forked(arguments)
-        process.ended(wait=True)
-        return process.code, ""
-
-    make_inputs(folder, run)
+    make_inputs(folder, run_program)
 
 
 def main() -> int:

@@ -1,10 +1,6 @@
-"""The short form of `kills.py`: runs in forks of this process, each killed once."""
-
-import os
+"""The short form of `kills.py`: runs that are killed once each."""
 
 import pytest
-
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
 
 kills = pytest.importorskip("kills")
 
@@ -20,7 +16,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("verb", ["train", "predict --coco"])
 def test_a_killed_run_is_continued_to_the_same_files(folder, verb):
-    found = kills.killed(verb, 1, 0, kills.forked, folder)
+    found = kills.killed(verb, 1, 0, kills.spawned, folder)
     assert found.kills == 1
     assert found.faults == []
 
