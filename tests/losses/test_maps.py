@@ -22,6 +22,34 @@ def test_heatmap_mse_matches_its_formula():
     torch.testing.assert_close(mse(pred, target, normalise="valid"), F.mse_loss(pred, target))
 
 
+@pytest.mark.parametrize("logits", [False, True])
+@pytest.mark.parametrize("mask", ["none", "bool", "weights", "per type"])
+def test_float32_on_the_cpu_equals_float64_with_its_gradient(mask, logits):
+    """Maps in float32 on the CPU are worked on in parts; 3 × 110 × 120 cells are more than one."""
+    pred, target = torch.randn(2, 3, 110, 120), torch.rand(2, 3, 110, 120)
+    masks = {
+        "none": None,
+        "bool": torch.rand(2, 1, 110, 120) > 0.3,
+        "weights": (torch.rand(2, 3, 110, 120) - 0.3).clamp(min=0),
+        "per type": torch.tensor([1.0, 0.0, 0.5]).view(1, 3, 1, 1),
+    }
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        maps = pred.to(dtype).requires_grad_()
+        loss = losses.heatmap_mse(
+            maps, target.to(dtype), masks[mask], foreground=3.0, images="none", logits=logits
+        )
+        (loss * torch.tensor([1.0, -2.0], dtype=dtype)).sum().backward()
+        found.append((loss.double(), maps.grad.double()))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-9)
+
+
+def test_gradients_flow_to_the_target_too():
+    pred, target = torch.rand(1, 1, 4, 4), torch.rand(1, 1, 4, 4, requires_grad=True)
+    losses.heatmap_mse(pred, target).backward()
+    torch.testing.assert_close(target.grad, (target.detach() - pred) / 8)
+
+
 def test_heatmap_mse_leaves_out_keypoint_types():
     pred, target = torch.rand(1, 3, 4, 5), torch.rand(1, 3, 4, 5)
     mask = torch.tensor([True, False, True]).view(1, 3, 1, 1)

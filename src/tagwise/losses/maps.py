@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_PART = 1 << 15
+"""Cells that `heatmap_mse` works on at a time on a CPU; their numbers fit into its cache."""
+
 _CHOICES = {"normalise": ("mean", "valid", "sum"), "images": ("mean", "sum", "none")}
 
 
@@ -17,6 +20,7 @@ def heatmap_mse(
     foreground: float = 0.0,
     normalise: str = "mean",
     images: str = "mean",
+    logits: bool = False,
 ) -> Tensor:
     """Masked squared error of heatmaps, the loss of pose networks (Newell et al. 2017, HRNet).
 
@@ -30,25 +34,90 @@ def heatmap_mse(
         normalise: the error of an image is divided by its number of cells ("mean", as in
             HigherHRNet), by the sum of its mask ("valid"), or not at all ("sum").
         images: "mean" or "sum" over images, or "none" for (B,).
+        logits: `pred` are logits; the error is that of their sigmoid.
 
     Raises:
         ValueError: shapes do not match, or a choice is unknown.
     """
     check_choices(_CHOICES, normalise=normalise, images=images)
     _check_maps(pred, target, mask)
-    pred, target, mask = _masked(pred, target, mask)
+    single = pred.dtype == target.dtype == torch.float32 and not target.requires_grad
+    if single and pred.is_cpu and pred.is_contiguous():
+        loss = _SquaredErrors.apply(pred, target, mask, foreground, logits)
+    else:
+        loss = _squared_errors(pred, target, mask, foreground, logits)
+    if normalise == "mean" or (normalise == "valid" and mask is None):
+        loss = loss / max(math.prod(pred.shape[1:]), 1)
+    elif normalise == "valid":
+        cells = mask.to(loss.dtype).expand_as(pred).flatten(1).sum(1)
+        loss = loss / cells.where(cells > 0, 1)
+    return over_images(loss, images)
+
+
+def _squared_errors(
+    pred: Tensor, target: Tensor, mask: Tensor | None, foreground: float, logits: bool
+) -> Tensor:
+    """The weighted sum of squared errors of each image, (B,)."""
+    pred, target, mask = _masked(pred.sigmoid() if logits else pred, target, mask)
     loss = (pred - target).square()
     if foreground:
         loss = loss * (1 + foreground * target)
     if mask is not None:
         loss = loss * mask
-    loss = loss.flatten(1).sum(1)
-    if normalise == "mean" or (normalise == "valid" and mask is None):
-        loss = loss / max(math.prod(pred.shape[1:]), 1)
-    elif normalise == "valid":
-        cells = mask.expand_as(pred).flatten(1).sum(1)
-        loss = loss / cells.where(cells > 0, 1)
-    return over_images(loss, images)
+    return loss.flatten(1).sum(1)
+
+
+class _SquaredErrors(torch.autograd.Function):
+    """`_squared_errors` and its gradient in one pass over parts that fit into a CPU's cache.
+
+    Separate operations on whole maps are limited by memory, and take several times as long.
+    """
+
+    @staticmethod
+    def forward(ctx, pred, target, mask, foreground, logits):
+        sums, gradient = pred.new_zeros(len(pred)), torch.empty_like(pred)
+        everywhere = None if mask is None else mask.expand_as(pred)
+        for image in range(len(pred)):
+            maps = [pred[image], target[image], gradient[image]]
+            maps += [] if everywhere is None else [everywhere[image]]
+            for parts in zip(*(each.reshape(-1).split(_PART) for each in maps)):
+                sums[image] += _add_part(*parts, foreground=foreground, logits=logits)
+        ctx.save_for_backward(gradient)
+        return sums
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient_of_sums):
+        (gradient,) = ctx.saved_tensors
+        scale = gradient_of_sums.view(-1, *[1] * (gradient.ndim - 1))
+        return gradient * scale, None, None, None, None
+
+
+def _add_part(
+    pred: Tensor,
+    target: Tensor,
+    gradient: Tensor,
+    mask: Tensor | None = None,
+    *,
+    foreground: float,
+    logits: bool,
+) -> Tensor:
+    """The sum of weighted squared errors of some cells; writes their gradient."""
+    value = pred.sigmoid() if logits else pred
+    error = value - target
+    torch.mul(error, target, out=gradient).mul_(foreground).add_(error)
+    ignored = None if mask is None else mask == 0
+    if mask is not None:
+        error.masked_fill_(ignored, 0)  # NaN may be there
+        gradient.masked_fill_(ignored, 0)
+        if mask.dtype != torch.bool:
+            gradient.mul_(mask)
+    total = torch.dot(gradient, error)
+    gradient.mul_(2)
+    if logits:
+        slope = value * (1 - value)
+        gradient.mul_(slope if ignored is None else slope.masked_fill_(ignored, 0))
+    return total
 
 
 def focal(

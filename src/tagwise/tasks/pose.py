@@ -199,11 +199,17 @@ class PoseTask(Task):
         target, mask = targets["heatmaps"], targets["mask"]
         if self.heatmap_loss == "focal":
             return losses.focal(raw, target, mask)
-        found = raw.sigmoid() if self.heatmap_loss == "mse_sigmoid" else raw
+        logits = self.heatmap_loss == "mse_sigmoid"
         if self.published:
-            return losses.heatmap_mse(found, target, mask)
+            return losses.heatmap_mse(raw, target, mask, logits=logits)
         error = losses.heatmap_mse(
-            found, target, mask, foreground=self.foreground, normalise="sum", images="sum"
+            raw,
+            target,
+            mask,
+            foreground=self.foreground,
+            normalise="sum",
+            images="sum",
+            logits=logits,
         )
         return error / (target * mask).sum().clamp(min=1)
 
