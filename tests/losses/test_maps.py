@@ -35,7 +35,7 @@ def test_float32_on_the_cpu_equals_float64_with_its_gradient(mask, logits):
     }
     found = []
     for dtype in (torch.float32, torch.float64):
-        maps = pred.to(dtype).requires_grad_()
+        maps = pred.to(dtype, copy=True).requires_grad_()
         loss = losses.heatmap_mse(
             maps, target.to(dtype), masks[mask], foreground=3.0, images="none", logits=logits
         )

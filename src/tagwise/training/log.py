@@ -77,11 +77,12 @@ class TrainingLog:
         if self.quiet:
             return
         for name, value in {**terms, "gradient": norm}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+            self.sums[name] = self.sums.get(name, 0.0) + value.detach().double()
         self.count += 1
         self.bar.update()
         if due(step, self.recipe.run.log_every) or step == self.recipe.optim.steps:
-            means = {name: total / self.count for name, total in self.sums.items()}
+            # Only here: every transfer of a number makes the CPU wait for the GPU.
+            means = {name: float(total) / self.count for name, total in self.sums.items()}
             elapsed = time.perf_counter() - self.since
             speed = self.count * self.recipe.optim.batch / elapsed
             self._write(

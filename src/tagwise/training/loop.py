@@ -53,6 +53,8 @@ def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
     checkpoint = Checkpoint(folder, model, average, optimizer)
     start = checkpoint.load() if resume else 0
     loader = make_loader(recipe, datasets, model, accelerator.num_processes, start)
+    if recipe.run.compile:
+        model.compile()
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     average.to(accelerator.device)
     log = TrainingLog(folder, written, start, quiet=not accelerator.is_main_process)

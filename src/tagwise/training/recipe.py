@@ -70,8 +70,9 @@ class DataConfig(Settings):
     """The labelled images and their augmentation.
 
     input_size, val_size: (width, height) in pixels, in training and validation.
-    cache_gib: the memory in GiB in which each worker process may keep decoded images.
-    workers: the number of processes that load samples.
+    cache_gib: the memory in GiB in which all worker processes together may keep decoded images.
+    workers: the number of processes that load samples. None chooses it: 1 on a CPU, and next to a
+        GPU one per core, except one core, but at most 16.
     flip_pairs: pairs of keypoint types of the skeleton that a mirrored image swaps, by name or by
         number from 0; None takes them from the first set or from the names, [] means no pairs.
     """
@@ -83,7 +84,7 @@ class DataConfig(Settings):
     val_size: _Size | None = None
     augment: Augment = field(default_factory=Augment)
     cache_gib: NonNegative = 1.0
-    workers: Annotated[int, Range(0, 256)] = 1
+    workers: Annotated[int, Range(0, 256)] | None = None
     flip_pairs: tuple[tuple[str | int, str | int], ...] | None = None
 
     def __post_init__(self) -> None:
@@ -123,6 +124,7 @@ class RunConfig(Settings):
     precision: "fp32" or "bf16" (mixed). Earlier recipes call fp32 "no", which still works.
     device: None chooses the best available device.
     best: the name of the figure by which best.safetensors is chosen.
+    compile: whether `torch.compile` speeds up the network; the first steps then take minutes.
     """
 
     seed: Annotated[int, Range(0, 2**63 - 1)] = 0
@@ -134,6 +136,7 @@ class RunConfig(Settings):
     tensorboard: bool = False
     threads: Count | None = None
     device: Literal["cpu", "cuda"] | None = None
+    compile: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
