@@ -345,3 +345,18 @@ def test_mismatched_input_is_refused(change, message):
     given["image"] = torch.zeros(3).long()
     with pytest.raises(ValueError, match=message):
         pull_push(**{**given, **change})
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_groups_found_ahead_give_the_same_loss(weighted):
+    generator = torch.Generator().manual_seed(0)
+    group = torch.randint(-1, 6, (200,), generator=generator)
+    image = torch.randint(-1, 4, (200,), generator=generator)
+    weight = torch.rand(200, generator=generator).round(decimals=0) if weighted else None
+    tags = torch.randn(200, 2, generator=generator)
+    used = None if weight is None else weight > 0
+    layout = losses.layout_groups(group, image, used=used, batch=5)
+    options = {"weight": weight, "batch": 5, "images": "none"}
+    expected = losses.pull_push(tags, group, image, **options)
+    found = losses.pull_push(tags, group, image, layout=layout, **options)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)

@@ -17,6 +17,7 @@ Imports nothing from the rest of the package.
 
 from tagwise.losses.maps import focal, heatmap_mse, offset_l1
 from tagwise.losses.modules import AELoss, FocalLoss, HeatmapMSE, OffsetL1
+from tagwise.losses.pairs import Layout, layout_groups
 from tagwise.losses.tags import PRESETS, TagLoss, pull_push, pull_push_dense
 
 __all__ = [
@@ -24,10 +25,12 @@ __all__ = [
     "AELoss",
     "FocalLoss",
     "HeatmapMSE",
+    "Layout",
     "OffsetL1",
     "TagLoss",
     "focal",
     "heatmap_mse",
+    "layout_groups",
     "offset_l1",
     "pull_push",
     "pull_push_dense",

@@ -24,7 +24,11 @@ class Layout(NamedTuple):
 
 
 def layout_groups(
-    group: Tensor, image: Tensor, cls: Tensor | None, used: Tensor | None, batch: int | None
+    group: Tensor,
+    image: Tensor,
+    cls: Tensor | None = None,
+    used: Tensor | None = None,
+    batch: int | None = None,
 ) -> Layout:
     """Number the groups, image by image, and list the pairs of groups within an image.
 

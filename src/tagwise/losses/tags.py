@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tagwise.losses.maps import check_choices, full, over_images, raise_mismatch
-from tagwise.losses.pairs import grid_places, layout_groups, near_pairs
+from tagwise.losses.pairs import Layout, grid_places, layout_groups, near_pairs
 
 # Settings with which `pull_push` reproduces the values and gradients of published code.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -68,6 +68,7 @@ def pull_push(
     place: Tensor | None = None,
     near: float | None = None,
     batch: int | None = None,
+    layout: Layout | None = None,
     push: str = "exp",
     sigma: float = 1.0,
     margin: float = 1.0,
@@ -105,6 +106,8 @@ def pull_push(
             farther apart may have the same tags. By default, all pairs push each other.
         batch: number of images, with ids 0..batch-1, including images without points. None: the
             number of distinct ids in `image`.
+        layout: `layout_groups` of the same points and weights. On a GPU, finding the groups waits
+            several times for numbers; a data loader can find them ahead, on a CPU.
         push: "exp" as above, or "hinge": max(0, margin - |m_n - m_n'|) as in CornerNet (Eq. 5).
         scope: the pairs that push each other: all of an "image", or those of the same "class".
         points: reduction of the pull over the points of a group, "mean" or "sum".
@@ -141,8 +144,9 @@ def pull_push(
     )
     _check_points(tags, group, image, cls, weight, scope)
     _check_place(tags, place, near)
-    used = None if weight is None else weight.detach() > 0
-    layout = layout_groups(group, image, cls if scope == "class" else None, used, batch)
+    if layout is None:
+        used = None if weight is None else weight.detach() > 0
+        layout = layout_groups(group, image, cls if scope == "class" else None, used, batch)
     layout = type(layout)(*(index.to(tags.device) for index in layout))
     tags = full(tags)[layout.keep]
     weight = None if weight is None else weight.to(tags)[layout.keep]

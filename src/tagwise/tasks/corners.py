@@ -189,6 +189,7 @@ class CornerTask(Task):
             targets["group"],
             targets["image"],
             batch=len(targets["mask"]),
+            layout=targets.get("layout"),
             **(losses.PRESETS[self.published] if self.published else options),
         )
         terms["pull"], terms["push"] = tag_loss.pull, tag_loss.push

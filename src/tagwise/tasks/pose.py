@@ -185,6 +185,7 @@ class PoseTask(Task):
                 targets["group"],
                 targets["image"],
                 batch=len(outputs["tags"]),
+                layout=targets.get("layout"),
                 **(losses.PRESETS[self.published] if self.published else preset),
             )
             terms["pull"], terms["push"] = tag_loss.pull, tag_loss.push

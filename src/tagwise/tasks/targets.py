@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tagwise.data.sample import Sample
 from tagwise.errors import unknown_name
+from tagwise.losses import layout_groups
 
 
 def draw_gaussian(
@@ -124,7 +125,8 @@ def collate(
     """Combine the targets of several samples into one batch.
 
     maps: names of the arrays that are stacked. points: names of those that are concatenated; the
-        index of each point's image is added as "image" (P,) int64.
+        index of each point's image is added as "image" (P,) int64, and the groups of points with
+        "group" and "weight" as "layout", see `losses.layout_groups`.
     """
     batch = {key: torch.from_numpy(np.stack([t[key] for t in targets])) for key in maps}
     if not points:
@@ -133,4 +135,8 @@ def collate(
         batch[key] = torch.from_numpy(np.concatenate([t[key] for t in targets]))
     lengths = [len(t[points[0]]) for t in targets]
     batch["image"] = torch.from_numpy(np.repeat(np.arange(len(targets)), lengths))
+    if {"group", "weight"} <= batch.keys():
+        batch["layout"] = layout_groups(
+            batch["group"], batch["image"], used=batch["weight"] > 0, batch=len(targets)
+        )
     return batch
