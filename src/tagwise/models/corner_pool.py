@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -118,8 +121,40 @@ def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
     return out.to(pooled.dtype)
 
 
-@torch.library.impl("tagwise::running_max", "CompositeExplicitAutograd")
+@torch.library.impl("tagwise::running_max", "CUDA")
 def _(x: Tensor, axis: int, back: bool) -> Tensor:
+    kernels, x = _triton_kernels(), _dense(x)
+    if kernels is None or x.dtype == torch.float64 or not x.numel():
+        return _cummax(x, axis, back)
+    out = torch.empty_like(x)
+    with torch.cuda.device(x.device):
+        kernels.running_max(x, out, _line_shape(x, axis), back)
+    return out
+
+
+@torch.library.impl("tagwise::running_max_backward", "CUDA")
+def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
+    kernels = _triton_kernels()
+    if kernels is None or pooled.dtype == torch.float64 or not pooled.numel():
+        return _cummax_backward(pooled, gradient, axis, back)
+    gradient, out = gradient.contiguous(memory_format=_layout(pooled)), torch.empty_like(pooled)
+    bits = pooled.view(_BITS[pooled.element_size()])
+    with torch.cuda.device(pooled.device):
+        kernels.running_max_backward(bits, gradient, out, _line_shape(pooled, axis), back)
+    return out
+
+
+@cache
+def _triton_kernels() -> ModuleType | None:
+    """The module of Triton kernels, None if triton is not installed."""
+    try:
+        return import_module("tagwise.models.running_max_triton")
+    except ImportError:
+        return None
+
+
+@torch.library.impl("tagwise::running_max", "CompositeExplicitAutograd")
+def _cummax(x: Tensor, axis: int, back: bool) -> Tensor:
     x = _dense(x)
     largest = (x.flip(axis) if back else x).cummax(axis).values
     out = largest.flip(axis) if back else largest
@@ -127,7 +162,7 @@ def _(x: Tensor, axis: int, back: bool) -> Tensor:
 
 
 @torch.library.impl("tagwise::running_max_backward", "CompositeExplicitAutograd")
-def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
+def _cummax_backward(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
     if back:
         pooled, gradient = pooled.flip(axis), gradient.flip(axis)
     wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
@@ -149,10 +184,17 @@ def _dense(x: Tensor) -> Tensor:
 
 def _lines(x: Tensor, axis: int) -> np.ndarray:
     """A view of dense maps as (outer, length, inner), with the length along that axis."""
+    dense = x.permute(0, 2, 3, 1) if _layout(x) == torch.channels_last else x
+    return dense.view(_line_shape(x, axis)).numpy()
+
+
+def _line_shape(x: Tensor, axis: int) -> tuple[int, int, int]:
+    """(outer, length, inner) of dense maps in memory, with the length along that axis."""
+    shape = x.shape
     if _layout(x) == torch.channels_last:
-        x, axis = x.permute(0, 2, 3, 1), axis - 1
-    before, length = x.shape[:axis], x.shape[axis]
-    return x.view(math.prod(before), length, -1).numpy()
+        shape, axis = (shape[0], shape[2], shape[3], shape[1]), axis - 1
+    axis += len(shape)
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
 def _is_exporting() -> bool:

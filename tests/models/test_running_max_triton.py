@@ -1,0 +1,57 @@
+"""The kernels for GPUs give what those for CPUs give, in Triton's interpreter or on a GPU."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tagwise.models.corner_pool import corner_pool
+
+SCRIPT = """
+import itertools, torch
+from tagwise.models import corner_pool as module, running_max_triton as kernels
+generator = torch.Generator().manual_seed(0)
+layouts = (torch.contiguous_format, torch.channels_last)
+types = (torch.float32, torch.float16)
+for axis, back, layout, dtype in itertools.product((-2, -1), (True, False), layouts, types):
+    x = torch.randint(-3, 4, (2, 5, 7, 9), generator=generator).to(dtype)  # with many ties
+    x[0, 0, 3, 4] = float("nan")
+    x, gradient = (each.to(memory_format=layout) for each in (x, torch.rand(2, 5, 7, 9).to(dtype)))
+    pooled = torch.ops.tagwise.running_max(x, axis, back)
+    shape = module._line_shape(x, axis)
+    found = torch.empty_like(x)
+    kernels.running_max(x, found, shape, back)
+    torch.testing.assert_close(found, pooled, rtol=0, atol=0, equal_nan=True)
+    expected = torch.ops.tagwise.running_max_backward(pooled, gradient, axis, back)
+    out = torch.empty_like(x)
+    bits = pooled.view(torch.int32 if dtype == torch.float32 else torch.int16)
+    kernels.running_max_backward(bits, gradient, out, shape, back)
+    torch.testing.assert_close(out, expected)
+print("equal")
+"""
+
+
+def test_kernels_equal_those_of_the_cpu_in_the_interpreter():
+    pytest.importorskip("triton", reason="needs triton, which torch's CUDA builds install")
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True
+    )
+    assert ran.stdout == "equal\n", ran.stderr
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("direction", ["top", "bottom", "left", "right"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_gpu_pools_as_the_cpu_does(direction, layout):
+    x = torch.randn(2, 5, 33, 20).round(decimals=1).to(memory_format=layout)
+    gradient = torch.rand(2, 5, 33, 20)
+    found = []
+    for device in ("cpu", "cuda"):
+        maps = x.to(device, copy=True).requires_grad_()
+        pooled = corner_pool(maps, direction)
+        pooled.backward(gradient.to(device))
+        found.append((pooled.detach().cpu(), maps.grad.cpu()))
+    torch.testing.assert_close(found[1], found[0])
