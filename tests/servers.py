@@ -101,6 +101,6 @@ def tiny_registry(checksum, size=None, family="higherhrnet", **more):
         "input_size": (128, 128),
         "ap": 67.1,
     }
-    files = (RemoteFile(URL, checksum, size),)
-    model = PublicModel(name="tiny-hrnet", family=family, files=files, **(facts | more))
+    facts["files"] = (RemoteFile(URL, checksum, size),)
+    model = PublicModel(name="tiny-hrnet", family=family, **(facts | more))
     return Registry({"tiny-hrnet": model}, {})

@@ -18,11 +18,13 @@ from servers import URL, digest
 from tagwise import cli
 from tagwise.errors import UserError
 from tagwise.models import load_model
-from tagwise.models.find import find_weights
+from tagwise.models.find import find_weights, is_cached
 from tagwise.published import cache as cache_module
 from tagwise.published import fetch as fetch_module
+from tagwise.published import registry
 from tagwise.published.cache import cache_folder, mirrored
 from tagwise.published.fetch import check_redirect
+from tagwise.published.registry import RemoteFile
 
 PREDICT = ("predict", "photo.png", "--weights", "tiny-hrnet", "--out", "found")
 
@@ -106,6 +108,23 @@ def test_no_other_weights_touch_the_network(server, known, cache, capsys):
     assert "no such file" in told(capsys, "predict", "none.png", *PREDICT[2:])
     assert server.requests == []
     assert not cache.exists()
+
+
+def test_a_model_of_two_files_is_kept_as_it_is(server, use, cache, checkpoint, monkeypatch):
+    """OpenVINO runs NAME.xml, which needs NAME.bin next to it; neither is converted."""
+    monkeypatch.setattr(registry, "READABLE", frozenset({"openvino-ae"}))
+    address = URL.removesuffix(".pth")
+    files = tuple(RemoteFile(f"{address}.{end}", digest(checkpoint)) for end in ("xml", "bin"))
+    model = use(digest(checkpoint), family="openvino-ae", files=files)
+    assert not is_cached(model)
+    assert find_weights("tiny-hrnet") == cache / "tiny.xml"
+    assert names(cache) == ["tiny.bin", "tiny.xml"]
+    assert [path for path, _ in server.requests] == ["/pose/tiny.xml", "/pose/tiny.bin"]
+    assert is_cached(model)
+    (cache / "tiny.bin").unlink()
+    assert not is_cached(model)
+    find_weights("tiny-hrnet")
+    assert [path for path, _ in server.requests][2:] == ["/pose/tiny.bin"]
 
 
 # ---------------------------------------------------------------------- broken off, and continued

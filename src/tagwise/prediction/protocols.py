@@ -31,7 +31,7 @@ class PublishedTest(NamedTuple):
 def public_model(weights: str | Path | nn.Module, spec: ModelSpec | None) -> PublicModel | None:
     """The entry of the registry that weights are of, if any. spec: of the loaded model."""
     names = (weights, _info(spec).get("public"))
-    found = (public_models().get(name) for name in names if isinstance(name, str))
+    found = (public_models().get(str(name)) for name in names if isinstance(name, str | Path))
     return next((each for each in found if each is not None), None)
 
 
