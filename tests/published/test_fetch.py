@@ -408,9 +408,10 @@ def test_the_mirror_replaces_scheme_and_host(monkeypatch):
     assert mirrored(URL) == URL
     monkeypatch.setenv("TAGWISE_MIRROR", "http://lab:8000/models/")
     assert mirrored(URL) == "http://lab:8000/models/pose/tiny.pth"
-    monkeypatch.setenv("TAGWISE_MIRROR", "lab")
-    with pytest.raises(UserError, match="use an address"):
-        mirrored(URL)
+    for wrong in ("lab", "http://[lab", "ftp://lab"):
+        monkeypatch.setenv("TAGWISE_MIRROR", wrong)
+        with pytest.raises(UserError, match="use an address"):
+            mirrored(URL)
 
 
 def test_a_proxy_is_used(server, known, monkeypatch):

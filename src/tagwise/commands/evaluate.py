@@ -174,8 +174,8 @@ def _beside(report: dict[str, Any]) -> str:
     told, settings = report["published"], report["settings"]
     # Files are named after the set: person_keypoints_val2017.json. Other names tell nothing.
     same = told["set"].split()[-1] in Path(settings["annotations"]).name
-    whole = same and not settings["oracle"] and settings["limit"] is None and settings["every"] == 1
-    mark = "" if whole else "; these are other photos, or a part of them"
+    part = (settings["first"], settings["every"], settings["limit"]) != (0, 1, None)
+    mark = "" if same and not part else "; these are other photos, or a part of those"
     return (
         f"published AP {_percent(told['AP'])} on {told['set']} ({told['test']}), "
         f"measured here {_percent(report['metrics'].get('AP', -1))} "
@@ -209,7 +209,7 @@ def format_table(report: dict[str, Any]) -> str:
             lines.append(" " * first + "".join(f"{name:>{width}}" for name in names))
         cells = "".join(f"{_percent(figure):>{width}}" for figure in figures.values())
         lines.append(f"{label:<{first}}{cells}")
-    if "published" in report:
+    if "published" in report and not settings["oracle"]:
         lines.append(_beside(report))
     if report["failed"]:
         lines.append(f"{len(report['failed'])} images could not be read and count as empty:")

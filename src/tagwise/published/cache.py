@@ -46,9 +46,13 @@ def mirrored(url: str) -> str:
     mirror = os.environ.get("TAGWISE_MIRROR")
     if not mirror:
         return url
-    host, wanted = urlsplit(mirror), urlsplit(url)
+    wrong = UserError(f"TAGWISE_MIRROR is {mirror!r}; use an address, as https://example.org")
+    try:
+        host, wanted = urlsplit(mirror), urlsplit(url)
+    except ValueError:
+        raise wrong from None
     if host.scheme not in ("http", "https") or not host.netloc:
-        raise UserError(f"TAGWISE_MIRROR is {mirror!r}; use an address, as https://example.org")
+        raise wrong
     path = host.path.rstrip("/") + wanted.path
     return urlunsplit((host.scheme, host.netloc, path, wanted.query, ""))
 
