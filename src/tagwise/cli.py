@@ -16,48 +16,21 @@ import tyro
 from tyro.conf import Positional, arg
 
 import tagwise
+from tagwise.console.arguments import (
+    ABOUT,
+    BatchSize,
+    Device,
+    Flip,
+    Precision,
+    Protocol,
+    Scales,
+    Size,
+    Weights,
+    environment,
+)
 from tagwise.console.interrupts import signals_handled, stop_requested
 from tagwise.console.streams import print_result, streams_guarded
 from tagwise.errors import UserError
-
-_ABOUT = """Find people, animals and things in photos and videos: as poses, boxes or masks.
-
-$ tagwise predict photo.jpg            poses of the people, as a picture and JSON
-$ tagwise predict photos --weights blood --out found
-$ tagwise track clip.mp4               the same instances through a video
-$ tagwise train recipes/robots.yaml    a model of your own
-$ tagwise eval --weights robots --annotations val.json --images photos
-$ tagwise convert checkpoint.pth       a published model as one of tagwise's
-$ tagwise export people                a model as an ONNX file
-See `tagwise VERB --help` for details. Add --debug to any verb to see the traceback of an error.
-"""
-
-Weights = Annotated[
-    str,
-    arg(
-        metavar="people|robots|bees|blood|nuclei|PATH",
-        help="A model that comes with tagwise, a .safetensors or .onnx file, or a published "
-        "checkpoint (see `tagwise convert --help`).",
-    ),
-]
-Device = Annotated[
-    str,
-    arg(
-        metavar="auto|cpu|cuda|cuda:N|mps",
-        help="Where the network runs; auto: a GPU if there is one.",
-    ),
-]
-Size = Annotated[
-    int | None,
-    arg(help="Longest side of the network's input in pixels. Larger finds smaller instances."),
-]
-Flip = Annotated[bool, arg(help="Run each image mirrored too: more accurate, twice the time.")]
-Scales = Annotated[tuple[float, ...], arg(help="Run each image at several sizes: 0.5 1 1.5.")]
-BatchSize = Annotated[int | None, arg(help="Images per forward pass: 1 on a CPU, 16 on a GPU.")]
-Precision = Annotated[
-    Literal["auto", "fp32", "bf16", "fp16"],
-    arg(help="bf16 is faster on a recent CPU or a GPU; auto uses it if the CPU supports it."),
-]
 
 
 def predict(
@@ -72,6 +45,7 @@ def predict(
     size: Size = None,
     flip: Flip = False,
     scales: Scales = (1.0,),
+    protocol: Protocol = None,
     batch_size: BatchSize = None,
     precision: Precision = "auto",
 ) -> int:
@@ -138,6 +112,7 @@ def evaluate(
     size: Size = None,
     flip: Flip = False,
     scales: Scales = (1.0,),
+    protocol: Protocol = None,
     threshold: float = 0.0,
     batch_size: BatchSize = None,
     precision: Precision = "auto",
@@ -184,6 +159,7 @@ def track(
     device: Device = "auto",
     size: Size = None,
     flip: Flip = False,
+    protocol: Protocol = None,
     batch_size: BatchSize = None,
     precision: Precision = "auto",
 ) -> int:
@@ -288,6 +264,23 @@ def plot(
     return 0
 
 
+def models(name: Annotated[str | None, Positional, arg(metavar="[NAME]")] = None) -> int:
+    """List the models that --weights can name: shipped, downloaded, available.
+
+    With the name of one model, prints all that is known about it: licence, citation, address.
+
+    $ tagwise models
+    $ tagwise models higherhrnet-w32-512
+
+    Args:
+        name: Only this model.
+    """
+    from tagwise.commands.models import format_models
+
+    print_result(format_models(tagwise.list_models(name)))
+    return 0
+
+
 VERBS: dict[str, Callable[..., int]] = {
     "predict": predict,
     "train": train,
@@ -296,6 +289,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "track": track,
     "convert": convert,
     "export": export,
+    "models": models,
 }
 for _verb in VERBS.values():  # tyro keeps the line breaks in the text of an argument
     _verb.__doc__ = re.sub(r"\n {12}(?=\S)", " ", _verb.__doc__ or "")
@@ -309,7 +303,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     debug = "--debug" in argv
-    argv = [argument for argument in argv if argument != "--debug"]
+    offline = {"TAGWISE_OFFLINE": "1"} if "--offline" in argv else {}
+    argv = [argument for argument in argv if argument not in ("--debug", "--offline")]
     if argv[:1] == ["train"]:
         from tagwise.training.recipe import gather_overrides
 
@@ -318,7 +313,8 @@ def _main(argv: list[str]) -> int:
         if argv == ["--version"]:
             print_result(f"tagwise {tagwise.__version__}")
             return 0
-        return _run(argv or ["--help"])
+        with environment(offline):
+            return _run(argv or ["--help"])
     except UserError as error:
         if debug:
             raise
@@ -343,7 +339,7 @@ def _run(argv: list[str]) -> int:
         for name, verb in VERBS.items()
     )
     every = Union[verbs]  # noqa: UP007, created at run time
-    return tyro.cli(every, prog="tagwise", description=_ABOUT, args=argv)
+    return tyro.cli(every, prog="tagwise", description=ABOUT, args=argv)
 
 
 def _summary(verb: Callable[..., int]) -> str:

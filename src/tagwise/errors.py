@@ -43,15 +43,20 @@ def brief(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
+def unknown_name(
+    what: str, name: str, known: Iterable[str], more: Iterable[str] = (), where: str = ""
+) -> UserError:
     """Return the error for an unknown name, with the nearest known one.
+
+    more: further known names, too many to list. where: what lists them.
 
     >>> str(unknown_name("weights", "peeple", ["people", "bees"]))
     "unknown weights 'peeple'; did you mean 'people'? Known: bees, people"
     """
     known = sorted(known)
-    near = get_close_matches(name, known, n=1) if len(name) <= _LONGEST else []
+    near = get_close_matches(name, [*known, *more], n=1) if len(name) <= _LONGEST else []
     hint = f"; did you mean {near[0]!r}?" if near else "."
     listed = ", ".join(known)
     listed = listed if len(listed) <= _LONGEST else f"{listed[:_LONGEST]}..."
-    return UserError(f"unknown {what} {brief(name, _LONGEST)}{hint} Known: {listed}")
+    rest = f"; {where} lists more" if where else ""
+    return UserError(f"unknown {what} {brief(name, _LONGEST)}{hint} Known: {listed}{rest}")

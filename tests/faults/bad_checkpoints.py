@@ -33,9 +33,9 @@ from hostile_files import (
 from measured import Measured, measured
 
 from tagwise.commands.export import export
+from tagwise.models.create import create_model
 from tagwise.models.load import load_model
 from tagwise.models.model_file import save_model
-from tagwise.models.zoo import create_model
 from tagwise.skeletons import Skeleton
 from tagwise.tasks import PoseTask
 

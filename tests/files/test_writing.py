@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 import tagwise
 from disks import file_limit
 from tagwise.errors import UserError
-from tagwise.files import append_line, make_folder, remove_partials, trim_lines, whole_file
+from tagwise.files import (
+    append_line,
+    growing_file,
+    make_folder,
+    remove_partials,
+    trim_lines,
+    whole_file,
+)
 
 # ---------------------------------------------------------------------- whole files
 
@@ -86,6 +93,42 @@ def test_folder_that_cannot_be_created_gives_a_one_line_error(tmp_path, where):
     (tmp_path / "a file").write_text("")
     with pytest.raises(UserError, match=r"cannot create the folder .*; give another --out"):
         make_folder(tmp_path / where)
+
+
+# ---------------------------------------------------------------------- growing files
+
+
+def test_a_growing_file_keeps_what_it_has(tmp_path):
+    path = tmp_path / "new" / "file"
+
+    def write(data, error=None):
+        with growing_file(path) as file:
+            file.write(data)
+            if error:
+                raise error
+
+    write(b"one")
+    with pytest.raises(RuntimeError, match="killed"):
+        write(b"two", RuntimeError("killed"))
+    assert path.read_bytes() == b"onetwo"
+
+
+def test_a_growing_file_does_not_stay_empty(tmp_path):
+    with pytest.raises(RuntimeError), growing_file(tmp_path / "file"):
+        raise RuntimeError("killed")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_growing_file_is_removed_from_a_full_disk(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    with (
+        file_limit(4096),
+        pytest.raises(UserError, match="File too large; free space or go home"),
+        growing_file(path, "go home") as file,
+    ):
+        file.write(bytes(5000))
+    assert not list(tmp_path.iterdir())
 
 
 # ---------------------------------------------------------------------- partial files

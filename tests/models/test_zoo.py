@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tagwise.errors import UserError
-from tagwise.models import MODELS, create_model, load_model, model_file, save_model
+from tagwise.models import MODELS, create_model, find, load_model, model_file, save_model
 from tagwise.models.model_file import HEADER, read_model_file
 from tagwise.skeletons import COCO17, CROWDPOSE14
 from tagwise.tasks import PoseTask
@@ -184,7 +184,7 @@ def test_missing_tensor_is_named(path):
 
 
 def test_unknown_names_are_explained(tmp_path, monkeypatch):
-    monkeypatch.setattr(model_file, "shipped_models", lambda: ["bees", "people"])
+    monkeypatch.setattr(find, "shipped_models", lambda: ["bees", "people"])
     with pytest.raises(UserError, match="unknown weights 'peeple'; did you mean 'people'"):
         load_model("peeple")
     with pytest.raises(UserError, match=r"none\.safetensors does not exist; shipped: bees, people"):
@@ -195,7 +195,7 @@ def test_unknown_names_are_explained(tmp_path, monkeypatch):
 
 def test_shipped_models_load_and_are_small():
     for name in model_file.shipped_models():
-        assert model_file.find_weights(name).stat().st_size <= 12e6, name
+        assert find.find_weights(name).stat().st_size <= 12e6, name
         maps = load_model(name, fuse=True)(IMAGE)
         assert all(torch.isfinite(value).all() for value in maps.values()), name
 

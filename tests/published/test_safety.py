@@ -12,9 +12,9 @@ from torch import nn
 
 from tagwise.commands.convert import convert
 from tagwise.errors import UserError
+from tagwise.models.create import create_model
 from tagwise.models.load import load_model
 from tagwise.models.model_file import save_model
-from tagwise.models.zoo import create_model
 from tagwise.published.checkpoints import read_tensors
 from tagwise.published.pickles import scan_pickle, unknown_names
 from tagwise.skeletons import COCO17

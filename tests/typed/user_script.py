@@ -25,6 +25,7 @@ from tagwise import (
     evaluate,
     export,
     grouping,
+    list_models,
     load_model,
     losses,
     peaks,
@@ -91,6 +92,9 @@ path: Path = convert("checkpoint.pth", skeleton="coco")
 convert("checkpoint.pth", "model.safetensors")  # wrong
 path = export("people", out="people.onnx")
 export("people", format="onnx")  # wrong
+for model in list_models():
+    state: str = model.state
+list_models(3)  # wrong
 
 network = create_model("small", PoseTask(pin), input_size=(64, 64), width=8)
 create_model("small")  # wrong

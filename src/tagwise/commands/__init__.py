@@ -3,5 +3,5 @@
 The functions check and complete their arguments; the other folders do the work.
 
 Imports `console`, `data`, `errors`, `evaluation`, `files`, `models`, `plot`, `prediction`,
-`results`, `runtime`, `skeletons`, `tasks`, `tracking` and `training`.
+`published`, `results`, `runtime`, `skeletons`, `tasks`, `tracking` and `training`.
 """

@@ -11,9 +11,7 @@ from tagwise.files import check_regular, read_json
 from tagwise.models.from_published import read_published
 from tagwise.models.load import network_of
 from tagwise.models.model_file import save_model
-from tagwise.skeletons import COCO17, CROWDPOSE14, Skeleton
-
-SKELETONS = {"coco": COCO17, "crowdpose": CROWDPOSE14}
+from tagwise.skeletons import SKELETONS, Skeleton
 
 
 def convert(

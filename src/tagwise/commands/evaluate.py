@@ -23,6 +23,7 @@ from tagwise.files import whole_file
 from tagwise.prediction.labelled import predict_labelled, predict_with_truth
 from tagwise.prediction.options import Precision
 from tagwise.prediction.predictor import Predictor
+from tagwise.prediction.protocols import Protocol, default_protocol, public_model
 from tagwise.results import Result
 from tagwise.runtime import keep_freed_memory
 
@@ -43,6 +44,7 @@ def evaluate(
     size: int | tuple[int, int] | None = None,
     flip: bool = False,
     scales: Sequence[float] = (1.0,),
+    protocol: Protocol | None = None,
     threshold: float = 0.0,
     batch_size: int | None = None,
     precision: Precision = "auto",
@@ -53,8 +55,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model of any task on a labelled set.
 
-    weights: the name of a model that ships with tagwise, a model file (.safetensors or .onnx), a
-        published checkpoint, or a model.
+    weights: the name of a model that ships with tagwise, or of a public one (see `list_models`), a
+        model file (.safetensors or .onnx), a published checkpoint, or a model.
     annotations, images: a COCO JSON and the folder that its file names are relative to; for models
         that segment, a folder of label maps and the folder of their images, with the same names.
         Keypoint types and classes are matched with the model's by name, in any order.
@@ -75,13 +77,15 @@ def evaluate(
         the found pixels by the truth, and "foreground" combines the true pixels with the model's
         tags and seeds.
     device, size, flip, scales, threshold, batch_size, precision: see `Predictor`.
+    protocol: see `Predictor`; here the default for a public model is "published".
     first, every, limit: use only the images first, first + every, ..., at most `limit` of them.
     quiet: print nothing.
 
     An image that cannot be read is reported, and counts as an image without detections.
 
     Returns the content of `out`: "metrics" (name to figure, in [0, 1], or -1 if nothing is
-    labelled), "images", "failed" (messages), "settings", "versions". Raises UserError.
+    labelled), "images", "failed" (messages), "settings", "versions", and for a public model
+    "published" (its published AP, in [0, 1], and how it was measured). Raises UserError.
 
     The figures are those of `keypoint_metrics`, of `box_metrics`, or of `mask_metrics` and
     `pooled_figures`.
@@ -94,7 +98,8 @@ def evaluate(
     scoring = {"sigmas": tuple(sigmas) or None, "style": style, "max_dets": max_dets}
     scoring = {name: value for name, value in scoring.items() if value is not None}
     keep_freed_memory()
-    predictor = Predictor(weights, device=device, **options)
+    protocol = protocol or default_protocol(weights, measured=True)
+    predictor = Predictor(weights, device=device, protocol=protocol, **options)
     predictor.task.check_evaluation(oracle, scoring)
     dataset = _open(predictor, annotations, images, category, quiet)
     dataset.keep(_chosen(len(dataset), first, every, limit))
@@ -121,9 +126,10 @@ def evaluate(
             "limit": limit,
             "device": str(predictor.device),
             **options,
-            "size": predictor.size,
+            **_used(predictor),
         },
         "versions": _versions(),
+        **_published(weights, predictor),
     }
     _write(out, report, indent=1)
     if not quiet:
@@ -148,6 +154,33 @@ def _open(
         print(summary(dataset.report), file=sys.stderr)
     dataset.require_instances()
     return dataset
+
+
+def _used(predictor: Predictor) -> dict[str, Any]:
+    """The settings of the test that the model and its protocol may determine."""
+    return {name: getattr(predictor, name) for name in ("size", "flip", "scales", "protocol")}
+
+
+def _published(weights: str | Path | nn.Module, predictor: Predictor) -> dict[str, Any]:
+    """What the authors of a public model measured, as an entry of the report."""
+    public = public_model(weights, predictor.model.spec)
+    if public is None or public.ap is None:
+        return {}
+    return {"published": {"AP": public.ap / 100, "set": public.set, "test": public.test}}
+
+
+def _beside(report: dict[str, Any]) -> str:
+    """The published AP next to the measured one, in a line."""
+    told, settings = report["published"], report["settings"]
+    # Files are named after the set: person_keypoints_val2017.json. Other names tell nothing.
+    same = told["set"].split()[-1] in Path(settings["annotations"]).name
+    part = (settings["first"], settings["every"], settings["limit"]) != (0, 1, None)
+    mark = "" if same and not part else "; these are other photos, or a part of those"
+    return (
+        f"published AP {_percent(told['AP'])} on {told['set']} ({told['test']}), "
+        f"measured here {_percent(report['metrics'].get('AP', -1))} "
+        f"({settings['protocol'] or 'no'} protocol){mark}"
+    )
 
 
 def format_table(report: dict[str, Any]) -> str:
@@ -176,6 +209,8 @@ def format_table(report: dict[str, Any]) -> str:
             lines.append(" " * first + "".join(f"{name:>{width}}" for name in names))
         cells = "".join(f"{_percent(figure):>{width}}" for figure in figures.values())
         lines.append(f"{label:<{first}}{cells}")
+    if "published" in report and not settings["oracle"]:
+        lines.append(_beside(report))
     if report["failed"]:
         lines.append(f"{len(report['failed'])} images could not be read and count as empty:")
         lines += [f"  {message}" for message in report["failed"]]

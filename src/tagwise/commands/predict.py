@@ -10,6 +10,7 @@ from torch import nn
 
 from tagwise.errors import UserError
 from tagwise.prediction.options import Precision
+from tagwise.prediction.protocols import Protocol
 from tagwise.prediction.run import PredictRun, open_files, open_predictor
 from tagwise.prediction.sources import Image, find_sources
 from tagwise.runtime import keep_freed_memory
@@ -25,6 +26,7 @@ def predict(
     size: int | tuple[int, int] | None = None,
     flip: bool = False,
     scales: Sequence[float] = (1.0,),
+    protocol: Protocol | None = None,
     batch_size: int | None = None,
     precision: Precision = "auto",
     pictures: bool = True,
@@ -35,7 +37,7 @@ def predict(
     """Find poses, boxes or masks in many photos; returns an iterator that reads them lazily.
 
     sources: files, folders, patterns, arrays, Pillow images, see `find_sources`.
-    weights, device, size, flip, scales, batch_size, precision: see `Predictor`.
+    weights, device, size, flip, scales, protocol, batch_size, precision: see `Predictor`.
     out: folder for `NAME.predictions.json` and, with `pictures`, `NAME.predictions.jpg`. None:
         no files.
     threshold: see `Predictor`; with `coco` 0 by default, since average precision needs every
@@ -61,6 +63,7 @@ def predict(
         size=size,
         flip=flip,
         scales=scales,
+        protocol=protocol,
         threshold=0.0 if threshold is None and coco is not None else threshold,
         batch_size=batch_size,
         precision=precision,

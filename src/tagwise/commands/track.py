@@ -11,6 +11,7 @@ from torch import nn
 from tagwise.errors import UserError
 from tagwise.prediction.options import Precision
 from tagwise.prediction.predictor import Predictor
+from tagwise.prediction.protocols import Protocol
 from tagwise.prediction.video import open_video
 from tagwise.runtime import keep_freed_memory
 from tagwise.tracking.outputs import TrackFiles
@@ -29,6 +30,7 @@ def track(
     device: str | torch.device = "auto",
     size: int | tuple[int, int] | None = None,
     flip: bool = False,
+    protocol: Protocol | None = None,
     batch_size: int | None = None,
     precision: Precision = "auto",
     pictures: bool = True,
@@ -37,7 +39,7 @@ def track(
     """Track the instances of a video; returns an iterator of `Tracked` frames.
 
     source: a video, or a folder of photos in the order of their names.
-    weights, device, size, flip, batch_size, precision: see `Predictor`.
+    weights, device, size, flip, protocol, batch_size, precision: see `Predictor`.
     out: folder for `NAME.tracks.txt` (rows of the MOT challenge: frame and id, from 1; the box as
         x, y, width and height, where the first pixel is 1; score; -1, -1, -1),
         `NAME.tracks.jsonl` (one frame per line, as `predict` writes photos, with ids) and, with
@@ -62,6 +64,7 @@ def track(
         device=device,
         size=size,
         flip=flip,
+        protocol=protocol,
         threshold=threshold,
         batch_size=batch_size,
         precision=precision,

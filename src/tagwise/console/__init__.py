@@ -1,4 +1,4 @@
-"""Interaction with the terminal: requests to stop, and the standard streams.
+"""Interaction with the terminal: arguments, requests to stop, and the standard streams.
 
 Imports nothing of the package.
 """

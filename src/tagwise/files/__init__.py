@@ -14,6 +14,7 @@ from tagwise.files.reading import (
 )
 from tagwise.files.writing import (
     append_line,
+    growing_file,
     make_folder,
     remove_partials,
     trim_lines,
@@ -24,6 +25,7 @@ __all__ = [
     "SNIFFED",
     "append_line",
     "check_regular",
+    "growing_file",
     "kind_of",
     "make_folder",
     "open_regular",

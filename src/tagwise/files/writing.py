@@ -23,17 +23,19 @@ try:
 except ImportError:  # Windows, which refuses to remove a file that a process has open
     fcntl = None  # type: ignore[assignment]
 
+_INSTEAD = "give another --out"
 _PARTIAL = re.compile(r"\..+\.(\d+)\.partial")
 _SERIAL = count()
 _LONGEST = 200  # longer names, in bytes, are shortened in partial files; file systems allow 255
 
 
 @contextmanager
-def whole_file(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
+def whole_file(path: Path, durable: bool = False, instead: str = _INSTEAD) -> Iterator[BinaryIO]:
     """Open a file for writing that gets its name only when it is complete; creates its folder.
 
     durable: wait until the data is on the disk, so that a power failure leaves the old or the new
         file.
+    instead: how to name another place, for errors.
 
     Raises UserError if the file cannot be written (no permission, disk full); it is then removed.
     """
@@ -49,23 +51,44 @@ def whole_file(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise _unwritable(path, error, instead) from error
     finally:
         with suppress(OSError):
             partial.unlink()
 
 
-def make_folder(path: str | Path) -> Path:
+@contextmanager
+def growing_file(path: Path, instead: str = _INSTEAD) -> Iterator[BinaryIO]:
+    """Open a file for appending, such as a download that a later run may continue.
+
+    What was written stays if the block raises; an empty file does not. Raises UserError, and
+    removes the file, if it cannot be written (no permission, disk full).
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            yield file
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()
+        raise _unwritable(path, error, instead) from error
+    finally:
+        with suppress(OSError):
+            if not path.stat().st_size:
+                path.unlink()
+
+
+def make_folder(path: str | Path, instead: str = _INSTEAD) -> Path:
     """Create the folder of a run if it is missing, and remove partial files of killed runs from it.
 
-    Raises UserError if it cannot be created.
+    instead: how to name another place, for errors. Raises UserError if it cannot be created.
     """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot create the folder {path}: {error.strerror or error}; give another --out"
+            f"cannot create the folder {path}: {error.strerror or error}; {instead}"
         ) from error
     remove_partials(path)
     return path
@@ -184,7 +207,5 @@ def _lock(file: BinaryIO) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(
-        f"cannot write {path}: {error.strerror or error}; free space or give another --out"
-    )
+def _unwritable(path: Path, error: OSError, instead: str = _INSTEAD) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}; free space or {instead}")

@@ -15,7 +15,7 @@ from tagwise.models.model_file import read_header
 from tagwise.models.network import ModelSpec
 from tagwise.models.pretrained import counts_batches
 from tagwise.models.staged import StagedNetwork
-from tagwise.models.zoo import MODELS, SkipInit, create_model
+from tagwise.models.zoo import MODELS, SkipInit, new_model
 from tagwise.published.class_names import COCO80
 from tagwise.published.names import Tensors
 from tagwise.published.recognise import (
@@ -59,7 +59,7 @@ def read_published(
         nullcontext() if drop_head else torch.device("meta"),
         nullcontext() if drop_head else SkipInit(),
     ):
-        model = create_model(network.model, task, input_size=size, **network.options)
+        model = new_model(network.model, task, input_size=size, **network.options)
     state = _fitted(path, network, tensors, model, drop_head)
     spec = replace(
         model.spec,

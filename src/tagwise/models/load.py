@@ -9,8 +9,9 @@ from torch import Tensor
 
 from tagwise.errors import UserError
 from tagwise.models.checks import BUILD_ERRORS, check_run, check_weights
+from tagwise.models.find import find_weights
 from tagwise.models.from_published import read_published
-from tagwise.models.model_file import find_weights, is_shipped, read_model_file
+from tagwise.models.model_file import is_shipped, read_model_file
 from tagwise.models.network import ModelSpec, Network
 from tagwise.models.onnx import OnnxNetwork, read_onnx
 from tagwise.models.zoo import SkipInit, build_network
@@ -20,9 +21,10 @@ from tagwise.tasks import create_task
 def load_model(
     name: str | Path, device: str | torch.device = "cpu", fuse: bool = False
 ) -> Network | OnnxNetwork:
-    """Load a network from a file, or a shipped model by name.
+    """Load a network from a file, or a shipped or public model by name.
 
-    name: the name of a shipped model, or the path of a model file, of a published checkpoint (see
+    name: the name of a shipped model, or of a public one (see `tagwise.list_models`), which is
+        fetched once; or the path of a model file, of a published checkpoint (see
         `tagwise.published`), or of an ONNX file, which onnxruntime runs (see
         `tagwise.models.onnx`).
     fuse: fold batch norms into the convolutions, for inference only.

@@ -7,7 +7,6 @@ contains no code.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
@@ -20,15 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from tagwise.errors import UserError, brief, unknown_name
-from tagwise.files import (
-    SNIFFED,
-    check_regular,
-    kind_of,
-    open_regular,
-    refuse_address,
-    whole_file,
-)
+from tagwise.errors import UserError, brief
+from tagwise.files import SNIFFED, kind_of, open_regular, whole_file
 from tagwise.models.network import ModelSpec, Network, check_decoder
 
 HEADER = "tagwise"
@@ -49,6 +41,13 @@ def save_model(model: Network, path: str | Path, half: bool = True) -> None:
     state = {name: _stored(value, name in weights) for name, value in model.state_dict().items()}
     with whole_file(Path(path), durable=True) as file:
         file.write(save(state, metadata={HEADER: header_of(model.spec)}))
+
+
+def save_state(spec: ModelSpec, state: dict[str, Tensor], path: Path, instead: str) -> None:
+    """Write a spec and tensors as they are to a model file; instead: see `whole_file`."""
+    state = {name: _stored(value, False) for name, value in state.items()}
+    with whole_file(path, durable=True, instead=instead) as file:
+        file.write(save(state, metadata={HEADER: header_of(spec)}))
 
 
 def header_of(spec: ModelSpec, **more: Any) -> str:
@@ -104,6 +103,11 @@ def _reading(path: Path) -> Iterator[Any]:
         ) from error
 
 
+def shipped_file(name: str) -> Path:
+    """The file of a model that ships with the package."""
+    return Path(str(resources.files("tagwise") / "weights" / f"{name}.safetensors"))
+
+
 def shipped_models() -> list[str]:
     """Names of the models that ship with the package."""
     folder = resources.files("tagwise") / "weights"
@@ -112,21 +116,6 @@ def shipped_models() -> list[str]:
     return sorted(
         Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".safetensors")
     )
-
-
-def find_weights(name: str | Path) -> Path:
-    """The file of a shipped model by name, or the given path. Raises UserError if neither."""
-    refuse_address(name)
-    path = Path(name)
-    if str(name) in shipped_models():
-        return Path(str(resources.files("tagwise") / "weights" / f"{name}.safetensors"))
-    if os.path.exists(path):
-        check_regular(path, "weights file")
-        return path
-    if path.suffix or len(path.parts) > 1:
-        shipped = ", ".join(shipped_models())
-        raise UserError(f"weights file {path} does not exist; shipped: {shipped}")
-    raise unknown_name("weights", str(name), shipped_models())
 
 
 def is_shipped(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The registry of networks, and their creation."""
+"""The registry of networks, and their creation without initial weights of model files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from tagwise.errors import UserError, brief, unknown_name
-from tagwise.models.checks import BUILD_ERRORS, check_weights
+from tagwise.models.checks import BUILD_ERRORS
 from tagwise.models.efficientnet import efficientnet_lite
 from tagwise.models.mobilenet import movenet
-from tagwise.models.model_file import find_weights, read_model_file, shipped_models
 from tagwise.models.network import ModelSpec, Network
 from tagwise.models.pyramid import pyramid_network
 from tagwise.models.small import small
@@ -40,7 +39,7 @@ MODELS: dict[str, Callable[..., Network]] = {
 """Builders by name: (heads: dict[str, Head], *, pretrained=None, **options) -> Network."""
 
 
-def create_model(
+def new_model(
     name: str,
     task: Task,
     pretrained: str | None = None,
@@ -49,23 +48,10 @@ def create_model(
 ) -> Network:
     """Create a network with the maps of a task.
 
-    name: an entry of `MODELS`, or "timm/NAME" for a backbone of timm.
-    pretrained: "imagenet", or a file in a format that the network supports, or a tagwise model (a
-    path or the name of a shipped model), from which all tensors that fit are copied; tensors
-    outside the heads must fit.
-    input_size: (width, height) in pixels, stored in the model file for prediction.
-    options: of the network, see its builder.
-    Raises UserError for unknown names and options and for weights that do not fit.
-
-    >>> model = create_model("efficientnet_lite0", PoseTask(COCO17))  # doctest: +SKIP
-    >>> model(torch.rand(1, 3, 512, 512))["heatmaps"].shape  # doctest: +SKIP
-    torch.Size([1, 17, 128, 128])
+    pretrained: as the network's builder takes it. `create_model` takes model files too, and
+        explains the other arguments.
     """
-    is_tagwise = pretrained is not None and _is_model_file(pretrained)
-    model = build_network(name, task.heads(), None if is_tagwise else pretrained, options)
-    info = {} if pretrained is None else {"pretrained": Path(pretrained).name}
-    if is_tagwise:
-        _take_fitting(model, pretrained)
+    model = build_network(name, task.heads(), pretrained, options)
     model.task = task
     model.spec = ModelSpec(
         name=name,
@@ -73,7 +59,7 @@ def create_model(
         task=task.name,
         task_options=task.to_dict(),
         input_size=tuple(input_size),
-        info=info,
+        info={} if pretrained is None else {"pretrained": Path(pretrained).name},
     )
     return model
 
@@ -133,28 +119,3 @@ def option_names(builder: Callable[..., Network]) -> set[str]:
         passed = inspect.signature(pyramid_network).parameters.values()
         names |= {p.name for p in passed if p.kind is p.KEYWORD_ONLY} - {"mean", "std"}
     return names - {"pretrained"}
-
-
-def _is_model_file(source: str) -> bool:
-    return str(source).endswith(".safetensors") or source in shipped_models()
-
-
-def _take_fitting(model: Network, source: str) -> None:
-    """Copy the tensors of a model file with the same name and shape; only heads may differ."""
-    path = find_weights(source)
-    _, state = read_model_file(path)
-    check_weights(state, path)
-    expected = model.state_dict()
-    fits = {
-        key: value
-        for key, value in state.items()
-        if key in expected and value.shape == expected[key].shape
-    }
-    of_heads = model.head_prefixes
-    missing = [key for key in expected if key not in fits and not key.startswith(of_heads)]
-    if missing:
-        raise UserError(
-            f"{path} is from another network: {len(missing)} tensors do not fit, such as "
-            f"{missing[0]}"
-        )
-    model.load_state_dict(fits, strict=False)

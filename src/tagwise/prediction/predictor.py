@@ -22,6 +22,7 @@ from tagwise.prediction import options, tta
 from tagwise.prediction.fitting import FitInside, Fitting, Tiled
 from tagwise.prediction.options import Precision
 from tagwise.prediction.pipeline import Pipeline
+from tagwise.prediction.protocols import Protocol, PublishedTest, default_protocol, published_test
 from tagwise.prediction.published_fittings import FITTINGS
 from tagwise.prediction.sources import Image
 from tagwise.prediction.tta import HostPasses, Maps, Pass
@@ -38,14 +39,18 @@ _PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Predictor:
     """A trained model, ready for images.
 
-    weights: name of a model that ships with tagwise, a .safetensors or .onnx file, a published
-        checkpoint, or a model itself (used as it is, in evaluation mode).
+    weights: name of a model that ships with tagwise, or of a public one (see `list_models`), a
+        .safetensors or .onnx file, a published checkpoint, or a model itself (used as it is, in
+        evaluation mode).
     device: "cpu", "cuda", "cuda:1", "mps"; "auto" uses a GPU if there is one.
     size: pixels of the network's input, as the longest side or as (width, height); images are
         fitted in with their aspect ratio. By default the model's own. For models that run over
         images in tiles, it is the size of the tiles.
     flip, scales: test-time augmentation, see `tta.py`; scales are relative to `size`, or to
         that of the image for models that run in tiles.
+    protocol: for public models and published checkpoints: "published" tests as their authors do,
+        with their flip, scales and decoder; "fast" uses the decoder of tagwise. By default "fast"
+        for a public model, and for a checkpoint its decoder with `flip` and `scales` as given.
     threshold: instances with a lower score are left out. By default the model's own,
         which suits pictures; 0 keeps every instance, which average precision needs.
     batch_size: images per forward pass; by default 1 on a CPU, else 32. Images of different shapes
@@ -67,6 +72,7 @@ class Predictor:
         size: int | tuple[int, int] | None = None,
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
+        protocol: Protocol | None = None,
         threshold: float | None = None,
         batch_size: int | None = None,
         precision: Precision = "auto",
@@ -90,6 +96,8 @@ class Predictor:
         given = options.input_size(size, spec.input_size)
         self.size = given or spec.input_size
         self.flip, self.scales = bool(flip), tuple(map(float, scales))
+        self.protocol = protocol or default_protocol(weights, measured=False)
+        self._follow(published_test(self.protocol, weights, spec, self.name))
         self.fitting = choose_fitting(self.model, given, self.scales)
         self._base = self.fitting.base
         default = spec.decoder.get("threshold", DEFAULT_THRESHOLD)
@@ -97,6 +105,14 @@ class Predictor:
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 32)
         self._part_size = self.batch_size
         self.precision = self._chosen_precision(precision)
+
+    def _follow(self, test: PublishedTest | None) -> None:
+        """Set what the protocol determines; test: of the published protocol."""
+        if self.protocol == "fast":
+            self.task = self.task.with_own_decoder()
+        if test is not None:
+            self.flip = self.flip or test.flip
+            self.scales = test.scales if self.scales == (1.0,) else self.scales
 
     def _chosen_precision(self, precision: Precision) -> str:
         fp32_only = getattr(self.model, "fp32_only", False)
@@ -116,6 +132,7 @@ class Predictor:
             "scales": list(self.scales),
             "threshold": self.threshold,
             "precision": self.precision,
+            **({"protocol": self.protocol} if self.protocol else {}),
         }
 
     @property

@@ -18,7 +18,7 @@ from tagwise.data.report import print_note, summary
 from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.grouping.kernels.peaks import scan_peaks
-from tagwise.models.model_file import find_weights
+from tagwise.models.find import find_weights
 from tagwise.prediction.outputs import CocoResults, Predictions
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.sources import Source

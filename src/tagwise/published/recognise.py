@@ -133,6 +133,9 @@ _FAMILIES: dict[str, Callable[[Path, Tensors], Recognised]] = {
 }
 """The families by the name of a tensor that only their files have."""
 
+READABLE = frozenset({"higherhrnet", "hrnet-ae", "cornernet"})
+"""The families of `registry.toml` that can be read; `registry.py` refuses models of others."""
+
 
 def _count_matches(tensors: Tensors, pattern: str) -> int:
     matches = (re.fullmatch(pattern, name) for name in tensors)

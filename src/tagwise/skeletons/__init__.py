@@ -6,11 +6,18 @@ here. This folder imports `errors` alone.
 
 from tagwise.skeletons.mirror import mirror_types
 from tagwise.skeletons.names import match_names, name_words, plain_name
-from tagwise.skeletons.skeleton import COCO17, CROWDPOSE14, Skeleton, default_sigmas
+from tagwise.skeletons.skeleton import (
+    COCO17,
+    CROWDPOSE14,
+    SKELETONS,
+    Skeleton,
+    default_sigmas,
+)
 
 __all__ = [
     "COCO17",
     "CROWDPOSE14",
+    "SKELETONS",
     "Skeleton",
     "default_sigmas",
     "match_names",

@@ -277,3 +277,6 @@ CROWDPOSE14 = Skeleton(
     ),
     _CROWDPOSE_SIGMAS,
 )
+
+SKELETONS: dict[str, Skeleton] = {"coco": COCO17, "crowdpose": CROWDPOSE14}
+"""Skeletons of well-known data sets by name, as `tagwise convert --skeleton` takes them."""

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -105,6 +105,10 @@ class Task(Settings):
                 f"tag_dim is {tag_dim}, but position {position} needs an even number, for x and y; "
                 "use tag_dim 2, or position null"
             )
+
+    def with_own_decoder(self) -> Self:
+        """Return the task with the default decoder of tagwise instead of that of a paper."""
+        return self
 
     # ------------------------------------------------------------------ labels
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor
@@ -94,6 +94,9 @@ class CornerTask(Task):
         object.__setattr__(self, "weights", loss_weights(_WEIGHTS, self.weights))
         if not self.classes:
             raise UserError("the corners task needs at least one class")
+
+    def with_own_decoder(self) -> Self:
+        return replace(self, pairing=CornerSettings())
 
     def labels(self) -> dict[str, Any]:
         """Return the classes as an argument of the labelled set."""

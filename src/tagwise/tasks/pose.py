@@ -5,8 +5,8 @@ Newell, Huang, Deng: Associative Embedding, NIPS 2017, section 3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor
@@ -85,6 +85,9 @@ class PoseTask(Task):
                 f"the order of the grouping has {len(order)} keypoint types, the skeleton has "
                 f"{len(self.skeleton)}; leave the order out, or list each type once"
             )
+
+    def with_own_decoder(self) -> Self:
+        return replace(self, grouping=GroupingSettings())
 
     def rows(self, labels: KeypointLabels) -> PoseRows:
         return PoseRows(labels, self.skeleton)

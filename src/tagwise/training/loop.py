@@ -19,9 +19,9 @@ from tqdm import tqdm
 from tagwise.console.interrupts import stop_requested, stoppable
 from tagwise.data.photos import Photos
 from tagwise.errors import UserError, optional, unknown_name
+from tagwise.models.create import create_model
 from tagwise.models.model_file import save_model
 from tagwise.models.network import Network, check_decoder
-from tagwise.models.zoo import create_model
 from tagwise.prediction.labelled import predict_labelled
 from tagwise.prediction.predictor import Predictor
 from tagwise.tasks import Task
@@ -154,6 +154,7 @@ def make_model(recipe: Recipe, task: Task) -> Network:
         task,
         pretrained=recipe.model.pretrained,
         input_size=recipe.data.val_size or recipe.data.input_size,
+        drop_head=recipe.model.drop_head,
         **recipe.model.options,
     )
     _check_size(recipe, model)

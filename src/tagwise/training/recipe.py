@@ -36,11 +36,14 @@ _YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupErr
 class ModelConfig(Settings):
     """The network: its name in the zoo, its initial weights, and its options.
 
+    drop_head: initialise the output layers anew instead of taking them from `pretrained`, for other
+        keypoint types or classes.
     freeze: prefixes of the names of parameters that are not trained, nor are their batch norms.
     """
 
     name: str = "efficientnet_lite0"
     pretrained: str | None = "imagenet"
+    drop_head: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     freeze: tuple[str, ...] = ()
 

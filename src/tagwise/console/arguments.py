@@ -1,0 +1,74 @@
+"""Arguments of the command line that several verbs share, and the text of its help."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+ABOUT = """Find people, animals and things in photos and videos: as poses, boxes or masks.
+
+$ tagwise predict photo.jpg            poses of the people, as a picture and JSON
+$ tagwise predict photos --weights blood --out found
+$ tagwise track clip.mp4               the same instances through a video
+$ tagwise train recipes/robots.yaml    a model of your own
+$ tagwise eval --weights robots --annotations val.json --images photos
+$ tagwise convert checkpoint.pth       a published model as one of tagwise's
+$ tagwise export people                a model as an ONNX file
+$ tagwise models                       every model there is, those to download too
+See `tagwise VERB --help` for details. Add --debug to any verb to see the traceback of an error, and
+--offline to forbid it to download a model.
+"""
+
+Weights = Annotated[
+    str,
+    arg(
+        metavar="people|robots|bees|blood|nuclei|PATH",
+        help="A model that comes with tagwise, a public one (see `tagwise models`), a .safetensors "
+        "or .onnx file, or a published checkpoint (see `tagwise convert --help`).",
+    ),
+]
+Device = Annotated[
+    str,
+    arg(
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        help="Where the network runs; auto: a GPU if there is one.",
+    ),
+]
+Size = Annotated[
+    int | None,
+    arg(help="Longest side of the network's input in pixels. Larger finds smaller instances."),
+]
+Flip = Annotated[bool, arg(help="Run each image mirrored too: more accurate, twice the time.")]
+Scales = Annotated[tuple[float, ...], arg(help="Run each image at several sizes: 0.5 1 1.5.")]
+Protocol = Annotated[
+    Literal["published", "fast"] | None,
+    arg(
+        help="How to test a public model or a published checkpoint: with the flip, scales and "
+        "decoder of its authors, or with the decoder of tagwise. For public models, eval is "
+        "published by default, and other verbs are fast.",
+    ),
+]
+BatchSize = Annotated[int | None, arg(help="Images per forward pass: 1 on a CPU, 16 on a GPU.")]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"],
+    arg(help="bf16 is faster on a recent CPU or a GPU; auto uses it if the CPU supports it."),
+]
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment; afterwards they are what they were before."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
