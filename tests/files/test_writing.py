@@ -313,7 +313,8 @@ def writers(code):
         if any(isinstance(node, ast.Name) and node.id in known for node in arguments):
             continue
         owner, _, name = ast.unparse(call.func).rpartition(".")
-        saves = name in ("save", "dump") and owner in SAVERS
+        to_text = owner == "yaml" and len(call.args) == 1  # it returns the text
+        saves = name in ("save", "dump") and owner in SAVERS and not to_text
         if name in WRITERS or saves or (name == "open" and opens_to_write(owner, call)):
             yield ast.unparse(call)
 
@@ -349,6 +350,7 @@ def opens_to_write(owner, call):
         "torch.save(state, 'last.pt')",
         "torch.save(state, path)",
         "json.dump(x, file)",
+        "yaml.dump(x, file)",
         "av.open(path, 'w')",
         "os.open(path, os.O_WRONLY)",
         "figure.savefig('x.png')",
@@ -373,6 +375,7 @@ def test_search_finds_writers(code):
         "data = io.BytesIO(); figure.savefig(data)",
         "checkpoint.save(3)",
         "json.dumps(x)",
+        "yaml.dump(x, Dumper=Dumper)",
         "with whole_file(path) as file, av.open(file, 'w') as container: pass",
     ],
 )
