@@ -82,6 +82,7 @@ class HigherHRNetFitting(_PoseFitting):
     size: Size
     scales: tuple[float, ...] = (1.0,)
     stride: ClassVar[int] = 1
+    aligned: ClassVar[bool] = False  # whether resizing keeps the centres of corner cells in place
 
     def geometry(self, size: Size, scale: float) -> tuple[Affine, Size]:
         least = min(self.scales)
@@ -102,10 +103,21 @@ class HigherHRNetFitting(_PoseFitting):
 
     def join(self, passes: Sequence[Pass], task: Task, size: Size) -> Maps:
         """Join all passes at the size (width, height) of the input of scale 1."""
-        resized = _resized(passes, size[::-1])
+        resized = _resized(passes, size[::-1], self.aligned)
         heatmaps = torch.stack([maps["heatmaps"] for maps in resized]).mean(0)
         tags = [maps["tags"] for maps, one in zip(resized, passes) if one.scale == 1]
         return {"heatmaps": heatmaps, "tags": stack_tags(tags, len(task.flip))}
+
+
+@dataclass(frozen=True)
+class MMPoseHourglassFitting(HigherHRNetFitting):
+    """The fitting of mmpose 0.x for networks whose config does not say how to align maps.
+
+    That is its hourglass. mmpose then resizes maps with aligned corners, in which cell j of h cells
+    becomes cell j (H - 1) / (h - 1) of H (mmpose/models/detectors/associative_embedding.py).
+    """
+
+    aligned: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -222,19 +234,22 @@ def _middle(inner: int, outer: int) -> tuple[int, int]:
     return max(0, centre - outer // 2), min(centre + outer // 2, inner)
 
 
-def _resized(passes: Sequence[Pass], shape: tuple[int, int]) -> list[Maps]:
+def _resized(passes: Sequence[Pass], shape: tuple[int, int], aligned: bool = False) -> list[Maps]:
     """Resize the maps of each pass to a shape (height, width); returns float32."""
-    return [{name: _resize(maps, shape) for name, maps in one.maps.items()} for one in passes]
+    return [
+        {name: _resize(maps, shape, aligned) for name, maps in one.maps.items()} for one in passes
+    ]
 
 
-def _resize(maps: Tensor, shape: tuple[int, int]) -> Tensor:
+def _resize(maps: Tensor, shape: tuple[int, int], aligned: bool) -> Tensor:
     if maps.shape[-2:] == shape:
         return maps.float()
-    return F.interpolate(maps.float(), size=shape, mode="bilinear", align_corners=False)
+    return F.interpolate(maps.float(), size=shape, mode="bilinear", align_corners=aligned)
 
 
 FITTINGS: dict[str, type[Fitting]] = {
     "higherhrnet": HigherHRNetFitting,
+    "mmpose_hourglass": MMPoseHourglassFitting,
     "mmpose1": MMPose1Fitting,
     "poseae": PoseAEFitting,
     "cornernet": CornerNetFitting,
