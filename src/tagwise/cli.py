@@ -36,8 +36,8 @@ Weights = Annotated[
     str,
     arg(
         metavar="people|robots|bees|blood|nuclei|PATH",
-        help="A model that comes with tagwise, a .safetensors or .onnx file, or a published "
-        "checkpoint (see `tagwise convert --help`).",
+        help="A model that comes with tagwise, a .safetensors or .onnx file, OpenVINO's .xml, or a "
+        "published checkpoint (see `tagwise convert --help`).",
     ),
 ]
 Device = Annotated[

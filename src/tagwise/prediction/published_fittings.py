@@ -153,6 +153,45 @@ def _three_points(size: Size, width: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class OpenModelZooFitting(Fitting):
+    """The fitting of Open Model Zoo's demo (model_api/models/hpe_associative_embedding.py).
+
+    The shorter side of the image is scaled to that of the input, sides are multiples of 32, and the
+    image is at the top left of black. Maps are decoded at their own stride.
+
+    size: (width, height); only the shorter is used.
+    """
+
+    size: Size
+    scales: tuple[float, ...]
+    stride: int
+    multiple: int
+    needs_fp32: ClassVar[bool] = True
+
+    @classmethod
+    def for_model(cls, model: Network, size: Size | None, scales: tuple[float, ...]) -> Self:
+        if scales != (1.0,):
+            raise UserError(
+                f"scales are {scales}; the test of this model has one scale: leave them out"
+            )
+        return cls(size or model.spec.input_size, scales, model.stride, model.multiple)
+
+    def fit(self, image: np.ndarray, scale: float) -> tuple[np.ndarray, Affine]:
+        (height, width), short = image.shape[:2], min(self.size)
+        ratio = width / height
+        sides = (round(short * ratio), short) if ratio >= 1 else (short, round(short / ratio))
+        across, down = (math.ceil(side / self.multiple) * self.multiple for side in sides)
+        factor = min(across / width, down / height)
+        inner = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+        canvas = np.zeros((down, across, 3), np.uint8)
+        canvas[: inner.shape[0], : inner.shape[1]] = inner
+        # The demo multiplies cells by the stride; the centre of cell 0 is (stride - 1) / 2.
+        offset = (self.stride - 1) / 2
+        stretch = _times(inner.shape[1] / width, inner.shape[0] / height)
+        return canvas, Affine.shift(offset, offset) @ stretch
+
+
+@dataclass(frozen=True)
 class PoseAEFitting(_PoseFitting):
     """The fitting of pose-ae: test.py of its public code.
 
@@ -251,6 +290,7 @@ FITTINGS: dict[str, type[Fitting]] = {
     "higherhrnet": HigherHRNetFitting,
     "mmpose_hourglass": MMPoseHourglassFitting,
     "mmpose1": MMPose1Fitting,
+    "openmodelzoo": OpenModelZooFitting,
     "poseae": PoseAEFitting,
     "cornernet": CornerNetFitting,
 }

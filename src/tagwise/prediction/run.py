@@ -19,6 +19,7 @@ from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.grouping.kernels.peaks import scan_peaks
 from tagwise.models.model_file import find_weights
+from tagwise.models.openvino import weights_beside
 from tagwise.prediction.outputs import CocoResults, Predictions
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.sources import Source
@@ -192,7 +193,12 @@ def _fingerprint(weights: str | Path | nn.Module) -> str:
     """Return a string that changes if the model file changes under the same name."""
     if isinstance(weights, nn.Module):
         return weights.spec.name
-    return f"{weights} {zlib.crc32(find_weights(weights).read_bytes()):08x}"
+    path = find_weights(weights)
+    files = [path, weights_beside(path)] if path.suffix == ".xml" else [path]
+    checksum = 0
+    for file in files:
+        checksum = zlib.crc32(file.read_bytes(), checksum)
+    return f"{weights} {checksum:08x}"
 
 
 def _count(number: int, what: str) -> str:

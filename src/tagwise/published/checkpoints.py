@@ -45,6 +45,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], str]:
     """
     if path.suffix == ".onnx":
         raise UserError(f"{path} is an ONNX file; give the checkpoint that it was exported from")
+    if path.suffix == ".xml":
+        raise UserError(f"{path} is an OpenVINO file, which runs as it is: --weights {path}")
     check_checkpoint(path)
     content = _read(path)
     _refuse_training_state(content, path)

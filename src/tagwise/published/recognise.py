@@ -216,7 +216,11 @@ def published_task(
         weights={"heatmaps": 1.0, "pull": 1e-3, "push": 1e-3, "offsets": 0.0},
         grouping=GroupingSettings.preset(
             "higherhrnet" if protocol == "hourglass_ae" else protocol,
-            order=_order(network) if len(skeleton) == network.count else None,
+            order=(
+                grouping_order(network.count, network.writer)
+                if len(skeleton) == network.count
+                else None
+            ),
         ),
     )
 
@@ -236,14 +240,14 @@ def protocol_of(network: Recognised) -> str:
 _ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
 
 
-def _order(network: Recognised) -> tuple[int, ...] | None:
-    """The order in which the file's own program groups keypoint types; None if it has no order.
+def grouping_order(count: int, writer: str | None) -> tuple[int, ...] | None:
+    """The order in which a file's own program groups keypoint types; None if it has no order.
 
-    mmpose, mmpose/core/post_processing/group.py, uses _ORDER for 17 types, otherwise the order of
-    the types.
+    count: number of types. writer: as in `Recognised`.
+    mmpose, mmpose/core/post_processing/group.py, uses _ORDER for 17 types, otherwise the order
+    of the types.
     """
-    count = network.count
-    if network.writer in ("mmpose", "mmpose1") and count != len(_ORDER):
+    if writer in ("mmpose", "mmpose1") and count != len(_ORDER):
         return tuple(range(count))
     first = _ORDER[:count]
     return first if sorted(first) == list(range(count)) else None
