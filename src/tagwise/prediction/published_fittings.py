@@ -163,9 +163,9 @@ class OpenModelZooFitting(Fitting):
     """
 
     size: Size
-    scales: tuple[float, ...]
-    stride: int
-    multiple: int
+    scales: tuple[float, ...] = (1.0,)
+    stride: int = 2
+    multiple: ClassVar[int] = 32
     needs_fp32: ClassVar[bool] = True
 
     @classmethod
@@ -174,10 +174,10 @@ class OpenModelZooFitting(Fitting):
             raise UserError(
                 f"scales are {scales}; the test of this model has one scale: leave them out"
             )
-        return cls(size or model.spec.input_size, scales, model.stride, model.multiple)
+        return cls(size or model.spec.input_size, scales, model.stride)
 
     def fit(self, image: np.ndarray, scale: float) -> tuple[np.ndarray, Affine]:
-        (height, width), short = image.shape[:2], min(self.size)
+        (height, width), short = image.shape[:2], round(scale * min(self.size))
         ratio = width / height
         sides = (round(short * ratio), short) if ratio >= 1 else (short, round(short / ratio))
         across, down = (math.ceil(side / self.multiple) * self.multiple for side in sides)
