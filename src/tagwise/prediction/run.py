@@ -183,10 +183,10 @@ def open_files(
 
 
 def _is_published(weights: str | Path | nn.Module) -> bool:
-    """Return whether another program wrote the weights."""
+    """Return whether the weights are a checkpoint of another program."""
     if isinstance(weights, nn.Module):
         return False
-    return find_weights(weights).suffix not in (".safetensors", ".onnx")
+    return find_weights(weights).suffix not in (".safetensors", ".onnx", ".xml")
 
 
 def _fingerprint(weights: str | Path | nn.Module) -> str:
