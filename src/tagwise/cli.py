@@ -205,8 +205,8 @@ def convert(
     Args:
         file: Checkpoint (.pth, .pth.tar, .pkl, .safetensors). No code in it is ever run.
         out: File to write; by default the same name with .safetensors.
-        skeleton: coco, crowdpose or a COCO annotation file; by default the one with as many
-            keypoint types as the checkpoint.
+        skeleton: coco, crowdpose, wholebody, aic, mhp or a COCO annotation file; by default the
+            one with as many keypoint types as the checkpoint.
         classes: COCO annotation file that names the classes of boxes; by default COCO's 80.
         size: Width and height of the network's input in pixels; by default the published one.
         drop_head: Reinitialise the output layers, for another skeleton or other classes.

@@ -260,6 +260,7 @@ def _resume(path: Path) -> None:
     if files.is_done(source):
         files.load(source)
     files.save(source, Poses(np.zeros((0, 3, 3)), np.zeros(0), None, SKELETON), None)
+    files.record(source)
 
 
 def _resume_with_result(path: Path) -> None:

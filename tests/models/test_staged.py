@@ -36,6 +36,9 @@ SMALL = {  # task, options that make the network small, strides of its stages
     "hrnet_w32": (POSE, {"width": 16}, (4,)),
     "higherhrnet_w32": (POSE, {"width": 16}, (4, 2)),
     "hourglass": (POSE, {"stacks": 3, "channels": 8, "increase": 4}, (4, 4, 4)),
+    "hourglass_ae": (POSE, {"stacks": 2, "channels": 8, "increase": 4}, (4, 4)),
+    "resnet50": (POSE, {"width": 8, "filters": 8}, (4,)),
+    "mobilenetv2": (POSE, {"filters": 8}, (4,)),
     "cornernet": (CORNERS, {"width": 32}, (4, 4)),
     "cornernet_squeeze": (CORNERS, {"width": 32}, (8, 8)),
 }

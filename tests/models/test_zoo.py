@@ -207,7 +207,7 @@ def test_unknown_option_is_named_with_the_nearest(name, pose):
 
 
 # test_staged has this test for the published networks, which are large and have other maps.
-PUBLISHED = ("hrnet", "higherhrnet", "hourglass", "cornernet")
+PUBLISHED = ("hrnet", "higherhrnet", "hourglass", "cornernet", "resnet", "mobilenetv2")
 
 
 @pytest.mark.parametrize("name", [n for n in sorted(MODELS) if not n.startswith(PUBLISHED)])

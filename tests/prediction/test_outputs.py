@@ -28,10 +28,17 @@ def photo(tmp_path):
 IMAGE = np.zeros((10, 20, 3), np.uint8)
 
 
+def save(run, source):
+    run.save(source, pin(), IMAGE)
+    run.record(source)
+
+
 def test_photo_is_done_when_its_files_exist(tmp_path, photo):
     run = Predictions(tmp_path / "out", {"x": 1}, pictures=True, resume=False)
     assert not run.is_done(photo)
     run.save(photo, pin(), IMAGE)
+    assert not Predictions(tmp_path / "out", {"x": 1}, True, resume=True).is_done(photo)
+    run.record(photo)
     assert Image.open(tmp_path / "out" / "a.predictions.jpg").size == (20, 10)
     again = Predictions(tmp_path / "out", {"x": 1}, pictures=True, resume=True)
     assert again.is_done(photo)
@@ -42,14 +49,14 @@ def test_changed_photos_are_processed_again(tmp_path, photo):
     def resumed():
         return Predictions(tmp_path / "out", {"x": 1}, pictures=False, resume=True)
 
-    resumed().save(photo, pin(), IMAGE)
+    save(resumed(), photo)
     assert resumed().is_done(photo)
     assert not Predictions(tmp_path / "out", {"x": 1}, False, resume=False).is_done(photo)
     assert not resumed().is_done(photo)  # a run without resume started a new journal
-    resumed().save(photo, pin(), IMAGE)
+    save(resumed(), photo)
     photo.image.write_bytes(photo.image.read_bytes() + b"more")
     assert not resumed().is_done(photo)
-    resumed().save(photo, pin(), IMAGE)
+    save(resumed(), photo)
     resumed().json_path(photo).unlink()
     assert not resumed().is_done(photo)
 
@@ -63,14 +70,14 @@ def test_resuming_with_other_settings_is_refused(tmp_path):
 
 def test_incomplete_journal_line_affects_only_its_photo(tmp_path, photo):
     run = Predictions(tmp_path / "out", {}, pictures=False, resume=False)
-    run.save(photo, pin(), IMAGE)
+    save(run, photo)
     with run.path.open("ab") as journal:
         journal.write(b'{"name": "b", "sou')
     again = Predictions(tmp_path / "out", {}, pictures=False, resume=True)
     assert again.is_done(photo)
     other = Source(photo.image.with_name("c.jpg"), "c")
     other.image.write_bytes(photo.image.read_bytes())
-    again.save(other, pin(), IMAGE)
+    save(again, other)
     third = Predictions(tmp_path / "out", {}, pictures=False, resume=True)
     assert third.is_done(photo)
     assert third.is_done(other)
@@ -101,7 +108,7 @@ def test_damaged_journal_line_affects_only_its_photo(tmp_path, photo, line, coun
     other.image.write_bytes(photo.image.read_bytes())
     with run.path.open("ab") as journal:
         journal.write(line + b"\n")
-    run.save(photo, pin(), IMAGE)
+    save(run, photo)
     again = Predictions(tmp_path / "out", {}, pictures=False, resume=True)
     assert again.is_done(photo)
     assert not again.is_done(other)
@@ -113,13 +120,13 @@ def test_damaged_journal_line_affects_only_its_photo(tmp_path, photo, line, coun
 def test_full_disk_keeps_the_journal(tmp_path, photo):
     run = Predictions(tmp_path / "out", {}, pictures=False, resume=False)
     for number in range(200):
-        run.save(Source(photo.image, f"photo {number}"), pin(), IMAGE)
+        save(run, Source(photo.image, f"photo {number}"))
     before = run.path.read_bytes()
     with (
         file_limit(len(before) + 10),
         pytest.raises(UserError, match=r"cannot write .*\.tagwise-predict\.jsonl"),
     ):
-        run.save(photo, pin(), IMAGE)
+        save(run, photo)
     assert run.path.read_bytes() == before
     assert not Predictions(tmp_path / "out", {}, False, resume=True).is_done(photo)
 

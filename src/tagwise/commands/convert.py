@@ -28,8 +28,8 @@ def convert(
     file: a checkpoint of a family that `tagwise.published.recognise` lists, in any
         wrapping; it is recognised by the names and shapes of its tensors.
     out: the file to write; by default the same name with .safetensors.
-    skeleton: "coco", "crowdpose", or a COCO annotation file; by default the one that has as many
-        keypoint types as the checkpoint.
+    skeleton: "coco", "crowdpose", "wholebody", "aic", "mhp", or a COCO annotation file; by default
+        the one that has as many keypoint types as the checkpoint.
     classes: names, or a COCO annotation file; by default COCO's 80, for a checkpoint with 80.
     size: (width, height) in pixels of the network's input; by default the published one.
     drop_head: reinitialise the output layers, for another skeleton or other classes. The result is

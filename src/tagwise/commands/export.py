@@ -34,6 +34,8 @@ def export(weights: str | Path, *, out: str | Path | None = None) -> Path:
         raise UserError(f"cannot write {path}; give a name that ends in .onnx")
     if Path(weights).suffix == ".onnx":
         raise UserError(f"{weights} is already an ONNX file; give other weights")
+    if Path(weights).suffix == ".xml":
+        raise UserError(f"{weights} is an OpenVINO file, which cannot become an ONNX file")
     for module in ("onnx", "onnxruntime"):
         need_onnx(module)
     network = load_model(weights)

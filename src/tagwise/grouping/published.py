@@ -44,7 +44,8 @@ def locate(
     values = subcell.take(heatmaps, cells)
     if rule == "quarter":
         return xy + kernels.quarter_shift(values), values[0]
-    inside = (xy > 1) & (xy < np.array([width, height]) - 1) & (xy[:, ::-1] > 0)
+    inside = (xy > 1) & (xy < np.array([width, height]) - 1)
+    inside = inside & (inside[:, ::-1] if rule == "inside_quarter" else xy[:, ::-1] > 0)
     return xy + np.float32(0.25) * np.sign(values[3:] - values[1:3]).T * inside, values[0]
 
 
@@ -62,6 +63,7 @@ def match(
         rms=settings.tag_norm == "rms",
         round_tags=rules.round_tags,
         use_score=rules.use_score,
+        near_first=rules.near_first,
         limit=rules.match_limit or len(peaks.scores) + 1,
         stop_when_full=rules.stop_when_full,
         join_equal=rules.join_equal,

@@ -17,7 +17,7 @@ from tagwise.settings import (
     Share,
 )
 
-QuarterShift = Literal["quarter", "inner_quarter"]
+QuarterShift = Literal["quarter", "inner_quarter", "inside_quarter"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,15 @@ class PublishedRules(Settings):
         subcell: replaces `GroupingSettings.subcell`. "quarter" moves a quarter cell towards the
             larger neighbour. "inner_quarter" does so except where both are equal, in the first two
             cells and the last cell of an axis, and in the first cell of the other axis.
+            "inside_quarter" does so except where both are equal, and in the first two and the last
+            row and column.
     Matching, with method "greedy"
         round_tags: the cost uses the distance rounded to an integer, so that among similar tags
             the scores of the peaks decide. Equal costs are ordered by the square roots of the
             unrounded distances, up to tag_threshold.
         use_score: the cost subtracts the peak's score (with round_tags, a hundredth of a tag unit).
+        near_first: the distance of a tag within tag_threshold counts times how much farther the
+            peak is from the group's mean position than the nearest peak of its type is.
         match_limit: only the first match_limit groups can receive peaks. None: all groups.
         stop_when_full: stop matching once match_limit groups exist.
         join_equal: a peak that would start a group joins one that was started with the same first
@@ -57,6 +61,7 @@ class PublishedRules(Settings):
     subcell: QuarterShift | None = None
     round_tags: bool = True
     use_score: bool = True
+    near_first: bool = False
     match_limit: Count | None = None
     stop_when_full: bool = False
     join_equal: bool = False
@@ -103,6 +108,15 @@ PRESETS: dict[str, dict[str, Any]] = {
             "fill_order": "tag",
             "fill_floor": 1e-4,  # the smallest score that a result can write
             "fill_place": "corner",
+        },
+    },
+    # Open Model Zoo's demo of its EfficientHRNets with associative embedding
+    "openmodelzoo": {
+        **_KEEP_ALL,
+        "published": {
+            "plateaus": "all",
+            "subcell": "inside_quarter",
+            "near_first": True,
         },
     },
     "poseae": {

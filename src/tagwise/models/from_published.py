@@ -16,6 +16,7 @@ from tagwise.models.network import ModelSpec
 from tagwise.models.pretrained import counts_batches
 from tagwise.models.staged import StagedNetwork
 from tagwise.models.zoo import MODELS, SkipInit, new_model
+from tagwise.published import mmpose
 from tagwise.published.class_names import COCO80
 from tagwise.published.names import Tensors
 from tagwise.published.recognise import (
@@ -40,9 +41,11 @@ def read_published(
 ) -> tuple[ModelSpec, Tensors]:
     """Convert a published checkpoint to the spec and tensors of a tagwise model file.
 
-    skeleton, classes: the keypoint types or classes of its maps. By default, those of COCO and
-        CrowdPose if the number matches, otherwise numbered names.
-    input_size: (width, height) in pixels; by default the published size of the family.
+    skeleton, classes: the keypoint types or classes of its maps. By default, those of a known
+        skeleton (`tagwise.skeletons.SKELETONS`) or of COCO if the number matches, otherwise
+        numbered names.
+    input_size: (width, height) in pixels; by default the one in the file's settings, otherwise
+        the published size of the family.
     drop_head: initialise new output layers, for another skeleton or other classes.
     Raises UserError for a file that does not belong to a known family, and if the number of
     keypoint types or classes differs.
@@ -53,7 +56,8 @@ def read_published(
     if network is None:
         raise unknown_family(path, tensors)
     task = published_task(path, network, skeleton, classes, drop_head)
-    size = input_size or INPUT_SIZES.get(network.model, (512, 512))
+    stated = mmpose.input_size(network.settings) if network.writer == "mmpose" else None
+    size = input_size or stated or INPUT_SIZES.get(network.model, (512, 512))
     # Only new output layers need values; names and shapes are enough to check the other layers.
     with (
         nullcontext() if drop_head else torch.device("meta"),
@@ -95,7 +99,9 @@ def unknown_family(path: Path, tensors: Tensors) -> UserError:
     )
 
 
-_OTHERS = ("hourglass", "cornernet", "cornernet_squeeze")
+_OTHERS = (
+    *("hourglass", "hourglass_ae", "resnet50", "mobilenetv2", "cornernet", "cornernet_squeeze"),
+)
 
 
 def _fitted(

@@ -33,15 +33,19 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1 × 1, 3 × 3 and 1 × 1 convolutions to 4 · width channels, with a skip connection."""
+    """1 × 1, 3 × 3 and 1 × 1 convolutions to 4 · width channels, with a skip connection.
 
-    def __init__(self, inputs: int, width: int) -> None:
+    stride: of the 3 × 3 convolution.
+    """
+
+    def __init__(self, inputs: int, width: int, stride: int = 1) -> None:
         super().__init__()
         self.conv1, self.bn1 = conv_norm(inputs, width, 1)
-        self.conv2, self.bn2 = conv_norm(width, width)
+        self.conv2, self.bn2 = conv_norm(width, width, stride=stride)
         self.conv3, self.bn3 = conv_norm(width, 4 * width, 1)
-        other = inputs != 4 * width
-        self.downsample = nn.Sequential(*conv_norm(inputs, 4 * width, 1)) if other else None
+        other = inputs != 4 * width or stride != 1
+        skip = conv_norm(inputs, 4 * width, 1, stride) if other else []
+        self.downsample = nn.Sequential(*skip) if other else None
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.relu(self.bn1(self.conv1(x)))

@@ -1,4 +1,4 @@
-"""Loading networks from tagwise model files, ONNX files and published checkpoints."""
+"""Loading networks from tagwise model files, ONNX and OpenVINO files, published checkpoints."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from tagwise.models.from_published import read_published
 from tagwise.models.model_file import is_shipped, read_model_file
 from tagwise.models.network import ModelSpec, Network
 from tagwise.models.onnx import OnnxNetwork, read_onnx
+from tagwise.models.openvino import OpenVinoNetwork, read_openvino
 from tagwise.models.zoo import SkipInit, build_network
 from tagwise.tasks import create_task
 
 
 def load_model(
     name: str | Path, device: str | torch.device = "cpu", fuse: bool = False
-) -> Network | OnnxNetwork:
+) -> Network | OnnxNetwork | OpenVinoNetwork:
     """Load a network from a file, or a shipped or public model by name.
 
     name: the name of a shipped model, or of a public one (see `tagwise.list_models`), which is
         fetched once; or the path of a model file, of a published checkpoint (see
-        `tagwise.published`), or of an ONNX file, which onnxruntime runs (see
-        `tagwise.models.onnx`).
+        `tagwise.published`), of an ONNX file, which onnxruntime runs (see `tagwise.models.onnx`),
+        or of the .xml of an OpenVINO file (see `tagwise.models.openvino`).
     fuse: fold batch norms into the convolutions, for inference only.
 
     Weights are float32 on the device; the network is in evaluation mode and has `.spec` and
@@ -36,6 +37,8 @@ def load_model(
     path = find_weights(name)
     if path.suffix == ".onnx":
         return read_onnx(path, device)
+    if path.suffix == ".xml":
+        return read_openvino(path)
     return network_of(*_read(path), path, device, fuse)
 
 

@@ -129,28 +129,28 @@ def hrnet(
 
     pretrained: a file published for ImageNet or poses. width: replaces `channels` if it is not 0.
     """
-    count, tags = _pose_maps("hrnet", heads)
+    count, tags = pose_maps("hrnet", heads)
     width = width or channels
     check_range("width", width, 1, 1024)
     network = StagedNetwork(
         HRNetAE(width, count, tags),
         heads,
         strides=(4,),
-        combine=_last,
+        combine=last_stage,
         outputs=("final_layer",),
         **IMAGENET,
         stride=4,
         multiple=32,
     )
     start_outputs(network, [network.trunk.final_layer])
-    return _initialised(network, pretrained)
+    return initialised(network, pretrained)
 
 
 def higherhrnet(
     channels: int, heads: dict[str, Head], *, pretrained: str | None = None, width: int = 0
 ) -> StagedNetwork:
     """HigherHRNet: as `hrnet`, with finer heatmaps at stride 2; prediction averages both."""
-    count, tags = _pose_maps("higherhrnet", heads)
+    count, tags = pose_maps("higherhrnet", heads)
     width = width or channels
     check_range("width", width, 1, 1024)
     network = StagedNetwork(
@@ -164,10 +164,11 @@ def higherhrnet(
         multiple=32,
     )
     start_outputs(network, network.trunk.final_layers)
-    return _initialised(network, pretrained)
+    return initialised(network, pretrained)
 
 
 def hourglass(
+    norm: bool,
     heads: dict[str, Head],
     *,
     pretrained: str | None = None,
@@ -177,11 +178,11 @@ def hourglass(
 ) -> StagedNetwork:
     """The stacked hourglass of the pose paper; prediction uses the last stack.
 
-    pretrained: a published file. stacks: number of hourglasses. channels: at stride 4. increase:
-    additional channels at each coarser stride.
+    norm: whether it has batch norms, as in mmpose. pretrained: a published file. stacks: number of
+    hourglasses. channels: at stride 4. increase: additional channels at each coarser stride.
     """
-    count, tags = _pose_maps("hourglass", heads)
-    if tags > (MAPS_PER_KEYPOINT - 1) * count:
+    count, tags = pose_maps("hourglass", heads)
+    if not norm and tags > (MAPS_PER_KEYPOINT - 1) * count:
         raise UserError(
             f"the hourglass supports tags of at most {MAPS_PER_KEYPOINT - 1} components per "
             f"keypoint type, not {tags / count:g}"
@@ -189,18 +190,19 @@ def hourglass(
     for name, value, least in (("stacks", stacks, 1), ("channels", channels, 1)):
         check_range(name, value, least, 4096)
     check_range("increase", increase, 0, 4096)
+    maps = count + tags if norm else None
     network = StagedNetwork(
-        StackedHourglass(count, stacks, channels, increase),
+        StackedHourglass(count, stacks, channels, increase, maps, norm),
         heads,
         strides=(4,) * stacks,
-        combine=_last,
+        combine=last_stage,
         outputs=("outs", "merge_preds"),
-        **PLAIN,
+        **(IMAGENET if norm else PLAIN),
         stride=4,
         multiple=64,
     )
     start_outputs(network, [out.conv for out in network.trunk.outs])
-    return _initialised(network, pretrained)
+    return initialised(network, pretrained)
 
 
 def cornernet(
@@ -231,7 +233,7 @@ def cornernet(
         CornerNet(classes, tags, squeeze, stacks, width),
         heads,
         strides=(stride,) * stacks,
-        combine=_last,
+        combine=last_stage,
         outputs=tuple(
             f"{corner}_{name}.{stack}.1"
             for corner in ("tl", "br")
@@ -244,7 +246,7 @@ def cornernet(
         bgr=True,
         spare=1,
     )
-    return _initialised(network, pretrained)
+    return initialised(network, pretrained)
 
 
 def start_outputs(network: StagedNetwork, layers: Sequence[nn.Conv2d]) -> None:
@@ -257,7 +259,7 @@ def start_outputs(network: StagedNetwork, layers: Sequence[nn.Conv2d]) -> None:
         nn.init.zeros_(layer.bias[head.channels :])
 
 
-def _pose_maps(name: str, heads: Mapping[str, Head]) -> tuple[int, int]:
+def pose_maps(name: str, heads: Mapping[str, Head]) -> tuple[int, int]:
     """The number of heatmaps and of tag maps. Raises UserError if there are any other maps."""
     if set(heads) != {"heatmaps", "tags"}:
         raise UserError(
@@ -267,7 +269,8 @@ def _pose_maps(name: str, heads: Mapping[str, Head]) -> tuple[int, int]:
     return heads["heatmaps"].channels, heads["tags"].channels
 
 
-def _last(stages: list[Maps]) -> Maps:
+def last_stage(stages: list[Maps]) -> Maps:
+    """The maps of the last stage."""
     return stages[-1]
 
 
@@ -282,7 +285,8 @@ def _finest(stages: list[Maps]) -> Maps:
     return {"heatmaps": (heatmaps + fine["heatmaps"]) / 2, "tags": tags}
 
 
-def _initialised(network: StagedNetwork, pretrained: str | None) -> StagedNetwork:
+def initialised(network: StagedNetwork, pretrained: str | None) -> StagedNetwork:
+    """The network with the published weights of a file, if one is given."""
     if pretrained is not None:
         take_published(network, pretrained)
     return network.to(memory_format=torch.channels_last)

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from tagwise.errors import UserError, brief, unknown_name
 from tagwise.models.checks import BUILD_ERRORS
+from tagwise.models.deconvolved import mobilenetv2, resnet
 from tagwise.models.efficientnet import efficientnet_lite
 from tagwise.models.mobilenet import movenet
 from tagwise.models.network import ModelSpec, Network
@@ -32,7 +33,12 @@ MODELS: dict[str, Callable[..., Network]] = {
     "hrnet_w48": partial(hrnet, 48),
     "higherhrnet_w32": partial(higherhrnet, 32),
     "higherhrnet_w48": partial(higherhrnet, 48),
-    "hourglass": hourglass,
+    "hourglass": partial(hourglass, False),
+    "hourglass_ae": partial(hourglass, True),
+    "resnet50": partial(resnet, 50),
+    "resnet101": partial(resnet, 101),
+    "resnet152": partial(resnet, 152),
+    "mobilenetv2": mobilenetv2,
     "cornernet": partial(cornernet, False),
     "cornernet_squeeze": partial(cornernet, True),
 }

@@ -6,7 +6,6 @@ import io
 import json
 import sys
 from pathlib import Path
-from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -36,7 +35,6 @@ class Predictions:
         self.folder, self.pictures = make_folder(folder), pictures
         self.path = self.folder / _JOURNAL
         self._done: dict[str, Any] = {}
-        self._lock = Lock()  # photos are saved by several threads
         if resume and self.path.exists():
             self._read(settings)
         else:
@@ -86,15 +84,17 @@ class Predictions:
         return read_result(read_json(path), path)
 
     def save(self, source: Source, result: Result, image: np.ndarray) -> None:
-        """Write the files of one photo, then list it in the journal as complete."""
+        """Write the files of one photo; several threads may do this at the same time."""
         path = self.json_path(source)
         if self.pictures:
             with whole_file(path.with_suffix(".jpg")) as file:
                 file.write(encode_jpeg(result.plot(image)))
         with whole_file(path) as file:
             file.write(_line(result.to_dict()))
-        with self._lock:
-            append_line(self.path, {"name": source.name, "source": source.state()})
+
+    def record(self, source: Source) -> None:
+        """List a photo in the journal, once its files are complete."""
+        append_line(self.path, {"name": source.name, "source": source.state()})
 
 
 class CocoResults:

@@ -40,8 +40,8 @@ class Predictor:
     """A trained model, ready for images.
 
     weights: name of a model that ships with tagwise, or of a public one (see `list_models`), a
-        .safetensors or .onnx file, a published checkpoint, or a model itself (used as it is, in
-        evaluation mode).
+        .safetensors or .onnx file, a published checkpoint, the .xml of an OpenVINO file, or a model
+        itself (used as it is, in evaluation mode).
     device: "cpu", "cuda", "cuda:1", "mps"; "auto" uses a GPU if there is one.
     size: pixels of the network's input, as the longest side or as (width, height); images are
         fitted in with their aspect ratio. By default the model's own. For models that run over

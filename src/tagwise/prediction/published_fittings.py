@@ -82,6 +82,7 @@ class HigherHRNetFitting(_PoseFitting):
     size: Size
     scales: tuple[float, ...] = (1.0,)
     stride: ClassVar[int] = 1
+    aligned: ClassVar[bool] = False  # whether resizing keeps the centres of corner cells in place
 
     def geometry(self, size: Size, scale: float) -> tuple[Affine, Size]:
         least = min(self.scales)
@@ -102,10 +103,21 @@ class HigherHRNetFitting(_PoseFitting):
 
     def join(self, passes: Sequence[Pass], task: Task, size: Size) -> Maps:
         """Join all passes at the size (width, height) of the input of scale 1."""
-        resized = _resized(passes, size[::-1])
+        resized = _resized(passes, size[::-1], self.aligned)
         heatmaps = torch.stack([maps["heatmaps"] for maps in resized]).mean(0)
         tags = [maps["tags"] for maps, one in zip(resized, passes) if one.scale == 1]
         return {"heatmaps": heatmaps, "tags": stack_tags(tags, len(task.flip))}
+
+
+@dataclass(frozen=True)
+class MMPoseHourglassFitting(HigherHRNetFitting):
+    """The fitting of mmpose 0.x for networks whose config does not say how to align maps.
+
+    That is its hourglass. mmpose then resizes maps with aligned corners, in which cell j of h cells
+    becomes cell j (H - 1) / (h - 1) of H (mmpose/models/detectors/associative_embedding.py).
+    """
+
+    aligned: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -138,6 +150,45 @@ def _three_points(size: Size, width: float) -> np.ndarray:
     points[1] = points[0] - (np.float32(width) / 2, 0)
     points[2] = points[1] + (0, points[0, 0] - points[1, 0])
     return points
+
+
+@dataclass(frozen=True)
+class OpenModelZooFitting(Fitting):
+    """The fitting of Open Model Zoo's demo (model_api/models/hpe_associative_embedding.py).
+
+    The shorter side of the image is scaled to that of the input, sides are multiples of 32, and the
+    image is at the top left of black. Maps are decoded at their own stride.
+
+    size: (width, height); only the shorter is used.
+    """
+
+    size: Size
+    scales: tuple[float, ...] = (1.0,)
+    stride: int = 2
+    multiple: ClassVar[int] = 32
+    needs_fp32: ClassVar[bool] = True
+
+    @classmethod
+    def for_model(cls, model: Network, size: Size | None, scales: tuple[float, ...]) -> Self:
+        if scales != (1.0,):
+            raise UserError(
+                f"scales are {scales}; the test of this model has one scale: leave them out"
+            )
+        return cls(size or model.spec.input_size, scales, model.stride)
+
+    def fit(self, image: np.ndarray, scale: float) -> tuple[np.ndarray, Affine]:
+        (height, width), short = image.shape[:2], round(scale * min(self.size))
+        ratio = width / height
+        sides = (round(short * ratio), short) if ratio >= 1 else (short, round(short / ratio))
+        across, down = (math.ceil(side / self.multiple) * self.multiple for side in sides)
+        factor = min(across / width, down / height)
+        inner = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+        canvas = np.zeros((down, across, 3), np.uint8)
+        canvas[: inner.shape[0], : inner.shape[1]] = inner
+        # The demo multiplies cells by the stride; the centre of cell 0 is (stride - 1) / 2.
+        offset = (self.stride - 1) / 2
+        stretch = _times(inner.shape[1] / width, inner.shape[0] / height)
+        return canvas, Affine.shift(offset, offset) @ stretch
 
 
 @dataclass(frozen=True)
@@ -222,20 +273,24 @@ def _middle(inner: int, outer: int) -> tuple[int, int]:
     return max(0, centre - outer // 2), min(centre + outer // 2, inner)
 
 
-def _resized(passes: Sequence[Pass], shape: tuple[int, int]) -> list[Maps]:
+def _resized(passes: Sequence[Pass], shape: tuple[int, int], aligned: bool = False) -> list[Maps]:
     """Resize the maps of each pass to a shape (height, width); returns float32."""
-    return [{name: _resize(maps, shape) for name, maps in one.maps.items()} for one in passes]
+    return [
+        {name: _resize(maps, shape, aligned) for name, maps in one.maps.items()} for one in passes
+    ]
 
 
-def _resize(maps: Tensor, shape: tuple[int, int]) -> Tensor:
+def _resize(maps: Tensor, shape: tuple[int, int], aligned: bool) -> Tensor:
     if maps.shape[-2:] == shape:
         return maps.float()
-    return F.interpolate(maps.float(), size=shape, mode="bilinear", align_corners=False)
+    return F.interpolate(maps.float(), size=shape, mode="bilinear", align_corners=aligned)
 
 
 FITTINGS: dict[str, type[Fitting]] = {
     "higherhrnet": HigherHRNetFitting,
+    "mmpose_hourglass": MMPoseHourglassFitting,
     "mmpose1": MMPose1Fitting,
+    "openmodelzoo": OpenModelZooFitting,
     "poseae": PoseAEFitting,
     "cornernet": CornerNetFitting,
 }

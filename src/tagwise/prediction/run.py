@@ -6,6 +6,8 @@ import zlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.grouping.kernels.peaks import scan_peaks
 from tagwise.models.find import find_weights
+from tagwise.models.openvino import weights_beside
 from tagwise.prediction.outputs import CocoResults, Predictions
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.sources import Source
@@ -27,6 +30,15 @@ from tagwise.runtime import count_cores, is_compiled
 
 _WRITERS = min(count_cores(), 8)
 """Threads that draw and write the files of a run."""
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """The result of a photo; files: done when its files are written, None if there are none."""
+
+    source: Source
+    result: Result
+    files: Future[None] | None = None
 
 
 class PredictRun(Iterator[Result]):
@@ -78,28 +90,44 @@ class PredictRun(Iterator[Result]):
 
     def _run(self) -> Generator[Result, None, None]:
         """Yield each result once its files are written; other threads write the next ones."""
-        waiting: deque[tuple[Result, Future[None] | None]] = deque()
+        waiting: deque[_Writing] = deque()
         wait = True
         try:
             for found in self._found():
                 waiting.append(found)
                 while len(waiting) > _WRITERS:
-                    yield self._written(*waiting.popleft())
+                    yield self._recorded(waiting.popleft())
             while waiting:
-                yield self._written(*waiting.popleft())
+                yield self._recorded(waiting.popleft())
         except GeneratorExit:
             wait = False  # an abandoned run must not, see `pipeline`
             raise
         finally:
             self._writers.shutdown(wait, cancel_futures=True)
+            self._record_complete(waiting)
 
-    def _written(self, result: Result, writing: Future[None] | None) -> Result:
-        if writing is not None:
-            writing.result()
-        return result
+    def _recorded(self, found: _Writing) -> Result:
+        """Wait until the files of a photo are written, list it in the journal, return its result.
 
-    def _found(self) -> Iterator[tuple[Result, Future[None] | None]]:
-        """Yield results in the order of the sources, each with the future of its files."""
+        The journal has the order of the photos, whichever files were complete first.
+        """
+        if found.files is not None:
+            found.files.result()
+            self._files.record(found.source)
+        return found.result
+
+    def _record_complete(self, waiting: Iterable[_Writing]) -> None:
+        """List the photos of an interrupted run whose files were written nevertheless."""
+        for found in waiting:
+            if found.files is None:
+                continue
+            if not found.files.done() or found.files.cancelled() or found.files.exception():
+                return
+            with suppress(UserError):  # the disk is full: the error that ended the run says so
+                self._files.record(found.source)
+
+    def _found(self) -> Iterator[_Writing]:
+        """Yield the results in the order of the sources, while their files are being written."""
         files = self._files
         ahead, inline = tee((s, bool(files and files.is_done(s))) for s in self._sources)
         outcomes = self._predictor.outcomes(source.image for source, done in ahead if not done)
@@ -108,7 +136,7 @@ class PredictRun(Iterator[Result]):
         for source, done in stoppable(bar):
             if done:
                 self.resumed += 1
-                yield files.load(source), None
+                yield _Writing(source, files.load(source))
                 continue
             outcome = next(outcomes)
             if outcome.error is not None:
@@ -119,7 +147,7 @@ class PredictRun(Iterator[Result]):
             saved = files and self._writers.submit(
                 files.save, source, outcome.result, outcome.image
             )
-            yield outcome.result, saved or None
+            yield _Writing(source, outcome.result, saved or None)
 
     def _with_coco(self, annotations: str | Path) -> Generator[Result, None, None]:
         """Yield the same results and write them to one COCO file, which appears at the end."""
@@ -182,17 +210,22 @@ def open_files(
 
 
 def _is_published(weights: str | Path | nn.Module) -> bool:
-    """Return whether another program wrote the weights."""
+    """Return whether the weights are a checkpoint of another program."""
     if isinstance(weights, nn.Module):
         return False
-    return find_weights(weights).suffix not in (".safetensors", ".onnx")
+    return find_weights(weights).suffix not in (".safetensors", ".onnx", ".xml")
 
 
 def _fingerprint(weights: str | Path | nn.Module) -> str:
     """Return a string that changes if the model file changes under the same name."""
     if isinstance(weights, nn.Module):
         return weights.spec.name
-    return f"{weights} {zlib.crc32(find_weights(weights).read_bytes()):08x}"
+    path = find_weights(weights)
+    files = [path, weights_beside(path)] if path.suffix == ".xml" else [path]
+    checksum = 0
+    for file in files:
+        checksum = zlib.crc32(file.read_bytes(), checksum)
+    return f"{weights} {checksum:08x}"
 
 
 def _count(number: int, what: str) -> str:

@@ -29,7 +29,15 @@ PREFIXES = ("module.", "model.", "1.", "_orig_mod.", "network.", "net.")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The network's tensors in a checkpoint, by name, without the prefixes of wrappers.
+    """The tensors of `read_checkpoint` alone."""
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The network's tensors in a checkpoint, by name, and the text of its trainer's settings.
+
+    Names are without the prefixes of wrappers. The text is what mmpose and mmdetection store as
+    their config; it is empty if there is none.
 
     path: a file written by torch.save or safetensors.
     Raises UserError for a file that is truncated, contains code, is of another type or has no
@@ -37,6 +45,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     if path.suffix == ".onnx":
         raise UserError(f"{path} is an ONNX file; give the checkpoint that it was exported from")
+    if path.suffix == ".xml":
+        raise UserError(f"{path} is an OpenVINO file, which runs as it is: --weights {path}")
     check_checkpoint(path)
     content = _read(path)
     _refuse_training_state(content, path)
@@ -48,7 +58,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} declares tensors of {needed} bytes, far more than its own size")
     while prefix := next((p for p in PREFIXES if all(n.startswith(p) for n in tensors)), None):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
+    return tensors, _settings(content)
 
 
 def _read(path: Path) -> Any:
@@ -78,6 +88,13 @@ def _refuse_training_state(content: Any, path: Path) -> None:
         f"the model is {' or '.join(existing)}" if existing else "its model is written at the end"
     )
     raise UserError(f"{path} is a training state, which --resume continues; {hint}")
+
+
+def _settings(content: Any) -> str:
+    """The config in the "meta" of a file of the OpenMMLab trainers, as they wrote it."""
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    found = (meta.get(key) for key in ("config", "cfg")) if isinstance(meta, Mapping) else ()
+    return next((text for text in found if isinstance(text, str)), "")
 
 
 def _tensors(content: Any, depth: int = 0) -> dict[str, Tensor]:

@@ -41,7 +41,16 @@ _RENAMES: dict[str, tuple[tuple[str, str], ...]] = {
         (r"^(..)_modules\.", r"\1_cnvs."),
         (r"^(..)_offs\.", r"\1_regrs."),
     ),
-    "mmpose": ((r"^backbone\.", ""), (r"^(?:keypoint_head|head)\.", "")),
+    "mmpose": (
+        (r"^backbone\.", ""),
+        (r"^(?:keypoint_head|head)\.", ""),
+        # the hourglass with tags; that for one person at a time has other names inside
+        (r"^stem\.", "pre."),
+        (r"^hourglass_modules\.", "features."),
+        (r"^out_convs\.", "outs."),
+        (r"^remap_out_convs\.(\d+)\.", r"merge_preds.\1.conv."),
+        (r"^remap_feature_convs\.(\d+)\.", r"merge_features.\1.conv."),
+    ),
 }
 _RENAMES["mmpose1"] = _RENAMES["mmpose"]
 _WRITERS = {

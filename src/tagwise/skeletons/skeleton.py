@@ -1,4 +1,4 @@
-"""The skeleton: keypoint types, edges, OKS constants and mirror pairs; COCO's and CrowdPose's."""
+"""The skeleton: keypoint types, edges, OKS constants and mirror pairs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ import numpy as np
 from tagwise.errors import UserError, brief
 from tagwise.skeletons.mirror import mirror_types, sided_types
 from tagwise.skeletons.names import name_key, plain_name
+from tagwise.skeletons.public_sets import (
+    AIC_NAMES,
+    AIC_SIGMAS,
+    COCO_NAMES,
+    COCO_SIGMAS,
+    CROWDPOSE_NAMES,
+    CROWDPOSE_SIGMAS,
+    MHP_NAMES,
+    MHP_SIGMAS,
+    WHOLEBODY_NAMES,
+    WHOLEBODY_SIGMAS,
+)
 from tagwise.skeletons.stated import flip_of_category, stated_edges, stated_flip
 
 _DEFAULT_SIGMA = 0.1
@@ -96,8 +108,7 @@ class Skeleton:
 
         Its "skeleton" counts from 1, or from 0 if a 0 occurs, see `stated_edges`. Mirror pairs come
         from one of `FLIP_KEYS` or, without these keys, from the names. Sigmas are the given ones,
-        or the "sigmas" of the entry, or the published ones for the names of COCO and CrowdPose, or
-        0.1. Raises UserError.
+        or the "sigmas" of the entry, or those of `default_sigmas`. Raises UserError.
         """
         name = category.get("name", "instance")
         keypoints = category.get("keypoints")
@@ -188,7 +199,7 @@ class Skeleton:
         outwards). In other skeletons the order goes outwards from the centre of the graph, because
         most instances have the central keypoints. Without edges, the order is that of the names.
         """
-        if self.keypoints == _COCO_NAMES:
+        if self.keypoints == COCO_NAMES:
             return (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
         far = _hops(len(self), self.edges).sum(1).tolist()
         return tuple(sorted(range(len(self)), key=far.__getitem__))
@@ -224,59 +235,29 @@ def _hops(count: int, edges: Sequence[tuple[int, int]]) -> np.ndarray:
     return hops
 
 
-_COCO_NAMES = (
-    "nose",
-    *("left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
-    *("left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip"),
-    *("left_knee", "right_knee", "left_ankle", "right_ankle"),
-)
-# cocodataset/cocoapi, cocoeval.py, Params.setKpParams
-_COCO_SIGMAS = (
-    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
-    *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
-)
-_CROWDPOSE_NAMES = (
-    *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
-    *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
-    *("head", "neck"),
-)
-# Jeff-sjtu/CrowdPose, crowdpose-api, cocoeval.py, Params.setKpParams
-_CROWDPOSE_SIGMAS = (
-    *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107),
-    *(0.087, 0.087, 0.089, 0.089, 0.079, 0.079),
-)
-
-
 def default_sigmas(keypoints: Sequence[str]) -> tuple[float, ...]:
-    """OKS constants for these names: published for COCO-17 and CrowdPose-14, otherwise 0.1."""
-    keys = [name_key(name) for name in keypoints]
-    if keys == [name_key(name) for name in _COCO_NAMES]:
-        return _COCO_SIGMAS
-    heads = {"tophead": "head", "headtop": "head"}
-    if [heads.get(key, key) for key in keys] == [name_key(name) for name in _CROWDPOSE_NAMES]:
-        return _CROWDPOSE_SIGMAS
+    """OKS constants for these names: those of a public data set with these names in this order.
+
+    The sets are COCO, COCO-WholeBody, CrowdPose, AI Challenger and MHP; otherwise 0.1.
+    """
+    keys = _sigma_keys(keypoints)
+    for names, sigmas in _PUBLIC_SIGMAS:
+        if keys == _sigma_keys(names):
+            return sigmas
     return (_DEFAULT_SIGMA,) * len(keypoints)
 
 
-COCO17 = Skeleton(
-    "person",
-    _COCO_NAMES,
-    (
-        *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7)),
-        *((6, 8), (7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
-    ),
-    _COCO_SIGMAS,
+_PUBLIC_SIGMAS = (
+    (COCO_NAMES, COCO_SIGMAS),
+    (CROWDPOSE_NAMES, CROWDPOSE_SIGMAS),
+    (AIC_NAMES, AIC_SIGMAS),
+    (MHP_NAMES, MHP_SIGMAS),
+    (WHOLEBODY_NAMES, WHOLEBODY_SIGMAS),
 )
 
-CROWDPOSE14 = Skeleton(
-    "person",
-    _CROWDPOSE_NAMES,
-    (
-        *((12, 13), (13, 0), (13, 1), (0, 2), (2, 4), (1, 3), (3, 5)),
-        *((0, 6), (1, 7), (6, 7), (6, 8), (8, 10), (7, 9), (9, 11)),
-    ),
-    _CROWDPOSE_SIGMAS,
-)
 
-SKELETONS: dict[str, Skeleton] = {"coco": COCO17, "crowdpose": CROWDPOSE14}
-"""Skeletons of well-known data sets by name, as `tagwise convert --skeleton` takes them."""
+def _sigma_keys(names: Sequence[str]) -> list[str]:
+    """Keys of names, in which the top of the head is the head."""
+    heads = {"tophead": "head", "headtop": "head"}
+    keys = (name_key(name) for name in names)
+    return [heads.get(key, key) for key in keys]

@@ -10,6 +10,7 @@ DEFAULT = MatchRules(
     rms=False,
     round_tags=True,
     use_score=True,
+    near_first=False,
     limit=1000,
     stop_when_full=False,
     join_equal=False,

@@ -72,6 +72,7 @@ class MatchRules(NamedTuple):
     rms: bool
     round_tags: bool
     use_score: bool
+    near_first: bool
     limit: int
     stop_when_full: bool
     join_equal: bool
@@ -80,11 +81,12 @@ class MatchRules(NamedTuple):
 class _Groups(NamedTuple):
     """The groups so far.
 
-    sums (G, D): summed tags. sizes (G,): the number of members. first_tags (G,): the first
-    component of the tag that started each group.
+    sums (G, D): summed tags. places (G, 2): summed x and y of the peaks' cells. sizes (G,): the
+    number of members. first_tags (G,): the first component of the tag that started each group.
     """
 
     sums: np.ndarray
+    places: np.ndarray
     sizes: np.ndarray
     first_tags: np.ndarray
 
@@ -98,22 +100,30 @@ def match_by_type(peaks, order, rules):
     """
     total, dims = peaks.tags.shape
     group = np.full(total, -1, np.int64)
-    groups = _Groups(np.zeros((total, dims)), np.zeros(total), np.empty(total, np.float32))
+    groups = _Groups(
+        np.zeros((total, dims)),
+        np.zeros((total, 2)),
+        np.zeros(total),
+        np.empty(total, np.float32),
+    )
     count = 0
     for k in order:
         first, last = peaks.starts[k], peaks.starts[k + 1]
         columns = min(count, rules.limit)
         if first == last or (rules.stop_when_full and columns == rules.limit):
             continue
-        tags = peaks.tags[first:last]
+        tags, cells = peaks.tags[first:last], np.round(peaks.xy[first:last])
         distance = _distances(tags, groups, columns, rules.rms)
-        cost, highest = _costs(distance, peaks.scores[first:last], rules)
+        weighted = distance
+        if rules.near_first:
+            weighted = _near_first(distance, cells, groups, rules.threshold)
+        cost, highest = _costs(weighted, peaks.scores[first:last], rules)
         column = assign(cost, 4.0 * highest * (last - first))
         _order_twins(column, cost, distance, rules.threshold)
         for p in range(last - first):
             if column[p] < 0 or not distance[p, column[p]] < rules.threshold:
                 column[p] = -1
-        count = _join(group[first:last], column, tags, groups, count, rules.join_equal)
+        count = _join(group[first:last], column, tags, cells, groups, count, rules.join_equal)
     return group, count
 
 
@@ -126,6 +136,24 @@ def _distances(tags, groups, columns, rms):
         for p in range(len(tags)):
             distance[p, n] = _tag_distance(tags[p], mean, rms)
     return distance
+
+
+@compiled()
+def _near_first(distance, cells, groups, threshold):
+    """Tag distances (M, N), those below the threshold times a ratio of distances in the image.
+
+    cells: (M, 2) x, y of the peaks. The ratio of a peak and a group is its distance from the
+    group's mean position to that of the nearest peak. As for tags, results are at most 1e4.
+    """
+    weighted = distance.copy()
+    for n in range(distance.shape[1]):
+        x, y = groups.places[n] / groups.sizes[n]
+        away = np.sqrt((cells[:, 0] - x) ** 2 + (cells[:, 1] - y) ** 2)
+        nearest = away.min() + 1e-10
+        for p in range(len(cells)):
+            if distance[p, n] < threshold:
+                weighted[p, n] = min(distance[p, n] * away[p] / nearest, 1e4)
+    return weighted
 
 
 @compiled()
@@ -178,11 +206,11 @@ def _order_twins(column, cost, distance, threshold):
 
 
 @compiled()
-def _join(group, column, tags, groups, count, join_equal):
+def _join(group, column, tags, cells, groups, count, join_equal):
     """Let peaks of one type, with tags (M, D), join the groups of `column`; -1 starts a group.
 
-    Writes the group of each peak to group (M,), and returns the number of groups. join_equal: see
-    `PublishedRules`.
+    Writes the group of each peak to group (M,), and returns the number of groups. cells: (M, 2) x,
+    y. join_equal: see `PublishedRules`.
     """
     for p in range(len(tags)):
         n = column[p]
@@ -190,12 +218,13 @@ def _join(group, column, tags, groups, count, join_equal):
             groups.first_tags[count] = tags[p, 0]
             n = _first_equal(groups.first_tags[: count + 1]) if join_equal else count
             count = max(count, n + 1)
-            groups.sums[n], groups.sizes[n] = 0.0, 0.0
+            groups.sums[n], groups.places[n], groups.sizes[n] = 0.0, 0.0, 0.0
         if join_equal:
             _drop(group[:p], n)
         group[p] = n
         groups.sizes[n] += 1
         groups.sums[n] += tags[p]
+        groups.places[n] += cells[p]
     return count
 
 

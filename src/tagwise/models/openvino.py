@@ -1,0 +1,258 @@
+"""Networks from OpenVINO files (.xml and .bin), run by OpenVINO; needs the extra "openvino"."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tagwise.errors import UserError, optional
+from tagwise.files import SNIFFED, check_regular, kind_of, open_regular
+from tagwise.models.network import ModelSpec
+from tagwise.published.openmodelzoo import DECODER, FAMILY, MULTIPLE, openmodelzoo_task
+from tagwise.tasks import create_task
+
+_KEPT = 8  # graphs compiled for different sizes of images
+_MOST_VALUES = 1 << 28  # of a tensor in a graph; the largest of a HigherHRNet has 1 << 24
+_REFUSED = frozenset(("Assign", "If", "Loop", "ReadValue", "TensorIterator"))
+_Shape = tuple[int | None, ...]
+_SIDE = 256  # pixels of an image with which the stride of a graph of any size is measured
+
+
+class OpenVinoGraph:
+    """An OpenVINO graph with images as its only input, for images of any size.
+
+    A graph of fixed size is reshaped for images of another one, as Open Model Zoo's demos do. The
+    graphs for the last few sizes stay compiled. It computes on the CPU, in float32.
+
+    path: for errors. model: an openvino.Model.
+    """
+
+    def __init__(self, path: Path, model: Any) -> None:
+        self._path, self._model = path, model
+        self._core = need_openvino().Core()
+        self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        shape = model.input(0).get_partial_shape()
+        self.shape = tuple(side.get_length() if side.is_static else None for side in shape)
+        self.outputs = [_names_of(port) for port in model.outputs]
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        """(B, C, H, W) to the graph's outputs, each (B, ...) float32, in the order of `outputs`."""
+        if self.shape[0] is None or self.shape[0] == len(images):
+            return self._run(images)
+        parts = [self._run(images[n : n + 1]) for n in range(len(images))]
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+    def output_shapes(self, height: int, width: int) -> list[_Shape]:
+        """The shapes of the outputs for one image of this size; None for an unknown side."""
+        shapes = [port.get_partial_shape() for port in self._for(1, height, width).outputs]
+        return [tuple(s.get_length() if s.is_static else None for s in shape) for shape in shapes]
+
+    def _run(self, images: np.ndarray) -> list[np.ndarray]:
+        try:
+            graph = self._graph(images.shape)
+            kind = self._model.input(0).get_element_type().to_dtype()
+            inputs = images if np.issubdtype(kind, np.floating) else np.rint(images)
+            found = graph([np.ascontiguousarray(inputs, kind)])
+        except Exception as error:  # OpenVINO raises RuntimeErrors of its own, of many lines
+            shape = " × ".join(map(str, images.shape))
+            raise UserError(f"{self._path} fails on images of {shape}: {_reason(error)}") from error
+        return [np.array(found[n], np.float32) for n in range(len(self.outputs))]
+
+    def _graph(self, shape: tuple[int, ...]) -> Any:
+        """The graph compiled for images of a shape."""
+        if shape not in self._compiled:
+            config = {
+                "INFERENCE_PRECISION_HINT": "f32",
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "PERFORMANCE_HINT": "LATENCY",
+            }
+            model = self._for(shape[0], *shape[2:])
+            self._compiled[shape] = self._core.compile_model(model, "CPU", config)
+            while len(self._compiled) > _KEPT:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(shape)
+        return self._compiled[shape]
+
+    def _for(self, batch: int, height: int, width: int) -> Any:
+        """The graph for images of one shape; the original is not changed."""
+        shape = [batch, self.shape[1], height, width]
+        if list(self.shape) == shape:
+            return self._model
+        model = self._model.clone()
+        model.reshape({model.input(0): shape})
+        if fault := _fault_of(model):
+            raise ValueError(fault)
+        return model
+
+
+class OpenVinoNetwork(nn.Module):
+    """A network with the interface of `Network` that runs one of Open Model Zoo's graphs.
+
+    heatmaps, embeddings: the places of these outputs. multiple, stride: as in `Network`.
+    """
+
+    fp32_only = True
+
+    def __init__(
+        self, graph: OpenVinoGraph, spec: ModelSpec, stride: int, heatmaps: int, embeddings: int
+    ) -> None:
+        super().__init__()
+        self.spec, self.multiple, self.stride = spec, MULTIPLE, stride
+        self.task = create_task(spec.task, **spec.task_options)
+        self._graph, self._heatmaps, self._embeddings = graph, heatmaps, embeddings
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """RGB images (B, 3, H, W), float in [0, 1], to float32 maps by head name, as `Network`.
+
+        The graph takes blue, green, red from 0 to 255. The signs of its heatmaps, which mark the
+        peaks, are dropped: `tagwise.grouping` finds the same peaks in windows of 5 cells.
+        """
+        found = self._graph((images.float().flip(1) * 255).cpu().numpy())
+        heatmaps, tags = (torch.from_numpy(found[n]) for n in (self._heatmaps, self._embeddings))
+        if tags.ndim == 5:  # (B, K, H, W, D)
+            tags = tags.permute(0, 1, 4, 2, 3).flatten(1, 2)
+        maps = {"heatmaps": heatmaps.abs(), "tags": tags}
+        return {name: values.contiguous().to(images.device) for name, values in maps.items()}
+
+
+def read_openvino(path: Path) -> OpenVinoNetwork:
+    """The network of an .xml file; its weights are in the .bin file of the same name.
+
+    Raises UserError for damaged files, for graphs of an unknown family, and if OpenVINO is missing.
+    """
+    graph = read_graph(path)
+    heatmaps, embeddings = (_place(path, graph, name) for name in ("heatmaps", "embeddings"))
+    if any("nms_heatmaps" in names for names in graph.outputs):
+        raise UserError(
+            f"{path} is a HigherHRNet, whose test differs; give the checkpoint that it was "
+            "converted from (.pth)"
+        )
+    height, width = (side or _SIDE for side in graph.shape[2:])
+    try:
+        shapes = graph.output_shapes(height, width)
+    except Exception as error:
+        raise _damaged(path, _reason(error)) from error
+    layout = _layout(shapes[heatmaps], shapes[embeddings], height, width)
+    if layout is None:
+        raise UserError(
+            f"{path} is of no family that tagwise knows: it has heatmaps of {shapes[heatmaps]} and "
+            f"embeddings of {shapes[embeddings]} for images of {width} × {height} pixels"
+        )
+    count, tag_dim, stride = layout
+    task = openmodelzoo_task(count, tag_dim)
+    spec = ModelSpec(
+        name="openvino",
+        options={},
+        task=task.name,
+        task_options=task.to_dict(),
+        input_size=(width, height),
+        decoder=DECODER,
+        info={"converted_from": path.name, "family": FAMILY},
+    )
+    return OpenVinoNetwork(graph, spec, stride, heatmaps, embeddings)
+
+
+def _layout(
+    heatmaps: _Shape, embeddings: _Shape, height: int, width: int
+) -> tuple[int, int, int] | None:
+    """Numbers of keypoint types and tag components, and the stride; None if shapes do not fit."""
+    if None in heatmaps or None in embeddings or 0 in heatmaps or len(heatmaps) != 4:
+        return None
+    _, count, rows, columns = heatmaps
+    if len(embeddings) not in (4, 5) or embeddings[2:4] != (rows, columns):
+        return None
+    if len(embeddings) == 5 and embeddings[1] != count:
+        return None
+    maps, stride = math.prod(embeddings) // (rows * columns), height // rows
+    fits = maps and maps % count == 0 and (rows * stride, columns * stride) == (height, width)
+    return (count, maps // count, stride) if fits else None
+
+
+def read_graph(path: Path) -> OpenVinoGraph:
+    """The graph of an .xml file and its .bin file, which is checked before it is compiled.
+
+    Raises UserError for damaged files, and for graphs that do not take images alone.
+    """
+    core = need_openvino().Core()
+    text, weights = _bytes(path), _bytes(weights_beside(path))
+    is_a = kind_of(text[:SNIFFED])
+    if not text.lstrip().startswith((b"<?xml", b"<net")):
+        raise UserError(f"{path} is not an OpenVINO file ({is_a or 'of an unknown type'})")
+    try:
+        model = core.read_model(text, weights)
+        fault = _fault_of(model)
+    except Exception as error:
+        raise _damaged(path, _reason(error)) from error
+    if fault:
+        raise _damaged(path, fault)
+    shape = model.input(0).get_partial_shape() if len(model.inputs) == 1 else None
+    if shape is None or len(shape) != 4 or shape[1].is_dynamic or shape[1].get_length() != 3:
+        raise UserError(f"{path} is of no family that tagwise knows: it does not take images alone")
+    return OpenVinoGraph(path, model)
+
+
+def weights_beside(path: Path) -> Path:
+    """The .bin file of an .xml file. Raises UserError if it is missing."""
+    weights = path.with_suffix(".bin")
+    if not weights.exists():
+        raise UserError(f"{path} needs its weights, {weights}, which are missing; get both files")
+    check_regular(weights, "weights file")
+    return weights
+
+
+def need_openvino() -> Any:
+    """Import openvino. Raises UserError that names the extra if it is missing."""
+    return optional("openvino", "openvino", "OpenVINO files need openvino")
+
+
+def _bytes(path: Path) -> bytes:
+    with open_regular(path, "OpenVINO file") as file:
+        return file.read()
+
+
+def _fault_of(model: Any) -> str | None:
+    """The reason not to compile a graph, or None.
+
+    OpenVINO computes constants when it compiles a graph, even if they exhaust the memory.
+    """
+    for node in model.get_ops():
+        if node.get_type_name() in _REFUSED:
+            return f"it has {node.get_type_name()}, which networks for images do not need"
+        for port in node.outputs():
+            shape = port.get_partial_shape()
+            if shape.is_static and math.prod(shape.to_shape()) > _MOST_VALUES:
+                return f"its tensor {node.get_friendly_name()!r} has the shape {shape}"
+    return None
+
+
+def _names_of(port: Any) -> set[str]:
+    """The names of an output: of its tensor, and of the node that computes it."""
+    return {*port.get_names(), port.get_node().input_value(0).get_node().get_friendly_name()}
+
+
+def _place(path: Path, graph: OpenVinoGraph, beginning: str) -> int:
+    """The place of the output whose name begins like this. Raises UserError if there is none."""
+    for place, names in enumerate(graph.outputs):
+        if any(name.startswith(beginning) for name in names):
+            return place
+    there = ", ".join(min(names) for names in graph.outputs)
+    raise UserError(
+        f"{path} is of no family that tagwise knows: it has no output {beginning!r}, only {there}; "
+        "Open Model Zoo's human-pose-estimation-0005, -0006 and -0007 have"
+    )
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is not a readable OpenVINO file ({reason}); get it again")
+
+
+def _reason(error: Exception) -> str:
+    """The last line of an error of OpenVINO, which has one for every place that it passed."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[-1].split())[:200]
