@@ -1,0 +1,213 @@
+"""The compiled loops that find the cells of missing keypoints in whole maps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tagwise.grouping.kernels.peaks import BLOCK
+from tagwise.runtime import compiled
+
+_AREA = BLOCK * BLOCK
+_KEPT = 32
+
+
+@compiled()
+def best_cells_anywhere(maps, types, means, least, scale):
+    """For each query, find the cell where scale * heatmap - round(tag distance) is largest.
+
+    maps: SearchMaps. types (Q,) int64, means (Q, D) float64. scale: a power of 2. Returns (Q,)
+    int64, cells as y * W + x, -1 if no value exceeds `least`. Of equal values, the first in reading
+    order is chosen.
+
+    The largest heatmap value of a block and the range of its tags bound the values in it. A block
+    is not read if its bound is below the best of the cells that earlier queries of the type found.
+    The others are copied, so that their cells are contiguous: all queries of a type read the same
+    few blocks.
+    """
+    heatmaps, tags, maxima = maps
+    out = np.empty(len(types), np.int64)
+    copies = np.empty((maxima[0].size, tags.shape[1] + 1, _AREA), np.float32)
+    for k in range(len(heatmaps)):
+        queries = np.flatnonzero(types == k)
+        if len(queries):
+            planes = (heatmaps[k], tags[k], np.float32(scale))
+            largest = maxima[k] * np.float32(scale)
+            out[queries] = _search_type(planes, largest, means[queries], least, copies)
+    return out
+
+
+@compiled()
+def _search_type(planes, maxima, means, least, copies):
+    """The best cells of the queries of one type, as `best_cells_anywhere`; copies: a buffer."""
+    blocks, (height, width) = maxima.size, planes[0].shape
+    ranges = _tag_ranges(planes[1], maxima.shape)
+    squares, passes = np.empty(_AREA, np.float32), np.empty(_AREA, np.bool_)
+    buffers = (copies, np.zeros(blocks, np.bool_), squares, passes)
+    bounds, near = np.empty(blocks), np.empty(blocks, np.int64)
+    cells, values = np.empty(_KEPT, np.int64), np.empty((1, copies.shape[1], _KEPT), np.float32)
+    out, kept = np.full(len(means), -1, np.int64), 0
+    for q in range(len(means)):
+        _find_bounds(maxima, ranges, means[q], bounds)
+        known = _best_known(cells[:kept], values, means[q], (least, height * width))
+        best = known
+        if kept == 0:
+            near[0] = bounds.argmax()
+            best = _search_blocks(near[:1], bounds, planes, buffers, means[q], best)
+        count = _reaching(bounds, best[0], near)
+        best = _search_blocks(near[:count], bounds, planes, buffers, means[q], best)
+        if best[0] > least:
+            out[q] = best[1]
+            if best[1] != known[1] and kept < _KEPT:
+                y, x = best[1] // width, best[1] % width
+                block = y // BLOCK * maxima.shape[1] + x // BLOCK
+                cells[kept] = best[1]
+                values[0, :, kept] = copies[block, :, y % BLOCK * BLOCK + x % BLOCK]
+                kept += 1
+    return out
+
+
+@compiled()
+def _tag_ranges(tags, shape):
+    """The smallest and the largest tag of each block, (2, D, blocks), except NaN."""
+    (dims, height, width), (rows, columns) = tags.shape, shape
+    ranges = np.empty((2, dims, rows, columns), np.float32)
+    low, high = np.empty(width, np.float32), np.empty(width, np.float32)
+    for d in range(dims):
+        for row in range(rows):
+            low[:], high[:] = np.inf, -np.inf
+            for y in range(row * BLOCK, min((row + 1) * BLOCK, height)):
+                line = tags[d, y]
+                for x in range(width):
+                    low[x] = line[x] if line[x] < low[x] else low[x]
+                    high[x] = line[x] if line[x] > high[x] else high[x]
+            for column in range(columns):
+                part = slice(column * BLOCK, (column + 1) * BLOCK)
+                ranges[0, d, row, column] = low[part].min()
+                ranges[1, d, row, column] = high[part].max()
+    return ranges.reshape(2, dims, rows * columns)
+
+
+@compiled()
+def _find_bounds(maxima, ranges, mean, bounds):
+    """Write an upper bound of the values in each block to bounds (blocks,).
+
+    It holds in spite of rounding: the steps are those of `_value`, and each is monotonic.
+    """
+    bounds[:], largest = 0, maxima.reshape(len(bounds))
+    for d in range(len(mean)):
+        middle, low, high = mean[d], ranges[0, d], ranges[1, d]
+        for b in range(len(bounds)):
+            gap = max(max(low[b] - middle, middle - high[b]), 0.0)
+            bounds[b] += gap * gap
+    for b in range(len(bounds)):
+        bound = largest[b] - np.rint(np.sqrt(bounds[b]))
+        bounds[b] = bound if bound > -np.inf else -np.inf  # for NaN
+
+
+@compiled()
+def _reaching(bounds, best, near):
+    """Write the blocks whose bounds reach the best value to near; return their number."""
+    count = 0
+    for b in range(len(bounds)):
+        near[count] = b
+        count += bounds[b] >= best
+    return count
+
+
+@compiled()
+def _best_known(cells, values, mean, best):
+    """Update the best value and its cell with cells whose values (1, D + 1, ...) are known."""
+    highest, cell = best
+    for n in range(len(cells)):
+        value = _value(values, 0, n, mean)
+        if value > highest or (value == highest and cells[n] < cell):
+            highest, cell = value, cells[n]
+    return highest, cell
+
+
+@compiled()
+def _value(copies, b, i, mean):
+    """heatmap - round(tag distance) of a cell of block b: its tags and heatmap value are known."""
+    total = 0.0
+    for d in range(len(mean)):
+        total += (copies[b, d, i] - mean[d]) ** 2
+    return np.float64(copies[b, len(mean), i]) - np.rint(np.sqrt(total))
+
+
+@compiled()
+def _search_blocks(blocks, bounds, planes, buffers, mean, best):
+    """Update the best value and its cell with those blocks whose bounds reach it."""
+    heatmap, tags, scale = planes
+    copies, copied, squares, passes = buffers
+    width, columns = heatmap.shape[1], (heatmap.shape[1] + BLOCK - 1) // BLOCK
+    for b in blocks:
+        if not bounds[b] >= best[0]:
+            continue
+        corner = (b // columns * BLOCK, b % columns * BLOCK)
+        if not copied[b]:
+            _copy(heatmap, tags, corner, scale, copies[b])
+            copied[b] = True
+        if _may_hold(copies, b, mean, best[0], squares, passes):
+            best = _best_in_copy(copies, b, mean, corner, width, best, passes)
+    return best
+
+
+@compiled()
+def _copy(heatmap, tags, corner, scale, out):
+    """Copy the tags and the scaled heatmap of a block to (D + 1, 256); outside the map is NaN."""
+    (top, left), (height, width) = corner, heatmap.shape
+    rows, columns = min(BLOCK, height - top), min(BLOCK, width - left)
+    if rows < BLOCK or columns < BLOCK:
+        out[:] = np.nan
+    for y in range(rows):
+        for d in range(len(tags)):
+            _copy_row(tags[d, top + y, left : left + columns], np.float32(1), out[d, y * BLOCK :])
+        _copy_row(heatmap[top + y, left : left + columns], scale, out[len(tags), y * BLOCK :])
+
+
+@compiled()
+def _copy_row(row, factor, out):
+    if len(row) == BLOCK:  # a constant number of steps compiles to a few vector instructions
+        for x in range(BLOCK):
+            out[x] = row[x] * factor
+    else:
+        for x in range(len(row)):
+            out[x] = row[x] * factor
+
+
+@compiled()
+def _may_hold(copies, b, mean, best, squares, passes):
+    """Find the cells of block b that may be at least as good as the best so far.
+
+    A cell may be as good if its tag distance is at most floor(heatmap - best) + 1/2. Squared
+    distances are compared in float32, with a tolerance for its rounding, so that vector
+    instructions without square roots reject most cells. passes (256,) bool: the cells that remain.
+    Returns whether there are any. squares (256,): a buffer.
+    """
+    dims, far, count = len(mean), np.abs(best), 0
+    squares[:] = 0
+    for d in range(dims):
+        middle = np.float32(mean[d])
+        far = max(far, np.abs(mean[d]))
+        for i in range(_AREA):
+            squares[i] += (copies[b, d, i] - middle) * (copies[b, d, i] - middle)
+    tolerance = 1e-4 + 1e-6 * far
+    least, half = np.float32(best - tolerance), np.float32(0.5 + tolerance)
+    for i in range(_AREA):
+        reach = np.floor(copies[b, dims, i] - least) + half
+        passes[i] = (reach > np.float32(0)) & (squares[i] <= reach * reach)
+        count += passes[i]
+    return count > 0
+
+
+@compiled()
+def _best_in_copy(copies, b, mean, corner, width, best, passes):
+    """Update the best value and its cell with the cells of block b that passed."""
+    highest, cell = best
+    for i in range(_AREA):
+        if passes[i]:
+            value = _value(copies, b, i, mean)
+            other = (corner[0] + i // BLOCK) * width + corner[1] + i % BLOCK
+            if value > highest or (value == highest and other < cell):
+                highest, cell = value, other
+    return highest, cell
