@@ -49,12 +49,8 @@ def _search_type(planes, maxima, means, least, copies):
     for q in range(len(means)):
         _find_bounds(maxima, ranges, means[q], bounds)
         known = _best_known(cells[:kept], values, means[q], (least, height * width))
-        best = known
-        if kept == 0:
-            near[0] = bounds.argmax()
-            best = _search_blocks(near[:1], bounds, planes, buffers, means[q], best)
-        count = _reaching(bounds, best[0], near)
-        best = _search_blocks(near[:count], bounds, planes, buffers, means[q], best)
+        count = _reaching(bounds, known[0], near)
+        best = _search_blocks(near[:count], bounds, planes, buffers, means[q], known)
         if best[0] > least:
             out[q] = best[1]
             if best[1] != known[1] and kept < _KEPT:
@@ -106,11 +102,18 @@ def _find_bounds(maxima, ranges, mean, bounds):
 
 @compiled()
 def _reaching(bounds, best, near):
-    """Write the blocks whose bounds reach the best value to near; return their number."""
-    count = 0
+    """Write the blocks whose bounds reach the best value to near, the highest bound first.
+
+    Returns their number.
+    """
+    count, top = 0, 0
     for b in range(len(bounds)):
         near[count] = b
         count += bounds[b] >= best
+    for i in range(1, count):
+        if bounds[near[i]] > bounds[near[top]]:
+            top = i
+    near[0], near[top] = near[top], near[0]
     return count
 
 
@@ -139,16 +142,17 @@ def _search_blocks(blocks, bounds, planes, buffers, mean, best):
     """Update the best value and its cell with those blocks whose bounds reach it."""
     heatmap, tags, scale = planes
     copies, copied, squares, passes = buffers
-    width, columns = heatmap.shape[1], (heatmap.shape[1] + BLOCK - 1) // BLOCK
+    columns = (heatmap.shape[1] + BLOCK - 1) // BLOCK
     for b in blocks:
         if not bounds[b] >= best[0]:
             continue
-        corner = (b // columns * BLOCK, b % columns * BLOCK)
         if not copied[b]:
+            corner = (b // columns * BLOCK, b % columns * BLOCK)
             _copy(heatmap, tags, corner, scale, copies[b])
             copied[b] = True
         if _may_hold(copies, b, mean, best[0], squares, passes):
-            best = _best_in_copy(copies, b, mean, corner, width, best, passes)
+            corner = (b // columns * BLOCK, b % columns * BLOCK)
+            best = _best_in_copy(copies, b, mean, corner, heatmap.shape[1], best, passes)
     return best
 
 
@@ -185,17 +189,17 @@ def _may_hold(copies, b, mean, best, squares, passes):
     Returns whether there are any. squares (256,): a buffer.
     """
     dims, far, count = len(mean), np.abs(best), 0
-    squares[:] = 0
     for d in range(dims):
         middle = np.float32(mean[d])
         far = max(far, np.abs(mean[d]))
         for i in range(_AREA):
-            squares[i] += (copies[b, d, i] - middle) * (copies[b, d, i] - middle)
+            square = (copies[b, d, i] - middle) * (copies[b, d, i] - middle)
+            squares[i] = square if d == 0 else squares[i] + square
     tolerance = 1e-4 + 1e-6 * far
     least, half = np.float32(best - tolerance), np.float32(0.5 + tolerance)
     for i in range(_AREA):
-        reach = np.floor(copies[b, dims, i] - least) + half
-        passes[i] = (reach > np.float32(0)) & (squares[i] <= reach * reach)
+        reach = max(np.floor(copies[b, dims, i] - least) + half, np.float32(0))
+        passes[i] = squares[i] <= reach * reach
         count += passes[i]
     return count > 0
 
@@ -203,11 +207,14 @@ def _may_hold(copies, b, mean, best, squares, passes):
 @compiled()
 def _best_in_copy(copies, b, mean, corner, width, best, passes):
     """Update the best value and its cell with the cells of block b that passed."""
-    highest, cell = best
-    for i in range(_AREA):
-        if passes[i]:
-            value = _value(copies, b, i, mean)
-            other = (corner[0] + i // BLOCK) * width + corner[1] + i % BLOCK
-            if value > highest or (value == highest and other < cell):
-                highest, cell = value, other
+    (highest, cell), eights = best, passes.view(np.uint64)
+    for eight in range(len(eights)):
+        if eights[eight] == 0:
+            continue
+        for i in range(8 * eight, 8 * eight + 8):
+            if passes[i]:
+                value = _value(copies, b, i, mean)
+                other = (corner[0] + i // BLOCK) * width + corner[1] + i % BLOCK
+                if value > highest or (value == highest and other < cell):
+                    highest, cell = value, other
     return highest, cell
