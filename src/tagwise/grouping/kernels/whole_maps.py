@@ -10,6 +10,9 @@ from tagwise.runtime import compiled
 _AREA = BLOCK * BLOCK
 _KEPT = 32
 
+# The functions that run for each query or block are inlined, because a call counts references to
+# every array that it passes.
+
 
 @compiled()
 def best_cells_anywhere(maps, types, means, least, scale):
@@ -44,11 +47,11 @@ def _search_type(planes, maxima, means, least, copies):
     squares, passes = np.empty(_AREA, np.float32), np.empty(_AREA, np.bool_)
     buffers = (copies, np.zeros(blocks, np.bool_), squares, passes)
     bounds, near = np.empty(blocks), np.empty(blocks, np.int64)
-    cells, values = np.empty(_KEPT, np.int64), np.empty((1, copies.shape[1], _KEPT), np.float32)
+    cells, values = np.empty(_KEPT, np.int64), np.full((copies.shape[1], _KEPT), np.float32(np.nan))
     out, kept = np.full(len(means), -1, np.int64), 0
     for q in range(len(means)):
         _find_bounds(maxima, ranges, means[q], bounds)
-        known = _best_known(cells[:kept], values, means[q], (least, height * width))
+        known = _best_known(cells, values, means[q], (least, height * width))
         count = _reaching(bounds, known[0], near)
         best = _search_blocks(near[:count], bounds, planes, buffers, means[q], known)
         if best[0] > least:
@@ -57,7 +60,7 @@ def _search_type(planes, maxima, means, least, copies):
                 y, x = best[1] // width, best[1] % width
                 block = y // BLOCK * maxima.shape[1] + x // BLOCK
                 cells[kept] = best[1]
-                values[0, :, kept] = copies[block, :, y % BLOCK * BLOCK + x % BLOCK]
+                values[:, kept] = copies[block, :, y % BLOCK * BLOCK + x % BLOCK]
                 kept += 1
     return out
 
@@ -77,13 +80,14 @@ def _tag_ranges(tags, shape):
                     low[x] = line[x] if line[x] < low[x] else low[x]
                     high[x] = line[x] if line[x] > high[x] else high[x]
             for column in range(columns):
-                part = slice(column * BLOCK, (column + 1) * BLOCK)
-                ranges[0, d, row, column] = low[part].min()
-                ranges[1, d, row, column] = high[part].max()
+                least, most = np.float32(np.inf), np.float32(-np.inf)
+                for x in range(column * BLOCK, min((column + 1) * BLOCK, width)):
+                    least, most = min(least, low[x]), max(most, high[x])
+                ranges[0, d, row, column], ranges[1, d, row, column] = least, most
     return ranges.reshape(2, dims, rows * columns)
 
 
-@compiled()
+@compiled(inline="always")
 def _find_bounds(maxima, ranges, mean, bounds):
     """Write an upper bound of the values in each block to bounds (blocks,).
 
@@ -117,14 +121,21 @@ def _reaching(bounds, best, near):
     return count
 
 
-@compiled()
-def _best_known(cells, values, mean, best):
-    """Update the best value and its cell with cells whose values (1, D + 1, ...) are known."""
-    highest, cell = best
-    for n in range(len(cells)):
-        value = _value(values, 0, n, mean)
-        if value > highest or (value == highest and cells[n] < cell):
-            highest, cell = value, cells[n]
+@compiled(inline="always")
+def _best_known(cells, known, mean, best):
+    """Update the best value and its cell with the cells whose tags and heatmap value are known.
+
+    known (D + 1, _KEPT): NaN where there is no cell yet. The steps are those of `_value`.
+    """
+    (highest, cell), values = best, np.zeros(_KEPT)
+    for d in range(len(mean)):
+        for n in range(_KEPT):
+            values[n] += (known[d, n] - mean[d]) ** 2
+    for n in range(_KEPT):
+        values[n] = known[len(mean), n] - np.rint(np.sqrt(values[n]))
+    for n in range(_KEPT):
+        if values[n] > highest or (values[n] == highest and cells[n] < cell):
+            highest, cell = values[n], cells[n]
     return highest, cell
 
 
@@ -137,7 +148,7 @@ def _value(copies, b, i, mean):
     return np.float64(copies[b, len(mean), i]) - np.rint(np.sqrt(total))
 
 
-@compiled()
+@compiled(inline="always")
 def _search_blocks(blocks, bounds, planes, buffers, mean, best):
     """Update the best value and its cell with those blocks whose bounds reach it."""
     heatmap, tags, scale = planes
@@ -179,7 +190,7 @@ def _copy_row(row, factor, out):
             out[x] = row[x] * factor
 
 
-@compiled()
+@compiled(inline="always")
 def _may_hold(copies, b, mean, best, squares, passes):
     """Find the cells of block b that may be at least as good as the best so far.
 
