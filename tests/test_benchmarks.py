@@ -14,8 +14,9 @@ from tagwise.data import SyntheticShapes
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCENES = ["corners.py", "decode.py"]  # scripts that need the scenes of the shared folder
-# They need photos, a GPU, another package or hours.
-LONG = {"faster_rcnn.py", "gpu.py", "nuclei.py", "pipeline.py", "predict.py", "runtimes.py"}
+# These need photos, labels, a GPU, another package or hours.
+LONG = {"faster_rcnn.py", "gpu.py", "nuclei.py", "pipeline.py", "predict.py"}
+LONG |= {"runtimes.py", "verify.py"}
 SCRIPTS = sorted(path.name for path in FOLDER.glob("[!_]*.py"))
 
 
