@@ -11,14 +11,31 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 OUT = Path(os.environ.get("TAGWISE_BENCHMARKS", "out/benchmarks"))
+Size = TypeVar("Size")
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
     """A parser whose --help shows the script's docstring."""
     layout = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(description=description, formatter_class=layout)
+    parser = argparse.ArgumentParser(description=description, formatter_class=layout)
+    text = "run at the smallest size, which tests the script; its figures mean nothing"
+    parser.add_argument("--quick", action="store_true", help=text)
+    return parser
+
+
+def at_size(full: Size, smallest: Size) -> Size:
+    """The size of a benchmark: the smallest one if the command line has --quick."""
+    return smallest if "--quick" in sys.argv else full
+
+
+def verdict(value: float, goal: float | None, at_least: bool = False) -> str | None:
+    """Whether a value meets its goal: at most the goal, or at least. None without a goal."""
+    if goal is None:
+        return None
+    return "met" if (value >= goal if at_least else value <= goal) else "missed"
 
 
 def scene_maker(description: str, module: str) -> ModuleType:
@@ -40,6 +57,7 @@ def scene_maker(description: str, module: str) -> ModuleType:
 
 def timed(fn: Callable[[], object], repeats: int = 20, warmup: int = 2) -> float:
     """Median CPU milliseconds of `fn()`: all threads, without other load on the machine."""
+    repeats, warmup = at_size((repeats, warmup), (1, 0))
     for _ in range(warmup):
         fn()
     times = []

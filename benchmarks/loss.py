@@ -8,20 +8,21 @@ reference is the loop over images and people that the published trainers run, in
 """
 
 import torch
-from _bench import arguments, report, timed
+from _bench import arguments, at_size, report, timed, verdict
 
 from tagwise.losses import PRESETS, focal, heatmap_mse, pull_push, pull_push_dense
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.pose import PoseTask
 
-IMAGES, PEOPLE, KEYPOINTS, SIDE = 16, 30, 17, 128
+IMAGES, PEOPLE, KEYPOINTS, SIDE = at_size((16, 30, 17, 128), (2, 3, 17, 16))
 
 
 def main() -> None:
     arguments(__doc__).parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    report("loss", [*points_rows(), *maps_rows(), *other_rows(), task_row()])
+    rows = [*points_rows(), *maps_rows(), *other_rows(), task_row()]
+    report("loss", [row | {"": verdict(row["ms"], row.get("goal"))} for row in rows])
 
 
 def ids(images: int = IMAGES, people: int = PEOPLE) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,7 +43,7 @@ def points_rows() -> list[dict]:
             rows.append({"work": f"points, {name}, D = {dim}", "ms": ms, "goal": goal})
     tags = torch.randn(len(group), 1, requires_grad=True)
     rows.append({"work": "points, loop over people", "ms": timed(lambda: looped(tags), 5)})
-    group, image = ids(1, 1000)
+    group, image = ids(1, at_size(1000, 10))
     tags = torch.randn(len(group), 1, requires_grad=True)
     ms = timed(lambda: step(tags, pull_push(tags, group, image)), 10)
     return [*rows, {"work": "points, 1,000 people in one image", "ms": ms}]

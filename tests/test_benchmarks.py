@@ -1,5 +1,7 @@
 """Every benchmark has a help text, names missing data, and uses the current package."""
 
+import contextlib
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -7,9 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from shared_folder import SHARED
 from tagwise.data import SyntheticShapes
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCENES = ["corners.py", "decode.py"]  # scripts that need the scenes of the shared folder
+# These need photos, labels, a GPU, another package or hours.
+LONG = {"faster_rcnn.py", "gpu.py", "nuclei.py", "pipeline.py", "predict.py"}
+LONG |= {"runtimes.py", "verify.py"}
 SCRIPTS = sorted(path.name for path in FOLDER.glob("[!_]*.py"))
 
 
@@ -28,10 +35,31 @@ def test_benchmark_has_a_help_text(monkeypatch, capsys, name):
     assert " ".join(title.split()) in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("name", ["corners.py", "decode.py"])
+@pytest.mark.parametrize("name", SCENES)
 def test_missing_scenes_are_named(monkeypatch, capsys, tmp_path, name):
     assert run(monkeypatch, name, str(tmp_path)) == 0
     assert f"skipped: {tmp_path} has no " in capsys.readouterr().err
+
+
+QUICK = [name for name in SCRIPTS if name not in LONG]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_benchmark_runs_at_its_smallest_size(monkeypatch, capsys, tmp_path, name):
+    if name == "tracking.py":
+        pytest.importorskip("motmetrics")
+    scenes = [str(SHARED / "bench")] if name in SCENES else []
+    monkeypatch.setattr(sys, "argv", [name, "--quick", *scenes])
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import _bench
+
+    monkeypatch.setattr(_bench, "OUT", tmp_path)
+    with contextlib.suppress(SystemExit):  # without the shared scenes
+        runpy.run_path(str(FOLDER / name), run_name="__main__")
+    said = capsys.readouterr()
+    if "skipped: " not in said.err:
+        assert re.search(r"\b(met|missed)\b", said.out)
+        assert list(tmp_path.glob("*.json"))
 
 
 def test_faster_rcnn_is_a_task_that_can_be_scored(monkeypatch, tmp_path):

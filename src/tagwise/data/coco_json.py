@@ -116,6 +116,8 @@ def pick_category(
             names = [str(category.get("name")) for category in known]
             raise unknown_name(f"category of {path} with keypoints:", name, names)
         return named[0]
+    if len(known) == 1:
+        return known[0]
     used = annotated_categories(content)
     return next((category for category in known if category["id"] in used), known[0])
 

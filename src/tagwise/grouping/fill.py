@@ -11,6 +11,7 @@ from torch import Tensor
 from tagwise.grouping import published, subcell
 from tagwise.grouping.kernels import fill as kernels
 from tagwise.grouping.kernels.peaks import block_maxima as find_block_maxima
+from tagwise.grouping.kernels.whole_maps import best_cells_anywhere
 from tagwise.grouping.keypoint_groups import KeypointGroups
 from tagwise.grouping.settings import GroupingSettings
 
@@ -38,30 +39,21 @@ def fill_missing(
     group, types = np.nonzero(missing & ~missing.all(axis=1, keepdims=True))
     if not len(group):
         return groups
-    boxes = _search_boxes(groups, settings, heatmaps.shape[-2:])
+    height, width = heatmaps.shape[-2:]
+    boxes = np.tile(np.array([0, 0, width, height]), (len(groups), 1))
+    if settings.fill_reach is not None:
+        boxes = kernels.surroundings(groups.keypoints, settings.fill_reach, width, height)
     queries = kernels.Queries(types, _mean_tags(groups)[group], boxes[group])
-    least = -np.inf if settings.fill_threshold is None else settings.fill_threshold
-    bright, rules = heatmaps.detach().float(), settings.published
-    if rules and rules.fill_order == "tag":
-        bright, block_maxima, least = published.tags_first(bright, block_maxima, least)
-    cells = _best_cells(bright, tags.detach(), block_maxima, queries, least)
+    cells = _best_cells(heatmaps.detach(), tags.detach(), block_maxima, queries, settings)
     filled = cells >= 0
     group, types = group[filled], types[filled]
-    index = types * (heatmaps.shape[1] * heatmaps.shape[2]) + cells[filled]
-    locate = published.place_filled if rules else subcell.locate
+    index = types * (height * width) + cells[filled]
+    locate = published.place_filled if settings.published else subcell.locate
     xy, scores = locate(heatmaps, index, settings, offsets)
     use = scores > 0
     keypoints = groups.keypoints.copy()
     keypoints[group[use], types[use]] = np.concatenate([xy, scores[:, None]], axis=1)[use]
     return replace(groups, keypoints=keypoints)
-
-
-def _search_boxes(groups: KeypointGroups, settings: GroupingSettings, size) -> np.ndarray:
-    """The cells to search for each group, (N, 4) int64: x, y of the first and one past the last."""
-    height, width = size
-    if settings.fill_reach is None:
-        return np.tile(np.array([0, 0, width, height]), (len(groups), 1))
-    return kernels.surroundings(groups.keypoints, settings.fill_reach, width, height)
 
 
 def _mean_tags(groups: KeypointGroups) -> np.ndarray:
@@ -71,16 +63,22 @@ def _mean_tags(groups: KeypointGroups) -> np.ndarray:
     return sums / np.maximum(has_tag.sum(axis=1), 1)[:, None]
 
 
-def _best_cells(heatmaps, tags, block_maxima, queries, least) -> np.ndarray:
-    """The best cell of each query as y * W + x, (Q,) int64; -1 if no value is above `least`."""
+def _best_cells(heatmaps, tags, block_maxima, queries, settings) -> np.ndarray:
+    """The best cell of each query as y * W + x, (Q,) int64; -1 if no value is high enough."""
     types, height, width = heatmaps.shape
-    tag_maps = tags.reshape(types, -1, height, width)
+    tag_maps, scale = tags.reshape(types, -1, height, width), published.heatmap_scale(settings)
+    least = -np.inf if settings.fill_threshold is None else settings.fill_threshold * scale
+    everywhere = settings.fill_reach is None
+    maps = heatmaps.float().contiguous()
     if heatmaps.device.type != "cpu":
-        return _best_cells_on_device(heatmaps, tag_maps, queries, least)
-    maps = heatmaps.contiguous().numpy()
+        return _best_cells_on_device(maps * scale, tag_maps, queries, least)
     if block_maxima is None:
-        block_maxima = find_block_maxima(maps)
-    search = kernels.SearchMaps(maps, tag_maps.float().contiguous().numpy(), block_maxima)
+        block_maxima = find_block_maxima(maps.numpy())
+    if scale != 1 and not everywhere:
+        maps, block_maxima = maps * scale, block_maxima * np.float32(scale)
+    search = kernels.SearchMaps(maps.numpy(), tag_maps.float().contiguous().numpy(), block_maxima)
+    if everywhere:
+        return best_cells_anywhere(search, queries.types, queries.means, least, scale)
     return kernels.best_cells(search, queries, least)
 
 

@@ -73,16 +73,14 @@ def match(
     return np.where(group < kept, group, -1), kept
 
 
-def tags_first(
-    heatmaps: Tensor, block_maxima: np.ndarray | None, least: float
-) -> tuple[Tensor, np.ndarray | None, float]:
-    """Scale heatmaps, their block maxima and the least value for fill_order "tag".
+def heatmap_scale(settings: GroupingSettings) -> float:
+    """The factor of heatmaps in the value that fill maximises, heatmap - round(distance).
 
-    heatmap - round(distance) is then largest where the rounded distance is smallest and, among
-    cells with an equal distance, where the heatmap is largest.
+    For fill_order "tag", the value is then largest where the rounded distance is smallest and,
+    among cells with an equal distance, where the heatmap is largest.
     """
-    maxima = None if block_maxima is None else block_maxima * np.float32(_TAG_FIRST)
-    return heatmaps * _TAG_FIRST, maxima, least * _TAG_FIRST
+    rules = settings.published
+    return _TAG_FIRST if rules and rules.fill_order == "tag" else 1.0
 
 
 def place_filled(

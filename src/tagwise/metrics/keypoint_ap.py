@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +12,10 @@ import numpy as np
 
 from tagwise.data.coco_labels import Box
 from tagwise.data.keypoint_labels import KeypointLabels, read_keypoint_labels
+from tagwise.data.report import Problem
 from tagwise.errors import UserError, brief, unknown_name
 from tagwise.metrics.coco import hotcoco, no_collection, part_of, warn_of, with_plain_ids
+from tagwise.metrics.plain_truth import plain_truth
 from tagwise.skeletons import Skeleton
 
 _COCO = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APm": "APM", "APl": "APL"} | {
@@ -66,20 +69,31 @@ def keypoint_metrics(
     if style not in ("coco", "crowdpose"):
         raise unknown_name("style of evaluation", style, ("coco", "crowdpose"))
     with no_collection():
-        labels = ground_truth
-        if not isinstance(labels, KeypointLabels):
-            labels = read_keypoint_labels(labels, need_files=False)
-            warn_of(labels.problems)
-        truth = keypoint_truth(labels)
+        truth, category, problems = _truth(ground_truth, style)
+        warn_of(problems)
         if image_ids is not None:
             truth = part_of(truth, image_ids)
-        constants = sigma_set(sigmas, labels.category)
+        constants = sigma_set(sigmas, category)
         _check_results(results, truth, len(constants))
         truth, results = with_plain_ids(truth, results)
         if style == "crowdpose":
             return _crowdpose(truth, results, constants, max_dets)
         figures = _figures(truth, results, constants, max_dets)
     return {name: figures[key] for key, name in _COCO.items()}
+
+
+def _truth(
+    ground_truth: str | Path | dict[str, Any] | KeypointLabels, style: str
+) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
+    """The annotations that hotcoco reads, their category, and the faults of the labels."""
+    if isinstance(ground_truth, dict) and style == "coco":
+        plain = plain_truth(ground_truth)
+        if plain is not None:
+            return *plain, []
+    if isinstance(ground_truth, KeypointLabels):
+        return keypoint_truth(ground_truth), ground_truth.category, []
+    labels = read_keypoint_labels(ground_truth, need_files=False)
+    return keypoint_truth(labels), labels.category, labels.problems
 
 
 def keypoint_truth(labels: KeypointLabels) -> dict[str, Any]:
@@ -180,6 +194,8 @@ def _check_results(results: Sequence[dict[str, Any]], truth: dict[str, Any], K: 
     """Raise UserError for the first result that does not fit the ground truth."""
     known = {image["id"] for image in truth["images"]}
     category, values = truth["categories"][0]["id"], 3 * K
+    if _all_fit(results, known, category, values):
+        return
     categories = set()
     for number, row in enumerate(results):
         try:
@@ -195,6 +211,20 @@ def _check_results(results: Sequence[dict[str, Any]], truth: dict[str, Any], K: 
             f"no result is of category {category}, the one of the ground truth that has keypoints; "
             "are these results of another set?"
         )
+
+
+def _all_fit(results: Sequence[Any], known: set[Any], category: Any, values: int) -> bool:
+    """Whether all results fit; a check of whole columns, for the usual case."""
+    try:
+        lengths = set(map(len, map(itemgetter("keypoints"), results)))
+        return (
+            lengths == {values}
+            and known.issuperset(map(itemgetter("image_id"), results))
+            and category in set(map(itemgetter("category_id"), results))
+            and len(list(map(itemgetter("score"), results))) > 0
+        )
+    except (KeyError, TypeError):
+        return False
 
 
 def _misfit_error(number: int, row: Any, known: set[Any], K: int) -> UserError:

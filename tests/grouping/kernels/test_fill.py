@@ -5,6 +5,7 @@ import pytest
 
 from tagwise.grouping.kernels import fill as kernels
 from tagwise.grouping.kernels.peaks import block_maxima
+from tagwise.grouping.kernels.whole_maps import best_cells_anywhere
 
 
 @pytest.mark.parametrize("reach", [0.0, 0.5, 9.0])
@@ -55,3 +56,27 @@ def test_best_cells_equal_those_of_a_full_search(least, spread, nan):
         for k, mean, box in zip(types, means, boxes)
     ]
     assert got.tolist() == expected
+
+
+@pytest.mark.parametrize("scale", [1, 1 / 128])
+@pytest.mark.parametrize("least", [-np.inf, 0.03])
+@pytest.mark.parametrize("spread", [0.3, 5.0])
+@pytest.mark.parametrize("size", [(40, 70), (32, 16), (3, 5)])
+def test_best_cells_anywhere_equal_those_of_a_full_search(size, spread, least, scale):
+    rng = np.random.default_rng(4)
+    heatmaps = rng.random((4, *size), np.float32) ** 8
+    heatmaps[3] = np.round(heatmaps[3] * 4) / 4  # many equal values
+    tags = rng.normal(0, spread, (4, 2, *size)).astype(np.float32)
+    tags[1, 0, ::3] = np.nan
+    tags[2] = np.nan
+    tags[3] = np.round(tags[3])
+    types, means = rng.integers(0, 4, 200), rng.normal(0, spread, (200, 2))
+    means[::5] *= 10
+    means[::7] = np.round(means[::7])
+    maps = kernels.SearchMaps(heatmaps, tags, block_maxima(heatmaps))
+    box = (0, 0, size[1], size[0])
+    expected = [
+        _best_by_hand(heatmaps[k] * np.float32(scale), tags[k], mean, box, least)
+        for k, mean in zip(types, means)
+    ]
+    assert best_cells_anywhere(maps, types, means, least, scale).tolist() == expected

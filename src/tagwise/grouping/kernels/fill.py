@@ -133,13 +133,6 @@ def _best_in_block(heatmap, tags, mean, box, block, best, squares):
 
 
 @compiled()
-def _brightest_first(maxima, out):
-    """Write the row and column of each block, (blocks, 2), by falling maximum to out; NaN last."""
-    order, columns = np.argsort(-maxima.flatten(), kind="mergesort"), maxima.shape[1]
-    out[:, 0], out[:, 1] = order // columns, order % columns
-
-
-@compiled()
 def _brighter_first(maxima, box, out):
     """Write the row and column of each block in a box to out, bright blocks first.
 
@@ -172,21 +165,15 @@ def best_cells(maps, queries, least):
     types, means, boxes = queries
     out, (height, width) = np.full(len(types), -1, np.int64), heatmaps.shape[1:]
     ranges = np.full((*maxima.shape, tags.shape[1], 2), np.nan, np.float32)
-    falling = np.full((len(maxima), maxima.shape[1] * maxima.shape[2], 2), -1, np.int64)
-    near, squares = np.empty(falling.shape[1:], np.int64), np.empty(BLOCK, np.float32)
+    near = np.empty((maxima.shape[1] * maxima.shape[2], 2), np.int64)
+    squares = np.empty(BLOCK, np.float32)
     for q in range(len(types)):
         k, mean, box = types[q], means[q], boxes[q]
         heatmap, tag_map = heatmaps[k], tags[k]
-        everywhere = box[0] <= 0 and box[1] <= 0 and box[2] >= width and box[3] >= height
-        if everywhere and falling[k, 0, 0] < 0:
-            _brightest_first(maxima[k], falling[k])
-        blocks = falling[k] if everywhere else near[: _brighter_first(maxima[k], box, near)]
         best = (least, height * width)
-        for row, column in blocks:
+        for row, column in near[: _brighter_first(maxima[k], box, near)]:
             largest = maxima[k, row, column]
             if not largest >= best[0]:
-                if everywhere:
-                    break
                 continue
             block = (row, column)
             bound = _tag_distance_bound(tag_map, mean, block, ranges[k, row, column])
