@@ -305,32 +305,30 @@ def _main(argv: list[str]) -> int:
     debug = "--debug" in argv
     offline = {"TAGWISE_OFFLINE": "1"} if "--offline" in argv else {}
     argv = [argument for argument in argv if argument not in ("--debug", "--offline")]
-    if argv[:1] == ["train"]:
-        from tagwise.training.recipe import gather_overrides
-
-        argv = gather_overrides(argv)
     try:
-        if argv == ["--version"]:
-            print_result(f"tagwise {tagwise.__version__}")
-            return 0
         with environment(offline):
             return _run(argv or ["--help"])
-    except UserError as error:
-        if debug:
+    except BaseException as error:
+        # A signal during an import can leave a half-imported module, with errors of any type.
+        if isinstance(error, KeyboardInterrupt) or stop_requested():
+            can_resume = argv[:1] in (["predict"], ["train"])
+            hint = "; the same command with --resume continues from here" if can_resume else ""
+            print(f"tagwise: interrupted{hint}", file=sys.stderr)
+            return 128 + (stop_requested() or signal.SIGINT)
+        if debug or not isinstance(error, UserError):
             raise
         print(f"tagwise: {error}", file=sys.stderr)
         return 2
-    except BaseException as error:
-        # A signal during an import can leave a half-imported module, with errors of any kind.
-        if not (isinstance(error, KeyboardInterrupt) or stop_requested()):
-            raise
-        can_resume = argv[0] in ("predict", "train")
-        hint = "; the same command with --resume continues from here" if can_resume else ""
-        print(f"tagwise: interrupted{hint}", file=sys.stderr)
-        return 128 + (stop_requested() or signal.SIGINT)
 
 
 def _run(argv: list[str]) -> int:
+    if argv == ["--version"]:
+        print_result(f"tagwise {tagwise.__version__}")
+        return 0
+    if argv[0] == "train":
+        from tagwise.training.recipe import gather_overrides
+
+        argv = gather_overrides(argv)
     if argv[0] in VERBS:
         return tyro.cli(VERBS[argv[0]], prog=f"tagwise {argv[0]}", args=argv[1:])
     # Help for the program, or an error that lists the verbs: tyro prints either and exits.
