@@ -19,6 +19,7 @@ $ tagwise eval --weights robots --annotations val.json --images photos
 $ tagwise convert checkpoint.pth       a published model as one of tagwise's
 $ tagwise export people                a model as an ONNX file
 $ tagwise models                       every model there is, those to download too
+
 See `tagwise VERB --help` for details. Add --debug to any verb to see the traceback of an error, and
 --offline to forbid it to download a model.
 """
