@@ -101,7 +101,7 @@ def compiled(**options):
     """
 
     def decorate(function):
-        dispatcher = njit(nogil=True, **options)(function)
+        dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
         with suppress(RuntimeError):  # no cache folder is writable
             dispatcher._cache = _Cache(function)
         return dispatcher

@@ -122,8 +122,10 @@ def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
     index = np.argsort(-groups.scores, kind="stable")
     index = index[good[index]]
     if settings.duplicate_similarity is not None:
-        sigma, limit = settings.duplicate_sigma, settings.duplicate_similarity
-        index = index[~kernels.duplicates(groups.keypoints[index], sigma, limit)]
+        keypoints = groups.keypoints[index]
+        areas = keypoint_boxes(keypoints, 1.0)[:, 2:].prod(axis=1)
+        sigmas = np.full(keypoints.shape[1], settings.duplicate_sigma)
+        index = index[~kernels.duplicates(keypoints, areas, sigmas, settings.duplicate_similarity)]
     return groups.take(index[: settings.max_instances])
 
 

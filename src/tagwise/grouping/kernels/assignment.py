@@ -7,7 +7,7 @@ import numpy as np
 from tagwise.runtime import compiled
 
 
-@compiled()
+@compiled(inline="always")
 def assign(cost, leave):
     """Find the cheapest one-to-one assignment; a row without a column costs `leave`.
 
@@ -26,7 +26,7 @@ def assign(cost, leave):
     return column_of
 
 
-@compiled()
+@compiled(inline="always")
 def _assign_cheapest(cost, leave, row_price, row_of, column_of):
     """Assign each row to its cheapest column or exit; of several rows, the first gets a column.
 
@@ -47,7 +47,7 @@ def _assign_cheapest(cost, leave, row_price, row_of, column_of):
     return solved
 
 
-@compiled()
+@compiled(inline="always")
 def _augment(cost, leave, start, row_price, column_price, row_of, column_of):
     """Assign one more row to a column or its exit, along the shortest augmenting path."""
     columns = len(column_price)

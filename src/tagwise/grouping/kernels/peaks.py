@@ -13,7 +13,8 @@ BLOCK = 16
 # hide the other cells of its column in the block.
 @compiled(fastmath={"nnan", "nsz"})
 def _largest_in_columns(rows, out):
-    out[:] = rows[0]
+    for x in range(rows.shape[1]):
+        out[x] = rows[0, x]
     for y in range(1, rows.shape[0]):
         for x in range(rows.shape[1]):
             out[x] = max(out[x], rows[y, x])
@@ -43,7 +44,7 @@ def block_maxima(heatmaps):
     return maxima
 
 
-@compiled()
+@compiled(inline="always")
 def is_peak(heatmap, y, x, radius):
     """Whether the window has no larger value, and no equal one earlier: one peak per plateau."""
     height, width = heatmap.shape
@@ -63,7 +64,7 @@ def is_peak(heatmap, y, x, radius):
     return True
 
 
-@compiled()
+@compiled(inline="always")
 def may_peak(heatmap, y, x, floor):
     """Whether a row of a block has cells above the floor that no vertical neighbour exceeds.
 
@@ -147,7 +148,7 @@ def parabola_shift(values):
     return shift
 
 
-@compiled()
+@compiled(inline="always")
 def insert(scores, cells, count, score, cell):
     """Insert a cell into the list of the best cells, sorted by falling score; return its length.
 
