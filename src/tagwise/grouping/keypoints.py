@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from tagwise.geometry import keypoint_boxes
@@ -171,6 +170,8 @@ def group_by_truth(
 
 def _nearest(xy, people, k, reach, least):
     """One-to-one pairs (instances, peaks) of keypoint type k within reach, with the least sum."""
+    from scipy.optimize import linear_sum_assignment
+
     labelled = people[:, :, 2] > 0
     size = np.sqrt(keypoint_boxes(people)[:, 2:].prod(axis=1))
     limit = np.maximum(reach * size, least)[:, None]
