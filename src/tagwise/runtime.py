@@ -109,7 +109,9 @@ def compiled(**options):
     """
 
     def decorate(function):
-        dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
+        dispatcher = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(
+            function
+        )
         if options.get("inline") != "always" and _has_cache_folder(function):
             with suppress(RuntimeError):  # no cache folder is writable
                 dispatcher._cache = _Cache(function)

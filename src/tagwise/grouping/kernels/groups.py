@@ -62,8 +62,9 @@ def duplicates(keypoints, areas, sigmas, limit):
     the better group's, where missing keypoints count 0, and the area is the larger of the two.
     """
     count = len(keypoints)
-    duplicate = np.zeros(count, np.bool_)
+    duplicate = np.empty(count, np.bool_)
     for n in range(count):
+        duplicate[n] = False
         pose, present = keypoints[n], count_common(keypoints[n], keypoints[n])
         for better in range(n):
             if not duplicate[better]:

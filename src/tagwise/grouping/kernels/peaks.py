@@ -90,7 +90,7 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
     """
     channels, height, width = heatmaps.shape
     cells = np.zeros((channels, top_k), np.int64)
-    counts = np.zeros(channels, np.int64)
+    counts = np.empty(channels, np.int64)
     scores = np.empty(top_k, np.float32)
     for c in range(channels):
         heatmap, best = heatmaps[c], cells[c]

@@ -37,14 +37,15 @@ def match_by_sweeps(peaks, order, rules):
     """
     (total, dims), starts = peaks.tags.shape, peaks.starts
     rows = np.empty((total, 3 + dims))  # score, x, y and tag of each peak
-    claims = np.empty(total)
+    claims, group = np.empty(total), np.empty(total, np.int64)
+    sums, table = np.empty((6 + dims, total)), np.empty((5 + dims, total))
     for p in range(total):
         rows[p, 0], rows[p, 1], rows[p, 2] = peaks.scores[p], peaks.xy[p, 0], peaks.xy[p, 1]
         for d in range(dims):
             rows[p, 3 + d] = peaks.tags[p, d]
-        claims[p] = rows[p, 0] ** rules.score_power
-    group = np.full(total, -1, np.int64)
-    sums, table = np.zeros((6 + dims, total)), np.zeros((5 + dims, total))
+        claims[p], group[p] = rows[p, 0] ** rules.score_power, -1
+        for i in range(6 + dims):
+            sums[i, p] = 0.0
     extent = 0.0  # unknown before the first sweep, which uses only tags
     for number in range(rules.sweeps + 1):
         changed = False
@@ -73,7 +74,7 @@ def match_by_sweeps(peaks, order, rules):
     return _numbered(group, sums)
 
 
-@compiled(inline="always")
+@compiled()
 def _add(sums, g, sign, rows, p):
     """Add peak p of rows (P, 3 + D) to the sums of a group, or subtract it.
 
