@@ -109,9 +109,8 @@ def compiled(**options):
     """
 
     def decorate(function):
-        dispatcher = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(
-            function
-        )
+        options.update(nogil=True, error_model="numpy", no_cfunc_wrapper=True)
+        dispatcher = njit(**options)(function)
         if options.get("inline") != "always" and _has_cache_folder(function):
             with suppress(RuntimeError):  # no cache folder is writable
                 dispatcher._cache = _Cache(function)

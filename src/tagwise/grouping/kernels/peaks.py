@@ -44,7 +44,7 @@ def block_maxima(heatmaps):
     return maxima
 
 
-@compiled(inline="always")
+@compiled()
 def is_peak(heatmap, y, x, radius):
     """Whether the window has no larger value, and no equal one earlier: one peak per plateau."""
     height, width = heatmap.shape
@@ -64,7 +64,7 @@ def is_peak(heatmap, y, x, radius):
     return True
 
 
-@compiled(inline="always")
+@compiled()
 def may_peak(heatmap, y, x, floor):
     """Whether a row of a block has cells above the floor that no vertical neighbour exceeds.
 
