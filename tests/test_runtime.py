@@ -1,6 +1,8 @@
 """Compiled loops are cached on disk; damaged or missing cache files do not stop a call."""
 
+import gc
 import importlib.util
+import os
 import random
 import sys
 
@@ -98,3 +100,50 @@ def test_full_disk_keeps_compiled_loops_in_memory(loops, tmp_path):
         assert module.shifted(3) == 7
     assert [path for path in cached(tmp_path) if path.stat().st_size] == []
     assert loops().shifted(3) == 7
+
+
+def test_cache_is_in_the_folder_of_the_user_if_the_package_is_read_only(
+    loops, tmp_path, monkeypatch
+):
+    (tmp_path / "__pycache__").write_text("not a folder")  # root may write everywhere else
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    assert loops().shifted(3) == 7
+    again = loops()
+    assert again.shifted(3) == 7
+    assert hits(again.shifted) == 1
+    assert list((tmp_path / "user").rglob("*.nbc"))
+
+
+def test_without_any_folder_loops_are_kept_in_memory(loops, tmp_path, monkeypatch):
+    (tmp_path / "__pycache__").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "__pycache__"))
+    module = loops()
+    assert module.shifted(3) == 7
+    assert not is_compiled(module.shifted)
+
+
+def test_without_a_home_no_folder_is_created(loops, tmp_path, monkeypatch):
+    (tmp_path / "__pycache__").write_text("not a folder")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.chdir(tmp_path)
+    module = loops()
+    assert module.shifted(3) == 7
+    assert not is_compiled(module.shifted)
+    assert not (tmp_path / "~").exists()
+
+
+def test_garbage_collection_goes_on_after_compiling(loops):
+    assert gc.isenabled()
+    module = loops()
+    with pytest.raises(Exception, match="No implementation"):
+        module.shifted("text")  # does not compile
+    assert module.shifted(3) == 7
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        assert module.shifted(3.5) == 8
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

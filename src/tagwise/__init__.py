@@ -24,6 +24,7 @@ Public names are imported on first use, so that `import tagwise` takes milliseco
 command line has the same verbs, see `tagwise --help`.
 """
 
+import gc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -106,12 +107,18 @@ _NAMES = {
 if not TYPE_CHECKING:  # type checkers read the imports above, and refuse any other name
 
     def __getattr__(name: str) -> Any:
-        if name in _MODULES:
-            value = import_module(_MODULES[name])
-        elif name in _NAMES:
-            value = getattr(import_module(_NAMES[name]), name)
-        else:
+        if name not in _MODULES and name not in _NAMES:
             raise AttributeError(f"module 'tagwise' has no attribute {name!r}")
+        # Imports create hundreds of thousands of objects that stay: searching them for garbage
+        # again and again would take a fifth of the time.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            module = import_module(_MODULES.get(name) or _NAMES[name])
+        finally:
+            if collecting:
+                gc.enable()
+        value = module if name in _MODULES else getattr(module, name)
         globals()[name] = value
         return value
 

@@ -79,7 +79,7 @@ def _iou_table(a, b, extra):
     return table
 
 
-@compiled()
+@compiled(inline="always")
 def pair_iou(a, b, extra=0.0):
     """Intersection over union of two boxes (4,) x1, y1, x2, y2; compiled, see `iou`.
 
@@ -113,7 +113,7 @@ def present_keypoints(keypoints: np.ndarray) -> np.ndarray:
     return (keypoints[..., 2] > 0) & np.isfinite(keypoints[..., :2]).all(axis=-1)
 
 
-@compiled()
+@compiled(inline="always")
 def _is_present(keypoints, k):
     """`present_keypoints` for one of the keypoints (K, 3)."""
     x, y, score = keypoints[k, 0], keypoints[k, 1], keypoints[k, 2]
@@ -159,7 +159,7 @@ def least_side(width: float | None, height: float | None) -> float:
 
 
 @compiled()
-def boxes_around(keypoints, least=0.0):
+def boxes_around(keypoints, least):
     """The box around each instance's keypoints (N, K, 3); compiled, see `keypoint_boxes`.
 
     >>> boxes_around(np.array([[[2.0, 3.0, 1.0], [6.0, 5.0, 1.0]]])).tolist()
@@ -239,7 +239,7 @@ def _oks_table(found, reference, areas, sigmas, common):
     return table
 
 
-@compiled()
+@compiled(inline="always")
 def pair_oks(found, reference, area, sigmas, count, least=-np.inf):
     """Object keypoint similarity of two poses (K, 3); compiled, see `oks`.
 
@@ -266,7 +266,7 @@ def pair_oks(found, reference, area, sigmas, count, least=-np.inf):
     return total / count if count else 0.0
 
 
-@compiled()
+@compiled(inline="always")
 def count_common(a, b):
     """The number of keypoint types that both poses (K, 3) have; compiled.
 

@@ -48,7 +48,7 @@ def _extents(labels, count):
             if n < 0 or n >= count:
                 continue
             if areas[n] == 0:
-                extents[n] = (start, y, x, y)
+                extents[n, 0], extents[n, 1], extents[n, 2], extents[n, 3] = start, y, x, y
             areas[n] += x - start
             extents[n, 0] = min(extents[n, 0], start)
             extents[n, 2] = max(extents[n, 2], x)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
@@ -93,6 +92,8 @@ def with_true_offsets(peaks: CornerPeaks, boxes: np.ndarray, classes: np.ndarray
     boxes: (N, 4), x1, y1, x2, y2 in cells. classes: (N,). Corners and true corners are matched
     one-to-one with the least sum of distances; corners without a match keep their position.
     """
+    from scipy.optimize import linear_sum_assignment
+
     xy, middle = peaks.xy.copy(), peaks.starts[0, 1]
     for part, true in (
         (np.arange(middle), boxes[:, :2]),

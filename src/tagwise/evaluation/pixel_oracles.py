@@ -11,7 +11,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from tagwise.data.transforms import Affine
@@ -45,6 +44,8 @@ def true_tags(cells: np.ndarray, outputs: dict[str, Tensor]) -> dict[str, Tensor
     cells: (h, w), the true instance of each cell from 1, 0 for none. outputs: the network's maps,
     by name, of a batch of one. A cell outside all instances has the tag of the nearest instance.
     """
+    from scipy import ndimage
+
     if not cells.any():
         return {}
     nearest = ndimage.distance_transform_edt(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from tagwise.geometry import to_xywh
@@ -161,6 +160,8 @@ def _one_to_one(peaks: CornerPeaks, pairs, squares, centre, settings):
 
 def _best_pairing(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Choose the pairs with the largest sum of shares such that no corner is used twice."""
+    from scipy.optimize import linear_sum_assignment
+
     table = np.zeros((1 + first.max(), 1 + second.max()))
     table[first, second] = share
     number = np.full(table.shape, -1)
@@ -216,6 +217,8 @@ def pair_by_truth(
         least `least` cells. At .2, a square whose corners are both that far inwards has an
         intersection over union of .5. Each peak is used for one box, which needs both corners.
     """
+    from scipy.optimize import linear_sum_assignment
+
     out = []
     for image, (truth, names) in enumerate(zip(boxes, classes)):
         corners = peaks.image(image)

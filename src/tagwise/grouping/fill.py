@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tagwise.geometry import keypoint_boxes
 from tagwise.grouping import published, subcell
 from tagwise.grouping.kernels import fill as kernels
 from tagwise.grouping.kernels.peaks import block_maxima as find_block_maxima
@@ -42,7 +43,8 @@ def fill_missing(
     height, width = heatmaps.shape[-2:]
     boxes = np.tile(np.array([0, 0, width, height]), (len(groups), 1))
     if settings.fill_reach is not None:
-        boxes = kernels.surroundings(groups.keypoints, settings.fill_reach, width, height)
+        around = keypoint_boxes(groups.keypoints)
+        boxes = kernels.surroundings(around, settings.fill_reach, width, height)
     queries = kernels.Queries(types, _mean_tags(groups)[group], boxes[group])
     cells = _best_cells(heatmaps.detach(), tags.detach(), block_maxima, queries, settings)
     filled = cells >= 0

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from tagwise.geometry import keypoint_boxes
@@ -122,8 +121,10 @@ def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
     index = np.argsort(-groups.scores, kind="stable")
     index = index[good[index]]
     if settings.duplicate_similarity is not None:
-        sigma, limit = settings.duplicate_sigma, settings.duplicate_similarity
-        index = index[~kernels.duplicates(groups.keypoints[index], sigma, limit)]
+        keypoints = groups.keypoints[index]
+        areas = keypoint_boxes(keypoints, 1.0)[:, 2:].prod(axis=1)
+        sigmas = np.full(keypoints.shape[1], settings.duplicate_sigma)
+        index = index[~kernels.duplicates(keypoints, areas, sigmas, settings.duplicate_similarity)]
     return groups.take(index[: settings.max_instances])
 
 
@@ -169,6 +170,8 @@ def group_by_truth(
 
 def _nearest(xy, people, k, reach, least):
     """One-to-one pairs (instances, peaks) of keypoint type k within reach, with the least sum."""
+    from scipy.optimize import linear_sum_assignment
+
     labelled = people[:, :, 2] > 0
     size = np.sqrt(keypoint_boxes(people)[:, 2:].prod(axis=1))
     limit = np.maximum(reach * size, least)[:, None]

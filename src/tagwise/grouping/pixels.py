@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 from torch import Tensor
 
 from tagwise.grouping.kernels import pixels as kernels
@@ -130,5 +129,7 @@ def _grow(
 
 def _fill_holes(labels: np.ndarray) -> None:
     """Add holes that a single instance surrounds to that instance, in place."""
+    from scipy import ndimage
+
     holes, count = ndimage.label(labels == 0, output=np.int32)
     kernels.fill_holes(labels, holes, count)

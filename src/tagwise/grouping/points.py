@@ -5,20 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy import sparse
-from scipy.spatial import cKDTree
 
 from tagwise.grouping.kernels import clusters as kernels
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 # Values per point: a list, an array, or a tensor on any device.
 Values = ArrayLike | torch.Tensor
 
 # Determines which pairs (i, j) may be in one group: a function of two index arrays, or a matrix.
-Gate = Callable[[np.ndarray, np.ndarray], np.ndarray] | np.ndarray | torch.Tensor | sparse.sparray
+Gate = Union[
+    Callable[[np.ndarray, np.ndarray], np.ndarray], np.ndarray, torch.Tensor, "sparse.sparray"
+]
 
 
 @dataclass(frozen=True)
@@ -133,10 +137,10 @@ class PairGate:
     def __init__(self, gate: Gate, rows: int, columns: int, symmetric: bool = False):
         self.call = gate
         self.matrix = None
-        if isinstance(gate, np.ndarray | torch.Tensor) or sparse.issparse(gate):
+        if isinstance(gate, np.ndarray | torch.Tensor) or _is_sparse(gate):
             if tuple(gate.shape) != (rows, columns):
                 raise ValueError(f"gate must be ({rows}, {columns}), got {tuple(gate.shape)}")
-            self.matrix = gate.tocsr() if sparse.issparse(gate) else as_array(gate)
+            self.matrix = gate.tocsr() if _is_sparse(gate) else as_array(gate)
             self.matrix = self.matrix.astype(bool)
             if symmetric:
                 other = self.matrix.T
@@ -146,7 +150,7 @@ class PairGate:
 
     @property
     def sparse(self) -> bool:
-        return self.matrix is not None and sparse.issparse(self.matrix)
+        return _is_sparse(self.matrix)
 
     def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         if self.matrix is not None:
@@ -157,6 +161,11 @@ class PairGate:
                 f"gate must return shape {i.shape}, one bool per pair, got {allowed.shape}"
             )
         return allowed.astype(bool)
+
+
+def _is_sparse(matrix) -> bool:
+    """Whether it is one of scipy.sparse, which is not imported before it is needed."""
+    return hasattr(matrix, "tocsr")
 
 
 def narrowed(allowed, rows: np.ndarray, columns: np.ndarray):
@@ -180,6 +189,8 @@ def nearest_two(tags, centres, scale, limit, allowed=None):
     scales are 1.
     """
     if allowed is None and np.isinf(limit):
+        from scipy.spatial import cKDTree
+
         distance, index = cKDTree(centres).query(tags, k=2)
         return index[:, 0], distance[:, 0] ** 2, distance[:, 1] ** 2
     grid = kernels.sort_into_cells(tags, reach(scale, limit))

@@ -75,7 +75,7 @@ def _soften(boxes, scores, classes, method, overlap, sigma, least, extra):
     return selected
 
 
-@compiled()
+@compiled(inline="always")
 def _weight(shared, method, overlap, sigma):
     if method == 2:
         return np.exp(-shared * shared / sigma)

@@ -192,7 +192,7 @@ def open_predictor(weights: str | Path | nn.Module, *, announce: bool, **options
     family = predictor.model.spec.info["family"]
     wait = f"photos run on {predictor.device} in {predictor.precision}, seconds per photo on a CPU"
     if not is_compiled(scan_peaks):
-        wait += "; the first one also compiles code, which takes half a minute once"
+        wait += "; the first one also compiles code, which takes some seconds once"
     print_note(f"this is {family}; {wait}")
     return predictor
 

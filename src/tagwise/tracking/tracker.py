@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from tagwise.errors import UserError
 from tagwise.geometry import keypoint_boxes, least_side, oks, present_keypoints
@@ -252,6 +251,8 @@ def _instance_tags(tags: np.ndarray) -> np.ndarray:
 
 def _assign(gain: np.ndarray, rows: np.ndarray, columns: np.ndarray, track: np.ndarray) -> None:
     """Assign detections to tracks, in place, with the largest sum of positive gains."""
+    from scipy.optimize import linear_sum_assignment
+
     part = np.maximum(gain[np.ix_(rows, columns)], 0)
     i, j = linear_sum_assignment(part, maximize=True)
     paired = part[i, j] > 0

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tagwise.geometry import keypoint_boxes
 from tagwise.grouping.kernels import fill as kernels
 from tagwise.grouping.kernels.peaks import block_maxima
 from tagwise.grouping.kernels.whole_maps import best_cells_anywhere
@@ -20,7 +21,7 @@ def test_surroundings_contain_the_group_and_its_margin(reach):
     margin = reach * np.maximum(side, np.median(side))[:, None]
     first = np.clip(np.floor(low - margin), 0, (69, 39))
     last = np.clip(np.ceil(high + margin) + 1, first + 1, (70, 40))
-    got = kernels.surroundings(keypoints, reach, 70, 40)
+    got = kernels.surroundings(keypoint_boxes(keypoints), reach, 70, 40)
     assert got.tolist() == np.concatenate([first, last], axis=1).tolist()
 
 

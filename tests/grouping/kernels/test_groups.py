@@ -28,6 +28,6 @@ def test_duplicate_is_similar_to_a_better_group_that_is_kept(seed, sigma, limit)
     expected = []
     for n in range(len(people)):
         expected.append(any(alike[better, n] and not expected[better] for better in range(n)))
-    assert duplicates(people, sigma, limit).tolist() == expected
+    assert duplicates(people, area, np.full(9, sigma), limit).tolist() == expected
     assert any(expected)
     assert not all(expected)

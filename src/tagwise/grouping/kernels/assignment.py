@@ -17,8 +17,12 @@ def assign(cost, leave):
     cost: (R, C) float64, finite. Returns the column of each row, (R,) int64, -1 for none.
     """
     rows, columns = cost.shape
-    row_of, column_of = np.full(columns, -1, np.int64), np.full(rows, -1, np.int64)
-    row_price, column_price = np.empty(rows), np.zeros(columns)
+    row_of, column_of = np.empty(columns, np.int64), np.empty(rows, np.int64)
+    row_price, column_price = np.empty(rows), np.empty(columns)
+    for row in range(rows):
+        column_of[row] = -1
+    for column in range(columns):
+        row_of[column], column_price[column] = -1, 0.0
     if not _assign_cheapest(cost, leave, row_price, row_of, column_of):
         for row in range(rows):
             if column_of[row] < 0 and row_price[row] < leave:
@@ -26,7 +30,7 @@ def assign(cost, leave):
     return column_of
 
 
-@compiled()
+@compiled(inline="always")
 def _assign_cheapest(cost, leave, row_price, row_of, column_of):
     """Assign each row to its cheapest column or exit; of several rows, the first gets a column.
 
@@ -47,12 +51,14 @@ def _assign_cheapest(cost, leave, row_price, row_of, column_of):
     return solved
 
 
-@compiled()
+@compiled(inline="always")
 def _augment(cost, leave, start, row_price, column_price, row_of, column_of):
     """Assign one more row to a column or its exit, along the shortest augmenting path."""
     columns = len(column_price)
-    before, shortest = np.empty(columns, np.int64), np.full(columns, np.inf)
-    done = np.zeros(columns, np.bool_)
+    before, shortest = np.empty(columns, np.int64), np.empty(columns)
+    done = np.empty(columns, np.bool_)
+    for c in range(columns):
+        shortest[c], done[c] = np.inf, False
     row, length = start, 0.0
     exit_row, exit_length = -1, np.inf
     while True:

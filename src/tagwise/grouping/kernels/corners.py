@@ -99,7 +99,7 @@ def centre_scores(heat, boxes, classes, part):
     return out
 
 
-@compiled()
+@compiled(inline="always")
 def _middle(low, high, part, size):
     """The first cell of the middle of a span and one past the last, limited to the map."""
     middle, reach = (low + high) / 2, part * (high - low) / 2
@@ -158,8 +158,12 @@ def shares(pairs, rules):
     weighted by their shares.
     """
     count, corners, squares = len(pairs.corners), pairs.corners, pairs.squares
+    number = 0
+    for e in range(count):
+        number = max(number, corners[e, 0] + 1, corners[e, 1] + 1)
     share, weight, size = np.empty(count), np.empty(count), np.zeros(count)
-    messages, totals = np.ones((2, count)), np.empty(1 + corners.max())
+    sent, back = np.ones(count), np.ones(count)  # messages from the first and second corners
+    totals = np.empty(number)
     variance = rules.spread**2
     for _ in range(_ROUNDS):
         near = _PRIOR + _nearness(rules.dimension, rules.threshold, variance)
@@ -167,11 +171,11 @@ def shares(pairs, rules):
             evidence = pairs.odds[e] + near - squares[e] / (2 * variance) + size[e]
             weight[e] = np.exp(min(max(evidence, -_LARGEST), _LARGEST))
         for _ in range(_STEPS):
-            _send(corners[:, 0], weight, messages[1], messages[0], totals)
-            _send(corners[:, 1], weight, messages[0], messages[1], totals)
+            _send(corners[:, 0], weight, back, sent, totals)
+            _send(corners[:, 1], weight, sent, back, totals)
         total, scatter = _TAGS_PRESUMED, _TAGS_PRESUMED * rules.spread**2
         for e in range(count):
-            belief = weight[e] * messages[0, e] * messages[1, e]
+            belief = weight[e] * sent[e] * back[e]
             share[e] = belief / (1 + belief)
             total += share[e]
             scatter += share[e] * squares[e] / rules.dimension
@@ -181,7 +185,7 @@ def shares(pairs, rules):
     return share
 
 
-@compiled()
+@compiled(inline="always")
 def _nearness(dimension, threshold, variance):
     """Log likelihood ratio of equal tags: one object against two objects.
 
@@ -193,13 +197,14 @@ def _nearness(dimension, threshold, variance):
     return ball - 0.5 * dimension * np.log(2 * np.pi * variance)
 
 
-@compiled()
+@compiled(inline="always")
 def _send(corner, weight, incoming, outgoing, totals):
     """Update the message from each corner to its pairs: the probability that it is not taken.
 
     "Taken" means that another of its pairs is in the pairing. The messages are damped.
     """
-    totals[:] = 1.0
+    for c in range(len(totals)):
+        totals[c] = 1.0
     for e in range(len(corner)):
         totals[corner[e]] += weight[e] * incoming[e]
     for e in range(len(corner)):
@@ -207,7 +212,7 @@ def _send(corner, weight, incoming, outgoing, totals):
         outgoing[e] = np.sqrt(outgoing[e] * free)
 
 
-@compiled()
+@compiled(inline="always")
 def _size_evidence(sides, classes, share, size_weight, out):
     """Write the log likelihood ratio of each pair's size, a box against chance, to out (E,).
 
@@ -215,8 +220,13 @@ def _size_evidence(sides, classes, share, size_weight, out):
     weighted by share; a chance pair ends anywhere with equal probability. With few boxes, the
     evidence has less weight.
     """
-    roots = np.sqrt(sides)
-    totals, pairs = np.zeros(1 + classes.max()), np.zeros(1 + classes.max())
+    number, width, height = 0, 1.0, 1.0
+    roots = np.empty((len(sides), 2), sides.dtype)
+    for e in range(len(sides)):
+        number = max(number, classes[e] + 1)
+        width, height = max(width, sides[e, 0]), max(height, sides[e, 1])
+        roots[e, 0], roots[e, 1] = np.sqrt(sides[e, 0]), np.sqrt(sides[e, 1])
+    totals, pairs = np.zeros(number), np.zeros(number)
     for e in range(len(sides)):
         totals[classes[e]] += share[e]
         pairs[classes[e]] += 1
@@ -229,7 +239,7 @@ def _size_evidence(sides, classes, share, size_weight, out):
         scatter[c, 0] += weight * x * x
         scatter[c, 1] += weight * y * y
         scatter[c, 2] += weight * x * y
-    chance = np.log(max(sides[:, 0].max(), 1.0) * max(sides[:, 1].max(), 1.0))
+    chance = np.log(width * height)
     for e in range(len(sides)):
         c = classes[e]
         x, y = roots[e, 0] - mean[c, 0], roots[e, 1] - mean[c, 1]

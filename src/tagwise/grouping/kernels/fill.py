@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagwise.geometry import boxes_around
+from tagwise.grouping.kernels.median import median
 from tagwise.grouping.kernels.peaks import BLOCK
 from tagwise.runtime import compiled
 
@@ -31,17 +31,18 @@ class Queries(NamedTuple):
 
 
 @compiled()
-def surroundings(keypoints, reach, width, height):
+def surroundings(around, reach, width, height):
     """The bounding box of each group, extended on all sides by reach times its longer side.
 
-    keypoints: (N, K, 3), x, y and score, 0 for missing; each group has at least one keypoint.
-    Groups smaller than the median group of the image, such as fragments, are extended as much as
-    the median group. Returns (N, 4) int64.
+    around: (N, 4) float64, the bounding boxes x, y, width, height, N >= 1. Groups smaller than
+    the median group of the image, such as fragments, are extended as much as the median group.
+    Returns (N, 4) int64.
     """
-    around, boxes = boxes_around(keypoints), np.empty((len(keypoints), 4), np.int64)
-    sides = np.maximum(around[:, 2], around[:, 3])
-    least = np.median(sides)
-    for n in range(len(keypoints)):
+    boxes, sides = np.empty((len(around), 4), np.int64), np.empty(len(around))
+    for n in range(len(around)):
+        sides[n] = max(around[n, 2], around[n, 3])
+    least = median(sides.copy())
+    for n in range(len(around)):
         margin = reach * max(sides[n], least)
         for axis, size in ((0, width), (1, height)):
             start = around[n, axis]
@@ -52,7 +53,7 @@ def surroundings(keypoints, reach, width, height):
     return boxes
 
 
-@compiled()
+@compiled(inline="always")
 def _range(values):
     """The smallest and the largest value, ignoring NaN."""
     low, high = np.inf, -np.inf
@@ -65,7 +66,7 @@ def _range(values):
     return low, high
 
 
-@compiled()
+@compiled(inline="always")
 def _tag_distance_bound(tags, mean, block, ranges):
     """A lower bound of the distance between the tags of a block and the mean.
 
@@ -75,7 +76,8 @@ def _tag_distance_bound(tags, mean, block, ranges):
     for d in range(len(mean)):
         if np.isnan(ranges[d, 0]):
             lines = tags[d, row * BLOCK : (row + 1) * BLOCK]
-            ranges[d] = _range(lines[:, column * BLOCK : (column + 1) * BLOCK])
+            low, high = _range(lines[:, column * BLOCK : (column + 1) * BLOCK])
+            ranges[d, 0], ranges[d, 1] = low, high
         gap = max(ranges[d, 0] - mean[d], mean[d] - ranges[d, 1], 0.0)
         total += gap * gap
     return np.sqrt(total)
@@ -90,11 +92,12 @@ def _may_hold(heatmap, tags, mean, span, best, squares):
     without square roots reject most cells. squares: a buffer for BLOCK numbers.
     """
     y, first, last = span
-    heat, far = heatmap[y, first:last], np.abs(best)
-    squares[:] = 0
+    heat, far = heatmap[y, first:last], abs(best)
+    for i in range(len(heat)):
+        squares[i] = 0
     for d in range(len(mean)):
         middle, tag = np.float32(mean[d]), tags[d, y, first:last]
-        far = max(far, np.abs(mean[d]))
+        far = max(far, abs(mean[d]))
         for i in range(len(tag)):
             squares[i] += (tag[i] - middle) * (tag[i] - middle)
     # A tolerance for the rounding of float32, so that no cell is rejected by mistake.
@@ -107,7 +110,7 @@ def _may_hold(heatmap, tags, mean, span, best, squares):
     return count > 0
 
 
-@compiled()
+@compiled(inline="always")
 def _best_in_block(heatmap, tags, mean, box, block, best, squares):
     """Update the best value and its cell with one block; ties go to the first in reading order.
 
@@ -132,20 +135,24 @@ def _best_in_block(heatmap, tags, mean, box, block, best, squares):
     return highest, cell
 
 
-@compiled()
+@compiled(inline="always")
 def _brighter_first(maxima, box, out):
-    """Write the row and column of each block in a box to out, bright blocks first.
+    """Write the index of each block in a box to out, bright blocks first.
 
     For few blocks, this is faster than sorting. Returns the number of blocks.
     """
     top, bottom = box[1] // BLOCK, (box[3] + BLOCK - 1) // BLOCK
     left, right = box[0] // BLOCK, (box[2] + BLOCK - 1) // BLOCK
-    bright, count = 0.25 * maxima[top:bottom, left:right].max(), 0
+    largest = maxima[top, left]
+    for row in range(top, bottom):
+        for column in range(left, right):
+            largest = max(largest, maxima[row, column])
+    bright, count = 0.25 * largest, 0
     for first_round in (True, False):
         for row in range(top, bottom):
             for column in range(left, right):
                 if (maxima[row, column] >= bright) == first_round:
-                    out[count, 0], out[count, 1] = row, column
+                    out[count] = row * maxima.shape[1] + column
                     count += 1
     return count
 
@@ -163,15 +170,16 @@ def best_cells(maps, queries, least):
     # Plain arrays, because passing structures of arrays counts references in every inner call.
     heatmaps, tags, maxima = maps
     types, means, boxes = queries
-    out, (height, width) = np.full(len(types), -1, np.int64), heatmaps.shape[1:]
+    out, height, width = np.empty(len(types), np.int64), heatmaps.shape[1], heatmaps.shape[2]
     ranges = np.full((*maxima.shape, tags.shape[1], 2), np.nan, np.float32)
-    near = np.empty((maxima.shape[1] * maxima.shape[2], 2), np.int64)
-    squares = np.empty(BLOCK, np.float32)
+    columns = maxima.shape[2]
+    near, squares = np.empty(maxima.shape[1] * columns, np.int64), np.empty(BLOCK, np.float32)
     for q in range(len(types)):
         k, mean, box = types[q], means[q], boxes[q]
         heatmap, tag_map = heatmaps[k], tags[k]
         best = (least, height * width)
-        for row, column in near[: _brighter_first(maxima[k], box, near)]:
+        for number in range(_brighter_first(maxima[k], box, near)):
+            row, column = near[number] // columns, near[number] % columns
             largest = maxima[k, row, column]
             if not largest >= best[0]:
                 continue
@@ -179,6 +187,5 @@ def best_cells(maps, queries, least):
             bound = _tag_distance_bound(tag_map, mean, block, ranges[k, row, column])
             if largest - np.round(bound) >= best[0]:
                 best = _best_in_block(heatmap, tag_map, mean, box, block, best, squares)
-        if best[0] > least:
-            out[q] = best[1]
+        out[q] = best[1] if best[0] > least else -1
     return out

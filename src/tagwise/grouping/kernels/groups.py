@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagwise.geometry import boxes_around, count_common, pair_oks
+from tagwise.geometry import count_common, pair_oks
 from tagwise.runtime import compiled
 
 
@@ -31,10 +31,16 @@ def gather_groups(peaks, group, count):
     keypoint has x = y = NaN and score 0, tag NaN, peak -1.
     """
     types = len(peaks.starts) - 1
-    keypoints = np.full((count, types, 3), np.nan, np.float32)
-    keypoints[:, :, 2] = 0
-    tags = np.full((count, types, peaks.tags.shape[1]), np.nan, np.float32)
-    members = np.full((count, types), -1, np.int64)
+    dims = peaks.tags.shape[1]
+    keypoints = np.empty((count, types, 3), np.float32)
+    tags = np.empty((count, types, dims), np.float32)
+    members = np.empty((count, types), np.int64)
+    for n in range(count):
+        for k in range(types):
+            members[n, k] = -1
+            keypoints[n, k, 0], keypoints[n, k, 1], keypoints[n, k, 2] = np.nan, np.nan, 0.0
+            for d in range(dims):
+                tags[n, k, d] = np.nan
     for k in range(types):
         for p in range(peaks.starts[k], peaks.starts[k + 1]):
             n = group[p]
@@ -42,27 +48,27 @@ def gather_groups(peaks, group, count):
                 members[n, k] = p
                 keypoints[n, k, 0], keypoints[n, k, 1] = peaks.xy[p, 0], peaks.xy[p, 1]
                 keypoints[n, k, 2] = peaks.scores[p]
-                tags[n, k] = peaks.tags[p]
+                for d in range(dims):
+                    tags[n, k, d] = peaks.tags[p, d]
     return keypoints, tags, members
 
 
 @compiled()
-def duplicates(keypoints, sigma, limit):
+def duplicates(keypoints, areas, sigmas, limit):
     """Find groups that have nearly the same pose as a better group, (N,) bool.
 
-    keypoints: (N, K, 3) x, y, score (0 for missing), best group first. The similarity is the object
-    keypoint similarity of the worse group's keypoints to the better group's. Missing keypoints
-    count 0, all types have the same sigma, and the area is that of the larger bounding box.
+    keypoints: (N, K, 3) x, y, score (0 for missing), best group first. areas: (N,) of their boxes.
+    sigmas: (K,). The similarity is the object keypoint similarity of the worse group's keypoints to
+    the better group's, where missing keypoints count 0, and the area is the larger of the two.
     """
-    count, types = keypoints.shape[:2]
-    boxes, sigmas = boxes_around(keypoints, 1.0), np.full(types, sigma)
-    area = boxes[:, 2] * boxes[:, 3]
-    duplicate = np.zeros(count, np.bool_)
+    count = len(keypoints)
+    duplicate = np.empty(count, np.bool_)
     for n in range(count):
+        duplicate[n] = False
         pose, present = keypoints[n], count_common(keypoints[n], keypoints[n])
         for better in range(n):
             if not duplicate[better]:
-                larger = max(area[n], area[better])
+                larger = max(areas[n], areas[better])
                 if pair_oks(keypoints[better], pose, larger, sigmas, present, limit) > limit:
                     duplicate[n] = True
                     break

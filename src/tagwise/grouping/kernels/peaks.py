@@ -13,7 +13,8 @@ BLOCK = 16
 # hide the other cells of its column in the block.
 @compiled(fastmath={"nnan", "nsz"})
 def _largest_in_columns(rows, out):
-    out[:] = rows[0]
+    for x in range(rows.shape[1]):
+        out[x] = rows[0, x]
     for y in range(1, rows.shape[0]):
         for x in range(rows.shape[1]):
             out[x] = max(out[x], rows[y, x])
@@ -89,7 +90,7 @@ def scan_peaks(heatmaps, maxima, threshold, radius, top_k):
     """
     channels, height, width = heatmaps.shape
     cells = np.zeros((channels, top_k), np.int64)
-    counts = np.zeros(channels, np.int64)
+    counts = np.empty(channels, np.int64)
     scores = np.empty(top_k, np.float32)
     for c in range(channels):
         heatmap, best = heatmaps[c], cells[c]
@@ -147,7 +148,7 @@ def parabola_shift(values):
     return shift
 
 
-@compiled()
+@compiled(inline="always")
 def insert(scores, cells, count, score, cell):
     """Insert a cell into the list of the best cells, sorted by falling score; return its length.
 

@@ -44,11 +44,12 @@ def grow(tags, inside, ranked, bandwidth):
     return labels, count
 
 
-@compiled()
+@compiled(inline="always")
 def _mean_around(tags, inside, labels, y, x, limit, out):
     """Write the mean tag of a pixel and those of its eight free neighbours with similar tags."""
     dims, height, width = tags.shape
-    out[:] = 0
+    for d in range(dims):
+        out[d] = 0
     count = 0
     for v in range(max(y - 1, 0), min(y + 2, height)):
         for u in range(max(x - 1, 0), min(x + 2, width)):
@@ -61,10 +62,11 @@ def _mean_around(tags, inside, labels, y, x, limit, out):
                 count += 1
                 for d in range(dims):
                     out[d] += tags[d, v, u]
-    out /= count
+    for d in range(dims):
+        out[d] /= count
 
 
-@compiled()
+@compiled(inline="always")
 def _square(tags, y, x, centre):
     total = np.float32(0)
     for d in range(len(centre)):
@@ -76,7 +78,8 @@ def _square(tags, y, x, centre):
 def region_means(tags, labels, count):
     """Mean tag (N, D) float32 and number of pixels (N,) int64 of regions 1 to N."""
     dims, height, width = tags.shape
-    means, sizes = np.zeros((count, dims), np.float64), np.zeros(count, np.int64)
+    means, rounded = np.zeros((count, dims)), np.empty((count, dims), np.float32)
+    sizes = np.zeros(count, np.int64)
     for y in range(height):
         for x in range(width):
             n = labels[y, x] - 1
@@ -85,8 +88,9 @@ def region_means(tags, labels, count):
                 for d in range(dims):
                     means[n, d] += tags[d, y, x]
     for n in range(count):
-        means[n] /= max(sizes[n], 1)
-    return means.astype(np.float32), sizes
+        for d in range(dims):
+            rounded[n, d] = means[n, d] / max(sizes[n], 1)
+    return rounded, sizes
 
 
 @compiled()
@@ -108,7 +112,8 @@ def join_similar(labels, means, sizes, bandwidth):
                     if a != b and _gap(means, a, b) <= bandwidth * bandwidth:
                         low, high = min(a, b), max(a, b)
                         share = sizes[high] / (sizes[low] + sizes[high])
-                        means[low] += (means[high] - means[low]) * share
+                        for d in range(means.shape[1]):
+                            means[low, d] += (means[high, d] - means[low, d]) * share
                         sizes[low] += sizes[high]
                         parent[high] = low
     for y in range(height):
@@ -117,7 +122,7 @@ def join_similar(labels, means, sizes, bandwidth):
                 labels[y, x] = _root(parent, labels[y, x] - 1) + 1
 
 
-@compiled()
+@compiled(inline="always")
 def _root(parent, n):
     while parent[n] != n:
         parent[n] = parent[parent[n]]
@@ -125,7 +130,7 @@ def _root(parent, n):
     return n
 
 
-@compiled()
+@compiled(inline="always")
 def _gap(means, a, b):
     total = 0.0
     for d in range(means.shape[1]):
@@ -159,7 +164,7 @@ def spread(tags, inside, labels, means):
                 last += 1
 
 
-@compiled()
+@compiled(inline="always")
 def _nearest(tags, labels, means, y, x):
     """The label of the neighbouring region, of four, whose mean tag is nearest; 0 if none."""
     height, width = labels.shape
@@ -228,7 +233,7 @@ def paint(cells, foreground, tags, means, to_cells, size, threshold):
     return labels
 
 
-@compiled()
+@compiled(inline="always")
 def _between(values, spot):
     """Interpolate bilinearly."""
     top, bottom, left, right, down, across = spot

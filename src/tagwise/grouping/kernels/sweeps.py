@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tagwise.grouping.kernels.assignment import assign
+from tagwise.grouping.kernels.median import median
 from tagwise.runtime import compiled
 
 
@@ -36,10 +37,15 @@ def match_by_sweeps(peaks, order, rules):
     """
     (total, dims), starts = peaks.tags.shape, peaks.starts
     rows = np.empty((total, 3 + dims))  # score, x, y and tag of each peak
-    rows[:, 0], rows[:, 1:3], rows[:, 3:] = peaks.scores, peaks.xy, peaks.tags
-    claims = rows[:, 0] ** rules.score_power
-    group = np.full(total, -1, np.int64)
-    sums, table = np.zeros((6 + dims, total)), np.zeros((5 + dims, total))
+    claims, group = np.empty(total), np.empty(total, np.int64)
+    sums, table = np.empty((6 + dims, total)), np.empty((5 + dims, total))
+    for p in range(total):
+        rows[p, 0], rows[p, 1], rows[p, 2] = peaks.scores[p], peaks.xy[p, 0], peaks.xy[p, 1]
+        for d in range(dims):
+            rows[p, 3 + d] = peaks.tags[p, d]
+        claims[p], group[p] = rows[p, 0] ** rules.score_power, -1
+        for i in range(6 + dims):
+            sums[i, p] = 0.0
     extent = 0.0  # unknown before the first sweep, which uses only tags
     for number in range(rules.sweeps + 1):
         changed = False
@@ -87,7 +93,7 @@ def _add(sums, g, sign, rows, p):
         sums[6 + d, g] += weight * tag
 
 
-@compiled()
+@compiled(inline="always")
 def _in_use(sums):
     """One more than the last group that has members."""
     count = sums.shape[1]
@@ -96,7 +102,7 @@ def _in_use(sums):
     return count
 
 
-@compiled()
+@compiled(inline="always")
 def _first_free(sums):
     """The first group without members."""
     g = 0
@@ -109,7 +115,7 @@ def _first_free(sums):
 _STIFFNESS = 4.0
 
 
-@compiled()
+@compiled(inline="always")
 def _describe(sums, count, extent, rules, table):
     """Write the terms of each group's cost to a column of table (5 + D, groups).
 
@@ -144,11 +150,12 @@ def _describe(sums, count, extent, rules, table):
 _FAR = 2.0
 
 
-@compiled()
+@compiled(inline="always")
 def _price(table, rows, p, claim, out):
     """Write the cost of peak p in each group minus the gain to out; 0 if that is positive."""
     x, y = rows[p, 1], rows[p, 2]
-    centre_x, centre_y, position_weight, tag_weight, gain = table[:5]
+    centre_x, centre_y, position_weight = table[0], table[1], table[2]
+    tag_weight, gain = table[3], table[4]
     for g in range(len(out)):
         distance = position_weight[g] * ((x - centre_x[g]) ** 2 + (y - centre_y[g]) ** 2)
         out[g] = min(distance, _FAR) - gain[g]
@@ -160,19 +167,23 @@ def _price(table, rows, p, claim, out):
         out[g] = claim * out[g] if out[g] < 0.0 else 0.0
 
 
-@compiled()
+@compiled(inline="always")
 def _typical_extent(sums):
     """The median extent of the groups with enough peaks; 0 if there are no such groups."""
-    enough = max(4.0, 0.4 * sums[0].max()) if sums.shape[1] else 0.0
-    large = sums[:5, sums[0] >= enough]
-    if not large.shape[1]:
-        return 0.0
-    weight = large[1]
-    spread = large[4] / weight - (large[2] / weight) ** 2 - (large[3] / weight) ** 2
-    return np.sqrt(max(np.median(spread), 0.0))
+    most = 0.0
+    for g in range(sums.shape[1]):
+        most = max(most, sums[0, g])
+    spread, large = np.empty(sums.shape[1]), 0
+    for g in range(sums.shape[1]):
+        if sums[0, g] >= max(4.0, 0.4 * most):
+            weight = sums[1, g]
+            square = (sums[2, g] / weight) ** 2
+            spread[large] = sums[4, g] / weight - square - (sums[3, g] / weight) ** 2
+            large += 1
+    return np.sqrt(max(median(spread[:large]), 0.0)) if large else 0.0
 
 
-@compiled()
+@compiled(inline="always")
 def _numbered(group, sums):
     """Number the groups without gaps; return them and their number."""
     number, count = np.empty(sums.shape[1], np.int64), 0
