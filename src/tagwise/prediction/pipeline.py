@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from threading import Lock, Semaphore
+from queue import SimpleQueue
+from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
+from tagwise.prediction.workers import Workers
 from tagwise.runtime import run_torch_in_one_thread
 
 Image = TypeVar("Image", contravariant=True)
@@ -96,16 +98,16 @@ class _Work(Generic[Image, Item, Maps]):
     """The threads of one run, and what they pass on to each other."""
 
     pipeline: Pipeline[Image, Item, Maps]
-    room: Semaphore = field(default_factory=lambda: Semaphore(_AHEAD))
+    room: SimpleQueue[None] = field(default_factory=SimpleQueue)
     stopped: bool = False
 
     def __post_init__(self) -> None:
         self.stages = self.pipeline.stages
-        self.reading = ThreadPoolExecutor(self.pipeline.readers, "read")
-        self.network = ThreadPoolExecutor(1, "network")
-        self.decoding = ThreadPoolExecutor(
-            self.pipeline.decoders, "decode", initializer=run_torch_in_one_thread
-        )
+        self.reading = Workers(self.pipeline.readers, "read")
+        self.network = Workers(1, "network")
+        self.decoding = Workers(self.pipeline.decoders, "decode", run_torch_in_one_thread)
+        for _ in range(_AHEAD):
+            self.room.put(None)
 
     def start(self, images: Sequence[Image]) -> list[Future[Item]]:
         """Begin to work on some images, and return a future of the item of each."""
@@ -115,18 +117,23 @@ class _Work(Generic[Image, Item, Maps]):
         return slots
 
     def stop(self) -> None:
-        """Let all threads end.
-
-        It does not wait for them: the garbage collector may close an abandoned run in any thread,
-        even in one that holds the lock that waiting needs.
-        """
+        """Let all threads end; does not wait, and is safe in a finalizer, see `workers`."""
         self.stopped = True
-        for pool in (self.reading, self.network, self.decoding):
-            pool.shutdown(wait=False, cancel_futures=True)
-        self.room.release(_AHEAD)
+        for workers in (self.reading, self.network, self.decoding):
+            workers.stop()
+        for _ in range(_AHEAD):
+            self.room.put(None)
 
     def _run(self, reads: list[Future[Item]], slots: list[Future[Item]]) -> None:
         """Run the network on some images once they have been read; called in its thread."""
+        try:
+            self._run_batches(reads, slots)
+        except BaseException as error:  # nobody waits for this thread, only for the slots
+            for slot in slots:
+                if not slot.done():
+                    slot.set_exception(error)
+
+    def _run_batches(self, reads: list[Future[Item]], slots: list[Future[Item]]) -> None:
         ready: list[tuple[tuple[Any, ...], Item, Future[Item]]] = []
         for read, slot in zip(reads, slots):
             with _HandOver(slot):
@@ -142,24 +149,20 @@ class _Work(Generic[Image, Item, Maps]):
                 self._run_batch([item for _, item, _ in batch], [slot for *_, slot in batch])
 
     def _run_batch(self, items: list[Item], slots: list[Future[Item]]) -> None:
-        self.room.acquire()
+        self.room.get()
         if self.stopped:
             return
         with _HandOver(*slots) as attempt:
             maps = self.stages.run(items)
         if attempt.failed:
-            self.room.release()
+            self.room.put(None)
             return
         size = -(-len(items) // self.pipeline.decoders)
         firsts = range(0, len(items), size)
-        left = _Countdown(len(firsts), self.room.release)
+        left = _Countdown(len(firsts), lambda: self.room.put(None))
         for first in firsts:
             part = slice(first, first + size)
-            arguments = (items[part], slots[part], maps, first, left)
-            try:
-                self.decoding.submit(self._decode, *arguments)
-            except RuntimeError:  # the run was stopped
-                return
+            self.decoding.submit(self._decode, items[part], slots[part], maps, first, left)
 
     def _decode(
         self,

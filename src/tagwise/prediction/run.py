@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import tee
@@ -25,6 +25,7 @@ from tagwise.models.openvino import weights_beside
 from tagwise.prediction.outputs import CocoResults, Predictions
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.sources import Source
+from tagwise.prediction.workers import Workers
 from tagwise.results import Result
 from tagwise.runtime import count_cores, is_compiled
 
@@ -60,7 +61,7 @@ class PredictRun(Iterator[Result]):
         self.written = self.resumed = 0
         self._predictor, self._sources, self._files = predictor, sources, files
         self._progress = progress
-        self._writers = ThreadPoolExecutor(_WRITERS, "write")
+        self._writers = Workers(_WRITERS, "write")
         self._results = self._run() if coco is None else self._with_coco(coco)
 
     def __next__(self) -> Result:
@@ -69,7 +70,7 @@ class PredictRun(Iterator[Result]):
     def close(self) -> None:
         """Stop the run. The files of finished photos stay, and `resume` continues from them."""
         self._results.close()
-        self._writers.shutdown(cancel_futures=True)
+        self._writers.join()
 
     def finish(self) -> str:
         """Predict all remaining photos, and return a summary in one line."""
@@ -100,11 +101,13 @@ class PredictRun(Iterator[Result]):
             while waiting:
                 yield self._recorded(waiting.popleft())
         except GeneratorExit:
-            wait = False  # an abandoned run must not, see `pipeline`
+            wait = False  # an abandoned run must not, see `workers`
             raise
         finally:
-            self._writers.shutdown(wait, cancel_futures=True)
-            self._record_complete(waiting)
+            self._writers.stop()
+            if wait:
+                self._writers.join()
+                self._record_complete(waiting)
 
     def _recorded(self, found: _Writing) -> Result:
         """Wait until the files of a photo are written, list it in the journal, return its result.
