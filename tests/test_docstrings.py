@@ -11,7 +11,7 @@ import tagwise
 MODULES = sorted(
     info.name
     for info in pkgutil.walk_packages(tagwise.__path__, "tagwise.")
-    if not info.name.endswith("__main__")
+    if not info.name.endswith(("__main__", "_triton"))  # triton comes with torch's CUDA builds
 )
 
 

@@ -162,7 +162,7 @@ def least_side(width: float | None, height: float | None) -> float:
 def boxes_around(keypoints, least):
     """The box around each instance's keypoints (N, K, 3); compiled, see `keypoint_boxes`.
 
-    >>> boxes_around(np.array([[[2.0, 3.0, 1.0], [6.0, 5.0, 1.0]]])).tolist()
+    >>> boxes_around(np.array([[[2.0, 3.0, 1.0], [6.0, 5.0, 1.0]]]), 0.0).tolist()
     [[2.0, 3.0, 4.0, 2.0]]
     """
     boxes = np.zeros((len(keypoints), 4))

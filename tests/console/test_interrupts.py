@@ -15,10 +15,19 @@ NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """Assert that every test restores the handlers of the test process."""
+    """Python's own handlers, which every test must leave as they were.
+
+    A process that runs in the background may have been started to ignore signals.
+    """
     before = [signal.getsignal(number) for number in NUMBERS]
+    usual = [signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL]
+    for number, handler in zip(NUMBERS, usual):
+        signal.signal(number, handler)
     yield
-    assert [signal.getsignal(number) for number in NUMBERS] == before
+    found = [signal.getsignal(number) for number in NUMBERS]
+    for number, handler in zip(NUMBERS, before):
+        signal.signal(number, handler)
+    assert found == usual
 
 
 def run_loop(body):

@@ -71,7 +71,12 @@ def interrupt(name: str, out: Path, number: int, delay: float) -> Outcome:
     command = [sys.executable, "-m", "tagwise", *arguments(name, out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=_heed_signals,
     )
     time.sleep(delay)
     sent = time.monotonic()
@@ -91,6 +96,12 @@ def interrupt(name: str, out: Path, number: int, delay: float) -> Outcome:
         faults.append(f"a traceback: {error[-600:]!r}")
     faults += [f"partial file {path.name}" for path in out.rglob(".*.partial")]
     return Outcome(what or "stopped", faults, seconds)
+
+
+def _heed_signals() -> None:
+    """Undo that a process in the background ignores signals, which its children inherit."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def finish(name: str, out: Path, whole: Path) -> list[str]:
