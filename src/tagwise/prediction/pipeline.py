@@ -126,12 +126,8 @@ class _Work(Generic[Image, Item, Maps]):
 
     def _run(self, reads: list[Future[Item]], slots: list[Future[Item]]) -> None:
         """Run the network on some images once they have been read; called in its thread."""
-        try:
+        with _HandOver(*slots):  # nobody waits for this thread, only for the slots
             self._run_batches(reads, slots)
-        except BaseException as error:  # nobody waits for this thread, only for the slots
-            for slot in slots:
-                if not slot.done():
-                    slot.set_exception(error)
 
     def _run_batches(self, reads: list[Future[Item]], slots: list[Future[Item]]) -> None:
         ready: list[tuple[tuple[Any, ...], Item, Future[Item]]] = []
@@ -181,7 +177,7 @@ class _Work(Generic[Image, Item, Maps]):
 
 
 class _HandOver:
-    """A context that hands an exception on to the futures that wait for its result."""
+    """A context that hands an exception on to the futures that still wait for a result."""
 
     def __init__(self, *slots: Future[Any]) -> None:
         self.slots, self.failed = slots, False
@@ -193,7 +189,8 @@ class _HandOver:
         if error is not None:
             self.failed = True
             for slot in self.slots:
-                slot.set_exception(error)
+                if not slot.done():
+                    slot.set_exception(error)
         return True
 
 
