@@ -2,10 +2,12 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from slow import fitting
 from tagwise.cli import main
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -29,6 +31,16 @@ def published(network, prefix, layers, seed=0):
     state = {prefix + name: value for name, value in network.state_dict().items()}
     torch.save({"epoch": 3, "state_dict": state, "optimizer": {}}, "weights.pth")
     return network
+
+
+def as_higherhrnet_sees(image, short):
+    """The network's input (1, 3, H, W) and the way back from points on maps of its size."""
+    size = fitting.higherhrnet_size(image.shape[1::-1], short, 1, 1)
+    matrix = fitting.higherhrnet_matrix(image.shape[1::-1], size)
+    warped = cv2.warpAffine(image, matrix, size) / 255
+    inputs = torch.from_numpy(((warped - MEAN) / STD).astype(np.float32)).permute(2, 0, 1)[None]
+    back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
+    return inputs, lambda points: points @ back[:2, :2].T + back[:2, 2]
 
 
 def predicted(*arguments):

@@ -15,7 +15,6 @@ import json
 import sys
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +29,7 @@ from hostile_files import (
     torch_old,
     torch_zip,
 )
-from measured import Measured, measured
+from measured import Measured, measured, print_outcomes
 
 from tagwise.commands.export import export
 from tagwise.models.create import create_model
@@ -226,19 +225,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    counts: Counter[str] = Counter()
-    slowest = largest = 0.0
-    faults = []
-    for kind, may_load, found in outcomes(options.count, options.seed):
-        counts[f"{kind.partition(':')[0]}: {found.outcome}"] += 1
-        slowest, largest = max(slowest, found.seconds), max(largest, found.mib)
-        if fault := fault_of(found, may_load):
-            faults.append(f"{kind}: {fault}")
-    for what, number in sorted(counts.items()):
-        print(f"{number:6d} {what}")
-    print(f"slowest {slowest:.2f} s, largest {largest:.0f} MiB, {len(faults)} faults")
-    print("\n".join(faults))
-    return 1 if faults else 0
+    return print_outcomes(
+        (kind, found, fault_of(found, may_load))
+        for kind, may_load, found in outcomes(options.count, options.seed)
+    )
 
 
 if __name__ == "__main__":

@@ -12,14 +12,13 @@ import argparse
 import sys
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from image_bombs import bombs, encoded
-from measured import Measured, measured
+from measured import Measured, measured, print_outcomes
 from PIL import Image
 
 from tagwise.data.images import read_image
@@ -109,7 +108,7 @@ def damage_outcomes(count: int, seed: int, path: Path) -> Iterator[tuple[str, Me
     for number in range(count):
         name, data = files[number % len(files)]
         content, length = damaged(data, rng)
-        yield f"damaged {name}", read_measured(content, path, length)
+        yield f"damaged: {name}", read_measured(content, path, length)
 
 
 def main() -> int:
@@ -118,23 +117,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="number of damaged files")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    counts: Counter[str] = Counter()
-    slowest = largest = 0.0
-    faults = []
     warnings.filterwarnings("ignore", module="tagwise")  # warnings about intact files
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image"
         damage = damage_outcomes(options.count, options.seed, path)
-        for kind, found in chain(bomb_outcomes(path), damage):
-            counts[f"{kind.partition(':')[0].partition(' ')[0]} {found.outcome}"] += 1
-            slowest, largest = max(slowest, found.seconds), max(largest, found.mib)
-            if fault := fault_of(found):
-                faults.append(f"{kind}: {fault}")
-    for what, number in sorted(counts.items()):
-        print(f"{number:6d} {what}")
-    print(f"slowest {slowest:.2f} s, largest {largest:.0f} MiB, {len(faults)} faults")
-    print("\n".join(faults))
-    return 1 if faults else 0
+        return print_outcomes(
+            (kind, found, fault_of(found)) for kind, found in chain(bomb_outcomes(path), damage)
+        )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import os
 import resource
 import signal
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tagwise.errors import UserError
@@ -69,3 +70,24 @@ def _resident() -> float:
     """The resident memory of this process in MiB."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+
+def print_outcomes(outcomes: Iterable[tuple[str, Measured, str | None]]) -> int:
+    """Print the number of files per group and outcome, then the faults; returns the exit code.
+
+    outcomes: the description of a file, which begins with its group and a colon, what came of it,
+    and the fault if that is one.
+    """
+    counts: Counter[str] = Counter()
+    slowest = largest = 0.0
+    faults = []
+    for name, found, fault in outcomes:
+        counts[f"{name.partition(':')[0]}: {found.outcome}"] += 1
+        slowest, largest = max(slowest, found.seconds), max(largest, found.mib)
+        if fault:
+            faults.append(f"{name}: {fault}")
+    for what, number in sorted(counts.items()):
+        print(f"{number:6d} {what}")
+    print(f"slowest {slowest:.2f} s, largest {largest:.0f} MiB, {len(faults)} faults")
+    print("\n".join(faults))
+    return 1 if faults else 0

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from checkpoints import MEAN, STD, assert_people, predicted, published
+from checkpoints import as_higherhrnet_sees, assert_people, predicted, published
 from scenes.planted import mirrored, planted_boxes, planted_people, replay
 from slow import corners as slow_corners
 from slow import fitting
@@ -49,16 +49,6 @@ def assert_maps(predictor, image, heatmaps, tags):
 
 
 # ---------------------------------------------------------------------- HigherHRNet and HRNet
-
-
-def as_higherhrnet_sees(image, short):
-    """The network's input (1, 3, H, W) and the way back from points on maps of its size."""
-    size = fitting.higherhrnet_size(image.shape[1::-1], short, 1, 1)
-    matrix = fitting.higherhrnet_matrix(image.shape[1::-1], size)
-    warped = cv2.warpAffine(image, matrix, size) / 255
-    inputs = torch.from_numpy(((warped - MEAN) / STD).astype(np.float32)).permute(2, 0, 1)[None]
-    back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
-    return inputs, lambda points: points @ back[:2, :2].T + back[:2, 2]
 
 
 def higherhrnet_maps(network, inputs, mirror, flip):

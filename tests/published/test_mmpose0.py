@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from checkpoints import MEAN, STD, assert_people, predicted
+from checkpoints import MEAN, STD, as_higherhrnet_sees, assert_people, predicted
 from scenes.planted import mirrored, planted_people, replay
-from slow import fitting, mmpose0
+from slow import mmpose0
 from slow import poses as slow_poses
 from tagwise.commands.convert import convert
 from tagwise.errors import UserError
@@ -128,16 +128,6 @@ def test_full_networks_have_mmposes_names_and_numbers_of_parameters(model):
 # ---------------------------------------------------------------------- test-time rules
 
 
-def as_mmpose_sees(image, short):
-    """The network's input (1, 3, H, W) and the way back from points on maps of its size."""
-    size = fitting.higherhrnet_size(image.shape[1::-1], short, 1, 1)
-    matrix = fitting.higherhrnet_matrix(image.shape[1::-1], size)
-    warped = cv2.warpAffine(image, matrix, size) / 255
-    inputs = torch.from_numpy(((warped - MEAN) / STD).astype(np.float32)).permute(2, 0, 1)[None]
-    back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
-    return inputs, lambda points: points @ back[:2, :2].T + back[:2, 2]
-
-
 def joined(network, inputs, mirror, aligned):
     """Heatmaps (17, H, W) and tags (17, D, H, W) of the last stage of one pass or two."""
     with torch.no_grad():
@@ -167,7 +157,7 @@ def test_maps_of_a_photo(photo, family, mirror):
     tensors, maps, _ = FAMILIES[family]
     state = mmpose0.random_state(tensors(), maps=LAST)
     saved(state)
-    inputs, _ = as_mmpose_sees(photo, 64)
+    inputs, _ = as_higherhrnet_sees(photo, 64)
     aligned = family == "hourglass_ae"
     wanted = joined(lambda x: maps(state, x), inputs, mirror, aligned)
     found, _ = Predictor("weights.pth", size=64, flip=mirror).maps(photo)
@@ -180,7 +170,7 @@ def test_maps_of_a_photo(photo, family, mirror):
 @pytest.mark.parametrize("mirror", [False, True])
 def test_people_of_the_hourglass(photo, monkeypatch, mirror):
     saved(mmpose0.random_state(FAMILIES["hourglass_ae"][0]()))
-    inputs, to_photo = as_mmpose_sees(photo, 64)
+    inputs, to_photo = as_higherhrnet_sees(photo, 64)
     passes = [planted_people(3, (128, 64), 17, (4,), dark=3)]
     if mirror:
         passes.append(mirrored(2, passes[0], COCO17.flip))
