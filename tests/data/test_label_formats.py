@@ -10,21 +10,25 @@ from tagwise.errors import UserError
 
 STUDIO = [{"id": 1, "data": {"img": "a.jpg"}, "annotations": [{"result": []}]}]
 FILES = {
-    "labels.slp": (b"\x89HDF\r\n\x1a\n" + bytes(99), "a SLEAP file", "sio convert"),
-    "CollectedData_me.h5": (b"\x89HDF\r\n\x1a\n" + bytes(9), "a DeepLabCut file", "sio convert"),
+    "labels.slp": (b"\x89HDF\r\n\x1a\n" + bytes(99), "a SLEAP file", "tagwise convert"),
+    "CollectedData_me.h5": (
+        b"\x89HDF\r\n\x1a\n" + bytes(9),
+        "a DeepLabCut file",
+        "tagwise convert",
+    ),
     "CollectedData_me.csv": (
         b"scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\nimg0.png,1,2\n",
         "a DeepLabCut file",
-        "sio convert",
+        "tagwise convert",
     ),
     "cvat.xml": (
         b'<?xml version="1.0"?>\n<annotations><image/>',
         "a CVAT file",
-        "from CVAT as COCO",
+        "tagwise convert",
     ),
-    "voc.xml": (b"<annotation><object/></annotation>", "a Pascal VOC file", "as COCO"),
-    "studio.json": (json.dumps(STUDIO).encode(), "a Label Studio file", "sio convert"),
-    "labelme.json": (b'{"shapes": [], "imagePath": "a"}', "a labelme file", "labelme2coco"),
+    "voc.xml": (b"<annotation><object/></annotation>", "a Pascal VOC file", "tagwise convert"),
+    "studio.json": (json.dumps(STUDIO).encode(), "a Label Studio file", "tagwise convert"),
+    "labelme.json": (b'{"shapes": [], "imagePath": "a"}', "a labelme file", "tagwise convert"),
     "results.json": (
         b'[{"image_id": 1, "category_id": 1, "score": 0.5}]',
         "a file of COCO results",
@@ -39,7 +43,7 @@ FILES = {
     "data.yaml": (
         b"train: images\nkpt_shape: [2, 3]\n",
         "the description of a YOLO",
-        "sio convert",
+        "tagwise convert",
     ),
 }
 
@@ -62,6 +66,7 @@ def test_file_of_another_program_is_named(name, tmp_path):
         (["data.yaml", "labels/a.txt"], "a folder of YOLO labels"),
         (["labeled-data/m1/CollectedData_me.csv"], "a DeepLabCut project"),
         (["a.xml", "b.xml"], "a folder of XML labels"),
+        (["a/x.predictions.json"], "a folder of predictions of tagwise"),
         (["a.txt"], "a folder of YOLO labels"),
     ],
 )

@@ -257,3 +257,21 @@ def test_frames_are_sources_to_predict_from(clip, tmp_path):
     assert bar(sources[3].image) == pytest.approx(15.5, abs=1)
     states = [source.state() for source in sources]
     assert len({str(state) for state in states}) == 11  # so that --resume can match each frame
+
+
+@pytest.mark.parametrize("indices", [[0], [11, 4, 5], [3, 99], range(12), []])
+def test_single_frames_are_those_of_the_whole_video(indices, tmp_path):
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.options = {"g": "4", "bf": "2", "sc_threshold": "0"}
+        for n in range(12):
+            image = np.full((48, 64, 3), 16 * n, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    every = {frame.index: frame.image for frame in Video(path)}
+    found = list(Video(path).frames_at(indices))
+    assert [frame.index for frame in found] == sorted(n for n in indices if n < 12)
+    for frame in found:
+        assert np.array_equal(frame.image, every[frame.index])

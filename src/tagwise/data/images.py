@@ -73,6 +73,16 @@ def read_image(source: ImageSource, reduce: int = 1, *, upright: bool = True) ->
     return shrink(image, remaining)
 
 
+def image_size(source: ImageSource) -> tuple[int, int]:
+    """The width and height of an upright image, without decoding it.
+
+    Raises UserError, naming the file, if it is not an image.
+    """
+    with opened(source) as picture:
+        width, height = picture.size
+        return (height, width) if _orientation(picture) >= 5 else (width, height)
+
+
 def is_image(source: Any) -> bool:
     """Whether a value is a single image source of `read_image`, not a collection of them."""
     return isinstance(

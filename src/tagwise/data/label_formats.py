@@ -1,4 +1,4 @@
-"""Recognition of labels of other programs that are given instead of COCO JSON."""
+"""Recognition of the formats of labels by the content of files and folders."""
 
 from __future__ import annotations
 
@@ -8,13 +8,48 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tagwise.data.images import SUFFIXES
 from tagwise.errors import UserError
 from tagwise.files import open_regular, read_json
 
 _SNIFFED = 1 << 16  # bytes from the beginning of a file
-_SIO = "convert it with `pip install sleap-io`, then `sio convert {path} -o labels.json --to coco`"
-_EXPORT = "export the project from {program} as COCO instead"
-_YOLO = "a folder of YOLO labels"
+
+FORMATS = {
+    "coco": "a COCO file",
+    "sleap": "a SLEAP file",
+    "deeplabcut": "a DeepLabCut file",
+    "deeplabcut project": "a DeepLabCut project",
+    "labelstudio": "a Label Studio file",
+    "yolo": "a folder of YOLO labels",
+    "yolo file": "a file of YOLO labels",
+    "yolo description": "the description of a YOLO data set",
+    "cvat": "a CVAT file",
+    "voc": "a Pascal VOC file",
+    "voc folder": "a folder of Pascal VOC labels",
+    "xml folder": "a folder of XML labels",
+    "labelme": "a labelme file",
+    "labelme folder": "a folder of labelme files",
+    "via": "a VIA file",
+    "results": "a file of COCO results",
+    "prediction": "a prediction of tagwise",
+    "prediction folder": "a folder of predictions of tagwise",
+    "tracks": "tracks of tagwise",
+    "label maps": "a folder of label maps",
+}
+"""The known formats, and what a user calls a file or folder of each."""
+
+_VIA = "export the project from VIA as COCO instead"
+_RESULTS = "give the annotations that the results belong to"
+_PREDICTION = "give the annotations of the photos"
+_CONVERT = "convert it with `tagwise convert {path} --out FOLDER`"
+_ADVICE = {
+    "via": _VIA,
+    "results": _RESULTS,
+    "prediction": _PREDICTION,
+    "prediction folder": _PREDICTION,
+    "tracks": _PREDICTION,
+    "yolo file": "give the folder that holds its data.yaml: `tagwise convert FOLDER`",
+}
 
 
 def describe_other_format(path: str | Path) -> str | None:
@@ -22,72 +57,98 @@ def describe_other_format(path: str | Path) -> str | None:
 
     Never raises an error, whatever the file contains.
     """
+    key = recognise_labels(path)
+    if key in (None, "coco", "label maps"):
+        return None
+    advice = _ADVICE.get(key, _CONVERT).format(path=path)
+    return f"{path} is {FORMATS[key]}, not COCO JSON; {advice}"
+
+
+def recognise_labels(path: str | Path) -> str | None:
+    """Recognise the format of a file or folder by its content: a key of `FORMATS`, or None.
+
+    Never raises an error, whatever the file contains.
+    """
     path = Path(path)
     try:
-        found = _folder_format(path) if path.is_dir() else _file_format(path)
+        return _folder_format(path) if path.is_dir() else _file_format(path)
     except (UserError, OSError, ValueError, RecursionError):
         return None
-    if found is None:
-        return None
-    what, advice = found
-    return f"{path} is {what}, not COCO JSON; {advice.format(path=path)}"
 
 
-def _folder_format(path: Path) -> tuple[str, str] | None:
+def _folder_format(path: Path) -> str | None:
     if (path / "data.yaml").is_file() or (path / "dataset.yaml").is_file():
-        return _YOLO, _SIO
+        return "yolo"
     if next(path.rglob("CollectedData_*"), None):
-        return "a DeepLabCut project", _SIO
-    first = next(path.glob("*.txt"), None)
+        return "deeplabcut project"
+    first = next(iter(sorted(path.rglob("*.predictions.json"))), None)
+    if first:
+        return "prediction folder"
+    first = next(path.glob("*.txt"), None) or next((path / "labels").rglob("*.txt"), None)
     if first and _is_yolo(_head(first)):
-        return _YOLO, "give the folder that holds their data.yaml and " + _SIO
-    if next(path.glob("*.xml"), None):
-        return "a folder of XML labels", _EXPORT.format(program="the program that wrote them")
-    return None
+        return "yolo"
+    first = next(path.rglob("*.xml"), None)
+    if first:
+        return "voc folder" if _file_format(first) == "voc" else "xml folder"
+    first = next(path.rglob("*.json"), None)
+    if first and _file_format(first) == "labelme":
+        return "labelme folder"
+    return "label maps" if _has_label_maps(path) else None
 
 
-def _file_format(path: Path) -> tuple[str, str] | None:
+def _has_label_maps(path: Path) -> bool:
+    return any(file.suffix.lower() in SUFFIXES for file in path.iterdir())
+
+
+def _file_format(path: Path) -> str | None:
     head = _head(path)
     if head.startswith(b"\x89HDF\r\n"):
         deeplabcut = path.name.startswith("CollectedData") or b"df_with_missing" in head
-        return ("a DeepLabCut file" if deeplabcut or path.suffix == ".h5" else "a SLEAP file"), _SIO
+        return "deeplabcut" if deeplabcut or path.suffix == ".h5" else "sleap"
+    if b"\0" in head:
+        return None
     text = head.decode("utf-8-sig", errors="replace").lstrip()
     if text.startswith("<"):
         return _xml_format(text)
+    if path.suffix == ".jsonl" and text.startswith("{") and '"track' in text:
+        return "tracks"
     if text.startswith(("{", "[")):
         return _json_format(read_json(path))
     if _is_yolo(head):
-        return "a file of YOLO labels", "give the folder that holds their data.yaml and " + _SIO
+        return "yolo file"
     rows = list(csv.reader(text.splitlines()[:4]))
     if rows and rows[0][:1] == ["scorer"]:
-        return "a DeepLabCut file", _SIO
+        return "deeplabcut"
     if re.search(r"^(names|kpt_shape|nc):", text, re.MULTILINE):
-        return "the description of a YOLO data set", _SIO
+        return "yolo description"
+    if "video_sets:" in text and "bodyparts:" in text:
+        return "deeplabcut project"
     return None
 
 
-def _xml_format(text: str) -> tuple[str, str] | None:
+def _xml_format(text: str) -> str | None:
     if "<annotations" in text:
-        return "a CVAT file", _EXPORT.format(program="CVAT") + " (COCO Keypoints 1.0)"
-    if "<annotation" in text:
-        return "a Pascal VOC file", _EXPORT.format(program="the program that wrote it")
-    return None
+        return "cvat"
+    return "voc" if "<annotation" in text else None
 
 
-def _json_format(content: Any) -> tuple[str, str] | None:
+def _json_format(content: Any) -> str | None:
     entry = content[0] if isinstance(content, list) and content else content
     if not isinstance(entry, Mapping):
         return None
-    if {"data", "annotations"} <= entry.keys() and "images" not in entry:
-        return "a Label Studio file", _SIO
-    if {"shapes", "imagePath"} <= entry.keys():
-        return "a labelme file", "convert it to COCO with labelme's own labelme2coco.py"
-    if "_via_img_metadata" in entry or "regions" in entry:
-        return "a VIA file", _EXPORT.format(program="VIA")
-    if {"image_id", "score"} <= entry.keys():
-        return "a file of COCO results", "give the annotations that the results belong to"
-    if {"instances", "task", "model"} <= entry.keys():
-        return "a prediction of tagwise", "give the annotations of the photos"
+    keys = entry.keys()
+    if {"images", "annotations"} <= keys and isinstance(content, Mapping):
+        return "coco"
+    if "data" in keys and ({"annotations", "completions", "predictions"} & keys):
+        return "labelstudio"
+    if {"shapes", "imagePath"} <= keys:
+        return "labelme"
+    if "_via_img_metadata" in keys or "regions" in keys:
+        return "via"
+    if {"image_id", "score"} <= keys:
+        return "results"
+    if {"instances", "task", "model"} <= keys:
+        return "prediction"
     return None
 
 

@@ -6,10 +6,12 @@ PyAV does the work; it comes with `pip install 'tagwise[video]'`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -112,6 +114,31 @@ class Video:
                 f"{self.path} contains no frame that can be decoded; give another video"
             )
 
+    def frames_at(self, indices: Iterable[int]) -> Iterator[Frame]:
+        """Yield the frames with these indices, in ascending order, without decoding all others.
+
+        Indices count as in `iter`. A frame that does not exist or cannot be decoded is left out.
+        """
+        wanted = sorted(set(indices))
+        with self._opened() as container:
+            stream = self._stream(container)
+            packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
+            times = sorted(p.pts for p in packets if p.pts is not None)
+            keys = sorted(p.pts for p in packets if p.is_keyframe and p.pts is not None)
+            exact = len(set(times)) == len(packets) and bool(keys)
+        if not exact:  # without times, frames can only be counted
+            last = wanted[-1] if wanted else -1
+            frames = takewhile(lambda frame: frame.index <= last, self)
+            yield from (frame for frame in frames if frame.index in set(wanted))
+            return
+        with self._opened() as container:
+            stream = self._stream(container)
+            stream.thread_type = "AUTO"
+            targets = {times[index]: index for index in wanted if 0 <= index < len(times)}
+            for time, frame in _decoded_at(container, stream, sorted(targets), keys):
+                seconds = targets[time] / self.fps if frame.time is None else frame.time
+                yield Frame(targets[time], seconds, _upright(frame)[0])
+
     @contextmanager
     def _opened(self) -> Iterator[Any]:
         av = _av()
@@ -159,6 +186,29 @@ class PhotoVideo:
             yield Frame(index, index / self.fps, image, path)
         if self.broken == len(self._photos):
             raise UserError(f"no photo of {self.path} could be read; give other frames")
+
+
+def _decoded_at(
+    container: Any, stream: Any, targets: list[int], keys: list[int]
+) -> Iterator[tuple[int, Any]]:
+    """Yield the decoded frames with these times, seeking to the last key frame before each.
+
+    targets, keys: ascending, in the unit of the stream's time base.
+    """
+    errors = _av().error.FFmpegError
+    frames, position = iter(()), None
+    for target in targets:
+        key = keys[max(bisect_right(keys, target) - 1, 0)]
+        if position is None or position < key:
+            container.seek(key, stream=stream)
+            frames = container.decode(stream)
+        with suppress(errors):
+            for frame in frames:
+                position = frame.pts
+                if position is not None and position >= target:
+                    if position == target:
+                        yield target, frame
+                    break
 
 
 def is_video_file(path: Path) -> bool:

@@ -1,0 +1,62 @@
+"""Reading labels of any known format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tagwise.data.label_formats import FORMATS, recognise_labels
+from tagwise.errors import UserError
+from tagwise.files import SNIFFED, kind_of, open_regular, read_json
+from tagwise.labels.coco import read_coco_labels
+from tagwise.labels.label_set import LabelSet
+from tagwise.labels.sleap import quiet, read_sleap
+
+READERS: dict[str, Callable[..., LabelSet]] = {
+    "coco": read_coco_labels,
+    "sleap": read_sleap,
+}
+"""The reader of each format of `label_formats.FORMATS`: (path, images) to a LabelSet."""
+
+
+def read_labels(
+    path: str | Path, images: str | Path | None = None, category: str | None = None
+) -> LabelSet:
+    """Read labels of any known format, recognised by their content.
+
+    path: a file or folder. images: a folder in which the images and videos are searched first; by
+        default they are searched by name in the folder of the labels and its subfolders.
+    category: the name of the category, or skeleton, to keep; None keeps all.
+    Images whose file is missing stay in the result, without a path, and are listed as a problem.
+    Raises UserError for unknown, damaged and empty labels.
+
+    >>> read_labels("labels.slp").categories[0].keypoints  # doctest: +SKIP
+    ('head', 'tail')
+    """
+    path = Path(path)
+    key = recognise_labels(path)
+    if key not in READERS:
+        raise _unknown(path, key)
+    with quiet(path, FORMATS[key].split(maxsplit=1)[1]):
+        found = READERS[key](path, images)
+    if category is not None:
+        found = found.only(category)
+    if not any(image.instances for image in found.images):
+        left_out = "; ".join(found.describe()[1:])
+        raise UserError(f"{path} has no labelled instance; label some images ({left_out})")
+    found.list_missing()
+    return found
+
+
+def _unknown(path: Path, key: str | None) -> UserError:
+    if key is not None:
+        return UserError(f"{path} is {FORMATS[key]}, which cannot be read as labels")
+    known = "SLEAP, DeepLabCut, Label Studio, CVAT, labelme, YOLO, Pascal VOC or COCO"
+    if path.is_dir():
+        return UserError(f"the folder {path} contains no labels of {known}")
+    with open_regular(path, "labels") as file:
+        kind = kind_of(file.read(SNIFFED))
+    if kind == "a JSON file":
+        read_json(path, "labels")  # which says what is wrong with it
+    kind = f" but {kind}" if kind else ""
+    return UserError(f"{path} is not a file of labels of {known}{kind}")
