@@ -107,7 +107,8 @@ def evaluate(
     sigmas: tuple[float, ...] = (),
     style: Literal["coco", "crowdpose"] | None = None,
     max_dets: int | None = None,
-    oracle: Literal["grouping", "keypoints", "corners", "offsets", "foreground"] | None = None,
+    oracle: Literal["grouping", "keypoints", "corners", "offsets", "foreground", "both"]
+    | None = None,
     device: Device = "auto",
     size: Size = None,
     flip: Flip = False,
@@ -140,7 +141,7 @@ def evaluate(
         max_dets: Best instances per photo that count: by default 20 poses, 500 boxes or masks.
         oracle: Replace one part of the model by the truth, to see what limits it: "grouping"
             groups its detections; "keypoints", "corners" and "foreground" replace its detections
-            and keep its tags; "offsets" moves its corners to the true ones.
+            and keep its tags; "offsets" moves its corners to the true ones; "both" replaces all.
         threshold: Leave out instances with a lower score.
         first: Index of the first photo to use, from 0.
         every: Use every Nth photo from there.

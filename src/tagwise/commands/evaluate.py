@@ -39,7 +39,8 @@ def evaluate(
     sigmas: Sequence[float] = (),
     style: Literal["coco", "crowdpose"] | None = None,
     max_dets: int | None = None,
-    oracle: Literal["grouping", "keypoints", "corners", "offsets", "foreground"] | None = None,
+    oracle: Literal["grouping", "keypoints", "corners", "offsets", "foreground", "both"]
+    | None = None,
     device: str = "auto",
     size: int | tuple[int, int] | None = None,
     flip: bool = False,
@@ -75,7 +76,7 @@ def evaluate(
         found corners by the truth, "corners" combines the true corners with the model's tags and
         offsets, and "offsets" moves the found corners to the true ones. Masks: "grouping" separates
         the found pixels by the truth, and "foreground" combines the true pixels with the model's
-        tags and seeds.
+        tags and seeds. "both": the truth replaces the detections and the grouping.
     device, size, flip, scales, threshold, batch_size, precision: see `Predictor`.
     protocol: see `Predictor`; here the default for a public model is "published".
     first, every, limit: use only the images first, first + every, ..., at most `limit` of them.

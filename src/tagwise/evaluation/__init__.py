@@ -3,5 +3,6 @@
 Scorers turn results into metrics; oracles replace one part of a model by the ground truth. Each
 task defines its scorer and its oracles.
 
-Imports `data`, `errors`, `grouping`, `label_maps`, `metrics`, `results` and `skeletons`.
+Imports `data`, `errors`, `geometry`, `grouping`, `label_maps`, `metrics`, `results` and
+`skeletons`.
 """

@@ -4,7 +4,8 @@ Law and Deng: CornerNet (arXiv:1808.01244), section 4.4, "Error analysis". With 
 corners take the tags and offsets that the network predicts in their cells; the remaining errors are
 not caused by the heatmaps. With "offsets", the corners found in the heatmaps move to the position
 of the nearest true corner. With "grouping", they are paired by the ground truth; the remaining
-errors are not caused by the tags.
+errors are not caused by the tags. With "both", the true corners are at their true positions and are
+paired by the ground truth, which shows what the maps can express.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
 from tagwise.grouping.corners import CornerBoxes, pair_by_truth, pair_corners
 from tagwise.grouping.settings import CornerSettings
 
-CORNER_ORACLES = ("grouping", "corners", "offsets")
+CORNER_ORACLES = ("grouping", "corners", "offsets", "both")
 
 # The largest distance, in cells, of a found corner from its true corner: the offsets of a
 # neighbouring cell do not reach farther.
@@ -34,16 +35,17 @@ def pair_with_truth(
 ) -> CornerBoxes:
     """The boxes of one image, in cells, with the help of an oracle.
 
-    oracle: "grouping", "corners" or "offsets". outputs: raw maps by name, of a batch of one.
+    oracle: "grouping", "corners", "offsets" or "both". outputs: raw maps by name, of a batch
+        of one.
     boxes: (N, 4), x1, y1, x2, y2 of the truth in cells. classes: (N,).
     """
-    if oracle == "corners":
+    if oracle in ("corners", "both"):
         peaks = true_corners(boxes, classes, outputs)
     else:
         peaks = _found_corners(outputs, settings)
-    if oracle == "offsets":
+    if oracle in ("offsets", "both"):
         peaks = with_true_offsets(peaks, boxes, classes)
-    if oracle == "grouping":
+    if oracle in ("grouping", "both"):
         return pair_by_truth(peaks, [boxes], [classes])[0]
     centres = outputs["centre_heat"].float().sigmoid() if "centre_heat" in outputs else None
     return pair_corners(peaks, settings, centres)[0]
@@ -106,3 +108,19 @@ def with_true_offsets(peaks: CornerPeaks, boxes: np.ndarray, classes: np.ndarray
         matched = near[peak, corner]
         xy[part[peak[matched]]] = true[corner[matched]]
     return replace(peaks, xy=xy)
+
+
+def corner_tags(boxes: np.ndarray, outputs: dict[str, Tensor]) -> np.ndarray:
+    """The tags that a network predicts at the true corners of one image.
+
+    boxes: (N, 4), x1, y1, x2, y2 in cells. outputs: raw maps by name, of a batch of one.
+    Returns (N, 2, D) float32, of the top-left and the bottom-right corner; corners outside the maps
+    are moved to the nearest cell, as in training.
+    """
+    found = []
+    for corner, xy in (("tl", boxes[:, :2]), ("br", boxes[:, 2:])):
+        tags = outputs[f"{corner}_tag"][0].float().cpu().numpy()
+        last = np.array(tags.shape[:0:-1]) - 1
+        x, y = np.clip(np.floor(xy), 0, last).astype(np.int64).T
+        found.append(tags[:, y, x].T)
+    return np.stack(found, 1).astype(np.float32)

@@ -3,10 +3,13 @@
 With "foreground", the foreground is that of the true instances; the remaining errors are those of
 the tags and seeds. With "grouping", the tags of the pixels that the model found are replaced by a
 unique tag for each true instance (the nearest one for pixels outside); the remaining errors are not
-caused by the tags.
+caused by the tags. With "both", foreground and tags are true, which shows what the maps can
+express.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -15,7 +18,7 @@ from torch import Tensor
 
 from tagwise.data.transforms import Affine
 
-PIXEL_ORACLES = ("grouping", "foreground")
+PIXEL_ORACLES = ("grouping", "foreground", "both")
 
 _SEED_LOGIT = 9.0  # sigmoid(9) = .9999
 _TAG_STEP = 100.0  # difference of the tags of two instances, larger than any bandwidth
@@ -26,15 +29,17 @@ def maps_with_truth(
 ) -> dict[str, Tensor]:
     """The maps of one image, with some of them replaced by the ground truth.
 
-    oracle: "grouping" or "foreground". outputs: raw maps by name, of a batch of one.
+    oracle: "grouping", "foreground" or "both". outputs: raw maps by name, of a batch of one.
     labels: (H, W), the true label map, numbered from 1. to_cells: from its pixels to cells of the
         maps.
     """
     size = outputs["tags"].shape[:1:-1]
-    if oracle == "foreground":
+    if oracle in ("foreground", "both"):
         covered = _warped(labels > 0, to_cells, size, cv2.INTER_LINEAR)
         logits = torch.logit(torch.from_numpy(covered), eps=1e-4)
-        return {**outputs, "foreground": logits[None, None]}
+        outputs = {**outputs, "foreground": logits[None, None]}
+    if oracle == "foreground":
+        return outputs
     return {**outputs, **true_tags(_warped(labels, to_cells, size, cv2.INTER_NEAREST), outputs)}
 
 
@@ -62,3 +67,23 @@ def true_tags(cells: np.ndarray, outputs: dict[str, Tensor]) -> dict[str, Tensor
 def _warped(labels: np.ndarray, affine: Affine, size: tuple[int, int], how: int) -> np.ndarray:
     """Warp a map (H, W) to the grid of cells, (h, w) float32; size: (w, h)."""
     return cv2.warpAffine(labels.astype(np.float32), affine.matrix, size, flags=how)
+
+
+def pixel_tags(labels: np.ndarray, tags: Tensor, to_cells: Affine, points: int = 12) -> np.ndarray:
+    """The tags that a network predicts in some cells of each true instance of one image.
+
+    labels: (H, W), the true label map, numbered 1 to N. tags: (D, h, w). to_cells: from its pixels
+    to cells of the maps. points: cells of an instance, evenly in reading order.
+    Returns (N, points, D) float32, NaN where an instance has fewer cells.
+    """
+    values = tags.detach().float().cpu().numpy()
+    cells = _warped(labels, to_cells, values.shape[:0:-1], cv2.INTER_NEAREST).astype(np.int64)
+    found = np.full((int(labels.max(initial=0)), points, len(values)), np.nan, np.float32)
+    order = np.argsort(cells.ravel(), kind="stable")
+    starts = np.searchsorted(cells.ravel()[order], np.arange(1, len(found) + 2))
+    flat = values.reshape(len(values), -1)
+    for n, (start, end) in enumerate(pairwise(starts)):
+        count = min(points, end - start)
+        chosen = order[np.linspace(start, end - 1, count).astype(int)]
+        found[n, :count] = flat[:, chosen].T
+    return found

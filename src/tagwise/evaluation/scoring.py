@@ -12,7 +12,13 @@ from tagwise.data.boxes import CocoBoxes
 from tagwise.data.coco import CocoKeypoints
 from tagwise.data.label_maps import LabelMaps
 from tagwise.data.photos import Photos
+from tagwise.data.sample import Sample
+from tagwise.errors import UserError
 from tagwise.evaluation.coco_rows import BoxRows, PoseRows, Row
+from tagwise.evaluation.diagnosis.box_errors import sort_box_errors
+from tagwise.evaluation.diagnosis.image_errors import ImageErrors
+from tagwise.evaluation.diagnosis.mask_errors import sort_mask_errors
+from tagwise.evaluation.diagnosis.pose_errors import sort_pose_errors
 from tagwise.label_maps import encode_labels
 from tagwise.metrics import (
     box_metrics,
@@ -50,6 +56,15 @@ class Scorer:
     def settings(self) -> dict[str, Any]:
         """Settings that the metrics depend on, as plain values."""
         raise NotImplementedError
+
+    @property
+    def main(self) -> str:
+        """The name of the figure that ranks models."""
+        return "AP"
+
+    def sort_errors(self, sample: Sample, result: Any) -> ImageErrors:
+        """Sort the errors of a result for a sample of the dataset, in pixels of its image."""
+        raise UserError(f"the errors of {type(result).__name__} cannot be sorted into kinds")
 
 
 class PoseScorer(Scorer):
@@ -105,6 +120,22 @@ class PoseScorer(Scorer):
         sigmas = {ending or "own": values for ending, values in self._sigmas.items()}
         return {"sigmas": sigmas, "style": self.style, "max_dets": self.max_dets}
 
+    @property
+    def main(self) -> str:
+        return "AP" + next(iter(self._sigmas))
+
+    def sort_errors(self, sample: Sample, result: Poses) -> ImageErrors:
+        skeleton, types = self._to_rows.skeleton, self._to_rows.types
+        sigmas = np.array(skeleton.sigmas)
+        stated = np.broadcast_to(next(iter(self._sigmas.values())), len(types))
+        sigmas[types[types >= 0]] = stated[types >= 0]
+        keypoints = sample.keypoints.copy()
+        keypoints[keypoints[..., 2] <= 0] = (np.nan, np.nan, 0)
+        keypoints[..., 2] = np.minimum(keypoints[..., 2], 1)
+        skeleton = replace(skeleton, sigmas=tuple(sigmas.tolist()))
+        truth = Poses(keypoints, np.ones(len(keypoints)), None, skeleton)
+        return sort_pose_errors(result, truth, sample.areas.astype(float), sample.ignore)
+
 
 class BoxScorer(Scorer):
     """Box AP and AR, over classes and for each; see `box_metrics`. classes: of the model."""
@@ -113,7 +144,7 @@ class BoxScorer(Scorer):
 
     def __init__(self, dataset: CocoBoxes, classes: Sequence[str], *, max_dets: int = 500) -> None:
         super().__init__(dataset)
-        self.max_dets = max_dets
+        self.max_dets, self.classes = max_dets, tuple(classes)
         self._to_rows = BoxRows(dataset.labels, classes)
         self._to_rows.check_labelled()
 
@@ -126,6 +157,11 @@ class BoxScorer(Scorer):
 
     def settings(self) -> dict[str, Any]:
         return {"max_dets": self.max_dets}
+
+    def sort_errors(self, sample: Sample, result: Boxes) -> ImageErrors:
+        ones = np.ones(len(sample.boxes))
+        truth = Boxes(sample.boxes, ones, sample.classes, self.classes)
+        return sort_box_errors(result, truth, sample.ignore)
 
 
 class MaskScorer(Scorer):
@@ -172,3 +208,7 @@ class MaskScorer(Scorer):
 
     def settings(self) -> dict[str, Any]:
         return {"max_dets": self.max_dets}
+
+    def sort_errors(self, sample: Sample, result: Masks) -> ImageErrors:
+        truth = Masks(sample.labels, np.ones(len(sample.boxes)))
+        return sort_mask_errors(result, truth)

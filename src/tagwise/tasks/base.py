@@ -23,6 +23,7 @@ from tagwise.data.regions import Size
 from tagwise.data.sample import Sample
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, unknown_name
+from tagwise.evaluation.diagnosis.tag_separation import InstanceTags
 from tagwise.evaluation.scoring import Scorer
 from tagwise.plot import draw_heatmaps
 from tagwise.results import Result
@@ -85,6 +86,7 @@ class Task(Settings):
     merges: how test-time augmentation joins the passes over an image. With "maps", the maps of all
         passes are merged and decoded once. With "results", each pass is decoded, and
         `merge_results` merges the results.
+    decoder: name of the field with the settings of the decoder, which `tagwise tune` fits.
     zoom: None if images are fitted into the network's input. A number if the network runs in tiles
         over images scaled by this factor.
     """
@@ -95,6 +97,7 @@ class Task(Settings):
     scorer: ClassVar[type[Scorer]]
     oracles: ClassVar[tuple[str, ...]] = ()
     merges: ClassVar[Literal["maps", "results"]] = "maps"
+    decoder: ClassVar[str | None] = None
     zoom: float | None = None
 
     def __post_init__(self) -> None:
@@ -271,6 +274,15 @@ class Task(Settings):
         oracle: one of `oracles`. outputs: raw maps, of a batch of one. sample: the labelled image.
         """
         raise NotImplementedError
+
+    def true_tags(
+        self, outputs: dict[str, Tensor], stride: int, placement: Placement, sample: Sample
+    ) -> InstanceTags | None:
+        """Return the predicted tags at the true detections of one image; None: no such measure.
+
+        Arguments: see `decode_with_truth`.
+        """
+        return None
 
     def draw_maps(
         self, image: np.ndarray, outputs: dict[str, Tensor], to_image: Affine, title: str

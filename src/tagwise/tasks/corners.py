@@ -20,7 +20,8 @@ from tagwise.data.sample import Sample
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError
 from tagwise.evaluation.coco_rows import BoxRows
-from tagwise.evaluation.corner_oracles import CORNER_ORACLES, pair_with_truth
+from tagwise.evaluation.corner_oracles import CORNER_ORACLES, corner_tags, pair_with_truth
+from tagwise.evaluation.diagnosis.tag_separation import InstanceTags
 from tagwise.evaluation.scoring import BoxScorer
 from tagwise.geometry import edges_to_cells, edges_to_pixels, to_xywh, to_xyxy
 from tagwise.grouping.corners import CornerBoxes, decode_corners
@@ -87,6 +88,7 @@ class CornerTask(Task):
     dataset: ClassVar[type[CocoBoxes]] = CocoBoxes
     scorer: ClassVar[type[BoxScorer]] = BoxScorer
     oracles: ClassVar[tuple[str, ...]] = CORNER_ORACLES
+    decoder: ClassVar[str] = "pairing"
     merges: ClassVar[str] = "results"
 
     def __post_init__(self) -> None:
@@ -264,6 +266,19 @@ class CornerTask(Task):
         boxes = edges_to_cells(to_xyxy(inside), stride)
         pairs = pair_with_truth(oracle, outputs, boxes, sample.classes, self.pairing)
         return placement.place(self.boxes(pairs, stride))
+
+    def true_tags(
+        self, outputs: dict[str, Tensor], stride: int, placement: Placement, sample: Sample
+    ) -> InstanceTags:
+        """Implement `Task.true_tags`: the tags at both corners; classes are never mixed."""
+        inside = to_xyxy(placement.affine.boxes(sample.boxes.astype(np.float64)))
+        return InstanceTags(
+            corner_tags(edges_to_cells(inside, stride), outputs),
+            inside,
+            self.pairing.tag_threshold,
+            groups=sample.classes,
+            growth=self.pairing.tag_growth / stride,
+        )
 
     def draw_maps(
         self, image: np.ndarray, outputs: dict[str, Tensor], to_image: Affine, title: str

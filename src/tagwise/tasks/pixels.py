@@ -25,8 +25,10 @@ from tagwise.data.sample import Sample
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError
 from tagwise.evaluation.coco_rows import MaskRows
-from tagwise.evaluation.pixel_oracles import PIXEL_ORACLES, maps_with_truth
+from tagwise.evaluation.diagnosis.tag_separation import InstanceTags
+from tagwise.evaluation.pixel_oracles import PIXEL_ORACLES, maps_with_truth, pixel_tags
 from tagwise.evaluation.scoring import MaskScorer
+from tagwise.geometry import to_xyxy
 from tagwise.grouping.pixels import PixelGrid, decode_pixels
 from tagwise.grouping.settings import PixelSettings
 from tagwise.plot import plot_pixel_maps
@@ -71,6 +73,7 @@ class PixelTask(Task):
     dataset: ClassVar[type[LabelMaps]] = LabelMaps
     scorer: ClassVar[type[MaskScorer]] = MaskScorer
     oracles: ClassVar[tuple[str, ...]] = PIXEL_ORACLES
+    decoder: ClassVar[str] = "grouping"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -189,6 +192,17 @@ class PixelTask(Task):
         to_cells = Affine.scaling(1 / stride) @ placement.affine
         maps = maps_with_truth(oracle, outputs, sample.labels, to_cells)
         return self.decode(maps, stride, [placement])[0]
+
+    def true_tags(
+        self, outputs: dict[str, Tensor], stride: int, placement: Placement, sample: Sample
+    ) -> InstanceTags:
+        """Implement `Task.true_tags`: the tags in some cells of each instance."""
+        to_cells = Affine.scaling(1 / stride) @ placement.affine
+        return InstanceTags(
+            pixel_tags(sample.labels, outputs["tags"][0], to_cells),
+            to_xyxy(placement.affine.boxes(sample.boxes.astype(np.float64))),
+            self.grouping.bandwidth,
+        )
 
     def draw_maps(
         self, image: np.ndarray, outputs: dict[str, Tensor], to_image: Affine, title: str

@@ -17,9 +17,10 @@ from tagwise.data.keypoint_labels import KeypointLabels
 from tagwise.data.sample import Sample
 from tagwise.errors import UserError
 from tagwise.evaluation.coco_rows import PoseRows
-from tagwise.evaluation.pose_oracles import POSE_ORACLES, group_with_truth
+from tagwise.evaluation.diagnosis.tag_separation import InstanceTags
+from tagwise.evaluation.pose_oracles import POSE_ORACLES, group_with_truth, pose_tags
 from tagwise.evaluation.scoring import PoseScorer
-from tagwise.geometry import cell_to_pixel, edges_to_cells, pixel_to_cell
+from tagwise.geometry import cell_to_pixel, edges_to_cells, pixel_to_cell, to_xyxy
 from tagwise.grouping import GroupingSettings, decode_keypoints
 from tagwise.results import Poses
 from tagwise.settings import NonNegative, NonNegativeInt, Positive, TagDim
@@ -75,6 +76,7 @@ class PoseTask(Task):
     dataset: ClassVar[type[CocoKeypoints]] = CocoKeypoints
     scorer: ClassVar[type[PoseScorer]] = PoseScorer
     oracles: ClassVar[tuple[str, ...]] = POSE_ORACLES
+    decoder: ClassVar[str] = "grouping"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -269,8 +271,7 @@ class PoseTask(Task):
         sample: Sample,
     ) -> Poses:
         """Implement `Task.decode_with_truth`; see `tagwise.evaluation.pose_oracles`."""
-        truth = sample.keypoints.astype(np.float64)
-        truth[..., :2] = pixel_to_cell(placement.affine.points(truth[..., :2]), stride)
+        truth = _in_cells(sample, placement, stride)
         groups = group_with_truth(
             oracle,
             self.heatmap_values(outputs["heatmaps"]),
@@ -281,3 +282,21 @@ class PoseTask(Task):
             outputs["offsets"].float() if self.offsets else None,
         )
         return placement.place(self._poses(groups, stride))
+
+    def true_tags(
+        self, outputs: dict[str, Tensor], stride: int, placement: Placement, sample: Sample
+    ) -> InstanceTags:
+        """Implement `Task.true_tags`: the tags at the labelled keypoints."""
+        return InstanceTags(
+            pose_tags(_in_cells(sample, placement, stride), outputs["tags"][0]),
+            to_xyxy(placement.affine.boxes(sample.boxes.astype(np.float64))),
+            self.grouping.tag_threshold,
+            root_mean=self.grouping.tag_norm == "rms",
+        )
+
+
+def _in_cells(sample: Sample, placement: Placement, stride: int) -> np.ndarray:
+    """The true keypoints (N, K, 3) of a sample in cells of the maps, float64."""
+    truth = sample.keypoints.astype(np.float64)
+    truth[..., :2] = pixel_to_cell(placement.affine.points(truth[..., :2]), stride)
+    return truth
