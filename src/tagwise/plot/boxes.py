@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from tagwise.geometry import to_xyxy
-from tagwise.plot.style import RIM, SUBPIXEL, drawable, instance_colour, line_widths
+from tagwise.plot.labels import draw_label
+from tagwise.plot.style import RIM, SUBPIXEL, instance_colour, line_widths
 
 Colours = Literal["class", "instance", "tag"]
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class BoxesLike(Protocol):
@@ -47,12 +47,13 @@ def draw_boxes(
         hues, and a wrong pair appears as a box with dots of two colours.
     corners: join the two paired corners by a line and mark them.
     labels: write the class and the score. width: the line width in pixels; by default, it depends
-        on the sizes of the image and of the box.
+        on the sizes of the image and of the box, and faint boxes have thinner lines.
     Returns (H, W, 3) uint8 RGB.
     """
     canvas = np.array(image, np.uint8, order="C")
     extent = boxes.boxes[:, 2:].max(axis=1, initial=0)
-    sizes = line_widths(canvas.shape, extent) if width is None else [float(width)] * len(boxes)
+    usual = line_widths(canvas.shape, extent, boxes.scores)
+    sizes = usual if width is None else [float(width)] * len(boxes)
     shades = _shades(boxes, colours)
     ends = _ends(boxes.boxes)
     for n in reversed(range(len(boxes))):
@@ -66,14 +67,16 @@ def draw_boxes(
     return canvas
 
 
-def draw_outlines(image: np.ndarray, boxes: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+def draw_outlines(
+    image: np.ndarray, boxes: np.ndarray, scores: np.ndarray, numbers: Sequence[int]
+) -> np.ndarray:
     """Draw an outline around each box on a copy of the image, in the colour of its number.
 
     image: (H, W, 3) uint8 RGB; it is not changed. boxes: (N, 4) x, y, width, height.
-    numbers: (N,), such as the ids of tracks.
+    scores: (N,); faint boxes have thinner lines. numbers: (N,), such as the ids of tracks.
     """
     canvas = np.array(image, np.uint8, order="C")
-    widths = line_widths(canvas.shape, boxes[:, 2:].max(axis=1, initial=0))
+    widths = line_widths(canvas.shape, boxes[:, 2:].max(axis=1, initial=0), scores)
     for ends, number, width in zip(_ends(boxes), numbers, widths):
         draw_outline(canvas, ends, instance_colour(number), width)
     return canvas
@@ -122,7 +125,7 @@ def fixed_point(points: np.ndarray) -> np.ndarray:
 
 def draw_outline(canvas: np.ndarray, ends: np.ndarray, colour: tuple, width: float) -> None:
     """Draw a box with a dark rim, in place; ends: (2, 2) fixed-point corners."""
-    rim = max(1.0, width * 0.35)
+    rim = 0.35 * max(1.0, width)
     for extra, shade in ((2 * rim, RIM), (0.0, colour)):
         thickness = max(1, round(width + extra))
         cv2.rectangle(
@@ -140,17 +143,3 @@ def _join(canvas: np.ndarray, ends: np.ndarray, shades: np.ndarray, width: float
         for radius, fill in ((1.9 * width + 1, RIM), (1.9 * width, shade)):
             size = round(radius * 2**SUBPIXEL)
             cv2.circle(canvas, tuple(end), size, fill, cv2.FILLED, cv2.LINE_AA, SUBPIXEL)
-
-
-def draw_label(canvas: np.ndarray, box: np.ndarray, text: str, colour: tuple) -> None:
-    """Draw a label at the top-left corner of a box, moved so that it is inside the image."""
-    height, across = canvas.shape[:2]
-    scale = float(np.clip(np.hypot(height, across) / 2000, 0.35, 1.2))
-    text = drawable(text)
-    (w, h), base = cv2.getTextSize(text, _FONT, scale, 1)
-    x = int(np.clip(box[0], 0, max(0, across - w - 4)))
-    y = int(np.clip(box[1], 0, max(0, height - h - base - 2)))
-    cv2.rectangle(canvas, (x, y), (x + w + 4, y + h + base), colour, cv2.FILLED)
-    light = np.dot(colour, (0.299, 0.587, 0.114)) > 110
-    ink = RIM if light else (255, 255, 255)
-    cv2.putText(canvas, text, (x + 2, y + h + 1), _FONT, scale, ink, 1, cv2.LINE_AA)

@@ -7,7 +7,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from tagwise.plot.style import PALETTE, SUBPIXEL
+from tagwise.plot.labels import text_size, write
+from tagwise.plot.style import PALETTE, RIM, SUBPIXEL
 
 
 class MasksLike(Protocol):
@@ -16,6 +17,10 @@ class MasksLike(Protocol):
     def __len__(self) -> int: ...
     @property
     def labels(self) -> np.ndarray: ...
+    @property
+    def scores(self) -> np.ndarray: ...
+    @property
+    def boxes(self) -> np.ndarray: ...
     def polygons(self) -> list[list[np.ndarray]]: ...
 
 
@@ -23,13 +28,19 @@ _NEAR = 3  # pixels within which two instances are neighbours that must differ i
 
 
 def draw_masks(
-    image: np.ndarray, masks: MasksLike, *, opacity: float = 0.3, width: float | None = None
+    image: np.ndarray,
+    masks: MasksLike,
+    *,
+    opacity: float = 0.3,
+    width: float | None = None,
+    labels: bool = True,
 ) -> np.ndarray:
     """Fill and outline every instance on a copy of the image, neighbours in different colours.
 
     image: (H, W, 3) uint8 RGB of the size of the masks; it is not changed.
-    opacity: the opacity of the fills, 0 to 1. width: the width of the outlines in pixels; by
-        default, it depends on the size of the image.
+    opacity: the opacity of the fills, 0 to 1; faint instances have fainter fills.
+    width: the width of the outlines in pixels; by default, it depends on the size of the image.
+    labels: write the score into each instance that is large enough for it.
     Returns (H, W, 3) uint8 RGB.
     """
     canvas = np.array(image, np.uint8, order="C")
@@ -37,8 +48,11 @@ def draw_masks(
         raise ValueError(f"masks are {masks.labels.shape}, but the image is {canvas.shape[:2]}")
     colours = np.array(PALETTE, np.uint8)[neighbour_colours(masks.labels, len(masks))]
     table = np.concatenate([np.zeros((1, 3), np.uint8), colours])
+    cover = np.concatenate([[0], opacity * np.clip(masks.scores / 0.6, 1 / 3, 1)])
     inside = masks.labels > 0
-    filled = canvas[inside] * (1 - opacity) + table[masks.labels[inside]] * opacity
+    numbers = masks.labels[inside]
+    share = cover[numbers][:, None]
+    filled = canvas[inside] * (1 - share) + table[numbers] * share
     canvas[inside] = np.rint(filled).astype(np.uint8)
     if width is None:
         width = np.hypot(*canvas.shape[:2]) / 700
@@ -47,7 +61,20 @@ def draw_masks(
         # From edges to centres of pixels, in OpenCV's fixed point.
         points = [np.rint((part - 0.5) * 2**SUBPIXEL).astype(int) for part in outlines]
         cv2.polylines(canvas, points, True, colour, thickness, cv2.LINE_AA, SUBPIXEL)
+    if labels:
+        _write_scores(canvas, masks)
     return canvas
+
+
+def _write_scores(canvas: np.ndarray, masks: MasksLike) -> None:
+    """Write the scores in the middle of the instances that are wider and taller than the text."""
+    for (x, y, w, h), score in zip(masks.boxes.tolist(), masks.scores.tolist()):
+        text = f"{score:.2f}"
+        scale, across, height, _ = text_size(canvas.shape, text)
+        if across < 0.8 * w and height < 0.6 * h:
+            at = (round(x + (w - across) / 2), round(y + (h + height) / 2))
+            write(canvas, (at[0] + 1, at[1] + 1), text, scale, RIM)
+            write(canvas, at, text, scale, (255, 255, 255))
 
 
 def neighbour_colours(labels: np.ndarray, count: int) -> np.ndarray:

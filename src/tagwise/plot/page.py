@@ -148,7 +148,7 @@ def chart(width: float = 5.0, height: float = 3.0) -> tuple[Figure, Axes]:
 
 def chart_colour(number: int) -> str:
     """Return colour `number` of charts, which is readable on light and on dark pages."""
-    red, green, blue = (round(0.85 * value) for value in PALETTE[(number + 1) % len(PALETTE)])
+    red, green, blue = (round(0.85 * value) for value in PALETTE[number % len(PALETTE)])
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 

@@ -10,7 +10,8 @@ from typing import Any, Protocol, Self
 import cv2
 import numpy as np
 
-from tagwise.plot.boxes import draw_label, fixed_point
+from tagwise.plot.boxes import fixed_point
+from tagwise.plot.labels import draw_label
 from tagwise.plot.style import SUBPIXEL, instance_colour, line_widths
 
 
@@ -20,6 +21,8 @@ class Trackable(Protocol):
     def __getitem__(self, which: Any) -> Self: ...
     @property
     def boxes(self) -> np.ndarray: ...
+    @property
+    def scores(self) -> np.ndarray: ...
     def draw_tracked(self, image: np.ndarray, numbers: Sequence[int]) -> np.ndarray: ...
 
 
@@ -34,7 +37,7 @@ class TrackPainter:
         self.trail, self._frame = trail, 0
 
     def draw(self, image: np.ndarray, result: Trackable, ids: np.ndarray) -> np.ndarray:
-        """Draw the tracked instances on a copy of the frame (H, W, 3) uint8 RGB.
+        """Draw the tracked instances on a copy of the frame (H, W, 3) uint8 RGB, ids above them.
 
         ids: (N,), the track of each instance, -1 for instances that are not drawn.
         """
@@ -44,7 +47,7 @@ class TrackPainter:
         extent = boxes[:, 2:].max(axis=1, initial=0)
         self._extend_trails(ids, boxes)
         canvas = np.array(image, np.uint8, order="C")
-        widths = line_widths(canvas.shape, extent)
+        widths = line_widths(canvas.shape, extent, tracked.scores)
         for number, width in zip(ids, widths.tolist()):
             self._draw_trail(canvas, number, width)
         canvas = tracked.draw_tracked(canvas, ids)

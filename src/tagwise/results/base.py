@@ -95,7 +95,7 @@ class Result:
 
     def draw_tracked(self, image: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
         """Draw every instance in the colour of its track; numbers: (N,), the ids of the tracks."""
-        return draw_outlines(image, self.boxes.astype(np.float64), numbers)
+        return draw_outlines(image, self.boxes.astype(np.float64), self.scores, numbers)
 
     def explained(self) -> Image:
         """Draw the instances, with how they were grouped where the task supports it."""

@@ -20,6 +20,7 @@ from tagwise.results.base import (
     rounded,
     with_none,
 )
+from tagwise.results.heads import enclose_heads
 from tagwise.skeletons import Skeleton
 
 if TYPE_CHECKING:
@@ -91,8 +92,13 @@ class Poses(Result):
 
     @property
     def boxes(self) -> np.ndarray:
-        """(N, 4) float32, x, y, width, height around the found keypoints; zeros without any."""
-        return keypoint_boxes(self.keypoints).astype(np.float32)
+        """(N, 4) float32, x, y, width, height around the found keypoints; zeros without any.
+
+        Boxes of people also enclose the head, which is estimated; see `enclose_heads`. The average
+        precision of keypoints does not depend on boxes.
+        """
+        around = keypoint_boxes(self.keypoints)
+        return enclose_heads(around, self.keypoints, self.skeleton).astype(np.float32)
 
     def transform(self, affine: np.ndarray, **changes: Any) -> Poses:
         """Map the poses to the pixels of another image.
@@ -183,7 +189,7 @@ class Poses(Result):
         return draw_poses(image, self, **style)
 
     def draw_tracked(self, image: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
-        return draw_poses(image, self, numbers=numbers)
+        return draw_poses(image, self, numbers=numbers, labels=False)
 
     def tracked_keypoints(self) -> tuple[np.ndarray, np.ndarray]:
         return self.keypoints, np.array(self.skeleton.sigmas)

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 from tagwise.skeletons.names import split_words
 
@@ -129,6 +130,27 @@ def sided_types(keypoints: Sequence[str]) -> tuple[int, ...]:
 
     readings = [[reading for way in ways for reading in way(words)] for words in names]
     return tuple(k for k, found in enumerate(readings) if any(map(sided, found)))
+
+
+def type_sides(keypoints: Sequence[str], flip: Sequence[int]) -> tuple[int, ...]:
+    """The side of each keypoint type: 0 for the middle, 1 for left, 2 for right.
+
+    flip: the counterpart of each type. Only types with a counterpart have a side. If the names of a
+    pair do not tell which is left, the first of the two is.
+
+    >>> type_sides(["nose", "right_eye", "left_eye"], (0, 2, 1))
+    (0, 2, 1)
+    """
+    names = [_words(name) for name in keypoints]
+    ways = _ways(names)
+    sides = [0] * len(names)
+    for a, b in ((a, b) for a, b in enumerate(flip) if a < b):
+        readings = (product(way(names[a]), way(names[b])) for way in ways)
+        pairs = (pair for of_way in readings for pair in of_way)
+        told = (one.side for one, two in pairs if one.rest == two.rest and one.side != two.side)
+        first = next(told, 0)
+        sides[a], sides[b] = 1 + first, 2 - first
+    return tuple(sides)
 
 
 def _words(name: str) -> tuple[str, ...]:

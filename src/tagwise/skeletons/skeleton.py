@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tagwise.errors import UserError, brief
-from tagwise.skeletons.mirror import mirror_types, sided_types
+from tagwise.skeletons.mirror import mirror_types, sided_types, type_sides
 from tagwise.skeletons.names import name_key, plain_name
 from tagwise.skeletons.public_sets import (
     AIC_NAMES,
@@ -190,6 +190,14 @@ class Skeleton:
     def from_dict(cls, fields: dict[str, Any]) -> Skeleton:
         """The skeleton of a dict from to_dict."""
         return cls(**fields)
+
+    @cached_property
+    def sides(self) -> tuple[int, ...]:
+        """The side of each keypoint type: 0 for the middle, 1 for left, 2 for right.
+
+        Only types that a mirrored image swaps have a side; see `type_sides`.
+        """
+        return type_sides(self.keypoints, self.flip)
 
     @cached_property
     def order(self) -> tuple[int, ...]:
