@@ -1,4 +1,7 @@
-"""Devices and precision, memory, and compiled loops."""
+"""Devices and precision, memory, and compiled loops.
+
+Only the functions that ask torch import it: files of `tagwise export` are run without it.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,16 @@ import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from numba import njit
 from numba.core import event
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from tagwise.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    import torch
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameter numbers of mallopt(3)
 
@@ -28,6 +34,8 @@ def find_device(device: str | torch.device = "auto") -> torch.device:
     >>> find_device("cpu")
     device(type='cpu')
     """
+    import torch
+
     mps = torch.backends.mps.is_available()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
@@ -48,6 +56,8 @@ def find_device(device: str | torch.device = "auto") -> torch.device:
 
 def fastest_precision(device: torch.device) -> str:
     """The precision that "auto" selects: "bf16" or "fp32"."""
+    import torch
+
     # torch has no public function for this, and early versions have no private one either.
     supports_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return "bf16" if device.type == "cpu" and supports_bf16() else "fp32"
@@ -81,12 +91,28 @@ def count_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def count_threads() -> int:
+    """The number of threads of a network: torch's own if it is loaded, else one per core.
+
+    The variable OMP_NUM_THREADS sets the latter too.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return torch.get_num_threads()
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else count_cores()
+
+
 def run_torch_in_one_thread() -> None:
     """Let tensor operations of the calling thread run in this thread only.
 
     Otherwise each of several threads that decode would start as many threads of its own as the
-    machine has cores. `torch.set_num_threads` would change the other threads too.
+    machine has cores. `torch.set_num_threads` would change the other threads too. Does nothing
+    if torch is not loaded.
     """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
     torch.get_num_threads()  # torch sets the number at its first use in a thread
     with suppress(AttributeError, OSError):  # torch without OpenMP
         ctypes.CDLL(None).omp_set_num_threads(1)

@@ -11,13 +11,16 @@ paired by the ground truth, which shows what the maps can express.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
 from tagwise.grouping.corners import CornerBoxes, pair_by_truth, pair_corners
 from tagwise.grouping.settings import CornerSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CORNER_ORACLES = ("grouping", "corners", "offsets", "both")
 

@@ -10,13 +10,15 @@ express.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
 from tagwise.data.transforms import Affine
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PIXEL_ORACLES = ("grouping", "foreground", "both")
 
@@ -36,7 +38,9 @@ def maps_with_truth(
     size = outputs["tags"].shape[:1:-1]
     if oracle in ("foreground", "both"):
         covered = _warped(labels > 0, to_cells, size, cv2.INTER_LINEAR)
-        logits = torch.logit(torch.from_numpy(covered), eps=1e-4)
+        import torch
+
+        logits = torch.from_numpy(covered).logit(eps=1e-4)
         outputs = {**outputs, "foreground": logits[None, None]}
     if oracle == "foreground":
         return outputs
@@ -49,6 +53,7 @@ def true_tags(cells: np.ndarray, outputs: dict[str, Tensor]) -> dict[str, Tensor
     cells: (h, w), the true instance of each cell from 1, 0 for none. outputs: the network's maps,
     by name, of a batch of one. A cell outside all instances has the tag of the nearest instance.
     """
+    import torch
     from scipy import ndimage
 
     if not cells.any():

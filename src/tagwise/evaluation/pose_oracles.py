@@ -9,12 +9,15 @@ keypoints are grouped by the ground truth, which shows what the maps and the dec
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from tagwise.grouping import GroupingSettings, KeypointGroups, group_by_truth, group_keypoints
 from tagwise.grouping.peaks import Peaks, find_peaks
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 POSE_ORACLES = ("grouping", "keypoints", "both")
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from tagwise.grouping.kernels import corners as corner_kernels
 from tagwise.grouping.kernels import peaks as kernels
+from tagwise.grouping.maps import Maps, as_array, on_host, without_gradient
 from tagwise.grouping.settings import CornerSettings
 
 
@@ -54,14 +52,13 @@ class CornerPeaks:
         )
 
 
-@torch.no_grad()
 def find_corners(
-    tl_heat: Tensor,
-    br_heat: Tensor,
-    tl_tag: Tensor,
-    br_tag: Tensor,
-    tl_off: Tensor | None = None,
-    br_off: Tensor | None = None,
+    tl_heat: Maps,
+    br_heat: Maps,
+    tl_tag: Maps,
+    br_tag: Maps,
+    tl_off: Maps | None = None,
+    br_off: Maps | None = None,
     settings: CornerSettings | None = None,
 ) -> CornerPeaks:
     """Find local maxima above the threshold, with their tags and offsets; top_k of each corner.
@@ -95,17 +92,13 @@ def _check_maps(heat, tag, off) -> None:
 
 def _find(heat, tag, off, settings):
     """Image (P,), then xy, cells, scores, classes and tags of one of the two corners."""
-    scan = _scan_on_cpu if heat.device.type == "cpu" else _scan_on_device
+    heat, tag = without_gradient(heat), without_gradient(tag)
+    off = None if off is None else without_gradient(off)
+    scan = _scan_on_cpu if on_host(heat) else _scan_on_device
     image, index = scan(heat, settings)
     classes, y, x = np.unravel_index(index, heat.shape[1:])
     cells = np.stack([x, y], axis=1)
-    at_image, at_class, at_y, at_x = (
-        torch.as_tensor(part, device=heat.device) for part in (image, classes, y, x)
-    )
-    values = [heat[at_image, at_class, at_y, at_x][:, None], tag[at_image, :, at_y, at_x]]
-    if off is not None:
-        values.append(off[at_image, :, at_y, at_x])
-    rows = torch.cat([value.float() for value in values], dim=1).cpu().numpy()
+    rows = _values_at((image, classes, y, x), heat, tag, off)
     finite = np.isfinite(rows).all(axis=1)
     image, cells, classes, rows = (part[finite] for part in (image, cells, classes, rows))
     scores, tags, shifts = np.split(rows, [1, 1 + tag.shape[1]], axis=1)
@@ -113,10 +106,25 @@ def _find(heat, tag, off, settings):
     return image, xy.astype(np.float32), cells, scores[:, 0], classes, tags
 
 
-def _scan_on_cpu(heat: Tensor, settings: CornerSettings):
+def _values_at(places, heat, tag, off) -> np.ndarray:
+    """Heatmap value, tag and offset at places (image, class, y, x), (P, 1 + D + 2) float32."""
+    if isinstance(heat, np.ndarray):
+        join = np.concatenate
+    else:
+        import torch
+
+        join, places = torch.cat, [torch.as_tensor(part, device=heat.device) for part in places]
+    image, classes, y, x = places
+    values = [heat[image, classes, y, x][:, None], tag[image, :, y, x]]
+    if off is not None:
+        values.append(off[image, :, y, x])
+    return as_array(join(values, 1))
+
+
+def _scan_on_cpu(heat: Maps, settings: CornerSettings):
     """Image (P,) and flat index into (C, H, W) of each image's corners, best first."""
     parts = [np.zeros(0, np.int64)]
-    for maps in heat.detach().float().contiguous().numpy():
+    for maps in as_array(heat):
         maxima = kernels.block_maxima(maps)
         blocks = np.flatnonzero(maxima > settings.corner_threshold)
         blocks = blocks[np.argsort(-maxima.ravel()[blocks], kind="stable")]
@@ -134,11 +142,13 @@ def _scan_on_cpu(heat: Tensor, settings: CornerSettings):
     return image, np.concatenate(parts)
 
 
-def _scan_on_device(heat: Tensor, settings: CornerSettings):
+def _scan_on_device(heat: Maps, settings: CornerSettings):
     """Like `_scan_on_cpu`, with tensor operations; here every cell of a plateau is a peak."""
+    from torch.nn.functional import max_pool2d
+
     window = settings.nms_window
     highest = max_pool2d(heat, window, stride=1, padding=window // 2)
-    peaks = torch.where(heat == highest, heat, heat.new_zeros(())).flatten(1)
+    peaks = heat.where(heat == highest, heat.new_zeros(())).flatten(1)
     score, index = peaks.topk(min(settings.top_k, peaks.shape[1]), dim=1)
     image, rank = (score > settings.corner_threshold).nonzero(as_tuple=True)
     return image.cpu().numpy(), index[image, rank].cpu().numpy()

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from torch import Tensor
 
 from tagwise.geometry import to_xywh
 from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
 from tagwise.grouping.kernels import corners as kernels
+from tagwise.grouping.maps import Maps, as_array
 from tagwise.grouping.settings import CornerSettings
 from tagwise.grouping.suppression import soft_nms
 
@@ -50,18 +50,18 @@ class CornerBoxes:
 
 
 def decode_corners(
-    tl_heat: Tensor,
-    br_heat: Tensor,
-    tl_tag: Tensor,
-    br_tag: Tensor,
-    tl_off: Tensor | None = None,
-    br_off: Tensor | None = None,
-    centre_heat: Tensor | None = None,
+    tl_heat: Maps,
+    br_heat: Maps,
+    tl_tag: Maps,
+    br_tag: Maps,
+    tl_off: Maps | None = None,
+    br_off: Maps | None = None,
+    centre_heat: Maps | None = None,
     settings: CornerSettings | None = None,
 ) -> list[CornerBoxes]:
     """Decode the boxes of every object of every image from the maps of a network.
 
-    tl_heat, br_heat: (B, C, H, W), any float type and device, values in [0, 1].
+    tl_heat, br_heat: (B, C, H, W), tensors of any float type and device, or arrays, in [0, 1].
     tl_tag, br_tag: (B, D, H, W).
     tl_off, br_off: (B, 2, H, W), x and y of the corner within its cell, in cells; None: 0.
     centre_heat: (B, C, H, W) in [0, 1], the heatmaps of object centres, if the network has them.
@@ -78,7 +78,7 @@ def decode_corners(
 
 
 def pair_corners(
-    peaks: CornerPeaks, settings: CornerSettings | None = None, centre_heat: Tensor | None = None
+    peaks: CornerPeaks, settings: CornerSettings | None = None, centre_heat: Maps | None = None
 ) -> list[CornerBoxes]:
     """Pair corners into boxes by their tags, for each image, best first.
 
@@ -118,7 +118,7 @@ def pair_corners(
         centre = np.empty((len(pairs), 0), np.float32)
         if centre_heat is not None:
             centre = kernels.centre_scores(
-                centre_heat[image].detach().float().cpu().contiguous().numpy(),
+                as_array(centre_heat[image]),
                 part.xy[pairs].reshape(-1, 4),
                 part.classes[pairs[:, 0]],
                 settings.centre_part,

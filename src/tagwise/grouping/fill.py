@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from tagwise.geometry import keypoint_boxes
 from tagwise.grouping import published, subcell
@@ -14,17 +12,17 @@ from tagwise.grouping.kernels import fill as kernels
 from tagwise.grouping.kernels.peaks import block_maxima as find_block_maxima
 from tagwise.grouping.kernels.whole_maps import best_cells_anywhere
 from tagwise.grouping.keypoint_groups import KeypointGroups
+from tagwise.grouping.maps import Maps, as_array, on_host, without_gradient
 from tagwise.grouping.settings import GroupingSettings
 
 
-@torch.no_grad()
 def fill_missing(
     groups: KeypointGroups,
-    heatmaps: Tensor,
-    tags: Tensor,
+    heatmaps: Maps,
+    tags: Maps,
     settings: GroupingSettings,
     block_maxima: np.ndarray | None = None,
-    offsets: Tensor | None = None,
+    offsets: Maps | None = None,
 ) -> KeypointGroups:
     """Set missing keypoints where heatmap - round(tag distance to the group's mean) is largest.
 
@@ -46,7 +44,8 @@ def fill_missing(
         around = keypoint_boxes(groups.keypoints)
         boxes = kernels.surroundings(around, settings.fill_reach, width, height)
     queries = kernels.Queries(types, _mean_tags(groups)[group], boxes[group])
-    cells = _best_cells(heatmaps.detach(), tags.detach(), block_maxima, queries, settings)
+    heatmaps, tags = without_gradient(heatmaps), without_gradient(tags)
+    cells = _best_cells(heatmaps, tags, block_maxima, queries, settings)
     filled = cells >= 0
     group, types = group[filled], types[filled]
     index = types * (height * width) + cells[filled]
@@ -71,14 +70,14 @@ def _best_cells(heatmaps, tags, block_maxima, queries, settings) -> np.ndarray:
     tag_maps, scale = tags.reshape(types, -1, height, width), published.heatmap_scale(settings)
     least = -np.inf if settings.fill_threshold is None else settings.fill_threshold * scale
     everywhere = settings.fill_reach is None
-    maps = heatmaps.float().contiguous()
-    if heatmaps.device.type != "cpu":
-        return _best_cells_on_device(maps * scale, tag_maps, queries, least)
+    if not on_host(heatmaps):
+        return _best_cells_on_device(heatmaps.float() * scale, tag_maps, queries, least)
+    maps = as_array(heatmaps)
     if block_maxima is None:
-        block_maxima = find_block_maxima(maps.numpy())
+        block_maxima = find_block_maxima(maps)
     if scale != 1 and not everywhere:
-        maps, block_maxima = maps * scale, block_maxima * np.float32(scale)
-    search = kernels.SearchMaps(maps.numpy(), tag_maps.float().contiguous().numpy(), block_maxima)
+        maps, block_maxima = maps * np.float32(scale), block_maxima * np.float32(scale)
+    search = kernels.SearchMaps(maps, as_array(tag_maps), block_maxima)
     if everywhere:
         return best_cells_anywhere(search, queries.types, queries.means, least, scale)
     return kernels.best_cells(search, queries, least)
@@ -86,6 +85,8 @@ def _best_cells(heatmaps, tags, block_maxima, queries, settings) -> np.ndarray:
 
 def _best_cells_on_device(heatmaps, tag_maps, queries, least) -> np.ndarray:
     """Like the compiled `best_cells`, with tensor operations on the device of the maps."""
+    import torch
+
     width = heatmaps.shape[2]
     means = torch.as_tensor(queries.means, dtype=torch.float32, device=heatmaps.device)
     cells, values = [], []

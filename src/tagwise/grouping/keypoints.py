@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor
 
 from tagwise.geometry import keypoint_boxes
 from tagwise.grouping import published
@@ -15,20 +14,21 @@ from tagwise.grouping.fill import fill_missing
 from tagwise.grouping.kernels import groups as kernels
 from tagwise.grouping.kernels import sweeps as sweep_kernels
 from tagwise.grouping.keypoint_groups import KeypointGroups
+from tagwise.grouping.maps import Maps
 from tagwise.grouping.peaks import Peaks, find_peaks
 from tagwise.grouping.settings import GroupingSettings
 
 
 def decode_keypoints(
-    heatmaps: Tensor,
-    tags: Tensor,
+    heatmaps: Maps,
+    tags: Maps,
     settings: GroupingSettings | None = None,
     order: Sequence[int] | None = None,
-    offsets: Tensor | None = None,
+    offsets: Maps | None = None,
 ) -> list[KeypointGroups]:
     """Decode the keypoints of every instance of every image from the maps of a network.
 
-    heatmaps: (B, K, H, W), any float type and device, values in [0, 1].
+    heatmaps: (B, K, H, W), tensors of any float type and device, or arrays, in [0, 1].
     tags: (B, K * D, H, W), channel k * D + d.
     order: the order in which keypoint types are grouped (a skeleton has one); 0, 1, ... if None.
     offsets: (B, 2 * K, H, W) in cells, for settings.subcell "offset".

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from tagwise.geometry import cell_to_pixel, pixel_to_cell
 from tagwise.grouping import published, subcell
 from tagwise.grouping.kernels import peaks as kernels
 from tagwise.grouping.kernels import published as published_kernels
+from tagwise.grouping.maps import Maps, as_array, on_host, take_channels, without_gradient
 from tagwise.grouping.settings import GroupingSettings
 
 __all__ = ["Peaks", "cell_to_pixel", "find_peaks", "pixel_to_cell"]
@@ -57,35 +55,36 @@ class Peaks:
         )
 
 
-@torch.no_grad()
 def find_peaks(
-    heatmaps: Tensor,
-    tags: Tensor,
+    heatmaps: Maps,
+    tags: Maps,
     settings: GroupingSettings | None = None,
-    offsets: Tensor | None = None,
+    offsets: Maps | None = None,
 ) -> Peaks:
     """Find local maxima above the threshold, the top_k of each map, with their tags.
 
-    heatmaps: (B, K, H, W), any float type and device, values in [0, 1].
+    heatmaps: (B, K, H, W), tensors of any float type and device, or arrays, in [0, 1].
     tags: (B, K * D, H, W), channel k * D + d.
     offsets: (B, 2 * K, H, W), x and y of the keypoint relative to the cell's centre, in cells.
 
     The maps are read on their own device; only the peaks are copied to the CPU. Coordinates are in
     cells; `cell_to_pixel` converts them. Peaks with a tag that is not finite are left out.
 
-    >>> heatmaps = torch.zeros(1, 1, 8, 8)
+    >>> heatmaps = np.zeros((1, 1, 8, 8))
     >>> heatmaps[0, 0, 2, 5] = 1
-    >>> find_peaks(heatmaps, torch.ones(1, 1, 8, 8)).cells.tolist()
+    >>> find_peaks(heatmaps, np.ones((1, 1, 8, 8))).cells.tolist()
     [[5, 2]]
     """
     settings = settings or GroupingSettings()
     _check_maps(heatmaps, tags, offsets, settings)
-    if heatmaps.device.type == "cpu":
+    heatmaps, tags = without_gradient(heatmaps), without_gradient(tags)
+    offsets = None if offsets is None else without_gradient(offsets)
+    if on_host(heatmaps):
         index, maxima = _scan_on_cpu(heatmaps, settings)
     else:
         index, maxima = _scan_on_device(heatmaps, settings)
     batch, types, height, width = heatmaps.shape
-    peak_tags = subcell.take_channels(tags, index, tags.shape[1] // types)
+    peak_tags = take_channels(tags, index, tags.shape[1] // types)
     finite = np.isfinite(peak_tags).all(axis=1)
     if not finite.all():
         index, peak_tags = index[finite], peak_tags[finite]
@@ -113,10 +112,10 @@ def _check_maps(heatmaps, tags, offsets, settings) -> None:
         raise ValueError('subcell is "offset" but no offset maps are given')
 
 
-def _scan_on_cpu(heatmaps: Tensor, settings: GroupingSettings):
+def _scan_on_cpu(heatmaps: Maps, settings: GroupingSettings):
     """Flat indices of the peaks into the heatmaps, in their order, and the block maxima."""
     batch, types, height, width = heatmaps.shape
-    maps = heatmaps.detach().float().contiguous().numpy().reshape(-1, height, width)
+    maps = as_array(heatmaps).reshape(-1, height, width)
     maxima = kernels.block_maxima(maps)
     all_cells = settings.published is not None and settings.published.plateaus == "all"
     scan = published_kernels.scan_plateaus if all_cells else kernels.scan_peaks
@@ -127,8 +126,11 @@ def _scan_on_cpu(heatmaps: Tensor, settings: GroupingSettings):
     return index, maxima.reshape(batch, types, *maxima.shape[1:])
 
 
-def _scan_on_device(heatmaps: Tensor, settings: GroupingSettings):
+def _scan_on_device(heatmaps: Maps, settings: GroupingSettings):
     """Like `_scan_on_cpu`, with tensor operations; here every cell of a plateau is a peak."""
+    import torch
+    from torch.nn.functional import max_pool2d
+
     batch, types, height, width = heatmaps.shape
     window = settings.nms_window
     highest = max_pool2d(heatmaps, window, stride=1, padding=window // 2)

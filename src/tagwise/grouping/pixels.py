@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from tagwise.grouping.kernels import pixels as kernels
+from tagwise.grouping.maps import Maps, as_array
 from tagwise.grouping.settings import PixelSettings
 
 
@@ -43,9 +43,9 @@ class LabelMap(NamedTuple):
 
 
 def decode_pixels(
-    foreground: Tensor,
-    tags: Tensor,
-    seeds: Tensor | None = None,
+    foreground: Maps,
+    tags: Maps,
+    seeds: Maps | None = None,
     settings: PixelSettings | None = None,
     grids: Sequence[PixelGrid] | None = None,
 ) -> list[LabelMap]:
@@ -66,15 +66,11 @@ def decode_pixels(
     settings = settings or PixelSettings()
     label_maps = []
     for image in range(len(foreground)):
-        scores, values = _array(foreground[image]), _array(tags[image])
-        sure = scores if seeds is None else _array(seeds[image])
+        scores, values = as_array(foreground[image]), as_array(tags[image])
+        sure = scores if seeds is None else as_array(seeds[image])
         grid = grids[image] if grids else PixelGrid(np.eye(2, 3), scores.shape[::-1])
         label_maps.append(_decode(scores, values, sure, settings, grid))
     return label_maps
-
-
-def _array(maps: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(maps.detach().float().cpu().numpy())
 
 
 def _decode(

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from tagwise.grouping.kernels import clusters as kernels
 
 if TYPE_CHECKING:
+    import torch
     from scipy import sparse
 
 # Values per point: a list, an array, or a tensor on any device.
-Values = ArrayLike | torch.Tensor
+Values = Union[ArrayLike, "torch.Tensor"]
 
 # Determines which pairs (i, j) may be in one group: a function of two index arrays, or a matrix.
 Gate = Union[
-    Callable[[np.ndarray, np.ndarray], np.ndarray], np.ndarray, torch.Tensor, "sparse.sparray"
+    Callable[[np.ndarray, np.ndarray], np.ndarray], np.ndarray, "torch.Tensor", "sparse.sparray"
 ]
 
 
@@ -114,10 +114,9 @@ def check_reach(name: str, value: float, infinite: bool = False) -> float:
 
 def as_array(values) -> np.ndarray:
     """Convert anything to a numpy array; bfloat16, which numpy lacks, becomes float32."""
-    if isinstance(values, torch.Tensor):
+    if _is_tensor(values):
         values = values.detach().cpu()
-        values = values.float() if values.dtype == torch.bfloat16 else values
-        return values.numpy()
+        return (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
     return np.asarray(values)
 
 
@@ -137,7 +136,7 @@ class PairGate:
     def __init__(self, gate: Gate, rows: int, columns: int, symmetric: bool = False):
         self.call = gate
         self.matrix = None
-        if isinstance(gate, np.ndarray | torch.Tensor) or _is_sparse(gate):
+        if isinstance(gate, np.ndarray) or _is_tensor(gate) or _is_sparse(gate):
             if tuple(gate.shape) != (rows, columns):
                 raise ValueError(f"gate must be ({rows}, {columns}), got {tuple(gate.shape)}")
             self.matrix = gate.tocsr() if _is_sparse(gate) else as_array(gate)
@@ -161,6 +160,11 @@ class PairGate:
                 f"gate must return shape {i.shape}, one bool per pair, got {allowed.shape}"
             )
         return allowed.astype(bool)
+
+
+def _is_tensor(values) -> bool:
+    """Whether it is one of torch, which need not be installed."""
+    return hasattr(values, "detach")
 
 
 def _is_sparse(matrix) -> bool:

@@ -6,12 +6,12 @@ A function that replaces another has the same contract.
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
 
 from tagwise.grouping import subcell
 from tagwise.grouping.kernels import peaks as peak_kernels
 from tagwise.grouping.kernels import published as kernels
 from tagwise.grouping.kernels.groups import TypedPeaks
+from tagwise.grouping.maps import Maps, take
 from tagwise.grouping.settings import GroupingSettings, PublishedRules
 
 # This scales heatmaps down so much that a smaller rounded distance outweighs any difference in
@@ -20,10 +20,10 @@ _TAG_FIRST = 1 / 128
 
 
 def locate(
-    heatmaps: Tensor,
+    heatmaps: Maps,
     index: np.ndarray,
     settings: GroupingSettings,
-    offsets: Tensor | None = None,
+    offsets: Maps | None = None,
     last_row: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Replace `subcell.locate`: shift by a quarter cell towards the larger neighbour.
@@ -41,7 +41,7 @@ def locate(
     if last_row is not None:
         row = index // width % height
         cells[4] = index + width * (np.minimum(row + 1, last_row) - row)
-    values = subcell.take(heatmaps, cells)
+    values = take(heatmaps, cells)
     if rule == "quarter":
         return xy + kernels.quarter_shift(values), values[0]
     inside = (xy > 1) & (xy < np.array([width, height]) - 1)
@@ -84,17 +84,17 @@ def heatmap_scale(settings: GroupingSettings) -> float:
 
 
 def place_filled(
-    heatmaps: Tensor,
+    heatmaps: Maps,
     index: np.ndarray,
     settings: GroupingSettings,
-    offsets: Tensor | None = None,
+    offsets: Maps | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Replace `subcell.locate` for filled keypoints: positions (P, 2) and scores (P,)."""
     rules = settings.published
     types, height, width = heatmaps.shape
     if rules.fill_place == "corner":
         xy = subcell.cell_centres(index, height, width) - np.float32(0.5)
-        scores = subcell.take(heatmaps, index)
+        scores = take(heatmaps, index)
     else:
         last_row = min(height, types) - 1 if rules.fill_below == "types" else None
         xy, scores = locate(heatmaps, index, settings, offsets, last_row)

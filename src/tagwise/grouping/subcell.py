@@ -1,20 +1,19 @@
-"""Reading maps at cells, and the position of a keypoint within its cell."""
+"""The position of a keypoint within its cell."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from tagwise.grouping.kernels import peaks as kernels
+from tagwise.grouping.maps import Maps, take, take_channels
 from tagwise.grouping.settings import GroupingSettings
 
 
 def locate(
-    heatmaps: Tensor,
+    heatmaps: Maps,
     index: np.ndarray,
     settings: GroupingSettings,
-    offsets: Tensor | None = None,
+    offsets: Maps | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sub-cell positions in cells of heatmaps, by settings.subcell, and the heatmap values.
 
@@ -36,18 +35,3 @@ def cell_centres(index: np.ndarray, height: int, width: int) -> np.ndarray:
     xy = np.empty((len(index), 2), np.float32)
     xy[:, 0], xy[:, 1] = index % width, index // width % height
     return xy
-
-
-def take(maps: Tensor, index: np.ndarray) -> np.ndarray:
-    """The values of maps at flat indices, float32 on the CPU."""
-    return maps.take(torch.as_tensor(index, device=maps.device)).float().cpu().numpy()
-
-
-def take_channels(maps: Tensor, index: np.ndarray, channels: int) -> np.ndarray:
-    """The values of maps (..., K * channels, H, W) at flat indices into (..., K, H, W).
-
-    Returns (P, channels).
-    """
-    area = maps.shape[-2] * maps.shape[-1]
-    first = index // area * (channels * area) + index % area
-    return take(maps, first[:, None] + np.arange(channels) * area)

@@ -12,13 +12,19 @@ and images may have any values, including NaN; their gradient is zero.
 
 This folder depends only on torch, so that it can be copied into another project.
 
+Public names are imported on first use: a task states its losses, and torch is needed only to train.
+
 Imports nothing from the rest of the package.
 """
 
-from tagwise.losses.maps import focal, heatmap_mse, offset_l1
-from tagwise.losses.modules import AELoss, FocalLoss, HeatmapMSE, OffsetL1
-from tagwise.losses.pairs import Layout, layout_groups
-from tagwise.losses.tags import PRESETS, TagLoss, pull_push, pull_push_dense
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tagwise.losses.maps import focal, heatmap_mse, offset_l1
+    from tagwise.losses.modules import AELoss, FocalLoss, HeatmapMSE, OffsetL1
+    from tagwise.losses.pairs import Layout, layout_groups
+    from tagwise.losses.tags import PRESETS, TagLoss, pull_push, pull_push_dense
 
 __all__ = [
     "PRESETS",
@@ -35,3 +41,29 @@ __all__ = [
     "pull_push",
     "pull_push_dense",
 ]
+
+# The file that defines each public name.
+_FILES = {
+    "focal": "maps",
+    "heatmap_mse": "maps",
+    "offset_l1": "maps",
+    "AELoss": "modules",
+    "FocalLoss": "modules",
+    "HeatmapMSE": "modules",
+    "OffsetL1": "modules",
+    "Layout": "pairs",
+    "layout_groups": "pairs",
+    "PRESETS": "tags",
+    "TagLoss": "tags",
+    "pull_push": "tags",
+    "pull_push_dense": "tags",
+}
+
+if not TYPE_CHECKING:  # type checkers read the imports above, and refuse any other name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _FILES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
+        globals()[name] = value
+        return value

@@ -1,19 +1,20 @@
 """The interface of a task: everything that associative embedding needs for one problem.
 
 The rest of the program (training, evaluation, prediction) uses tasks only through this interface.
+What a task needs to decode results takes numpy arrays as well as tensors, and works without torch;
+its loss imports torch when it is called.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
+from scipy.special import expit
 
 from tagwise.data.box_labels import BoxLabels, read_box_labels
 from tagwise.data.coco import CocoKeypoints
@@ -25,10 +26,14 @@ from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, unknown_name
 from tagwise.evaluation.diagnosis.tag_separation import InstanceTags
 from tagwise.evaluation.scoring import Scorer
+from tagwise.grouping.maps import AnyMaps, Maps, as_array
 from tagwise.plot import draw_heatmaps
 from tagwise.results import Result
 from tagwise.settings import Settings
 from tagwise.tasks.targets import collate
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AnyResult = TypeVar("AnyResult", bound=Result)
 
@@ -181,16 +186,17 @@ class Task(Settings):
 
     # ------------------------------------------------------------------ results
 
-    def decode_input(self, outputs: dict[str, Tensor], stride: int) -> list[Result]:
+    def decode_input(self, outputs: Mapping[str, Maps], stride: int) -> list[Result]:
         """Decode the results of each image of a batch, best first, in pixels of the input.
 
-        outputs: name -> (B, channels, h, w), raw. stride: pixels of the input per cell.
+        outputs: name -> (B, channels, h, w), raw, tensors or numpy arrays.
+        stride: pixels of the input per cell.
         """
         raise NotImplementedError
 
     def decode(
         self,
-        outputs: dict[str, Tensor],
+        outputs: Mapping[str, Maps],
         stride: int,
         placements: Sequence[Placement] | None = None,
     ) -> list[Result]:
@@ -227,13 +233,13 @@ class Task(Settings):
         """The norm in which tags are compared; see `tagwise.prediction.tta.merge`."""
         return "l2"
 
-    def heatmap_values(self, raw: Tensor) -> Tensor:
+    def heatmap_values(self, raw: AnyMaps) -> AnyMaps:
         """Convert raw heatmaps of the network to scores in [0, 1], float32."""
-        return raw.float().sigmoid()
+        return expit(raw) if isinstance(raw, np.ndarray) else raw.float().sigmoid()
 
     def heatmap_raw(self, values: Tensor) -> Tensor:
         """The inverse of `heatmap_values`."""
-        return torch.logit(values, eps=1e-6)
+        return values.logit(eps=1e-6)
 
     # ------------------------------------------------------------------ evaluation and pictures
 
@@ -293,6 +299,6 @@ class Task(Settings):
         the maps to pixels of the image. Returns an array or a matplotlib figure.
         """
         heads = self.heads()
-        heat = [maps for name, maps in outputs.items() if heads[name].kind == "heatmap"]
-        values = self.heatmap_values(torch.cat(heat, 1))[0].cpu().numpy()
-        return draw_heatmaps(image, values, to_image.matrix)
+        raw = [maps for name, maps in outputs.items() if heads[name].kind == "heatmap"]
+        values = [as_array(self.heatmap_values(maps)[0]) for maps in raw]
+        return draw_heatmaps(image, np.concatenate(values), to_image.matrix)

@@ -5,13 +5,12 @@ Law and Deng: CornerNet, ECCV 2018 (arXiv:1808.01244), sections 3.1 to 3.4.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from torch import Tensor
 
 from tagwise import losses
 from tagwise.data.box_labels import BoxLabels
@@ -26,6 +25,7 @@ from tagwise.evaluation.scoring import BoxScorer
 from tagwise.geometry import edges_to_cells, edges_to_pixels, to_xywh, to_xyxy
 from tagwise.grouping.corners import CornerBoxes, decode_corners
 from tagwise.grouping.fusion import fuse_boxes
+from tagwise.grouping.maps import Maps
 from tagwise.grouping.settings import CornerSettings
 from tagwise.grouping.suppression import soft_nms
 from tagwise.plot import plot_corner_maps
@@ -40,6 +40,9 @@ from tagwise.tasks.targets import (
     learned_cells,
     loss_weights,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CORNERS = ("tl", "br")  # top-left, bottom-right
 Overlap = Annotated[float, Range(above=0, below=1)]
@@ -205,16 +208,16 @@ class CornerTask(Task):
 
     # ------------------------------------------------------------------ results
 
-    def decode_input(self, outputs: dict[str, Tensor], stride: int) -> list[Boxes]:
+    def decode_input(self, outputs: Mapping[str, Maps], stride: int) -> list[Boxes]:
         """Decode the boxes of each image of a batch, best first, in pixels of the input."""
         found = decode_corners(
-            outputs["tl_heat"].float().sigmoid(),
-            outputs["br_heat"].float().sigmoid(),
-            outputs["tl_tag"].float(),
-            outputs["br_tag"].float(),
-            outputs["tl_off"].float(),
-            outputs["br_off"].float(),
-            outputs["centre_heat"].float().sigmoid() if self.centres else None,
+            self.heatmap_values(outputs["tl_heat"]),
+            self.heatmap_values(outputs["br_heat"]),
+            outputs["tl_tag"],
+            outputs["br_tag"],
+            outputs["tl_off"],
+            outputs["br_off"],
+            self.heatmap_values(outputs["centre_heat"]) if self.centres else None,
             self.pairing,
         )
         return [self.boxes(pairs, stride) for pairs in found]

@@ -7,16 +7,13 @@ close a tag is to the mean of its instance, follow Neven et al. (CVPR 2019, arXi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from tagwise import losses
 from tagwise.data.box_labels import BoxLabels
@@ -29,6 +26,7 @@ from tagwise.evaluation.diagnosis.tag_separation import InstanceTags
 from tagwise.evaluation.pixel_oracles import PIXEL_ORACLES, maps_with_truth, pixel_tags
 from tagwise.evaluation.scoring import MaskScorer
 from tagwise.geometry import to_xyxy
+from tagwise.grouping.maps import Maps
 from tagwise.grouping.pixels import PixelGrid, decode_pixels
 from tagwise.grouping.settings import PixelSettings
 from tagwise.plot import plot_pixel_maps
@@ -36,6 +34,9 @@ from tagwise.results import Masks
 from tagwise.settings import NonNegative, Positive, Range, TagDim
 from tagwise.tasks.base import Head, Placement, Task
 from tagwise.tasks.targets import collate, learned_cells, loss_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Weights of the loss terms that a recipe does not give.
 _WEIGHTS = {"foreground": 1.0, "seeds": 1.0, "pull": 0.5, "push": 1.0}
@@ -152,7 +153,7 @@ class PixelTask(Task):
 
     def decode(
         self,
-        outputs: dict[str, Tensor],
+        outputs: Mapping[str, Maps],
         stride: int,
         placements: Sequence[Placement] | None = None,
     ) -> list[Masks]:
@@ -229,6 +230,8 @@ def _foreground_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
     Dice: Milletari, Navab and Ahmadi 2016 (arXiv:1606.04797), with squares in the denominator.
     """
+    from torch.nn import functional as F
+
     entropy = F.binary_cross_entropy_with_logits(logits, target, weight, reduction="sum")
     found, counts = logits.sigmoid(), weight > 0
     shared = (found * target * counts).sum()
@@ -239,6 +242,8 @@ def _foreground_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 def _closeness(tags: Tensor, labels: Tensor, bandwidth: float) -> Tensor:
     """(B, h, w): 1 at the mean tag of the instance, 1/2 one bandwidth away, 0 in the background."""
+    import torch
+
     batch, dims = tags.shape[:2]
     count = int(labels.max()) + 2
     image = torch.arange(batch, device=labels.device)[:, None, None]

@@ -5,11 +5,11 @@ Newell, Huang, Deng: Associative Embedding, NIPS 2017, section 3.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from torch import Tensor
 
 from tagwise import losses
 from tagwise.data.coco import CocoKeypoints
@@ -22,11 +22,15 @@ from tagwise.evaluation.pose_oracles import POSE_ORACLES, group_with_truth, pose
 from tagwise.evaluation.scoring import PoseScorer
 from tagwise.geometry import cell_to_pixel, edges_to_cells, pixel_to_cell, to_xyxy
 from tagwise.grouping import GroupingSettings, decode_keypoints
+from tagwise.grouping.maps import AnyMaps, Maps
 from tagwise.results import Poses
 from tagwise.settings import NonNegative, NonNegativeInt, Positive, TagDim
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.base import Head, Placement, Task
 from tagwise.tasks.targets import cells_around, collate, draw_gaussian, learned_cells, loss_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # A heatmap logit of -4 is a probability of .018, about the share of cells with a keypoint.
 _PRIOR_LOGIT = -4.0
@@ -228,26 +232,26 @@ class PoseTask(Task):
 
     # ------------------------------------------------------------------ results
 
-    def heatmap_values(self, raw: Tensor) -> Tensor:
+    def heatmap_values(self, raw: AnyMaps) -> AnyMaps:
         """Convert raw heatmaps of the network to scores in [0, 1], float32."""
-        return (
-            raw.float().clamp(0, 1) if self.heatmap_loss == "mse" else super().heatmap_values(raw)
-        )
+        if self.heatmap_loss != "mse":
+            return super().heatmap_values(raw)
+        return raw.clip(0, 1) if isinstance(raw, np.ndarray) else raw.float().clamp(0, 1)
 
     def heatmap_raw(self, values: Tensor) -> Tensor:
         """The inverse of `heatmap_values`: the raw heatmaps that give these scores."""
         return values if self.heatmap_loss == "mse" else super().heatmap_raw(values)
 
-    def decode_input(self, outputs: dict[str, Tensor], stride: int) -> list[Poses]:
+    def decode_input(self, outputs: Mapping[str, Maps], stride: int) -> list[Poses]:
         """Decode the poses of each image of a batch, best first, in pixels of the input."""
         raw = outputs["heatmaps"]
         found = decode_keypoints(
             # Published decoders do not clip heatmaps to [0, 1], which would flatten peaks.
-            raw.float() if self.published else self.heatmap_values(raw),
-            outputs["tags"].float(),
+            raw if self.published else self.heatmap_values(raw),
+            outputs["tags"],
             self.grouping,
             order=self.skeleton.order,
-            offsets=outputs["offsets"].float() if self.offsets else None,
+            offsets=outputs["offsets"] if self.offsets else None,
         )
         return [self._poses(groups, stride) for groups in found]
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from tagwise import losses
 from tagwise.data.sample import Sample
 from tagwise.errors import unknown_name
-from tagwise.losses import layout_groups
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def draw_gaussian(
@@ -128,6 +129,8 @@ def collate(
         index of each point's image is added as "image" (P,) int64, and the groups of points with
         "group" and "weight" as "layout", see `losses.layout_groups`.
     """
+    import torch
+
     batch = {key: torch.from_numpy(np.stack([t[key] for t in targets])) for key in maps}
     if not points:
         return batch
@@ -136,7 +139,7 @@ def collate(
     lengths = [len(t[points[0]]) for t in targets]
     batch["image"] = torch.from_numpy(np.repeat(np.arange(len(targets)), lengths))
     if {"group", "weight"} <= batch.keys():
-        batch["layout"] = layout_groups(
+        batch["layout"] = losses.layout_groups(
             batch["group"], batch["image"], used=batch["weight"] > 0, batch=len(targets)
         )
     return batch
