@@ -122,11 +122,11 @@ def forward_speed(predictor: Predictor, options) -> float:
     ).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         for _ in range(3):
-            predictor._forward(images)
+            predictor.runner.forward(images)
         wait(options.device)
         done, begun = 0, time.perf_counter()
         while time.perf_counter() - begun < options.seconds / 3:
-            predictor._forward(images)
+            predictor.runner.forward(images)
             wait(options.device)
             done += options.batch
         return done / (time.perf_counter() - begun)

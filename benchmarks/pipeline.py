@@ -100,12 +100,12 @@ def speed(weights: str, folder: Path, count: int) -> dict:
     cv2.setNumThreads(1)
     predictor = Predictor(weights, device="cpu", precision="fp32")
     files = sorted(folder.glob("*.jpg"))
-    forward, stored = predictor._forward, []
-    predictor._forward = lambda images: stored.append(forward(images)) or stored[-1]
+    forward, stored = predictor.runner.forward, []
+    predictor.runner.forward = lambda images: stored.append(forward(images)) or stored[-1]
     for _ in predictor.stream(files):
         pass
     order = iter(range(10**9))
-    predictor._forward = lambda images: stored[next(order) % len(stored)]
+    predictor.runner.forward = lambda images: stored[next(order) % len(stored)]
     files = (files * (1 + count // len(files)))[:count]
     begun, used = time.perf_counter(), time.process_time()
     instances = sum(len(result) for result in predictor.stream(files))

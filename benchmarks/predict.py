@@ -91,7 +91,7 @@ def watched(clock: Clock, model: Predictor):
     steps = [
         (predictor, "read_image", "read the photo"),
         (predictor.Affine, "image", "fit it to the input"),
-        (model, "_forward", "network"),
+        (model.runner, "forward", "network"),
         (type(model.task), "decode", "peaks and grouping"),
         (type(model.task).result, "plot", "draw the picture"),
         (outputs, "encode_jpeg", "encode the picture"),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d
 
-from tagwise.models.network import ModelSpec
+from tagwise.models.spec import ModelSpec
 from tagwise.skeletons import Skeleton
 from tagwise.tasks import PoseTask
 

@@ -7,7 +7,7 @@ from PIL import Image
 from spots import PINS, SpotNetwork, by_place, draw_pins, pin_points
 from tagwise.commands.predict import predict
 from tagwise.errors import UserError
-from tagwise.models.network import ModelSpec
+from tagwise.models.spec import ModelSpec
 
 
 @pytest.fixture

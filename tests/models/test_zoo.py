@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from tagwise.errors import UserError
 from tagwise.models import MODELS, create_model, find, load_model, model_file, save_model
-from tagwise.models.model_file import HEADER, read_model_file
+from tagwise.models.model_file import read_model_file
+from tagwise.models.spec import HEADER
 from tagwise.skeletons import COCO17, CROWDPOSE14
 from tagwise.tasks import PoseTask
 

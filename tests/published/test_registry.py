@@ -12,8 +12,8 @@ from shared_folder import SHARED
 from tagwise import cli
 from tagwise.errors import UserError
 from tagwise.models import load_model, shipped_models
-from tagwise.published.recognise import DECODERS, READABLE
-from tagwise.published.registry import find_public, public_models, registry
+from tagwise.published.recognise import DECODERS
+from tagwise.published.registry import READABLE, find_public, public_models, registry
 
 ROOT = Path(__file__).parents[2]
 MODELS = list(public_models().values())

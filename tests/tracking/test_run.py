@@ -9,7 +9,7 @@ from PIL import Image
 from spots import SpotNetwork, draw_pins
 from tagwise.commands.track import track
 from tagwise.errors import UserError
-from tagwise.models.network import ModelSpec
+from tagwise.models.spec import ModelSpec
 from tagwise.tracking.tracker import TrackSettings
 
 FRAMES = 6

@@ -7,8 +7,7 @@ from pathlib import Path
 from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.models.load import load_model
-from tagwise.models.onnx import need_onnx
-from tagwise.models.onnx_export import check_graph, onnx_file
+from tagwise.models.onnx_export import check_graph, need_onnx, onnx_file
 
 
 def export(weights: str | Path, *, out: str | Path | None = None) -> Path:

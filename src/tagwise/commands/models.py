@@ -9,7 +9,7 @@ from typing import Literal
 
 from tagwise.errors import unknown_name
 from tagwise.models.find import cached_file, is_cached
-from tagwise.models.model_file import shipped_file, shipped_models
+from tagwise.models.shipped import shipped_file, shipped_models
 from tagwise.published.cache import cache_folder
 from tagwise.published.registry import PublicModel, ShippedFacts, public_models, registry
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from tagwise.errors import UserError
 from tagwise.prediction.options import Precision
@@ -14,6 +12,10 @@ from tagwise.prediction.protocols import Protocol
 from tagwise.prediction.run import PredictRun, open_files, open_predictor
 from tagwise.prediction.sources import Image, find_sources
 from tagwise.runtime import keep_freed_memory
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 def predict(

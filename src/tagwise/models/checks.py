@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from tagwise.errors import UserError, brief
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BUILD_ERRORS = (
     ArithmeticError,
@@ -28,26 +30,42 @@ def check_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
     for name, tensor in state.items():
         # The sum of finite values is finite, except for huge ones; it takes a tenth of the time.
         if tensor.is_floating_point() and not tensor.sum().isfinite():
-            wrong = int((~tensor.isfinite()).sum())
-            if wrong:
-                raise UserError(
-                    f"{path} has NaN or infinite weights: {wrong} of {tensor.numel()} values of "
-                    f"{brief(name)}; the training diverged or the file is damaged, use another"
-                )
+            check_values(name, tensor.float().cpu().numpy(), path)
+
+
+def check_values(name: str, values: np.ndarray, path: str | Path) -> None:
+    """Raise UserError, naming the tensor, if one of its values is NaN or infinite."""
+    wrong = int((~np.isfinite(values)).sum())
+    if wrong:
+        raise UserError(
+            f"{path} has NaN or infinite weights: {wrong} of {values.size} values of "
+            f"{brief(name)}; the training diverged or the file is damaged, use another"
+        )
 
 
 def check_run(model: Any, path: str | Path) -> None:
     """Raise UserError unless a model computes the maps of its task from a small grey image.
 
-    model: a `Network` or an `OnnxNetwork` in evaluation mode, on the CPU.
+    model: a `Network` in evaluation mode, on the CPU.
     """
+    import torch
+
+    def compute(images: np.ndarray) -> dict[str, np.ndarray]:
+        with torch.inference_mode():
+            return {name: maps.numpy() for name, maps in model(torch.from_numpy(images)).items()}
+
+    check_maps(model, compute, path)
+
+
+def check_maps(
+    model: Any, compute: Callable[[np.ndarray], Mapping[str, np.ndarray]], path: str | Path
+) -> None:
+    """Like `check_run`; compute: from images (1, 3, H, W) float32 to the maps of the model."""
     side = model.multiple
     while hasattr(model, "takes") and not model.takes(side):
         side += 1
     try:
-        with torch.inference_mode():
-            maps = model(torch.full((1, 3, side, side), 0.5))
-        fault = _fault_of(maps, model, side)
+        fault = _fault_of(compute(np.full((1, 3, side, side), 0.5, np.float32)), model, side)
     except UserError as error:
         fault = str(error)
     except BUILD_ERRORS as error:
@@ -56,7 +74,7 @@ def check_run(model: Any, path: str | Path) -> None:
         raise UserError(f"{path} contains a network that cannot run: {fault}; get the file again")
 
 
-def _fault_of(maps: dict[str, Tensor], model: Any, side: int) -> str | None:
+def _fault_of(maps: Mapping[str, np.ndarray], model: Any, side: int) -> str | None:
     """What is wrong with the maps of an image with two equal sides, or None."""
     for name, head in model.task.heads().items():
         if name not in maps:
@@ -64,6 +82,6 @@ def _fault_of(maps: dict[str, Tensor], model: Any, side: int) -> str | None:
         shape = tuple(maps[name].shape)
         if shape[:2] != (1, head.channels) or shape[2:] != (side // model.stride,) * 2:
             return f"its map {name} has the shape {shape}, with {head.channels} channels expected"
-        if not maps[name].isfinite().all():
+        if not np.isfinite(maps[name]).all():
             return f"its map {name} is not finite"
     return None

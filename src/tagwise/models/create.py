@@ -9,8 +9,10 @@ from typing import Any
 from tagwise.errors import UserError
 from tagwise.models.checks import check_weights
 from tagwise.models.find import find_weights
-from tagwise.models.model_file import read_model_file, shipped_models
-from tagwise.models.network import ModelSpec, Network
+from tagwise.models.model_file import read_model_file
+from tagwise.models.network import Network
+from tagwise.models.shipped import shipped_models
+from tagwise.models.spec import ModelSpec
 from tagwise.models.zoo import new_model
 from tagwise.published.registry import public_models
 from tagwise.skeletons.names import name_key

@@ -9,7 +9,8 @@ from pathlib import Path
 from tagwise.errors import UserError, unknown_name
 from tagwise.files import check_regular, refuse_address
 from tagwise.models.from_published import read_published
-from tagwise.models.model_file import save_state, shipped_file, shipped_models
+from tagwise.models.model_file import save_state
+from tagwise.models.shipped import shipped_file, shipped_models
 from tagwise.published.cache import INSTEAD, cache_folder, is_set, locked, tell
 from tagwise.published.fetch import fetch
 from tagwise.published.registry import PublicModel, public_models

@@ -12,8 +12,8 @@ import torch
 from tagwise.errors import UserError
 from tagwise.files import SNIFFED, kind_of, open_regular
 from tagwise.models.model_file import read_header
-from tagwise.models.network import ModelSpec
 from tagwise.models.pretrained import counts_batches
+from tagwise.models.spec import ModelSpec
 from tagwise.models.staged import StagedNetwork
 from tagwise.models.zoo import MODELS, SkipInit, new_model
 from tagwise.published import mmpose

@@ -11,10 +11,12 @@ from tagwise.errors import UserError
 from tagwise.models.checks import BUILD_ERRORS, check_run, check_weights
 from tagwise.models.find import find_weights
 from tagwise.models.from_published import read_published
-from tagwise.models.model_file import is_shipped, read_model_file
-from tagwise.models.network import ModelSpec, Network
+from tagwise.models.model_file import read_model_file
+from tagwise.models.network import Network
 from tagwise.models.onnx import OnnxNetwork, read_onnx
 from tagwise.models.openvino import OpenVinoNetwork, read_openvino
+from tagwise.models.shipped import is_shipped
+from tagwise.models.spec import ModelSpec
 from tagwise.models.zoo import SkipInit, build_network
 from tagwise.tasks import create_task
 

@@ -6,11 +6,8 @@ contains no code.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from tagwise.errors import UserError, brief
+from tagwise.errors import UserError
 from tagwise.files import SNIFFED, kind_of, open_regular, whole_file
-from tagwise.models.network import ModelSpec, Network, check_decoder
-
-HEADER = "tagwise"
-FORMAT = 1
-_LARGEST = 16384  # pixels of a side of the network's input
+from tagwise.models.network import Network
+from tagwise.models.spec import HEADER, ModelSpec, header_of, parse_spec
 
 
 def save_model(model: Network, path: str | Path, half: bool = True) -> None:
@@ -48,11 +42,6 @@ def save_state(spec: ModelSpec, state: dict[str, Tensor], path: Path, instead: s
     state = {name: _stored(value, False) for name, value in state.items()}
     with whole_file(path, durable=True, instead=instead) as file:
         file.write(save(state, metadata={HEADER: header_of(spec)}))
-
-
-def header_of(spec: ModelSpec, **more: Any) -> str:
-    """A spec as the JSON in a model file's header, which `parse_spec` reads; more: other keys."""
-    return json.dumps({"format": FORMAT, **asdict(spec), **more}, allow_nan=False)
 
 
 def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
@@ -101,58 +90,6 @@ def _reading(path: Path) -> Iterator[Any]:
         raise UserError(
             f"{path} is not a readable safetensors file ({error}); it may be cut off: get it again"
         ) from error
-
-
-def shipped_file(name: str) -> Path:
-    """The file of a model that ships with the package."""
-    return Path(str(resources.files("tagwise") / "weights" / f"{name}.safetensors"))
-
-
-def shipped_models() -> list[str]:
-    """Names of the models that ship with the package."""
-    folder = resources.files("tagwise") / "weights"
-    if not folder.is_dir():
-        return []
-    return sorted(
-        Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".safetensors")
-    )
-
-
-def is_shipped(path: Path) -> bool:
-    """Whether a file is one of the models that ship with the package."""
-    return path.parent == Path(str(resources.files("tagwise"))) / "weights"
-
-
-def parse_spec(header: str, path: Path) -> ModelSpec:
-    """Parse the header's JSON as a spec and check the types of its fields."""
-    try:
-        values = json.loads(header)
-        if values.pop("format") != FORMAT:
-            raise UserError(f"{path} is from another version of tagwise; update tagwise to read it")
-        spec = ModelSpec(**{entry.name: values[entry.name] for entry in fields(ModelSpec)})
-    except KeyError as error:
-        raise UserError(f"{path} has a damaged tagwise header: it has no {error}") from None
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} has a damaged tagwise header ({error}); get it again") from error
-    _check_spec(spec, path)
-    return replace(spec, input_size=tuple(spec.input_size))
-
-
-def _check_spec(spec: ModelSpec, path: Path) -> None:
-    """Raise UserError, naming the setting, for a field of a wrong type or range."""
-    where = f"{path} has a damaged tagwise header:"
-    for name, value in asdict(spec).items():
-        if name in ("name", "task"):
-            fits, use = isinstance(value, str), "text"
-        elif name == "input_size":
-            fits = isinstance(value, list | tuple) and len(value) == 2
-            fits = fits and all(type(side) is int and 0 < side <= _LARGEST for side in value)
-            use = f"two whole numbers from 1 to {_LARGEST}"
-        else:
-            fits, use = isinstance(value, dict), "names and values"
-        if not fits:
-            raise UserError(f"{where} {name} is {brief(value)}; use {use}")
-    check_decoder(spec.decoder, where)
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

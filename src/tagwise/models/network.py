@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tagwise.errors import UserError, brief, unknown_name
+from tagwise.errors import UserError, unknown_name
 from tagwise.models.corner_pool import CornerPooling
 from tagwise.models.heads import Features, add_position
 from tagwise.models.layers import ConvNorm
+from tagwise.models.spec import ModelSpec
 from tagwise.tasks.base import Head, Task
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """Everything needed to rebuild a network; plain values, stored in the model file.
-
-    name, options: the registry's entry and its keyword arguments.
-    task, task_options: `tagwise.tasks.create_task(task, **task_options)`.
-    input_size: (width, height) in pixels of the images that the network was trained on. Any size
-        works: prediction fits an image inside and pads it to the next multiple that the network
-        needs.
-    decoder: settings of prediction with these weights: "threshold", the least score of an instance,
-        and "fitting", a name in `tagwise.prediction.published_fittings`.
-    info: additional information, such as the origin of the weights.
-    """
-
-    name: str
-    options: dict[str, Any]
-    task: str
-    task_options: dict[str, Any]
-    input_size: tuple[int, int]
-    decoder: dict[str, Any] = field(default_factory=dict)
-    info: dict[str, Any] = field(default_factory=dict)
-
-
-def check_decoder(values: Mapping[str, Any], where: str) -> None:
-    """Raise UserError, beginning with `where`, for values of `ModelSpec.decoder` that do not fit.
-
-    Names that are unknown have no effect.
-    """
-    threshold, fitting = values.get("threshold", 0), values.get("fitting")
-    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if not number or not 0 <= threshold <= 1:
-        raise UserError(f"{where} decoder.threshold is {brief(threshold)}; use a score from 0 to 1")
-    if fitting is not None and not isinstance(fitting, str):
-        raise UserError(f"{where} decoder.fitting is {brief(fitting)}; use a name, or null")
 
 
 class Network(nn.Module):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import Any
 
 import torch
 
-from tagwise.errors import UserError
-from tagwise.models.model_file import HEADER, header_of
+from tagwise.errors import UserError, optional
 from tagwise.models.network import Network
-from tagwise.models.onnx import INPUT, OnnxNetwork, need_onnx, open_session
+from tagwise.models.onnx import OnnxNetwork
+from tagwise.models.onnx_model import INPUT, OnnxModel, open_session
+from tagwise.models.spec import HEADER, header_of
 
 OPSET = 18
 # Largest difference that rounding can cause (sums of float32 in another order), relative to the
@@ -37,7 +39,8 @@ def check_graph(network: Network, graph: bytes) -> None:
     graph: content of the file, from `onnx_file`.
     """
     session = open_session(graph)
-    exported = OnnxNetwork(session, network.spec, network.multiple, network.stride)
+    model = OnnxModel(session, network.spec, network.multiple, network.stride)
+    exported = OnnxNetwork(model)
     side = _side(network)
     for shape in ((1, 3, 2 * side, side), (2, 3, side, side + network.multiple)):
         images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
@@ -73,6 +76,11 @@ def _graph(network: Network) -> bytes:
             dynamic_axes={name: {0: "batch", 2: "rows", 3: "columns"} for name in names},
         )
     return file.getvalue()
+
+
+def need_onnx(module: str) -> Any:
+    """Import onnx or onnxruntime. Raises UserError that names the extra if it is missing."""
+    return optional(module, "export", f"exporting needs {module}")
 
 
 def _side(network: Network) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tagwise.errors import UserError, optional
 from tagwise.files import SNIFFED, check_regular, kind_of, open_regular
-from tagwise.models.network import ModelSpec
+from tagwise.models.spec import ModelSpec
 from tagwise.published.openmodelzoo import DECODER, FAMILY, MULTIPLE, openmodelzoo_task
 from tagwise.tasks import create_task
 

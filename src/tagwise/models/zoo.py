@@ -16,9 +16,10 @@ from tagwise.models.checks import BUILD_ERRORS
 from tagwise.models.deconvolved import mobilenetv2, resnet
 from tagwise.models.efficientnet import efficientnet_lite
 from tagwise.models.mobilenet import movenet
-from tagwise.models.network import ModelSpec, Network
+from tagwise.models.network import Network
 from tagwise.models.pyramid import pyramid_network
 from tagwise.models.small import small
+from tagwise.models.spec import ModelSpec
 from tagwise.models.staged import cornernet, higherhrnet, hourglass, hrnet
 from tagwise.models.timm import timm_network
 from tagwise.tasks import Head, Task

@@ -9,18 +9,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from torch import Tensor
 
 from tagwise.data.regions import Size
 from tagwise.data.transforms import Affine, fit_affine
-from tagwise.models.network import Network
 from tagwise.prediction import tta
 from tagwise.prediction.tiles import in_tiles
 from tagwise.prediction.tta import Maps, Pass
 from tagwise.tasks.base import Head, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tagwise.models.network import Network
 
 
 class Fitting(ABC):

@@ -1,39 +1,43 @@
-"""Run a trained model on images: read, fit, run, decode in the pixels of each image."""
+"""Run a trained model on images: read, fit, run, decode in the pixels of each image.
+
+Everything here works on numpy arrays. The network runs in a runner, see `runners.py`: on tensors,
+or on arrays where torch is not needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from tagwise.data.images import read_image
-from tagwise.data.report import print_note
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, unknown_name
-from tagwise.models.load import load_model
-from tagwise.models.network import Network
-from tagwise.prediction import options, tta
+from tagwise.models.onnx_model import OnnxModel
+from tagwise.prediction import options
 from tagwise.prediction.fitting import FitInside, Fitting, Tiled
 from tagwise.prediction.options import Precision
 from tagwise.prediction.pipeline import Pipeline
 from tagwise.prediction.protocols import Protocol, PublishedTest, default_protocol, published_test
 from tagwise.prediction.published_fittings import FITTINGS
+from tagwise.prediction.runners import ArrayRunner, Runner, TensorRunner, open_model
 from tagwise.prediction.sources import Image
 from tagwise.prediction.tta import HostPasses, Maps, Pass
 from tagwise.results import Result
-from tagwise.runtime import count_cores, fastest_precision, find_device
+from tagwise.runtime import count_cores, fastest_precision
 from tagwise.tasks.base import Placement
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from tagwise.models.network import Network
 
 DEFAULT_THRESHOLD = 0.25
 """Least score of an instance, for model files that do not state one."""
-
-_PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Predictor:
@@ -85,26 +89,27 @@ class Predictor:
             batch_size=batch_size,
             precision=precision,
         )
-        self.device = find_device(device)
-        if isinstance(weights, nn.Module):
-            self.model, self.name = weights.to(self.device), weights.spec.name
-        else:
-            self.model = load_model(weights, device=self.device, fuse=True)
-            self.name = Path(weights).stem
-        self.model.eval()
+        self.flip, self.scales = bool(flip), tuple(map(float, scales))
+        one_pass = not flip and self.scales == (1.0,) and protocol is None
+        self.model, self.device, self.name = open_model(weights, device, one_pass)
         self.task, spec = self.model.task, self.model.spec
         given = options.input_size(size, spec.input_size)
         self.size = given or spec.input_size
-        self.flip, self.scales = bool(flip), tuple(map(float, scales))
         self.protocol = protocol or default_protocol(weights, measured=False)
         self._follow(published_test(self.protocol, weights, spec, self.name))
         self.fitting = choose_fitting(self.model, given, self.scales)
         self._base = self.fitting.base
         default = spec.decoder.get("threshold", DEFAULT_THRESHOLD)
         self.threshold = options.check_threshold(default if threshold is None else threshold)
-        self.batch_size = batch_size or (1 if self.device.type == "cpu" else 32)
-        self._part_size = self.batch_size
+        self.batch_size = batch_size or (1 if self._on_cpu else 32)
         self.precision = self._chosen_precision(precision)
+        common = (self.model, self.task, self.fitting, self.scales, self.flip)
+        if isinstance(self.model, OnnxModel):
+            self.runner: Runner = ArrayRunner(*common)
+        else:
+            self.runner = TensorRunner(
+                *common, self.device, self.precision, self.size, self.batch_size
+            )
 
     def _follow(self, test: PublishedTest | None) -> None:
         """Set what the protocol determines; test: of the published protocol."""
@@ -122,6 +127,10 @@ class Predictor:
         if fp32_only and precision != "fp32":
             raise UserError(f"{self.name} runs in fp32 only, not in {precision}")
         return precision
+
+    @property
+    def _on_cpu(self) -> bool:
+        return str(self.device) == "cpu"
 
     def settings(self) -> dict[str, Any]:
         """Return everything that results depend on, except the weights, as plain values."""
@@ -165,8 +174,7 @@ class Predictor:
     def outcomes(self, images: Iterable[Image]) -> Iterator[Outcome]:
         """Like `stream`, with the image of each result, and errors instead of exceptions."""
         cores = count_cores()
-        on_cpu = self.device.type == "cpu"
-        threads = {"readers": min(cores, 2 if on_cpu else 16), "decoders": min(cores, 8)}
+        threads = {"readers": min(cores, 2 if self._on_cpu else 16), "decoders": min(cores, 8)}
         return Pipeline(self, self.batch_size, **threads).run_on(images)
 
     def maps(self, image: Image) -> tuple[Maps, Affine]:
@@ -180,7 +188,7 @@ class Predictor:
         if outcome.error is not None:
             raise outcome.error
         base = self.scales[self._base]
-        passes = self._merged([self._stacked([array]) for array in outcome.inputs])
+        passes = self.runner.raw_maps([[array] for array in outcome.inputs])
         maps = next(one.maps for one in passes if one.scale == base and not one.mirrored)
         return maps, outcome.affines[self._base]
 
@@ -207,25 +215,8 @@ class Predictor:
         return tuple(array.shape for array in outcome.inputs)
 
     def run(self, batch: Sequence[Outcome]) -> HostPasses:
-        """Run the network on images whose inputs have the same shapes.
-
-        A batch that does not fit into the memory of the GPU is halved, and so are the next ones.
-        Raises UserError if a single image does not fit.
-        """
-        size = min(self._part_size, len(batch))
-        while True:
-            try:
-                parts = [batch[k : k + size] for k in range(0, len(batch), size)]
-                return tta.joined([self._run_part(part) for part in parts])
-            except torch.OutOfMemoryError as error:
-                if size == 1:
-                    raise UserError(
-                        f"{self.device} has too little memory for one image at {self.size[0]} × "
-                        f"{self.size[1]}; use a smaller size, or the device cpu"
-                    ) from error
-                self._part_size = size = -(-size // 2)
-                print_note(f"{self.device} is out of memory; going on with batches of {size}")
-                torch.cuda.empty_cache()
+        """Run the network on images whose inputs have the same shapes, see `runners`."""
+        return self.runner.run(list(zip(*(outcome.inputs for outcome in batch))))
 
     def decode(self, part: Sequence[Outcome], computed: HostPasses, first: int = 0) -> None:
         """Fill in the results of some images of a batch, of which `first` is the first."""
@@ -236,49 +227,7 @@ class Predictor:
         for outcome, results in zip(part, zip(*found), strict=True):
             self._finish(outcome, results)
 
-    # ---------------------------------------------- passes, merge, outcome
-
-    def _run_part(self, batch: Sequence[Outcome]) -> HostPasses:
-        inputs = [self._stacked(arrays) for arrays in zip(*(outcome.inputs for outcome in batch))]
-        return tta.to_host(list(self._merged(inputs)))
-
-    def _stacked(self, arrays: Sequence[np.ndarray]) -> Tensor:
-        """Copy inputs (H, W, 3) uint8 to the device as one tensor (B, H, W, 3)."""
-        if len(arrays) == 1:
-            return torch.from_numpy(arrays[0])[None].to(self.device)
-        pinned = self.device.type == "cuda"
-        stacked = torch.empty((len(arrays), *arrays[0].shape), dtype=torch.uint8, pin_memory=pinned)
-        np.stack(arrays, out=stacked.numpy())
-        return stacked.to(self.device, non_blocking=True)
-
-    @torch.inference_mode()
-    def _passes(self, inputs: list[Tensor]) -> Iterator[Pass]:
-        """Yield every pass over a batch; inputs: (B, H, W, 3) uint8 of each scale."""
-        for scale, images in zip(self.scales, inputs, strict=True):
-            # (B, H, W, 3) read as (B, 3, H, W) is what channels_last means: no copy.
-            images = images.permute(0, 3, 1, 2)
-            yield Pass(self.fitting.run(self._forward, images), scale)
-            if self.flip:
-                mirrored = self.fitting.run(self._forward, tta.mirror(images))
-                yield Pass(mirrored, scale, mirrored=True)
-
-    @torch.inference_mode()
-    def _merged(self, inputs: list[Tensor]) -> Iterator[Pass]:
-        """Yield the passes to decode: all of them, or one that joins them."""
-        passes = self._passes(inputs)
-        if self.task.merges == "results":
-            yield from passes
-            return
-        heads, (height, width) = self.task.heads(), inputs[self._base].shape[1:3]
-        upright = [one.upright(heads, self.task.flip) for one in passes]
-        joined = self.fitting.join(upright, self.task, (width, height))
-        yield Pass(joined, self.scales[self._base])
-
-    def _forward(self, images: Tensor) -> Maps:
-        """Return the network's maps of images (B, 3, H, W) uint8."""
-        half = _PRECISIONS[self.precision]
-        with torch.autocast(self.device.type, dtype=half) if half else nullcontext():
-            return self.model(images.float().div_(255))
+    # ---------------------------------------------- placements, outcome
 
     def _placements(self, batch: Sequence[Outcome], one: Pass) -> list[Placement]:
         """Return the placement of each image of a batch in the input of a pass."""
@@ -328,7 +277,7 @@ class Outcome:
 
 
 def choose_fitting(
-    model: Network, size: tuple[int, int] | None, scales: tuple[float, ...]
+    model: Network | OnnxModel, size: tuple[int, int] | None, scales: tuple[float, ...]
 ) -> Fitting:
     """Return the fitting that a model file names, or the default of its task.
 

@@ -8,13 +8,14 @@ both.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tagwise.errors import UserError, unknown_name
-from tagwise.models.network import ModelSpec
+from tagwise.models.spec import ModelSpec
 from tagwise.published.registry import PublicModel, public_models
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Protocol = Literal["published", "fast"]
 

@@ -11,21 +11,22 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from tagwise.data.regions import Size
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError
-from tagwise.models.network import Network
 from tagwise.prediction.fitting import Fitting
 from tagwise.prediction.tta import Maps, Pass, stack_tags
 from tagwise.tasks.base import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tagwise.models.network import Network
 
 # Published decoders measure coordinates from the edge of the first pixel, ours from its centre, and
 # they do not shift their results in the image back by half a pixel.
@@ -103,6 +104,8 @@ class HigherHRNetFitting(_PoseFitting):
 
     def join(self, passes: Sequence[Pass], task: Task, size: Size) -> Maps:
         """Join all passes at the size (width, height) of the input of scale 1."""
+        import torch
+
         resized = _resized(passes, size[::-1], self.aligned)
         heatmaps = torch.stack([maps["heatmaps"] for maps in resized]).mean(0)
         tags = [maps["tags"] for maps, one in zip(resized, passes) if one.scale == 1]
@@ -219,6 +222,8 @@ class PoseAEFitting(_PoseFitting):
 
     def join(self, passes: Sequence[Pass], task: Task, size: Size) -> Maps:
         """Join all passes at a quarter of the size (width, height) of the largest input."""
+        import torch
+
         resized = _resized(passes, (size[1] // 4, size[0] // 4))
         heatmaps = torch.stack([maps["heatmaps"] for maps in resized]).mean(0).clamp(max=1)
         tags = [maps["tags"] for maps, one in zip(resized, passes) if abs(one.scale - 1) < 0.5]
@@ -283,6 +288,8 @@ def _resized(passes: Sequence[Pass], shape: tuple[int, int], aligned: bool = Fal
 def _resize(maps: Tensor, shape: tuple[int, int], aligned: bool) -> Tensor:
     if maps.shape[-2:] == shape:
         return maps.float()
+    from torch.nn import functional as F
+
     return F.interpolate(maps.float(), size=shape, mode="bilinear", align_corners=aligned)
 
 

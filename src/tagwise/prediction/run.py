@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -10,24 +11,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
 from tqdm import tqdm
 
+from tagwise import models
 from tagwise.console.interrupts import stoppable
 from tagwise.data.report import print_note, summary
 from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.grouping.kernels.peaks import scan_peaks
-from tagwise.models.find import find_weights
-from tagwise.models.openvino import weights_beside
 from tagwise.prediction.outputs import CocoResults, Predictions
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.sources import Source
 from tagwise.prediction.workers import Workers
 from tagwise.results import Result
 from tagwise.runtime import count_cores, is_compiled
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _WRITERS = min(count_cores(), 8)
 """Threads that draw and write the files of a run."""
@@ -214,17 +216,19 @@ def open_files(
 
 def _is_published(weights: str | Path | nn.Module) -> bool:
     """Return whether the weights are a checkpoint of another program."""
-    if isinstance(weights, nn.Module):
+    if not isinstance(weights, str | os.PathLike) or Path(weights).suffix == ".onnx":
         return False
-    return find_weights(weights).suffix not in (".safetensors", ".onnx", ".xml")
+    return models.find_weights(weights).suffix not in (".safetensors", ".xml")
 
 
 def _fingerprint(weights: str | Path | nn.Module) -> str:
     """Return a string that changes if the model file changes under the same name."""
-    if isinstance(weights, nn.Module):
+    if not isinstance(weights, str | os.PathLike):
         return weights.spec.name
-    path = find_weights(weights)
-    files = [path, weights_beside(path)] if path.suffix == ".xml" else [path]
+    path = Path(weights)
+    if path.suffix != ".onnx":  # which is always a file, and read without torch
+        path = models.find_weights(weights)
+    files = [path, models.weights_beside(path)] if path.suffix == ".xml" else [path]
     checksum = 0
     for file in files:
         checksum = zlib.crc32(file.read_bytes(), checksum)

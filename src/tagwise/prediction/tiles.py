@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from tagwise.grouping.maps import AnyMaps
 from tagwise.tasks.base import Head
-
-Maps = dict[str, Tensor]
 
 
 def in_tiles(
-    forward: Callable[[Tensor], Maps],
-    images: Tensor,
+    forward: Callable[[AnyMaps], dict[str, AnyMaps]],
+    images: AnyMaps,
     heads: Mapping[str, Head],
     *,
     tile: tuple[int, int],
     overlap: int,
     multiple: int,
     stride: int,
-) -> Maps:
+) -> dict[str, AnyMaps]:
     """Run a network over images of any size in overlapping tiles, and blend their maps.
 
     forward: a function from images (B, 3, h, w) to maps (B, C, h / stride, w / stride). Tags of a
         head with a `position` include the position in the tile.
-    images: (B, 3, H, W), sides multiples of `multiple`. tile: largest width and height of a tile.
+    images: (B, 3, H, W), a tensor or an array, with sides that are multiples of `multiple`. The
+        maps have its type. tile: largest width and height of a tile.
     overlap: least number of pixels that neighbouring tiles share.
 
     The weight of a tile is 1 in its middle and falls towards edges inside the image, so that
@@ -39,15 +38,15 @@ def in_tiles(
     down = _starts(height, tile[1], overlap, multiple)
     if len(across) == len(down) == 1:
         return forward(images)
-    total: Maps = {}
-    weights = images.new_zeros(height // stride, width // stride, dtype=torch.float32)
+    total: dict[str, AnyMaps] = {}
+    weights = np.zeros((height // stride, width // stride), np.float32)
     for y, rows in down.items():
         for x, columns in across.items():
             maps = forward(images[..., y : y + rows, x : x + columns])
-            weight = torch.outer(
+            weight = np.outer(
                 _ramp(y, rows, height, overlap, stride),
                 _ramp(x, columns, width, overlap, stride),
-            ).to(images.device)
+            )
             part = (
                 slice(y // stride, (y + rows) // stride),
                 slice(x // stride, (x + columns) // stride),
@@ -55,9 +54,12 @@ def in_tiles(
             weights[part] += weight
             for name, values in maps.items():
                 if name not in total:
-                    total[name] = values.new_zeros(*values.shape[:2], *weights.shape)
-                total[name][..., part[0], part[1]] += _moved(values, heads[name], x, y) * weight
-    return {name: values.div_(weights) for name, values in total.items()}
+                    total[name] = _zeros_like(values, (*values.shape[:2], *weights.shape))
+                moved = _moved(values, heads[name], x, y)
+                total[name][..., part[0], part[1]] += moved * _of_type(values, weight)
+    for values in total.values():
+        values /= _of_type(values, weights)
+    return total
 
 
 def _starts(length: int, tile: int, overlap: int, multiple: int) -> dict[int, int]:
@@ -74,27 +76,39 @@ def _starts(length: int, tile: int, overlap: int, multiple: int) -> dict[int, in
     return dict.fromkeys(places, tile)
 
 
-def _ramp(start: int, size: int, length: int, overlap: int, stride: int) -> Tensor:
+def _ramp(start: int, size: int, length: int, overlap: int, stride: int) -> np.ndarray:
     """Return the weights (size / stride,) of a tile's cells along an axis.
 
     They are 1, and fall within `overlap` of each end that is not an end of the image.
     """
-    position = torch.arange(size // stride, dtype=torch.float32) + 0.5
+    position = np.arange(size // stride, dtype=np.float32) + np.float32(0.5)
     reach = max(overlap // stride, 1)
-    weight = torch.ones_like(position)
+    weight = np.ones_like(position)
     if start > 0:
-        weight = torch.minimum(weight, position / reach)
+        weight = np.minimum(weight, position / np.float32(reach))
     if start + size < length:
-        weight = torch.minimum(weight, position.flip(0) / reach)
+        weight = np.minimum(weight, position[::-1] / np.float32(reach))
     return weight
 
 
-def _moved(values: Tensor, head: Head, x: int, y: int) -> Tensor:
+def _moved(values: AnyMaps, head: Head, x: int, y: int) -> AnyMaps:
     """Change positions in the tags of a tile at x, y to positions in the image.
 
     Even tag maps contain x and odd ones y, see `tagwise.models.heads.add_position`.
     """
     if head.kind != "tag" or head.position is None:
         return values
-    offset = values.new_tensor([x, y]) / head.position
-    return values + offset.repeat(values.shape[1] // 2).view(-1, 1, 1)
+    offset = np.array([x, y], np.float32) / np.float32(head.position)
+    return values + _of_type(values, np.tile(offset, values.shape[1] // 2)[:, None, None])
+
+
+def _zeros_like(values: AnyMaps, shape: Sequence[int]) -> AnyMaps:
+    """Zeros of a shape, of the type and on the device of other maps."""
+    return (
+        np.zeros(shape, np.float32) if isinstance(values, np.ndarray) else values.new_zeros(shape)
+    )
+
+
+def _of_type(values: AnyMaps, array: np.ndarray) -> AnyMaps:
+    """An array as the type of other maps, on their device."""
+    return array if isinstance(values, np.ndarray) else values.new_tensor(array)

@@ -2,7 +2,7 @@
 
 When maps are merged, heatmaps are averaged and the tags of all passes are stacked as additional
 components (Newell et al. 2017, section 4.1), so that tags are compared with tags of the same pass
-only.
+only. Only functions that compute with tensors import torch.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from tagwise.tasks.base import Head
 
-Maps = dict[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Maps: TypeAlias = dict[str, "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class HostPasses:
 
 def to_host(passes: Sequence[Pass]) -> HostPasses:
     """Copy the maps of passes to the memory of the host; does not wait for a CUDA device."""
+    import torch
+
     devices = {maps.device.type for one in passes for maps in one.maps.values()}
     if "cuda" not in devices:
         return HostPasses(
@@ -81,6 +83,8 @@ def joined(parts: Sequence[HostPasses]) -> HostPasses:
     """The passes over a batch from those over its parts, in order."""
     if len(parts) == 1:
         return parts[0]
+    import torch
+
     rows = zip(*(part.passes(0, len(next(iter(part.computed[0].maps.values())))) for part in parts))
     return HostPasses(
         [
@@ -124,6 +128,9 @@ def resample(maps: Tensor, size: tuple[int, int], scale: tuple[float, float]) ->
     (height, width), (x_scale, y_scale) = maps.shape[-2:], scale
     if (height, width) == tuple(size) and (x_scale, y_scale) == (1.0, 1.0):
         return maps
+    import torch
+    import torch.nn.functional as F
+
     # Coordinates of grid_sample run from -1 to 1 between the edges of the old grid.
     x = torch.arange(size[1], device=maps.device, dtype=torch.float32) - (size[1] - 1) / 2
     y = torch.arange(size[0], device=maps.device, dtype=torch.float32) - (size[0] - 1) / 2
@@ -132,12 +139,20 @@ def resample(maps: Tensor, size: tuple[int, int], scale: tuple[float, float]) ->
     return F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
 
 
+def _sigmoid(raw: Tensor) -> Tensor:
+    return raw.sigmoid()
+
+
+def _logit(values: Tensor) -> Tensor:
+    return values.logit()
+
+
 def merge(
     passes: Sequence[Maps],
     heads: Mapping[str, Head],
     *,
-    to_values: Callable[[Tensor], Tensor] = torch.sigmoid,
-    to_raw: Callable[[Tensor], Tensor] = torch.logit,
+    to_values: Callable[[Tensor], Tensor] = _sigmoid,
+    to_raw: Callable[[Tensor], Tensor] = _logit,
     tag_norm: str = "l2",
 ) -> Maps:
     """Merge the maps of several passes over the same grid.
@@ -153,6 +168,8 @@ def merge(
     """
     if len(passes) == 1:
         return passes[0]
+    import torch
+
     merged = {}
     for name, head in heads.items():
         maps = [outputs[name].float() for outputs in passes]
@@ -173,6 +190,8 @@ def _types(heads: Mapping[str, Head]) -> int:
 
 def stack_tags(maps: list[Tensor], types: int) -> Tensor:
     """Stack tags (B, K·D, h, w) of P passes to (B, K·P·D, h, w), keypoint-major; K: types."""
+    import torch
+
     batch, channels, height, width = maps[0].shape
     typed = [m.reshape(batch, types, channels // types, height, width) for m in maps]
     return torch.cat(typed, dim=2).reshape(batch, -1, height, width)

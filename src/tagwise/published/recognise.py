@@ -176,14 +176,6 @@ _FAMILIES: dict[str, Callable[[Path, Tensors], Recognised]] = {
 }
 """The families by the name of a tensor that only their files have."""
 
-READABLE = frozenset(
-    {
-        *("higherhrnet", "hrnet-ae", "cornernet", "openvino-ae"),
-        *("mmpose-hourglass-ae", "mmpose-resnet-ae", "mmpose-mobilenetv2-ae"),
-    }
-)
-"""The families of `registry.toml` that can be read; `registry.py` refuses models of others."""
-
 
 def _count_matches(tensors: Tensors, pattern: str) -> int:
     matches = (re.fullmatch(pattern, name) for name in tensors)

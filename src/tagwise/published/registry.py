@@ -15,8 +15,15 @@ from urllib.parse import urlsplit
 
 from tagwise.errors import UserError, unknown_name
 from tagwise.published.class_names import COCO80
-from tagwise.published.recognise import READABLE
 from tagwise.skeletons import SKELETONS, Skeleton
+
+READABLE = frozenset(
+    {
+        *("higherhrnet", "hrnet-ae", "cornernet", "openvino-ae"),
+        *("mmpose-hourglass-ae", "mmpose-resnet-ae", "mmpose-mobilenetv2-ae"),
+    }
+)
+"""The families of `registry.toml` that `recognise.py` can read; models of others are refused."""
 
 _HEX = {"sha256": 64, "sha384": 96}  # digits of a whole checksum
 _COUNTS = {"wholebody": 133, "aic": 14, "mhp": 16}  # keypoint types, before a skeleton is known
@@ -59,7 +66,7 @@ class Family:
 class PublicModel:
     """A public model, as its authors describe it.
 
-    family: a key of the families in `registry.toml`; readable if it is in `recognise.READABLE`.
+    family: a key of the families in `registry.toml`; readable if it is in `READABLE`.
     files: the checkpoint; the first one names the others if there are several.
     task: "pose" or "corners". labels: "coco" (17 keypoint types, or 80 classes), or the name of
         another skeleton in `tagwise.skeletons.SKELETONS`.

@@ -21,7 +21,8 @@ from tagwise.data.photos import Photos
 from tagwise.errors import UserError, optional, unknown_name
 from tagwise.models.create import create_model
 from tagwise.models.model_file import save_model
-from tagwise.models.network import Network, check_decoder
+from tagwise.models.network import Network
+from tagwise.models.spec import check_decoder
 from tagwise.prediction.labelled import predict_labelled
 from tagwise.prediction.predictor import Predictor
 from tagwise.tasks import Task

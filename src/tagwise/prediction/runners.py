@@ -1,0 +1,180 @@
+"""How a predictor runs its network: with torch on tensors, or without it on arrays.
+
+`TensorRunner` runs any network with torch, several passes over an image included. `ArrayRunner`
+runs an ONNX file of `tagwise export` with onnxruntime, one pass over an image; what the file gives
+is decoded as it is. It needs no torch, so torch is imported here only where tensors are made.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tagwise import models
+from tagwise.data.report import print_note
+from tagwise.errors import UserError
+from tagwise.files import refuse_address
+from tagwise.models.onnx_model import find_provider, read_onnx_model
+from tagwise.prediction import tta
+from tagwise.prediction.fitting import Fitting
+from tagwise.prediction.tta import HostPasses, Maps, Pass
+from tagwise.runtime import find_device
+from tagwise.tasks.base import Task
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+Inputs = Sequence[Sequence[np.ndarray]]
+"""For each scale, the inputs (H, W, 3) uint8 of the images of a batch."""
+
+
+def open_model(
+    weights: str | Path | nn.Module, device: str | torch.device, one_pass: bool
+) -> tuple[Any, str | torch.device, str]:
+    """Load a model for prediction; returns it, its device and its name.
+
+    one_pass: whether images are run once, neither mirrored nor at other scales. An ONNX file is
+        then opened as an `OnnxModel`, unless a published fitting joins its maps.
+    Raises UserError if it cannot be loaded, or needs torch and torch is not installed.
+    """
+    is_file = isinstance(weights, str | os.PathLike)
+    if is_file and one_pass and Path(weights).suffix == ".onnx":
+        refuse_address(weights)
+        device_used = find_provider(str(device))
+        model = read_onnx_model(Path(weights), device_used)
+        if "fitting" not in model.spec.decoder:
+            return model, device_used, Path(weights).stem
+    if not find_spec("torch"):
+        raise UserError(
+            f"{weights if is_file else 'this model'} needs torch here: pip install torch. Without "
+            "it, files of `tagwise export` run, with neither flip nor scales nor protocol"
+        )
+    found = find_device(device)
+    if not is_file:
+        return weights.to(found).eval(), found, weights.spec.name
+    return models.load_model(weights, device=found, fuse=True).eval(), found, Path(weights).stem
+
+
+@dataclass
+class Runner(ABC):
+    """Runs the network of a predictor; fields: those of `Predictor`."""
+
+    model: Any
+    task: Task
+    fitting: Fitting
+    scales: tuple[float, ...]
+    flip: bool
+
+    @abstractmethod
+    def run(self, inputs: Inputs) -> HostPasses:
+        """Run a batch of images whose inputs have the same shapes; returns what is decoded."""
+
+    @abstractmethod
+    def raw_maps(self, inputs: Inputs) -> Sequence[Pass]:
+        """The passes of a batch with raw maps as tensors, all of them or one that joins them."""
+
+
+class ArrayRunner(Runner):
+    """Runs an `OnnxModel` once over each image."""
+
+    def run(self, inputs: Inputs) -> HostPasses:
+        return HostPasses([Pass(self._outputs(inputs), 1.0)])
+
+    def raw_maps(self, inputs: Inputs) -> Sequence[Pass]:
+        import torch
+
+        maps = self._outputs(inputs)
+        return [Pass({name: torch.from_numpy(values) for name, values in maps.items()}, 1.0)]
+
+    def _outputs(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        images = np.stack(inputs[0]).transpose(0, 3, 1, 2)
+        return self.fitting.run(self._forward, images)
+
+    def _forward(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """The network's outputs for images (B, 3, H, W) uint8."""
+        return self.model(images.astype(np.float32) / np.float32(255))
+
+
+@dataclass
+class TensorRunner(Runner):
+    """Runs a torch module, with every pass over an image; device, precision: of `Predictor`."""
+
+    device: torch.device
+    precision: str
+    size: tuple[int, int]
+    part_size: int
+
+    def run(self, inputs: Inputs) -> HostPasses:
+        """Run a batch; one that does not fit into the memory of the GPU is halved.
+
+        So are the next ones. Raises UserError if a single image does not fit.
+        """
+        import torch
+
+        count = len(inputs[0])
+        size = min(self.part_size, count)
+        while True:
+            try:
+                parts = [[one[k : k + size] for one in inputs] for k in range(0, count, size)]
+                return tta.joined([tta.to_host(self.raw_maps(part)) for part in parts])
+            except torch.OutOfMemoryError as error:
+                if size == 1:
+                    raise UserError(
+                        f"{self.device} has too little memory for one image at {self.size[0]} × "
+                        f"{self.size[1]}; use a smaller size, or the device cpu"
+                    ) from error
+                self.part_size = size = -(-size // 2)
+                print_note(f"{self.device} is out of memory; going on with batches of {size}")
+                torch.cuda.empty_cache()
+
+    def raw_maps(self, inputs: Inputs) -> Sequence[Pass]:
+        import torch
+
+        with torch.inference_mode():
+            stacked = [self._stacked(arrays) for arrays in inputs]
+            passes = list(self._passes(stacked))
+            if self.task.merges == "results":
+                return passes
+            base, heads = self.fitting.base, self.task.heads()
+            height, width = stacked[base].shape[1:3]
+            upright = [one.upright(heads, self.task.flip) for one in passes]
+            joined = self.fitting.join(upright, self.task, (width, height))
+            return [Pass(joined, self.scales[base])]
+
+    def forward(self, images: Tensor) -> Maps:
+        """Return the network's maps of images (B, 3, H, W) uint8."""
+        import torch
+
+        half = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        with torch.autocast(self.device.type, dtype=half) if half else nullcontext():
+            return self.model(images.float().div_(255))
+
+    def _passes(self, inputs: list[Tensor]) -> Iterator[Pass]:
+        """Yield every pass over a batch; inputs: (B, H, W, 3) uint8 of each scale."""
+        for scale, images in zip(self.scales, inputs, strict=True):
+            # (B, H, W, 3) read as (B, 3, H, W) is what channels_last means: no copy.
+            images = images.permute(0, 3, 1, 2)
+            yield Pass(self.fitting.run(self.forward, images), scale)
+            if self.flip:
+                mirrored = self.fitting.run(self.forward, tta.mirror(images))
+                yield Pass(mirrored, scale, mirrored=True)
+
+    def _stacked(self, arrays: Sequence[np.ndarray]) -> Tensor:
+        """Copy inputs (H, W, 3) uint8 to the device as one tensor (B, H, W, 3)."""
+        import torch
+
+        if len(arrays) == 1:
+            return torch.from_numpy(arrays[0])[None].to(self.device)
+        pinned = self.device.type == "cuda"
+        stacked = torch.empty((len(arrays), *arrays[0].shape), dtype=torch.uint8, pin_memory=pinned)
+        np.stack(arrays, out=stacked.numpy())
+        return stacked.to(self.device, non_blocking=True)
