@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tagwise import grouping, losses, plot
     from tagwise.commands.convert import convert
+    from tagwise.commands.diagnose import diagnose
     from tagwise.commands.evaluate import evaluate
     from tagwise.commands.export import export
     from tagwise.commands.models import list_models
@@ -61,6 +62,7 @@ __all__ = [
     "UserError",
     "convert",
     "create_model",
+    "diagnose",
     "evaluate",
     "export",
     "grouping",
@@ -94,6 +96,7 @@ _NAMES = {
     "UserError": "tagwise.errors",
     "convert": "tagwise.commands.convert",
     "create_model": "tagwise.models.create",
+    "diagnose": "tagwise.commands.diagnose",
     "evaluate": "tagwise.commands.evaluate",
     "export": "tagwise.commands.export",
     "list_models": "tagwise.commands.models",

@@ -22,6 +22,7 @@ from tagwise import (
     UserError,
     convert,
     create_model,
+    diagnose,
     evaluate,
     export,
     grouping,
@@ -88,6 +89,8 @@ train()  # wrong
 report = evaluate("robots", "val.json", "photos", limit=10)
 figure: float = report["metrics"]["AP"]
 evaluate("robots", "val.json")  # wrong
+diagnosis = diagnose("robots", "val.json", "photos", limit=10)
+diagnose("robots", limit="10")  # wrong
 path: Path = convert("checkpoint.pth", skeleton="coco")
 convert("checkpoint.pth", "model.safetensors")  # wrong
 path = export("people", out="people.onnx")

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import platform
-import sys
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import nn
 from tqdm import tqdm
 
+from tagwise.commands.labelled_sets import chosen_images, open_labelled, versions, write_json
 from tagwise.console.streams import print_result
-from tagwise.data.photos import Photos
-from tagwise.data.report import print_note, summary
+from tagwise.data.report import print_note
 from tagwise.errors import UserError
 from tagwise.evaluation.scoring import Scorer
-from tagwise.files import whole_file
 from tagwise.prediction.labelled import predict_labelled, predict_with_truth
 from tagwise.prediction.options import Precision
 from tagwise.prediction.predictor import Predictor
@@ -102,15 +96,15 @@ def evaluate(
     protocol = protocol or default_protocol(weights, measured=True)
     predictor = Predictor(weights, device=device, protocol=protocol, **options)
     predictor.task.check_evaluation(oracle, scoring)
-    dataset = _open(predictor, annotations, images, category, quiet)
-    dataset.keep(_chosen(len(dataset), first, every, limit))
+    dataset = open_labelled(predictor, annotations, images, category, quiet)
+    dataset.keep(chosen_images(len(dataset), first, every, limit))
     scorer = predictor.task.make_scorer(dataset, **scoring)
     if oracle:
         results = predict_with_truth(predictor, dataset, oracle)
     else:
         results = predict_labelled(predictor, dataset)
     failed = _collect(results, scorer, quiet)
-    _write(coco, scorer.rows)  # before the figures, which may fail
+    write_json(coco, scorer.rows)  # before the figures, which may fail
     report = {
         "metrics": scorer.figures(),
         "images": len(dataset),
@@ -129,32 +123,13 @@ def evaluate(
             **options,
             **_used(predictor),
         },
-        "versions": _versions(),
+        "versions": versions(),
         **_published(weights, predictor),
     }
-    _write(out, report, indent=1)
+    write_json(out, report, indent=1)
     if not quiet:
         print_result(format_table(report))
     return report
-
-
-def _open(
-    predictor: Predictor,
-    annotations: str | Path,
-    images: str | Path,
-    category: str | None,
-    quiet: bool,
-) -> Photos:
-    """Open the labelled set with the model's types. Raises UserError if nothing is labelled."""
-    given = {} if category is None else {"category": category}
-    task = predictor.task
-    dataset = task.open_dataset(
-        Path(annotations), Path(images), like=task, keep_missing=True, **given
-    )
-    if dataset.report and not quiet:
-        print(summary(dataset.report), file=sys.stderr)
-    dataset.require_instances()
-    return dataset
 
 
 def _used(predictor: Predictor) -> dict[str, Any]:
@@ -237,33 +212,3 @@ def _collect(results: Iterator[Result | UserError], scorer: Scorer, quiet: bool)
     if len(failed) == total:
         raise UserError(f"no image of the set could be read; the first: {failed[0]}")
     return failed
-
-
-def _chosen(count: int, first: int, every: int, limit: int | None) -> range:
-    """Return the indices first, first + every, and so on, at most `limit` of them."""
-    if first < 0 or every < 1 or (limit is not None and limit < 1):
-        raise UserError(
-            f"first {first}, every {every}, limit {limit} choose no images; use 0, 1, 1 or more"
-        )
-    chosen = range(count)[first::every][:limit]
-    if not chosen:
-        raise UserError(f"no image is left: the set has {count}, first is {first}")
-    return chosen
-
-
-def _write(path: str | Path | None, content: Any, indent: int | None = None) -> None:
-    if path is None:
-        return
-    text = json.dumps(content, indent=indent)  # ASCII, which names of any characters survive
-    with whole_file(Path(path)) as file:
-        file.write(text.encode())
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "torch": torch.__version__}
-    for package in ("tagwise", "hotcoco", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found

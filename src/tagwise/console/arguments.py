@@ -16,6 +16,7 @@ $ tagwise predict photos --weights blood --out found
 $ tagwise track clip.mp4               the same instances through a video
 $ tagwise train recipes/robots.yaml    a model of your own
 $ tagwise eval --weights robots --annotations val.json --images photos
+$ tagwise diagnose --weights runs/mine/best.safetensors
 $ tagwise convert checkpoint.pth       a published model as one of tagwise's
 $ tagwise export people                a model as an ONNX file
 $ tagwise models                       every model there is, those to download too

@@ -45,6 +45,11 @@ def open_datasets(recipe: Recipe) -> tuple[list[Photos], Photos | None, Task]:
     return sets, val, task
 
 
+def open_validation(recipe: Recipe, task: Task) -> Photos:
+    """Open the validation set of a recipe that has one, for a model of this task."""
+    return _open(recipe, recipe.data.val, task)
+
+
 def _open(recipe: Recipe, config: SetConfig, like: Task | None = None) -> Photos:
     root = Path(recipe.data.root).expanduser()
     options = {"sigmas": recipe.sigmas, "fill_results": config.fill_results}

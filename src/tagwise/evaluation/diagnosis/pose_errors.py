@@ -83,6 +83,11 @@ class PoseErrors(ImageErrors):
         moved = self._moved(of_found[:, None] & labelled)
         return self._with_truth(moved, which & (self.truth_kinds != RIGHT), score)
 
+    def with_type(self, k: int) -> Poses:
+        """The detections with all keypoints of one type at their true places."""
+        which = self.keypoint_kinds != _UNLABELLED
+        return self._moved(which & (np.arange(which.shape[1]) == k))
+
     def ranked(self) -> Poses:
         return replace(self.found, scores=np.where(self.match >= 0, self.similarity, 0))
 

@@ -1,0 +1,59 @@
+"""The verbs that find out what limits a model, as in `tagwise.cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import tagwise
+from tagwise.console.arguments import Device, Flip, Precision, Protocol, Scales, Size, Weights
+from tagwise.console.streams import print_result
+
+
+def diagnose(
+    weights: Weights,
+    annotations: Path | None = None,
+    images: Path | None = None,
+    out: Path | None = None,
+    category: str | None = None,
+    sigmas: tuple[float, ...] = (),
+    style: Literal["coco", "crowdpose"] | None = None,
+    max_dets: int | None = None,
+    threshold: float | None = None,
+    device: Device = "auto",
+    size: Size = None,
+    flip: Flip = False,
+    scales: Scales = (1.0,),
+    protocol: Protocol = None,
+    precision: Precision = "auto",
+    first: int = 0,
+    every: int = 1,
+    limit: int | None = None,
+) -> int:
+    """Find out what limits a model on labelled photos, and what to do about it.
+
+    Writes diagnosis.html, a page to open in a browser, and diagnosis.json. Exits with 1 if some
+    photos could not be read.
+
+    $ tagwise diagnose --weights runs/mice/best.safetensors      the validation photos of the run
+    $ tagwise diagnose --weights robots --annotations val.json --images photos --out report
+
+    Args:
+        annotations: COCO JSON with keypoints or boxes, or a folder of label maps. By default the
+            validation set that the recipe beside the weights names.
+        images: Folder that the JSON's file names are relative to, or of the label maps' images.
+        out: Folder for the page; by default diagnosis, beside the weights.
+        category: Category of the JSON to evaluate; by default the first with annotated keypoints.
+        sigmas: OKS sigmas of all keypoint types; the first counts.
+        style: Style of keypoint figures.
+        max_dets: Best instances per photo that count: by default 20 poses, 500 boxes or masks.
+        threshold: Score from which detections count as shown; by default the model's own.
+        first: Index of the first photo to use, from 0.
+        every: Use every Nth photo from there.
+        limit: Largest number of photos to use.
+    """
+    report = tagwise.diagnose(**locals())
+    for number, one in enumerate(report["advice"], 1):
+        print_result(f"{number}. {one['what']}\n   {one['why']}")
+    print_result(f"the page is {report['page']}")
+    return 1 if report["failed"] else 0
