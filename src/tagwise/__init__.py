@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tagwise import grouping, losses, plot
+    from tagwise.commands.calibrate import calibrate
     from tagwise.commands.convert import convert
     from tagwise.commands.diagnose import diagnose
     from tagwise.commands.evaluate import evaluate
@@ -60,6 +61,7 @@ __all__ = [
     "TrackSettings",
     "Tracker",
     "UserError",
+    "calibrate",
     "convert",
     "create_model",
     "diagnose",
@@ -94,6 +96,7 @@ _NAMES = {
     "TrackSettings": "tagwise.tracking.tracker",
     "Tracker": "tagwise.tracking.tracker",
     "UserError": "tagwise.errors",
+    "calibrate": "tagwise.commands.calibrate",
     "convert": "tagwise.commands.convert",
     "create_model": "tagwise.models.create",
     "diagnose": "tagwise.commands.diagnose",

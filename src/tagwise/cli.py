@@ -28,7 +28,7 @@ from tagwise.console.arguments import (
     Weights,
     environment,
 )
-from tagwise.console.diagnosis_verbs import diagnose
+from tagwise.console.diagnosis_verbs import calibrate, diagnose
 from tagwise.console.interrupts import signals_handled, stop_requested
 from tagwise.console.streams import print_result, streams_guarded
 from tagwise.errors import UserError
@@ -288,6 +288,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "train": train,
     "eval": evaluate,
     "diagnose": diagnose,
+    "calibrate": calibrate,
     "plot": plot,
     "track": track,
     "convert": convert,

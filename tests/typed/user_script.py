@@ -22,6 +22,7 @@ from tagwise import (
     UserError,
     convert,
     create_model,
+    calibrate,
     diagnose,
     evaluate,
     export,
@@ -91,6 +92,8 @@ figure: float = report["metrics"]["AP"]
 evaluate("robots", "val.json")  # wrong
 diagnosis = diagnose("robots", "val.json", "photos", limit=10)
 diagnose("robots", limit="10")  # wrong
+model_path: str = calibrate("robots", "val.json", "photos", out="robots.safetensors")["model"]
+calibrate("robots", limit=10)  # wrong
 path: Path = convert("checkpoint.pth", skeleton="coco")
 convert("checkpoint.pth", "model.safetensors")  # wrong
 path = export("people", out="people.onnx")

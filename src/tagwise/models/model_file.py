@@ -44,6 +44,17 @@ def save_state(spec: ModelSpec, state: dict[str, Tensor], path: Path, instead: s
         file.write(save(state, metadata={HEADER: header_of(spec)}))
 
 
+def copy_with_spec(path: Path, out: Path, spec: ModelSpec) -> None:
+    """Write a copy of a model file with another spec; the tensors stay as they are stored.
+
+    out may be the file itself. Raises UserError if a file cannot be read or written.
+    """
+    with _reading(path) as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    with whole_file(out, durable=True) as file:
+        file.write(save(state, metadata={HEADER: header_of(spec)}))
+
+
 def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
     """The spec and tensors of a model file, floats as float32.
 

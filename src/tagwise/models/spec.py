@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tagwise.errors import UserError, brief
+from tagwise.evaluation.calibration import Calibration
 
 HEADER = "tagwise"
 """The entry of a file's header or metadata that has the spec as JSON."""
@@ -27,7 +28,9 @@ class ModelSpec:
         works: prediction fits an image inside and pads it to the next multiple that the network
         needs.
     decoder: settings of prediction with these weights: "threshold", the least score of an instance,
-        and "fitting", a name in `tagwise.prediction.published_fittings`.
+        "fitting", a name in `tagwise.prediction.published_fittings`, and "calibration", the values
+        a, b and c of `tagwise.evaluation.calibration.Calibration`, to whose scores the threshold
+        refers.
     info: additional information, such as the origin of the weights.
     """
 
@@ -51,6 +54,10 @@ def check_decoder(values: Mapping[str, Any], where: str) -> None:
         raise UserError(f"{where} decoder.threshold is {brief(threshold)}; use a score from 0 to 1")
     if fitting is not None and not isinstance(fitting, str):
         raise UserError(f"{where} decoder.fitting is {brief(fitting)}; use a name, or null")
+    try:
+        Calibration.from_decoder(values)
+    except UserError as error:
+        raise UserError(f"{where} decoder: {error}") from None
 
 
 def header_of(spec: ModelSpec, **more: Any) -> str:

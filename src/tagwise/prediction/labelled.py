@@ -45,7 +45,9 @@ def predict_with_truth(
             continue
         height, width = sample.image.shape[:2]
         placement = Placement(affine, (width, height))
-        yield predictor.task.decode_with_truth(oracle, maps, predictor.stride, placement, sample)
+        stride = predictor.stride
+        found = predictor.task.decode_with_truth(oracle, maps, stride, placement, sample)
+        yield predictor.calibrated(found)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,10 @@ def examine_labelled(
             yield error
             continue
         helped = {
-            name: task.decode_with_truth(name, maps, stride, placement, sample) for name in oracles
+            name: predictor.calibrated(
+                task.decode_with_truth(name, maps, stride, placement, sample)
+            )
+            for name in oracles
         }
         tags = task.true_tags(maps, stride, placement, sample)
         scale = float(np.sqrt(abs(np.linalg.det(placement.affine.matrix[:, :2]))))
@@ -100,7 +105,7 @@ def result_of(predictor: Predictor, maps: Maps, placement: Placement, image: np.
     if predictor.fitting.fuses_one_pass or not merged:
         return predictor(image)
     found = predictor.task.decode(maps, predictor.stride, [placement])[0]
-    return found.above(predictor.threshold)
+    return predictor.calibrated(found).above(predictor.threshold)
 
 
 def _as_labelled(predictor: Predictor, outcome: Outcome, size: tuple[int, int] | None) -> Result:

@@ -16,6 +16,7 @@ import numpy as np
 from tagwise.data.images import read_image
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, unknown_name
+from tagwise.evaluation.calibration import Calibration
 from tagwise.models.onnx_model import OnnxModel
 from tagwise.prediction import options
 from tagwise.prediction.fitting import FitInside, Fitting, Tiled
@@ -55,7 +56,9 @@ class Predictor:
     protocol: for public models and published checkpoints: "published" tests as their authors do,
         with their flip, scales and decoder; "fast" uses the decoder of tagwise. By default "fast"
         for a public model, and for a checkpoint its decoder with `flip` and `scales` as given.
-    threshold: instances with a lower score are left out. By default the model's own,
+    threshold: instances with a lower score are left out. Scores are those after the calibration
+        that the model file has: of instances with a score of .5, half are right (OKS or IoU of .5
+        or more) on photos like those of its validation. By default the model's own threshold,
         which suits pictures; 0 keeps every instance, which average precision needs.
     batch_size: images per forward pass; by default 1 on a CPU, else 32. Images of different shapes
         are not padded to a common one, so only images of the same shape share a batch.
@@ -101,6 +104,7 @@ class Predictor:
         self._base = self.fitting.base
         default = spec.decoder.get("threshold", DEFAULT_THRESHOLD)
         self.threshold = options.check_threshold(default if threshold is None else threshold)
+        self.calibration = Calibration.from_decoder(spec.decoder)
         self.batch_size = batch_size or (1 if self._on_cpu else 32)
         self.precision = self._chosen_precision(precision)
         common = (self.model, self.task, self.fitting, self.scales, self.flip)
@@ -192,6 +196,15 @@ class Predictor:
         maps = next(one.maps for one in passes if one.scale == base and not one.mirrored)
         return maps, outcome.affines[self._base]
 
+    def calibrated(self, result: Result) -> Result:
+        """Replace decoded scores by those of the model's calibration, if it has one.
+
+        `result` must be decoded by `task`; results of this class are calibrated already.
+        """
+        if self.calibration is None:
+            return result
+        return replace(result, scores=self.calibration(result.scores))
+
     # ---------------------------------------------- the stages of a pipeline
 
     def prepare(self, image: Image) -> Outcome:
@@ -247,7 +260,7 @@ class Predictor:
         single = len(results) == 1 and not self.fitting.fuses_one_pass
         result = results[0] if single else self.task.merge_results(results)
         outcome.result = replace(
-            result.above(self.threshold),
+            self.calibrated(result).above(self.threshold),
             model=self.name,
             file=str(outcome.source) if outcome.is_file else None,
             # A file can be read again; results that keep their images would fill the memory.

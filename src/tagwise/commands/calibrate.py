@@ -1,0 +1,147 @@
+"""`tagwise calibrate`: a model file whose scores are the probability that an instance is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from tagwise.commands.diagnose import open_set
+from tagwise.commands.labelled_sets import versions
+from tagwise.data.photos import Photos
+from tagwise.data.report import print_note
+from tagwise.errors import UserError
+from tagwise.evaluation.calibration import Calibration, cross_validated, fit_calibration
+from tagwise.evaluation.diagnosis.image_errors import IGNORED, ImageErrors
+from tagwise.evaluation.diagnosis.reliability import reliability
+from tagwise.evaluation.scoring import Scorer
+from tagwise.models.find import find_weights
+from tagwise.models.model_file import copy_with_spec, read_model_file
+from tagwise.prediction.labelled import predict_labelled
+from tagwise.prediction.options import Precision
+from tagwise.prediction.predictor import Predictor
+from tagwise.runtime import keep_freed_memory
+
+
+def calibrate(
+    weights: str | Path,
+    annotations: str | Path | None = None,
+    images: str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    category: str | None = None,
+    sigmas: Sequence[float] = (),
+    device: str = "auto",
+    size: int | tuple[int, int] | None = None,
+    precision: Precision = "auto",
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Write a model file with a calibration of its scores, fitted on a labelled set.
+
+    A detection is right if its OKS with a labelled pose, or its IoU with a labelled box of its
+    class or a labelled mask, is .5 or more. The order of scores, and with it AP, does not change.
+    The threshold is converted to the new scores, so that the same instances are shown by default.
+
+    weights: the name of a model that ships with tagwise, or a .safetensors file. A calibration that
+        it has is replaced.
+    annotations, images: see `tagwise.diagnose`; photos that were not used in training.
+    out: the model file to write; by default NAME.calibrated.safetensors in the working folder.
+    category, device, size, precision: see `tagwise.evaluate`.
+    sigmas: for poses only, one OKS sigma for all keypoint types; see `tagwise.evaluate`.
+    quiet: print nothing.
+
+    Returns "model" (the path of `out`), "calibration" (a, b, c), "threshold" ("before" and
+    "after"), "detections", "right", "images", "failed" (messages), "versions", and three times what
+    `reliability` returns: "before" with the scores as decoded, "after" with the new ones, and
+    "cross_validated" with new ones that were fitted on other images. Raises UserError.
+
+    >>> calibrate("blood", "val.json", "photos")["cross_validated"]["ece"]  # doctest: +SKIP
+    """
+    path = find_weights(weights)
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path} cannot be calibrated; give a .safetensors file of tagwise")
+    target = Path(out) if out is not None else Path(f"{path.stem}.calibrated.safetensors")
+    if target.suffix != ".safetensors":
+        raise UserError(f"cannot write {target}; give a name that ends in .safetensors")
+    spec, _ = read_model_file(path)
+    keep_freed_memory()
+    predictor = Predictor(weights, device=device, size=size, precision=precision)
+    shown, old = predictor.threshold, predictor.calibration
+    shown = old.inverse(shown) if old else shown
+    predictor.threshold, predictor.calibration = 0.0, None
+    scoring = {"sigmas": tuple(sigmas)} if sigmas else {}
+    predictor.task.check_evaluation(None, scoring)
+    dataset = open_set(predictor, weights, annotations, images, category, quiet)
+    scorer = predictor.task.make_scorer(dataset, **scoring)
+    found = _Detections.of(predictor, dataset, scorer, quiet)
+    fitted = fit_calibration(found.scores, found.right)
+    held = cross_validated(found.scores, found.right, found.images)
+    threshold = _threshold(fitted, shown)
+    values = {"threshold": threshold, "calibration": fitted.to_dict()}
+    copy_with_spec(path, target, replace(spec, decoder={**spec.decoder, **values}))
+    return {
+        "model": str(target),
+        "calibration": fitted.to_dict(),
+        "threshold": {"before": shown, "after": threshold},
+        "detections": len(found.scores),
+        "right": int(found.right.sum()),
+        "images": len(dataset),
+        "failed": found.failed,
+        "before": reliability(found.scores, found.right),
+        "after": reliability(fitted(found.scores), found.right),
+        "cross_validated": reliability(held, found.right),
+        "versions": versions(),
+    }
+
+
+@dataclass(frozen=True)
+class _Detections:
+    """All detections of a set that are not in ignored regions.
+
+    scores: (N,), as decoded. right: (N,) bool. images: (N,), the number of the image. failed: the
+    messages of images that could not be read.
+    """
+
+    scores: np.ndarray
+    right: np.ndarray
+    images: np.ndarray
+    failed: list[str]
+
+    @classmethod
+    def of(cls, predictor: Predictor, dataset: Photos, scorer: Scorer, quiet: bool) -> _Detections:
+        failed: list[str] = []
+        rows = [(np.zeros(0), np.zeros(0, bool), np.zeros(0, int))]
+        for index, errors in enumerate(_sorted(predictor, dataset, scorer, quiet)):
+            if isinstance(errors, UserError):
+                failed.append(str(errors))
+                print_note(str(errors)) if not quiet else None
+                continue
+            keep = errors.found_kinds != IGNORED
+            numbers = np.full(int(keep.sum()), index)
+            rows.append((errors.found.scores[keep], errors.right[keep], numbers))
+        return cls(*map(np.concatenate, zip(*rows)), failed)
+
+
+def _sorted(
+    predictor: Predictor, dataset: Photos, scorer: Scorer, quiet: bool
+) -> Iterator[ImageErrors | UserError]:
+    """Yield the errors of each image, or why it could not be read."""
+    results = predict_labelled(predictor, dataset)
+    bar = tqdm(results, "images", len(dataset), disable=quiet or None, leave=False)
+    for index, found in enumerate(bar):
+        if isinstance(found, UserError):
+            yield found
+            continue
+        try:
+            yield scorer.sort_errors(dataset.load(index), found)
+        except UserError as error:
+            yield error
+
+
+def _threshold(calibration: Calibration, score: float) -> float:
+    """The calibrated score of a threshold, rounded down, so that it keeps the same instances."""
+    return float(np.floor(calibration(np.array(score)) * 1e5) / 1e5)
