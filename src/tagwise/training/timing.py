@@ -1,0 +1,86 @@
+"""How long training takes on this machine, from a few steps that are really made."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from tagwise.data.photos import Photos
+from tagwise.tasks import Task
+from tagwise.training.data import make_loader
+from tagwise.training.loop import make_model, network_input, stage_loss
+from tagwise.training.recipe import Recipe
+
+_LONG, _SHORT = 2 * 3600.0, 20 * 60.0  # seconds of training that are too many, and well spent
+_FEWEST = 1000  # steps, below which a model is not worth having
+
+
+def seconds_per_step(recipe: Recipe, dataset: Photos, task: Task, steps: int = 2) -> float:
+    """Measure a step of training, with its batch, after one step to warm up.
+
+    dataset: the first training set of the recipe. Samples are made in this process, which takes
+    a little longer than in the worker of a training run. Raises UserError for a recipe whose
+    network or initial weights cannot be used.
+    """
+    recipe = replace(
+        recipe,
+        data=replace(recipe.data, workers=0, train=recipe.data.train[:1]),
+        optim=replace(recipe.optim, steps=steps + 1),
+    )
+    device = _device(recipe)
+    model = make_model(recipe, task).to(device).train()
+    times = [time.perf_counter()]
+    for images, targets in make_loader(recipe, [dataset], model, 1, 0):
+        with torch.autocast(device, torch.bfloat16, enabled=recipe.run.precision == "bf16"):
+            outputs = model(network_input(images.to(device)))
+        stage_loss(model, outputs, _moved(targets, device))["total"].backward()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter())
+    return (times[-1] - times[1]) / steps
+
+
+def plan_steps(usual: int, seconds: float) -> tuple[int, str]:
+    """The number of steps for a machine, and the reason.
+
+    usual: the number that suits the data. seconds: of one step. A run of over two hours is
+    shortened, but not below 1,000 steps; one of under twenty minutes gets up to three times the
+    steps, since the time is there.
+    """
+    took = f"a step takes {seconds:.2g} s here, measured"
+    if usual * seconds > _LONG:
+        steps = max(min(_FEWEST, usual), int(_LONG / seconds))
+        if steps < usual:
+            return _hundreds(steps), f"{usual} would suit the data, but {took}"
+    if usual * seconds < _SHORT:
+        return _hundreds(min(3 * usual, int(_SHORT / seconds))), took
+    return usual, took
+
+
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    >>> duration(50), duration(1500), duration(5400)
+    ('1 minute', '25 minutes', '1.5 hours')
+    """
+    minutes = max(1, round(seconds / 60))
+    if minutes < 90:
+        return f"{minutes} minute{'s' * (minutes > 1)}"
+    return f"{seconds / 3600:.1f} hours"
+
+
+def _hundreds(steps: int) -> int:
+    return max(100, steps // 100 * 100)
+
+
+def _device(recipe: Recipe) -> str:
+    return recipe.run.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _moved(targets: Any, device: str) -> Any:
+    if isinstance(targets, dict):
+        return {name: _moved(value, device) for name, value in targets.items()}
+    return targets.to(device)
