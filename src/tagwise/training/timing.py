@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tagwise.data.photos import Photos
 from tagwise.tasks import Task
@@ -83,4 +84,4 @@ def _device(recipe: Recipe) -> str:
 def _moved(targets: Any, device: str) -> Any:
     if isinstance(targets, dict):
         return {name: _moved(value, device) for name, value in targets.items()}
-    return targets.to(device)
+    return targets.to(device) if isinstance(targets, Tensor) else targets
