@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tagwise.commands.diagnose import diagnose
     from tagwise.commands.evaluate import evaluate
     from tagwise.commands.export import export
+    from tagwise.commands.init import init
     from tagwise.commands.models import list_models
     from tagwise.commands.predict import predict
     from tagwise.commands.track import track
@@ -68,6 +69,7 @@ __all__ = [
     "evaluate",
     "export",
     "grouping",
+    "init",
     "list_models",
     "load_model",
     "losses",
@@ -102,6 +104,7 @@ _NAMES = {
     "diagnose": "tagwise.commands.diagnose",
     "evaluate": "tagwise.commands.evaluate",
     "export": "tagwise.commands.export",
+    "init": "tagwise.commands.init",
     "list_models": "tagwise.commands.models",
     "load_model": "tagwise.models.load",
     "predict": "tagwise.commands.predict",

@@ -30,6 +30,7 @@ from tagwise.console.arguments import (
 )
 from tagwise.console.diagnosis_verbs import calibrate, diagnose
 from tagwise.console.interrupts import signals_handled, stop_requested
+from tagwise.console.label_verbs import init
 from tagwise.console.streams import print_result, streams_guarded
 from tagwise.errors import UserError
 
@@ -285,6 +286,7 @@ def models(name: Annotated[str | None, Positional, arg(metavar="[NAME]")] = None
 
 VERBS: dict[str, Callable[..., int]] = {
     "predict": predict,
+    "init": init,
     "train": train,
     "eval": evaluate,
     "diagnose": diagnose,

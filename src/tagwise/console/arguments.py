@@ -14,6 +14,7 @@ ABOUT = """Find people, animals and things in photos and videos: as poses, boxes
 $ tagwise predict photo.jpg            poses of the people, as a picture and JSON
 $ tagwise predict photos --weights blood --out found
 $ tagwise track clip.mp4               the same instances through a video
+$ tagwise init labels.slp              a recipe for your own labels
 $ tagwise train recipes/robots.yaml    a model of your own
 $ tagwise eval --weights robots --annotations val.json --images photos
 $ tagwise diagnose --weights runs/mine/best.safetensors

@@ -81,21 +81,24 @@ def draw_numbers(sample: Sample, skeleton: Skeleton, side: int = 320) -> np.ndar
     return canvas
 
 
-def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, side: int = 320) -> np.ndarray:
-    """Arrange images in a grid of squares, each fitted into its square.
+def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, width: int = 320) -> np.ndarray:
+    """Arrange images in a grid, each fitted into a cell of the shape that most of them have.
 
-    images: each (H, W, 3) uint8 RGB, at least one. Returns an image of the same type.
+    images: each (H, W, 3) uint8 RGB, at least one. width: of a cell, in pixels.
+    Returns an image of the same type.
     """
     columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    gap = 4
-    sheet = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)
+    rows, gap = -(-len(images) // columns), 4
+    shape = float(np.median([image.shape[0] / image.shape[1] for image in images]))
+    height = round(width * float(np.clip(shape, 0.4, 2.0)))
+    across, down = columns * (width + gap) - gap, rows * (height + gap) - gap
+    sheet = np.full((down, across, 3), 255, np.uint8)
     for n, image in enumerate(images):
-        scale = side / max(image.shape[:2])
+        scale = min(width / image.shape[1], height / image.shape[0])
         size = tuple(max(1, round(length * scale)) for length in image.shape[1::-1])
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         small = cv2.resize(image, size, interpolation=method)
-        top, left = (n // columns) * (side + gap), (n % columns) * (side + gap)
-        top, left = top + (side - size[1]) // 2, left + (side - size[0]) // 2
+        top, left = (n // columns) * (height + gap), (n % columns) * (width + gap)
+        top, left = top + (height - size[1]) // 2, left + (width - size[0]) // 2
         sheet[top : top + size[1], left : left + size[0]] = small
     return sheet

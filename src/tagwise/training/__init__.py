@@ -1,5 +1,7 @@
 """From a recipe to a trained model: labelled sets, the loop, the optimizer, checkpoints, the log.
 
-Imports `console`, `data`, `errors`, `files`, `grouping`, `models`, `prediction`, `runtime`,
-`settings` and `tasks`.
+`first_data` and `first_recipe` make the recipe itself, from labels.
+
+Imports `console`, `data`, `errors`, `files`, `grouping`, `labels`, `models`, `prediction`,
+`runtime`, `settings`, `skeletons` and `tasks`.
 """

@@ -19,6 +19,7 @@ from tagwise.training.timing import duration, plan_steps, seconds_per_step
 
 _BEST = {"pose": "AP", "corners": "AP", "pixels": "F1@.5"}
 _VALIDATIONS = 5  # of a run
+_ORDER = ("task", "task_options", "sigmas", "model", "data", "optim", "run")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def first_recipe(
     device = "cuda" if device.type == "cuda" else "cpu"
     choices.set("run.precision", _precision(device), f"fastest on this machine ({device})")
     choices.set("run.validate_every", 0)
-    choices.set("run.best", _BEST[dict(choices.tree)["task"]])
+    choices.set("run.best", _BEST[task.name])
     trial = Recipe.from_dict(choices.tree, "the proposed recipe")
     usual = trial.optim.steps
     try:
@@ -64,6 +65,7 @@ def first_recipe(
         checks = _VALIDATIONS * val_images * _seconds_per_image(trial, seconds)
         time = f"about {duration(steps * seconds + checks)} on this machine ({device}; {reason})"
         choices.set("optim.steps", steps, time)
+    choices.tree = {name: choices.tree[name] for name in _ORDER if name in choices.tree}
     every = max(1, round(steps / _VALIDATIONS / 50) * 50 or steps // _VALIDATIONS)
     choices.set("run.validate_every", every, "steps; the best of these models is kept")
     text = commented_recipe(choices.tree, choices.reasons, head)

@@ -67,12 +67,6 @@ def propose(task: str, found: Survey, start: Start, images: int) -> Choices:
     usual = 2000 * float(np.clip((images / 200) ** 0.2, 0.6, 1.6))
     choices.set("optim.steps", round(usual / 100) * 100, f"from {images} images")
     choices.set("optim.batch", 8)
-    return _ordered(choices)
-
-
-def _ordered(choices: Choices) -> Choices:
-    sections = ("task", "task_options", "model", "data", "optim")
-    choices.tree = {name: choices.tree[name] for name in sections if name in choices.tree}
     return choices
 
 
