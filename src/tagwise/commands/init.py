@@ -58,7 +58,7 @@ def init(
     labels: str | Path,
     *,
     images: str | Path | None = None,
-    out: str | Path = ".",
+    out: str | Path = Path(),
     name: str = "my_animal",
     task: Literal["pose", "corners", "pixels"] | None = None,
     val: str | float | Path | None = None,

@@ -28,7 +28,7 @@ from tagwise.labels.split import look_alike, natural_key, video_of
 _ENOUGH = 20  # instances from which a rule is derived
 _SURE = 0.9  # share of the instances that must follow a rule
 _PARALLEL = 0.97  # share of the instances in which the steps of two pairs must agree
-_FAR, _BEYOND = 3.0, 1.5  # an outlier: times the usual distance, and times that of 99 % of the set
+_FAR, _BEYOND = 3.0, 2.0  # an outlier: times the usual distance, and times that of 90 % of the set
 _SAME_BOX = 0.9  # IoU of two boxes of one object
 _NEIGHBOURS = 2  # images before and after, whose counts are compared
 
@@ -136,8 +136,8 @@ def outliers(dataset: CocoKeypoints) -> Iterator[Problem]:
 
     For every keypoint, the distances to the others of its instance are divided by the usual ones of
     these types (see `relative_distances`), and the smallest but one of these ratios is taken, which
-    is large only if the keypoint itself is misplaced. A ratio above 3, and above 1.5 times that of
-    99 % of the keypoints of this type, is listed; at most one per instance.
+    is large only if the keypoint itself is misplaced. A ratio above 3, and above twice that of 90 %
+    of the keypoints of this type, is listed; at most one per instance.
     """
     keypoints, places = _every(dataset)
     distances, usual = relative_distances(keypoints)
@@ -148,7 +148,7 @@ def outliers(dataset: CocoKeypoints) -> Iterator[Problem]:
     for k in range(keypoints.shape[1]):
         have = np.isfinite(ratio[:, k])
         if have.any():
-            ratio[have & (ratio[:, k] <= _BEYOND * np.quantile(ratio[have, k], 0.99)), k] = 0
+            ratio[have & (ratio[:, k] <= _BEYOND * np.quantile(ratio[have, k], 0.9)), k] = 0
     ratio = np.nan_to_num(ratio)
     for m in np.flatnonzero((ratio > _FAR).any(1)):
         k = int(ratio[m].argmax())
