@@ -62,7 +62,8 @@ def test_keypoint_far_away_is_found(images, tmp_path):
 
 
 def test_instance_labelled_twice_is_found(images, tmp_path):
-    images[2] = np.concatenate([images[2], images[2][:1] + (1.0, 1.0, 0)])
+    shifted = images[2][:1] + np.array([1.0, 1.0, 0.0])
+    images[2] = np.concatenate([images[2], shifted])
     (fault,) = found_in(tmp_path, images)
     assert (fault.kind, fault.annotation_id) == ("instance is labelled twice", 13)
     assert fault.detail == "like annotation 9"

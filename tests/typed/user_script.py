@@ -27,6 +27,7 @@ from tagwise import (
     evaluate,
     export,
     grouping,
+    init,
     list_models,
     load_model,
     losses,
@@ -85,6 +86,8 @@ TrackSettings(memory="long")  # wrong
 Tracker(memory=10)  # wrong
 tracker.update(image)  # wrong
 
+written: Path = init("labels.slp", val=0.2, yes=True).recipe
+init("labels.slp", "photos")  # wrong
 folder: Path = train("recipe.yaml", out="run", overrides=["optim.steps=10"])
 train()  # wrong
 report = evaluate("robots", "val.json", "photos", limit=10)

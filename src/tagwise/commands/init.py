@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +16,7 @@ import numpy as np
 from tagwise.data.report import Problem, summary
 from tagwise.data.training_set import TrainingSet
 from tagwise.errors import UserError
-from tagwise.files import make_folder, whole_file
+from tagwise.files import whole_file
 from tagwise.labels.complete import PoseFacts
 from tagwise.labels.faults import find_faults
 from tagwise.labels.prepare import has_map_folders, write_json
@@ -90,19 +92,30 @@ def init(
     _check_new([recipe, folder], overwrite)
     given = Path(images) if images is not None else None
     source = Source(labels, given, *_validation(val), category, task)
-    make_folder(folder)
-    if task in (None, "pixels") and has_map_folders(labels):
-        data = prepare_maps(source, folder)
-    else:
-        data = prepare_coco(source, folder, _ask_pairs if _may_ask(yes) else lambda facts: facts)
-    written = _recipe(data, labels, recipe, folder, start)
-    with whole_file(recipe) as file:
-        file.write(written.text.encode())
-    _draw(data, written.recipe, folder)
-    problems = [*data.problems, *find_faults(data.every, _least_side(data, written.recipe))]
-    write_json([vars(problem) for problem in problems], folder / "problems.json", indent=1)
-    lines = [*data.lines, *_settings(written)]
-    return InitReport(recipe, folder, lines, problems)
+    with _removed_on_failure(folder):
+        if task in (None, "pixels") and has_map_folders(labels):
+            data = prepare_maps(source, folder)
+        else:
+            data = prepare_coco(source, folder, _ask_pairs if _may_ask(yes) else _accept)
+        written = _recipe(data, labels, recipe, folder, start)
+        _draw(data, written.recipe, folder)
+        problems = [*data.problems, *find_faults(data.every, _least_side(data, written.recipe))]
+        write_json([vars(problem) for problem in problems], folder / "problems.json", indent=1)
+        with whole_file(recipe) as file:
+            file.write(written.text.encode())
+    return InitReport(recipe, folder, [*data.lines, *_settings(written)], problems)
+
+
+@contextmanager
+def _removed_on_failure(folder: Path) -> Iterator[None]:
+    """Remove a folder that is made inside the block, if the block fails."""
+    existed = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _check_new(paths: list[Path], overwrite: bool) -> None:
@@ -132,6 +145,10 @@ def _may_ask(yes: bool) -> bool:
     return not yes and all(
         stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)
     )
+
+
+def _accept(facts: PoseFacts) -> PoseFacts:
+    return facts
 
 
 def _ask_pairs(facts: PoseFacts) -> PoseFacts:

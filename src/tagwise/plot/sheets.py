@@ -30,6 +30,10 @@ class _LabelledPoses:
     def __len__(self) -> int:
         return len(self.keypoints)
 
+    @property
+    def scores(self) -> np.ndarray:
+        return np.ones(len(self))
+
 
 def draw_sample(sample: Sample, skeleton: Skeleton | None = None) -> np.ndarray:
     """Draw the labels of a sample on a copy of its image: skeletons, masks or boxes.
@@ -41,10 +45,12 @@ def draw_sample(sample: Sample, skeleton: Skeleton | None = None) -> np.ndarray:
     if sample.ignore.any() and sample.ignore.shape == image.shape[:2]:
         image[sample.ignore] //= 2
     if skeleton is not None and sample.keypoints.shape[1]:
-        return draw_poses(image, _LabelledPoses(sample.keypoints, sample.boxes, skeleton))
+        poses = _LabelledPoses(sample.keypoints, sample.boxes, skeleton)
+        return draw_poses(image, poses, labels=False)
     if sample.labels is not None:
         return _draw_labels(image, sample.labels, len(sample.boxes))
-    return draw_outlines(image, sample.boxes, sample.classes.tolist())
+    certain = np.ones(len(sample.boxes))
+    return draw_outlines(image, sample.boxes, certain, sample.classes.tolist())
 
 
 def _draw_labels(image: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
@@ -72,7 +78,7 @@ def draw_numbers(sample: Sample, skeleton: Skeleton, side: int = 320) -> np.ndar
     canvas = cv2.warpAffine(sample.image, matrix, (side, side), borderValue=RIM)
     keypoints[..., :2] = keypoints[..., :2] * scale + matrix[:, 2]
     boxes = keypoint_boxes(keypoints)
-    canvas = draw_poses(canvas, _LabelledPoses(keypoints, boxes, skeleton))
+    canvas = draw_poses(canvas, _LabelledPoses(keypoints, boxes, skeleton), labels=False)
     for k, (x, y, v) in enumerate(keypoints[0]):
         if v > 0:
             place = (round(float(x)) + 6, round(float(y)) - 4)

@@ -171,7 +171,7 @@ def _crowds(choices: Choices, found: Survey, sizes: tuple[float, float]) -> None
     usual = float(np.median(found.counts))
     choices.set("data.augment.mosaic", 0.15 if usual <= 3 else 0.1)
     choices.set(
-        "data.augment.paste", 0.3, f"makes crowds; images have {usual:g} instances, at most {most}"
+        "data.augment.paste", 0.3, f"makes crowds; usually {usual:g} in an image, at most {most}"
     )
     choices.set("data.augment.paste_size", list(sizes))
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tagwise.errors import UserError, unknown_name
-from tagwise.models.model_file import parse_spec, read_header, shipped_file, shipped_models
-from tagwise.models.network import ModelSpec
+from tagwise.models.model_file import read_header
+from tagwise.models.shipped import shipped_file, shipped_models
+from tagwise.models.spec import ModelSpec, parse_spec
 from tagwise.skeletons import match_names
 from tagwise.skeletons.names import name_key
 
