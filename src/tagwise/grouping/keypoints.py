@@ -35,6 +35,22 @@ def decode_keypoints(
     """
     settings = settings or GroupingSettings()
     peaks = find_peaks(heatmaps, tags, settings, offsets)
+    return decode_peaks(peaks, heatmaps, tags, settings, order, offsets)
+
+
+def decode_peaks(
+    peaks: Peaks,
+    heatmaps: Maps,
+    tags: Maps,
+    settings: GroupingSettings,
+    order: Sequence[int] | None = None,
+    offsets: Maps | None = None,
+) -> list[KeypointGroups]:
+    """Group peaks and fill missing keypoints: `decode_keypoints` from the second step on.
+
+    peaks: of `find_peaks` with the same maps and settings. The other arguments are those of
+    `decode_keypoints`.
+    """
     groups = group_keypoints(peaks, settings, order)
     if not settings.fill:
         return groups
@@ -98,19 +114,43 @@ def _match_by_sweeps(
     peaks: kernels.TypedPeaks, order: np.ndarray, settings: GroupingSettings
 ) -> tuple[np.ndarray, int]:
     """The group of each peak (P,) int64, -1 for none, and the number of groups."""
+    rules = _sweep_rules(settings, len(order), peaks.tags.shape[1])
+    return sweep_kernels.match_by_sweeps(peaks, order, rules)
+
+
+def _sweep_rules(settings: GroupingSettings, types: int, dims: int) -> sweep_kernels.SweepRules:
     threshold = settings.tag_threshold
     if settings.tag_norm == "rms":
-        threshold *= math.sqrt(peaks.tags.shape[1])
-    rules = sweep_kernels.SweepRules(
+        threshold *= math.sqrt(dims)
+    return sweep_kernels.SweepRules(
         sweeps=settings.sweeps,
         threshold=threshold,
         tolerance=settings.tag_tolerance,
         compactness=settings.compactness,
-        inertia=settings.inertia * len(order),
+        inertia=settings.inertia * types,
         score_power=settings.score_power,
         founder=settings.founder_threshold,
     )
-    return sweep_kernels.match_by_sweeps(peaks, order, rules)
+
+
+def join_terms(
+    peaks: Peaks, groups: KeypointGroups, peak: int, settings: GroupingSettings
+) -> np.ndarray:
+    """What decides whether a peak joins each group, with method "sweeps"; for explanations.
+
+    peaks: of one image. groups: (N groups) of `group_keypoints`, before any is dropped. peak: its
+    index. The peak itself is taken out of its group first.
+
+    Returns (N, 4) float64: the l2 distance of the peak's tag from the group's mean tag; the cost of
+    that distance; the cost of the distance in the image; the gain. The peak can join the group if
+    the sum of the costs is below the gain, see `group_keypoints`.
+    """
+    typed, count = _typed_peaks(peaks, 0), len(groups)
+    group = np.full(len(typed.scores), -1, np.int64)
+    n, k = np.nonzero(groups.peaks >= 0)
+    group[groups.peaks[n, k]] = n
+    rules = _sweep_rules(settings, groups.peaks.shape[1], typed.tags.shape[1])
+    return sweep_kernels.join_terms(typed, group, count, peak, rules)
 
 
 def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:

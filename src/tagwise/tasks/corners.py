@@ -23,7 +23,8 @@ from tagwise.evaluation.corner_oracles import CORNER_ORACLES, corner_tags, pair_
 from tagwise.evaluation.diagnosis.tag_separation import InstanceTags
 from tagwise.evaluation.scoring import BoxScorer
 from tagwise.geometry import edges_to_cells, edges_to_pixels, to_xywh, to_xyxy
-from tagwise.grouping.corners import CornerBoxes, decode_corners
+from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
+from tagwise.grouping.corners import CornerBoxes, pair_corners
 from tagwise.grouping.fusion import fuse_boxes
 from tagwise.grouping.maps import Maps
 from tagwise.grouping.settings import CornerSettings
@@ -210,17 +211,21 @@ class CornerTask(Task):
 
     def decode_input(self, outputs: Mapping[str, Maps], stride: int) -> list[Boxes]:
         """Decode the boxes of each image of a batch, best first, in pixels of the input."""
-        found = decode_corners(
-            self.heatmap_values(outputs["tl_heat"]),
-            self.heatmap_values(outputs["br_heat"]),
+        return [self.boxes(pairs, stride) for pairs in self.decode_pairs(outputs)[1]]
+
+    def decode_pairs(self, outputs: Mapping[str, Maps]) -> tuple[CornerPeaks, list[CornerBoxes]]:
+        """Return the corners of a batch, and the boxes of each image, in cells."""
+        heats = {name: self.heatmap_values(outputs[name]) for name in self.heatmaps}
+        corners = find_corners(
+            heats["tl_heat"],
+            heats["br_heat"],
             outputs["tl_tag"],
             outputs["br_tag"],
             outputs["tl_off"],
             outputs["br_off"],
-            self.heatmap_values(outputs["centre_heat"]) if self.centres else None,
             self.pairing,
         )
-        return [self.boxes(pairs, stride) for pairs in found]
+        return corners, pair_corners(corners, self.pairing, heats.get("centre_heat"))
 
     def boxes(self, pairs: CornerBoxes, stride: int) -> Boxes:
         """Convert paired corners, in cells, to boxes in pixels of the network's input."""

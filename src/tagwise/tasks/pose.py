@@ -21,8 +21,10 @@ from tagwise.evaluation.diagnosis.tag_separation import InstanceTags
 from tagwise.evaluation.pose_oracles import POSE_ORACLES, group_with_truth, pose_tags
 from tagwise.evaluation.scoring import PoseScorer
 from tagwise.geometry import cell_to_pixel, edges_to_cells, pixel_to_cell, to_xyxy
-from tagwise.grouping import GroupingSettings, decode_keypoints
+from tagwise.grouping import GroupingSettings, KeypointGroups
+from tagwise.grouping.keypoints import decode_peaks
 from tagwise.grouping.maps import AnyMaps, Maps
+from tagwise.grouping.peaks import Peaks, find_peaks
 from tagwise.results import Poses
 from tagwise.settings import NonNegative, NonNegativeInt, Positive, TagDim
 from tagwise.skeletons import Skeleton
@@ -244,18 +246,19 @@ class PoseTask(Task):
 
     def decode_input(self, outputs: Mapping[str, Maps], stride: int) -> list[Poses]:
         """Decode the poses of each image of a batch, best first, in pixels of the input."""
-        raw = outputs["heatmaps"]
-        found = decode_keypoints(
-            # Published decoders do not clip heatmaps to [0, 1], which would flatten peaks.
-            raw if self.published else self.heatmap_values(raw),
-            outputs["tags"],
-            self.grouping,
-            order=self.skeleton.order,
-            offsets=outputs["offsets"] if self.offsets else None,
-        )
-        return [self._poses(groups, stride) for groups in found]
+        return [self.poses(groups, stride) for groups in self.decode_groups(outputs)[1]]
 
-    def _poses(self, groups: Any, stride: int) -> Poses:
+    def decode_groups(self, outputs: Mapping[str, Maps]) -> tuple[Peaks, list[KeypointGroups]]:
+        """Return the peaks of a batch, and the groups of each image, in cells."""
+        raw, offsets = outputs["heatmaps"], outputs["offsets"] if self.offsets else None
+        # Published decoders do not clip heatmaps to [0, 1], which would flatten peaks.
+        heatmaps = raw if self.published else self.heatmap_values(raw)
+        tags, rules = outputs["tags"], self.grouping
+        peaks = find_peaks(heatmaps, tags, rules, offsets)
+        return peaks, decode_peaks(peaks, heatmaps, tags, rules, self.skeleton.order, offsets)
+
+    def poses(self, groups: KeypointGroups, stride: int) -> Poses:
+        """Convert groups, in cells, to poses in pixels of the network's input."""
         keypoints = groups.keypoints.copy()
         keypoints[..., :2] = cell_to_pixel(keypoints[..., :2], stride)
         keypoints[..., 2] = keypoints[..., 2].clip(0, 1)
@@ -285,7 +288,7 @@ class PoseTask(Task):
             self.skeleton.order,
             outputs["offsets"].float() if self.offsets else None,
         )
-        return placement.place(self._poses(groups, stride))
+        return placement.place(self.poses(groups, stride))
 
     def true_tags(
         self, outputs: dict[str, Tensor], stride: int, placement: Placement, sample: Sample

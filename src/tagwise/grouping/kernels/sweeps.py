@@ -195,3 +195,33 @@ def _numbered(group, sums):
         if group[p] >= 0:
             group[p] = number[group[p]]
     return group, count
+
+
+@compiled()
+def join_terms(peaks, group, count, p, rules):
+    """The terms of the cost of peak p in each group of the others, (count, 4) float64.
+
+    peaks: TypedPeaks. group: (P,) int64, -1 for none. rules: SweepRules. The columns are those of
+    `tagwise.grouping.keypoints.join_terms`.
+    """
+    total, dims = peaks.tags.shape
+    rows, sums = np.empty((total, 3 + dims)), np.zeros((6 + dims, count))
+    for q in range(total):
+        rows[q, 0], rows[q, 1], rows[q, 2] = peaks.scores[q], peaks.xy[q, 0], peaks.xy[q, 1]
+        for d in range(dims):
+            rows[q, 3 + d] = peaks.tags[q, d]
+        if group[q] >= 0:
+            _add(sums, group[q], 1.0, rows, q)
+    extent = _typical_extent(sums) if rules.compactness > 0.0 else 0.0
+    if group[p] >= 0:
+        _add(sums, group[p], -1.0, rows, p)
+    table, out = np.empty((5 + dims, count)), np.empty((count, 4))
+    _describe(sums, count, extent, rules, table)
+    for g in range(count):
+        square = 0.0
+        for d in range(dims):
+            square += (rows[p, 3 + d] - table[5 + d, g]) ** 2
+        away = (rows[p, 1] - table[0, g]) ** 2 + (rows[p, 2] - table[1, g]) ** 2
+        out[g, 0], out[g, 1] = np.sqrt(square), table[3, g] * square
+        out[g, 2], out[g, 3] = min(table[2, g] * away, _FAR), table[4, g]
+    return out
