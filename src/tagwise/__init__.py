@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tagwise.commands.init import init
     from tagwise.commands.models import list_models
     from tagwise.commands.predict import predict
+    from tagwise.commands.serve import serve
     from tagwise.commands.track import track
     from tagwise.commands.train import train
     from tagwise.errors import UserError
@@ -77,6 +78,7 @@ __all__ = [
     "plot",
     "predict",
     "save_model",
+    "serve",
     "track",
     "train",
 ]
@@ -109,6 +111,7 @@ _NAMES = {
     "load_model": "tagwise.models.load",
     "predict": "tagwise.commands.predict",
     "save_model": "tagwise.models.model_file",
+    "serve": "tagwise.commands.serve",
     "track": "tagwise.commands.track",
     "train": "tagwise.commands.train",
 }

@@ -31,6 +31,7 @@ from tagwise.console.arguments import (
 from tagwise.console.diagnosis_verbs import calibrate, diagnose
 from tagwise.console.interrupts import signals_handled, stop_requested
 from tagwise.console.label_verbs import init
+from tagwise.console.serve_verb import serve
 from tagwise.console.streams import print_result, streams_guarded
 from tagwise.errors import UserError
 
@@ -295,6 +296,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "track": track,
     "convert": convert,
     "export": export,
+    "serve": serve,
     "models": models,
 }
 for _verb in VERBS.values():  # tyro keeps the line breaks in the text of an argument

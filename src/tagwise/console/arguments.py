@@ -20,6 +20,7 @@ $ tagwise eval --weights robots --annotations val.json --images photos
 $ tagwise diagnose --weights runs/mine/best.safetensors
 $ tagwise convert checkpoint.pth       a published model as one of tagwise's
 $ tagwise export people                a model as an ONNX file
+$ tagwise serve                        the tag explorer, a page in your browser
 $ tagwise models                       every model there is, those to download too
 
 See `tagwise VERB --help` for details. Add --debug to any verb to see the traceback of an error, and
