@@ -6,9 +6,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from tagwise.errors import UserError
+from tagwise.grouping.maps import as_array
 from tagwise.serving.views import View
 from tagwise.tasks import Task
 
@@ -59,8 +59,8 @@ def layer_png(view: View, head: str, channel: int | None) -> bytes:
     if channel is not None and not 0 <= channel < count:
         raise UserError(f"{head} has no channel {channel}; there are {count}, from 0")
     if heads[head].kind == "heatmap":
-        return _encoded(_heat(view.task.heatmap_values(view.maps[head])[0].cpu().numpy(), channel))
-    values = view.maps[head][0, channel or 0].float().cpu().numpy()
+        return _encoded(_heat(view.heat(head), channel))
+    values = as_array(view.maps[head][0, channel or 0])
     return _encoded(_tags(values, _certainty(view, head, channel or 0)))
 
 
@@ -91,12 +91,12 @@ def _certainty(view: View, head: str, channel: int) -> np.ndarray:
     """(h, w): the heatmap that a tag map belongs to, widened by a cell or two."""
     heads, task = view.task.heads(), view.task
     corner = heads[head].corner
-    names = [n for n, h in heads.items() if h.kind == "heatmap" and h.corner == corner]
-    heat = task.heatmap_values(torch.cat([view.maps[name] for name in names[:1]], 1))[0]
+    first = next(n for n, h in heads.items() if h.kind == "heatmap" and h.corner == corner)
+    heat = view.heat(first)
     types = len(heat)
     if heads[head].channels % types == 0 and getattr(task, "skeleton", None):
         heat = heat[channel // (heads[head].channels // types)][None]
-    return cv2.dilate(heat.amax(0).cpu().numpy(), np.ones((5, 5), np.uint8))
+    return cv2.dilate(heat.max(axis=0), np.ones((5, 5), np.uint8))
 
 
 def _encoded(rgba: np.ndarray) -> bytes:

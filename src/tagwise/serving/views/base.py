@@ -10,6 +10,7 @@ import numpy as np
 
 from tagwise.errors import UserError, brief, unknown_name
 from tagwise.geometry import cell_to_pixel
+from tagwise.grouping.maps import as_array
 from tagwise.prediction.tta import Maps
 from tagwise.results import Result
 from tagwise.results.base import rounded, with_none
@@ -56,7 +57,7 @@ class Detections:
 
     def name(self, index: int) -> str:
         """The name of a detection's type."""
-        return self.names[int(self.types[index])]
+        return self.names[int(self.types[index])].replace("_", " ")
 
     def to_dict(self) -> dict[str, Any]:
         """Columns as plain lists; "plot" (P, 1 or 2) is where the tag plot draws each tag."""
@@ -200,6 +201,10 @@ class View:
         Raises UserError for indices that do not exist.
         """
         raise UserError(f"the {self.task.name} task has no detections to ask about")
+
+    def heat(self, head: str) -> np.ndarray:
+        """The heatmaps (C, h, w) of a head, float32 in [0, 1]."""
+        return as_array(self.task.heatmap_values(self.maps[head])[0])
 
     def to_image(self, cells: np.ndarray) -> np.ndarray:
         """Convert positions (P, 2) on the maps, from centres of cells, to pixels of the image."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tagwise.grouping.maps import as_array
 from tagwise.results import Masks
 from tagwise.serving.views.base import Answer, Detections, Grouped, Slider, View, check_pair
 from tagwise.tasks import PixelTask
@@ -60,7 +61,7 @@ class PixelView(View):
 
     @cached_property
     def _foreground(self) -> np.ndarray:
-        return self.task.heatmap_values(self.maps["foreground"])[0, 0].cpu().numpy()
+        return self.heat("foreground")[0]
 
     def group(self) -> Grouped:
         polygons = [[part.tolist() for part in parts] for parts in self._masks.polygons()]
@@ -79,7 +80,7 @@ class PixelView(View):
         column, row = np.rint(xy).astype(int).T
         inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
         y, x, xy, column, row = (part[inside] for part in (y, x, xy, column, row))
-        tags = self.maps["tags"][0].float().cpu().numpy()[:, y, x].T
+        tags = as_array(self.maps["tags"][0])[:, y, x].T
         instance = self._masks.labels[row, column].astype(np.int64) - 1
         return Detections(
             ("cell",), np.zeros(len(y), np.int64), xy, self._foreground[y, x], tags, instance
