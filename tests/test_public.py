@@ -46,7 +46,7 @@ def test_type_checkers_find_the_same_names():
 def test_verbs_are_functions_even_after_their_modules_were_imported():
     code = (
         "import importlib, tagwise\n"
-        "for verb in ('predict', 'track', 'train', 'evaluate', 'convert', 'export'):\n"
+        "for verb in ('predict', 'track', 'train', 'evaluate', 'convert', 'export', 'serve'):\n"
         "    importlib.import_module(f'tagwise.commands.{verb}')\n"
         "    assert callable(getattr(tagwise, verb)), verb"
     )

@@ -35,6 +35,7 @@ from tagwise import (
     plot,
     predict,
     save_model,
+    serve,
     track,
     train,
 )
@@ -101,6 +102,8 @@ path: Path = convert("checkpoint.pth", skeleton="coco")
 convert("checkpoint.pth", "model.safetensors")  # wrong
 path = export("people", out="people.onnx")
 export("people", format="onnx")  # wrong
+serve("people", port=0, open=False)
+serve("people", ports=0)  # wrong
 for model in list_models():
     state: str = model.state
 list_models(3)  # wrong

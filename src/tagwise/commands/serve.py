@@ -27,7 +27,7 @@ def serve(
     queue: int = 64,
     batch_size: int = 8,
     device: str = "auto",
-    open: bool = False,
+    open: bool = True,
 ) -> None:
     """Serve a page that explains how detections are grouped, and `POST /predict` beside it.
 
