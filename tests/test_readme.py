@@ -82,9 +82,15 @@ def make_files_for(code):
 @pytest.mark.parametrize("words", COMMANDS)
 def test_commands_parse(words, monkeypatch):
     run = SimpleNamespace(finish=lambda: "", exit_code=0)
-    for verb in ("predict", "track", "convert", "export"):
+    for verb in ("predict", "init", "track", "convert", "export"):
         monkeypatch.setattr(tagwise, verb, lambda *_, **__: run)
     monkeypatch.setattr(tagwise, "evaluate", lambda **_: {"failed": []})
+    page = {"advice": [], "page": "", "failed": []}
+    monkeypatch.setattr(tagwise, "diagnose", lambda **_: page)
+    ece, threshold = {"ece": 0.0}, {"before": 0.0, "after": 0.0}
+    fitted = {"before": ece, "cross_validated": ece, "threshold": threshold}
+    fitted |= {"model": "", "failed": []}
+    monkeypatch.setattr(tagwise, "calibrate", lambda **_: fitted)
     monkeypatch.setattr(tagwise, "train", read_recipe)
     monkeypatch.setattr("tagwise.commands.plot.plot", lambda **_: run)
     assert cli.main(words) == 0

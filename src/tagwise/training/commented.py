@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import yaml
 
 _WIDTH = 100
 _PLAIN = re.compile(r"[A-Za-z_][\w./@-]*")
@@ -36,7 +38,7 @@ def _section(
 ) -> Iterator[str]:
     for key, value in tree.items():
         name = f"{path}{key}"
-        reason = reasons.get(name, "")
+        reason = _printable(reasons.get(name, ""))
         reasons_inside = any(each.startswith(f"{name}.") for each in reasons)
         if isinstance(value, Mapping) and value and (reasons_inside or key in _SECTIONS):
             line, below = f"{indent}{key}:", _section(value, reasons, f"{name}.", f"{indent}  ")
@@ -58,19 +60,28 @@ _SECTIONS = ("task_options", "model", "data", "augment", "optim", "run", "info")
 
 def _comment(text: str, indent: str) -> list[str]:
     """A text as lines of comments; a text that begins with spaces is not wrapped."""
+    text = _printable(text)
     if text.startswith(" "):
         return [f"{indent}# {text.rstrip()}"]
     return [f"{indent}# {line}" for line in textwrap.wrap(text, _WIDTH - len(indent) - 2)]
 
 
+def _printable(text: str) -> str:
+    """The text without characters that YAML forbids or that end a line."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def _value(value: Any) -> str:
-    """A value on one line: JSON, which is YAML too, but without needless quotes."""
+    """A value on one line. Text is quoted unless it is a word or a path."""
     if isinstance(value, Mapping):
         return (
             "{" + ", ".join(f"{_value(key)}: {_value(each)}" for key, each in value.items()) + "}"
         )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT:
+    if not isinstance(value, str):
+        return yaml.safe_dump(value).splitlines()[0]
+    if _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT:
         return value
-    return json.dumps(value, ensure_ascii=False)
+    quoted = yaml.safe_dump(value, default_style='"', allow_unicode=True, width=math.inf)
+    return quoted.rstrip("\n")

@@ -15,7 +15,7 @@ from tagwise.skeletons import match_names
 from tagwise.skeletons.names import name_key
 
 NETWORK = "efficientnet_lite0"
-_RELATED = 0.5  # share of the keypoint types that a model of another network must have
+_RELATED = 0.75  # share of the keypoint types that a model of another network must have
 
 # Options of the task that the output layers of a model depend on.
 _OF_HEADS = ("tag_dim", "position", "sigma", "offsets", "heatmap_loss", "centres", "seeds")
@@ -43,7 +43,7 @@ def choose_start(task: str, names: Sequence[str], asked: str | None = None) -> S
     names: the keypoint types or classes. asked: "imagenet", "none", the name of a shipped model or
         a tagwise model file; None chooses the shipped model of the task with the most names in
         common, and among equals that with the nearest number of them. A model of another network
-        than the usual one is chosen only if it has at least half of the keypoint types.
+        than the usual one is chosen only if it has three quarters of the keypoint types.
     Raises UserError for an unknown name and for a model of another task.
     """
     if asked == "imagenet":
