@@ -25,6 +25,7 @@ def write_scenes(folder, name, length, seed):
         FIGURE, length=length, seed=seed, size=(96, 96), people=(1, 2), tallness=(0.4, 0.8)
     )
     content = scenes.to_coco()
+    del content["categories"][0]["sigmas"]  # those of the recipe apply
     images = folder / name
     images.mkdir()
     for index, image in enumerate(content["images"]):

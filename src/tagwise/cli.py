@@ -34,6 +34,7 @@ from tagwise.console.label_verbs import init
 from tagwise.console.model_verbs import convert, export
 from tagwise.console.serve_verb import serve
 from tagwise.console.streams import print_result, streams_guarded
+from tagwise.console.training_verbs import train
 from tagwise.errors import UserError
 
 
@@ -75,30 +76,6 @@ def predict(
     run = tagwise.predict(**locals(), progress=True)
     print_result(run.finish())
     return run.exit_code
-
-
-def train(
-    recipe: Annotated[Path, Positional, arg(metavar="RECIPE")],
-    out: Path | None = None,
-    resume: bool = False,
-    overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
-) -> int:
-    """Train a model from a recipe.
-
-    Any value of the recipe can be given on the command line, by its dotted name:
-
-    $ tagwise train recipes/robots.yaml
-    $ tagwise train recipes/robots.yaml --optim.steps 500 --data.root ../data --out runs/short
-    $ tagwise train recipes/robots.yaml --resume      continues after a crash
-
-    Args:
-        recipe: YAML file; recipes/ contains those of the models that come with tagwise.
-        out: Folder of the run: models, log, recipe. By default runs/ and the recipe's name.
-        resume: Continue from the run's last checkpoint.
-        overrides: Values of the recipe, as optim.steps=500; the same as --optim.steps 500.
-    """
-    print_result(f"the model is in {tagwise.train(**locals())}")
-    return 0
 
 
 def evaluate(

@@ -15,9 +15,10 @@ from mutations import as_json, as_yaml, mutate, mutated_json, mutated_yaml, valu
 
 from tagwise.training.data import make_loader, open_datasets
 from tagwise.training.log import TrainingLog
-from tagwise.training.loop import check_best, make_model
+from tagwise.training.model import make_model
 from tagwise.training.optimizer import learning_rate, make_optimizer
 from tagwise.training.recipe import load_recipe, save_recipe
+from tagwise.training.validation import check_best
 
 
 def recipe() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tagwise.prediction.published_fittings import FITTINGS
 from tagwise.published.class_names import COCO80
 from tagwise.skeletons import COCO17
 from tagwise.tasks import CornerTask, PoseTask, create_task
-from tagwise.training.loop import stage_loss
+from tagwise.training.model import stage_loss
 from tagwise.training.recipe import (
     DataConfig,
     ModelConfig,

@@ -20,7 +20,7 @@ from tagwise.data.synthetic.shapes import SyntheticShapes
 from tagwise.errors import UserError
 from tagwise.models import load_model
 from tagwise.training.data import open_datasets
-from tagwise.training.loop import run_training, validate
+from tagwise.training.loop import run_training
 from tagwise.training.recipe import (
     DataConfig,
     ModelConfig,
@@ -29,6 +29,7 @@ from tagwise.training.recipe import (
     RunConfig,
     SetConfig,
 )
+from tagwise.training.validation import validate
 
 
 def trained(recipe, folder, resume=False):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tagwise.console.streams import print_result
 from tagwise.data.report import print_note
 from tagwise.errors import UserError
 from tagwise.files import make_folder
 from tagwise.runtime import keep_freed_memory
+from tagwise.training.cross_validation import cross_validate, format_summary
 from tagwise.training.loop import run_training
 from tagwise.training.recipe import Recipe, load_recipe
 
@@ -18,17 +20,21 @@ def train(
     *,
     out: str | Path | None = None,
     resume: bool = False,
+    folds: int | None = None,
     overrides: Sequence[str] = (),
 ) -> Path:
     """Train the model that a recipe describes, and return the folder of the run.
 
     The folder holds recipe.yaml (with every default spelled out), log.jsonl, last.pt (all that
     resuming needs), best.safetensors (the best at validation) and last.safetensors. Both models
-    have the averaged weights.
+    have the averaged weights. With a validation set there are also report.html, which shows the
+    run, and examples.jsonl, the results in its pictures.
 
     recipe: a YAML file or a Recipe.
     out: folder of the run; by default runs/ and the recipe's name.
     resume: continue from last.pt if the folder has one.
+    folds: cross-validation: train this many models, in fold-1, fold-2, ... of the folder, each
+        measured on another part of the first training set; summary.json has the figures.
     overrides: single values that replace those of the YAML file, such as "optim.steps=100".
     Raises UserError for bad recipes, missing data, and a loss that is not finite.
 
@@ -44,9 +50,12 @@ def train(
     elif overrides:
         raise UserError("overrides change the values of a recipe file; change the Recipe instead")
     folder = Path(out) if out is not None else Path("runs") / name
-    if (folder / "last.pt").exists() and not resume:
+    if folds is None and (folder / "last.pt").exists() and not resume:
         raise UserError(f"{folder} holds a run already; add --resume, or name another --out")
     make_folder(folder)
     keep_freed_memory()
-    run_training(recipe, folder, resume)
+    if folds is None:
+        run_training(recipe, folder, resume)
+    else:
+        print_result(format_summary(cross_validate(recipe, folder, folds, resume)))
     return folder

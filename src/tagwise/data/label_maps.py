@@ -84,6 +84,9 @@ class LabelMaps(Photos):
         self._split = meaning == "foreground"
         self.report += [problem] if problem else []
 
+    def count_instances(self) -> None:
+        """None: the label maps would have to be read."""
+
     def has_instances(self) -> bool:
         """Whether at least one label map has an instance."""
         return any(self.label_map(index).any() for index in range(len(self)))

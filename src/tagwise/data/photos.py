@@ -115,6 +115,10 @@ class Photos:
     def require_labels(self) -> None:
         """Raise UserError if the dataset lacks labels that training needs."""
 
+    def count_instances(self) -> int | None:
+        """The number of labelled instances; None if counting them means reading every image."""
+        return sum(len(image.boxes) for image in self._labels)
+
     def has_instances(self) -> bool:
         """Whether at least one image has a labelled instance."""
         return any(len(image.boxes) > 0 for image in self._labels)

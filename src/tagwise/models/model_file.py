@@ -31,10 +31,15 @@ def save_model(model: Network, path: str | Path, half: bool = True) -> None:
     """
     if model.fused:
         raise ValueError("a fused network cannot be saved: load it again without fuse")
-    weights = dict(model.named_parameters()) if half else {}
-    state = {name: _stored(value, name in weights) for name, value in model.state_dict().items()}
+    state = stored_state(model, half)
     with whole_file(Path(path), durable=True) as file:
         file.write(save(state, metadata={HEADER: header_of(model.spec)}))
+
+
+def stored_state(model: Network, half: bool = True) -> dict[str, Tensor]:
+    """The tensors of a network as `save_model` writes them, on the CPU."""
+    weights = dict(model.named_parameters()) if half else {}
+    return {name: _stored(value, name in weights) for name, value in model.state_dict().items()}
 
 
 def save_state(spec: ModelSpec, state: dict[str, Tensor], path: Path, instead: str) -> None:
@@ -75,11 +80,15 @@ def read_model_file(path: Path) -> tuple[ModelSpec, dict[str, Tensor]]:
         )
     with _reading(path) as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    floats = {
+    return parse_spec(header, path), as_float32(state)
+
+
+def as_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors with their floats as float32."""
+    return {
         key: tensor.float() if tensor.is_floating_point() else tensor
         for key, tensor in state.items()
     }
-    return parse_spec(header, path), floats
 
 
 def read_header(path: Path) -> str | None:

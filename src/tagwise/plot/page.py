@@ -71,6 +71,11 @@ def side_by_side(*parts: Markup) -> Markup:
     return Markup(f'<div class="charts">{"".join(parts)}</div>')
 
 
+def strip(*parts: Markup) -> Markup:
+    """Return small pictures in one row, which scrolls sideways where it does not fit."""
+    return Markup(f'<div class="strip">{"".join(parts)}</div>')
+
+
 def cards(figures: Iterable[tuple[str, str]]) -> Markup:
     """Return large figures, each with its name: (figure, name)."""
     inside = (

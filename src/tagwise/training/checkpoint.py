@@ -29,18 +29,26 @@ class Checkpoint:
     average: AveragedModel
     optimizer: torch.optim.Optimizer
     best: float = -math.inf
+    stale: int = 0
+    """The number of validations since the best one."""
 
     def is_best(self, figure: float) -> bool:
-        """Whether a validation figure is higher than all earlier ones; updates `best`."""
+        """Whether a validation figure is higher than all earlier ones; updates `best`, `stale`."""
         better = figure > self.best
         self.best = max(self.best, figure)
+        self.stale = 0 if better else self.stale + 1
         return better
+
+    def is_stale(self, patience: int) -> bool:
+        """Whether training should end: `patience` validations (0: any number) were not better."""
+        return 0 < patience <= self.stale
 
     def save(self, step: int) -> None:
         """Write last.pt. Raises UserError, and keeps the old file, if that fails."""
         state = {
             "step": step,
             "best": self.best,
+            "stale": self.stale,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -67,6 +75,7 @@ class Checkpoint:
             if not isinstance(saved, dict):
                 raise TypeError("it is not a training checkpoint")
             step, best = operator.index(saved["step"]), float(saved["best"])
+            stale = operator.index(saved.get("stale", 0))  # earlier checkpoints lack it
             self.model.load_state_dict(saved["model"])
             self.average.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
@@ -76,7 +85,7 @@ class Checkpoint:
             raise UserError(
                 f"{path} is damaged or does not match this recipe ({reason}); use another --out"
             ) from error
-        self.best = best
+        self.best, self.stale = best, stale
         return step
 
 

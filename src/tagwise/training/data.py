@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -18,6 +18,7 @@ from tagwise.data.report import summary
 from tagwise.data.training_set import TrainingSet
 from tagwise.runtime import count_cores
 from tagwise.tasks import Task, create_task, task_named
+from tagwise.training.folds import held_out_images
 from tagwise.training.recipe import Recipe, SetConfig
 
 
@@ -31,7 +32,10 @@ def open_datasets(recipe: Recipe) -> tuple[list[Photos], Photos | None, Task]:
     first = _open(recipe, data.train[0])
     task = create_task(recipe.task, **{**first.labels_of_task(), **recipe.task_options})
     sets = [first, *(_open(recipe, config, task) for config in data.train[1:])]
-    val = _open(recipe, data.val, task) if data.val else None
+    val = open_validation(recipe, task)
+    if data.fold is not None:
+        held_out = set(held_out_images(first, data.fold))
+        first.keep([index for index in range(len(first)) if index not in held_out])
     for dataset in sets:
         dataset.require_labels()
     if val is not None:
@@ -45,9 +49,21 @@ def open_datasets(recipe: Recipe) -> tuple[list[Photos], Photos | None, Task]:
     return sets, val, task
 
 
-def open_validation(recipe: Recipe, task: Task) -> Photos:
-    """Open the validation set of a recipe that has one, for a model of this task."""
-    return _open(recipe, recipe.data.val, task)
+def open_validation(recipe: Recipe, task: Task) -> Photos | None:
+    """Open the validation set of a recipe for a model of this task; None if it has none.
+
+    With `data.fold`, it is the part of the first training set that is held out. The OKS sigmas of
+    the recipe are those of the task, which apply unless the file states its own, as in `tagwise
+    eval`.
+    """
+    data = recipe.data
+    config = data.val if data.fold is None else data.train[0]
+    if config is None:
+        return None
+    val = _open(replace(recipe, sigmas=None), config, task)
+    if data.fold is not None:
+        val.keep(held_out_images(val, data.fold))
+    return val
 
 
 def _open(recipe: Recipe, config: SetConfig, like: Task | None = None) -> Photos:

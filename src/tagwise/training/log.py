@@ -1,4 +1,4 @@
-"""The log of a training run: progress bar, log.jsonl and, optionally, TensorBoard."""
+"""The log of a training run: progress, log.jsonl and, optionally, TensorBoard."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from tagwise.errors import UserError, optional
 from tagwise.files import append_line, trim_lines
+from tagwise.training.progress import Progress
 from tagwise.training.recipe import Recipe, save_recipe
 
 
 class TrainingLog:
-    """Writes a progress bar, log.jsonl and, optionally, TensorBoard events.
+    """Shows the progress and writes log.jsonl and, optionally, TensorBoard events.
 
     folder: the folder of the run; recipe.yaml is saved there too.
     start: the step at which the run starts or continues; log rows of later steps are removed.
@@ -26,7 +26,7 @@ class TrainingLog:
     """
 
     def __init__(self, folder: Path, recipe: Recipe, start: int, quiet: bool) -> None:
-        self.recipe, self.quiet = recipe, quiet
+        self.recipe, self.start, self.quiet = recipe, start, quiet
         self._reset()
         if quiet:
             return
@@ -34,9 +34,7 @@ class TrainingLog:
         self.path = folder / "log.jsonl"
         self._remove_after(start)
         self.board = _tensorboard(folder) if recipe.run.tensorboard else None
-        self.bar = tqdm(
-            total=recipe.optim.steps, initial=start, desc="training", unit="step", disable=None
-        )
+        self.progress = Progress(recipe.optim.steps, start)
 
     def _remove_after(self, step: int) -> None:
         """Remove the rows of steps after the checkpoint, which the resumed run writes again."""
@@ -79,7 +77,7 @@ class TrainingLog:
         for name, value in {**terms, "gradient": norm}.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.detach().double()
         self.count += 1
-        self.bar.update()
+        self.progress.step(step)
         if due(step, self.recipe.run.log_every) or step == self.recipe.optim.steps:
             # Only here: every transfer of a number makes the CPU wait for the GPU.
             means = {name: float(total) / self.count for name, total in self.sums.items()}
@@ -89,15 +87,19 @@ class TrainingLog:
                 {"step": step, **means, "lr": rate}
                 | {"images_per_second": speed, "share_waiting": self.waited / elapsed}
             )
-            self.bar.set_postfix(loss=f"{means['total']:.4f}", wait=f"{self.waited / elapsed:.0%}")
+            self.progress.figures(step, means["total"], speed, self.waited / elapsed)
             self._reset()
 
     def validation(self, step: int, figures: dict[str, float]) -> None:
-        """Write the figures of a validation."""
+        """Write the figures of a validation, and print them in percent, as `tagwise eval` does."""
         self._write({"step": step, **{f"val_{k}": v for k, v in figures.items()}})
-        text = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
-        self.bar.write(f"step {step}: {text}", file=sys.stderr)
+        text = "  ".join(f"{name} {100 * v:.1f}" for name, v in figures.items() if v >= 0)
+        self.progress.line(f"step {step}: {text}")
         self._reset()
+
+    def note(self, text: str) -> None:
+        """Print a line for the user, above any progress bar."""
+        self.progress.line(text)
 
     def _write(self, row: dict[str, float]) -> None:
         append_line(self.path, row)
@@ -108,7 +110,7 @@ class TrainingLog:
     def close(self) -> None:
         if self.quiet:
             return
-        self.bar.close()
+        self.progress.close()
         if self.board:
             self.board.close()
 

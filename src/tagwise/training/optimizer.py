@@ -39,6 +39,14 @@ def learning_rate(optim: OptimConfig, step: int) -> float:
     return optim.lr * (optim.final_lr + (1 - optim.final_lr) * cosine)
 
 
+def set_learning_rate(optimizer: torch.optim.Optimizer, optim: OptimConfig, step: int) -> float:
+    """Set the learning rates of all parameter groups for a step; returns that of the heads."""
+    rate = learning_rate(optim, step)
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] / optim.lr * rate
+    return rate
+
+
 def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
     """Create the update function of an exponential moving average, for `AveragedModel`.
 

@@ -73,6 +73,8 @@ class DataConfig(Settings):
     """The labelled images and their augmentation.
 
     input_size, val_size: (width, height) in pixels, in training and validation.
+    fold: (k, K): part k of K of the first training set, counted from 1, is held out for validation
+        instead of `val`; see `tagwise.training.folds`.
     cache_gib: the memory in GiB in which all worker processes together may keep decoded images.
     workers: the number of processes that load samples. None chooses it: 1 on a CPU, and next to a
         GPU one per core, except one core, but at most 16.
@@ -82,6 +84,7 @@ class DataConfig(Settings):
 
     train: tuple[SetConfig, ...]
     val: SetConfig | None = None
+    fold: tuple[Count, Count] | None = None
     root: str = "."
     input_size: _Size = (512, 512)
     val_size: _Size | None = None
@@ -94,6 +97,11 @@ class DataConfig(Settings):
         super().__post_init__()
         if not self.train:
             raise UserError("train is empty; name at least one set")
+        if self.fold is not None and not self.fold[0] <= self.fold[1] >= 2:
+            raise UserError(
+                f"fold is {list(self.fold)}; write [k, K], part k of K, with K at least 2 and k "
+                "from 1 to K"
+            )
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,8 @@ class RunConfig(Settings):
     precision: "fp32" or "bf16" (mixed). Earlier recipes call fp32 "no", which still works.
     device: None chooses the best available device.
     best: the name of the figure by which best.safetensors is chosen.
+    patience: training ends after this many validations in a row without a better `best`; 0 means
+        that it never ends early.
     compile: whether `torch.compile` speeds up the network; the first steps then take minutes.
     """
 
@@ -136,6 +146,7 @@ class RunConfig(Settings):
     save_every: NonNegativeInt = 100
     log_every: Count = 20
     best: str = "AP"
+    patience: NonNegativeInt = 0
     tensorboard: bool = False
     threads: Count | None = None
     device: Literal["cpu", "cuda"] | None = None
