@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Colours that matplotlib writes by default, and what the page's style calls them.
-_THEMED = {"#000000": "var(--ink)", "#e5e5e5": "var(--line)", "#808080": "var(--soft)"}
+_THEMED = {"#000000": "var(--ink)", "#e6e6e6": "var(--line)", "#808080": "var(--soft)"}
 
 
 class Markup(str):
@@ -74,6 +74,11 @@ def side_by_side(*parts: Markup) -> Markup:
 def strip(*parts: Markup) -> Markup:
     """Return small pictures in one row, which scrolls sideways where it does not fit."""
     return Markup(f'<div class="strip">{"".join(parts)}</div>')
+
+
+def wide(part: Markup) -> Markup:
+    """Return a wide chart, which scrolls sideways on a narrow screen instead of shrinking."""
+    return Markup(f'<div class="scroll wide">{part}</div>')
 
 
 def cards(figures: Iterable[tuple[str, str]]) -> Markup:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,9 +15,38 @@ from tagwise.data.sample import Sample
 from tagwise.errors import UserError
 from tagwise.files import append_line, trim_lines
 from tagwise.results import Boxes, Masks, Poses, Result
+from tagwise.results.base import rounded, with_none
 from tagwise.tasks import Task, read_result
 
 _SIDE = 480  # the longest side of a picture in the report, in pixels
+_ENLARGED = 4.0  # the most that small images are enlarged
+_ROWS = 20  # the most rows of a plot of tags
+
+
+class Example(NamedTuple):
+    """The results of a validation for one image.
+
+    found: what the network found. tags: (N, R, D) its tags at the R true detections of the N
+    labelled instances, NaN where one is not labelled; None for tasks without such a measure.
+    """
+
+    found: Result
+    tags: np.ndarray | None
+
+
+class TrueTags(NamedTuple):
+    """Tags at true detections, in the form that `plot_tags` takes; names: of the R rows."""
+
+    names: Sequence[str]
+    tags: np.ndarray
+    file: str | None
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
+        """The names, scores (all 0.5) and tags of the rows."""
+        return self.names, np.full(self.tags.shape[:2], 0.5), self.tags
 
 
 class Examples:
@@ -36,16 +66,18 @@ class Examples:
         rows, _ = trim_lines(self.path, lambda row: _is_example(row) and row["step"] <= start)
         self._rows: list[dict[str, Any]] = [row for row in rows if row["image"] in self.indices]
 
-    def wanted(self) -> dict[int, Result | None]:
+    def wanted(self) -> dict[int, Example | None]:
         """The dict that `validate` fills with the results of these images."""
         return dict.fromkeys(self.indices)
 
-    def add(self, step: int, results: dict[int, Result | None]) -> None:
+    def add(self, step: int, results: dict[int, Example | None]) -> None:
         """Keep the results of a validation. Raises UserError if they cannot be written."""
-        for index, result in results.items():
-            if result is None:
+        for index, example in results.items():
+            if example is None:
                 continue
-            row = {"step": step, "image": index, "found": result.above(self.threshold).to_dict()}
+            found = example.found.above(self.threshold).to_dict()
+            tags = None if example.tags is None else with_none(rounded(example.tags, 4))
+            row = {"step": step, "image": index, "found": found, "tags": tags}
             append_line(self.path, row)
             self._rows.append(row)
 
@@ -61,6 +93,18 @@ class Examples:
                     return read_result(row["found"], self.path)
                 except UserError as error:  # a line that was changed by hand
                     print(f"tagwise: {error}", file=sys.stderr)
+        return None
+
+    def tags(self, index: int, step: int) -> TrueTags | None:
+        """The tags at the true detections of an image at a validation; None if there are none."""
+        for row in self._rows:
+            if (row["image"], row["step"]) == (index, step) and row.get("tags"):
+                tags = np.array(row["tags"], float)[:, :_ROWS]
+                found = self.found(index, step)
+                names = [] if found is None else found.tag_rows()[0]
+                if len(names) != tags.shape[1]:
+                    names = [str(number) for number in range(1, tags.shape[1] + 1)]
+                return TrueTags(names, tags, self.val.info(index).file)
         return None
 
     def pictures(
@@ -95,9 +139,10 @@ class Examples:
         except UserError:  # reported during validation
             return None
         height, width = sample.image.shape[:2]
-        scale = min(1.0, _SIDE / max(height, width))
+        scale = min(_ENLARGED, _SIDE / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA)
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        image = cv2.resize(sample.image, size, interpolation=how)
         x, y = size[0] / width, size[1] / height
         affine = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])
         return image, affine, self._shrunk(labelled_result(sample, task), affine, image)

@@ -14,7 +14,7 @@ from tagwise.models.network import Network
 from tagwise.training.recipe import Recipe
 
 
-def overview(
+def print_overview(
     recipe: Recipe,
     datasets: Sequence[Photos],
     val: Photos | None,
@@ -39,11 +39,6 @@ def overview(
     }
     for name, text in lines.items():
         print(f"{name:<11}{text}", file=sys.stderr)
-
-
-def print_overview(*arguments: Any) -> None:
-    """Print the overview of a run to standard error; arguments: those of `overview`."""
-    print(overview(*arguments), file=sys.stderr)
 
 
 def _photos(datasets: Sequence[Photos], val: Photos | None) -> str:

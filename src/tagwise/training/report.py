@@ -13,7 +13,7 @@ from tagwise.plot import page
 from tagwise.plot.figures import plot_tags
 from tagwise.results import Result
 from tagwise.tasks import Task
-from tagwise.training.examples import Examples
+from tagwise.training.examples import Examples, TrueTags
 from tagwise.training.recipe import Recipe
 from tagwise.training.watch import History, advise
 
@@ -40,8 +40,9 @@ def write_report(folder: Path, recipe: Recipe, examples: Examples, task: Task) -
     rows = [row for row in logged if "total" in row]
     validations = [row for row in logged if any(name.startswith("val_") for name in row)]
     steps = examples.steps()
-    found = [examples.found(index, steps[-1]) for index in examples.indices] if steps else []
-    history = History(recipe, rows, validations, [each for each in found if each])
+    tags = [examples.tags(index, steps[-1]) for index in examples.indices] if steps else []
+    count = len(examples.val)
+    history = History(recipe, rows, validations, [t.tags for t in tags if t is not None], count)
     sections = [
         _summary(history),
         _figures(history),
@@ -159,17 +160,17 @@ def _images(examples: Examples, steps: Sequence[int], task: Task) -> list[page.M
         file = Path(examples.val.info(index).file).name
         title = f"Example {number}: {file}"
         found = [examples.found(index, step) for step in shown]
-        now = _caption(f"step {shown[-1]:,}", found[-1], examples)
+        now = f"{_count(shown[-1], found[-1])}, with scores of at least {examples.threshold:g}"
         parts = [
             page.side_by_side(
                 page.photo(truth, f"labels: {examples.truth_count(index)}"),
                 page.photo(pictures[-1], now),
             )
         ]
-        parts += _tags(found[-1])
+        parts += _tags(examples.tags(index, shown[-1]))
         if len(shown) > 1:
             earlier = [
-                page.photo(picture[::2, ::2], _caption(f"step {step:,}", result, examples), 75)
+                page.photo(picture[::2, ::2], _count(step, result), 75)
                 for step, picture, result in zip(shown[:-1], pictures, found)
             ]
             parts += ["The same image at earlier validations:", page.strip(*earlier)]
@@ -177,20 +178,19 @@ def _images(examples: Examples, steps: Sequence[int], task: Task) -> list[page.M
     return sections
 
 
-def _caption(when: str, found: Result | None, examples: Examples) -> str:
-    count = 0 if found is None else len(found)
-    return f"{when}: {count} found, with scores of at least {examples.threshold:g}"
+def _count(step: int, found: Result | None) -> str:
+    return f"step {step:,}: {0 if found is None else len(found)} found"
 
 
-def _tags(found: Result | None) -> list[page.Markup]:
-    """The plot of the tags of an image; none if there is no instance."""
-    if found is None or not len(found) or not found.tag_rows()[2].shape[2]:
+def _tags(tags: TrueTags | None) -> list[page.Markup]:
+    """The plot of the tags of an image; none if the task has no such measure."""
+    if tags is None or not tags.tags.shape[2]:
         return []
     caption = (
-        "tags: one colour per instance that was found. Instances are told apart if each is a "
-        "narrow vertical line, away from the others."
+        "Tags that the network gives to the labelled instances, in the colours of the labels. "
+        "Instances can be told apart if each is a narrow vertical line, away from the others."
     )
-    return [page.figure_svg(plot_tags(found, title=" "), caption)]
+    return [page.wide(page.figure_svg(plot_tags(tags, title="tags at the true places"), caption))]
 
 
 def _percent(figure: float) -> str:

@@ -8,6 +8,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
@@ -21,8 +22,9 @@ from tagwise.prediction.labelled import predict_labelled
 from tagwise.prediction.predictor import DEFAULT_THRESHOLD, Predictor
 from tagwise.results import Result
 from tagwise.tasks import Task
+from tagwise.tasks.base import Placement
 from tagwise.training.checkpoint import Checkpoint
-from tagwise.training.examples import Examples
+from tagwise.training.examples import Example, Examples
 from tagwise.training.log import TrainingLog
 from tagwise.training.recipe import Recipe
 from tagwise.training.report import write_report
@@ -74,7 +76,7 @@ class Validation:
         model: Network,
         step: int,
         figures: dict[str, float],
-        found: dict[int, Result | None],
+        found: dict[int, Example | None],
     ) -> None:
         name = self.recipe.run.best
         self.log.validation(step, figures)
@@ -93,7 +95,7 @@ def validate(
     model: nn.Module,
     dataset: Photos,
     recipe: Recipe,
-    examples: dict[int, Result | None] | None = None,
+    examples: dict[int, Example | None] | None = None,
     accelerator: Any = None,
 ) -> dict[str, float]:
     """Return the task's figures of a model on a labelled dataset, at one scale without flip.
@@ -115,8 +117,18 @@ def validate(
             continue
         scorer.add(index, result)
         if examples is not None and index in examples:
-            examples[index] = result
+            examples[index] = Example(result, _true_tags(predictor, dataset, index))
     return scorer.figures() if accelerator is None or accelerator.is_main_process else {}
+
+
+def _true_tags(predictor: Predictor, dataset: Photos, index: int) -> np.ndarray | None:
+    """The tags (N, R, D) that the network gives to the true detections of an image."""
+    sample = dataset.load(index)
+    maps, affine = predictor.maps(sample.image)
+    height, width = sample.image.shape[:2]
+    placement = Placement(affine, (width, height))
+    tags = predictor.task.true_tags(maps, predictor.stride, placement, sample)
+    return None if tags is None else np.asarray(tags.tags)
 
 
 def _results(

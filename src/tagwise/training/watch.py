@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tagwise.results import Result
 from tagwise.training.recipe import Recipe
 
 Advice = tuple[str, str]
 Row = dict[str, Any]
 
-_FEW_PHOTOS = 200
+_FEW_PHOTOS = 40  # a fifth of 200
 _EQUAL_TAGS = 0.25  # the push loss of equal tags is 1, or 1/2 in some published forms
 _TOO_EQUAL = 0.8  # the share of its first value at which the push loss counts as stuck
 _FALL = 0.02  # a difference of AP that is not a fluctuation
@@ -24,14 +23,15 @@ _FALL = 0.02  # a difference of AP that is not a fluctuation
 class History:
     """What a run has logged so far.
 
-    rows: of the loss. validations: rows with figures, in the order of the steps. found: the results
-    of the example images at the last validation. photos: the labelled images of all sets.
+    rows: of the loss. validations: rows with figures, in the order of the steps. tags: for each
+    example image (N, R, D), the tags at its true detections at the last validation, NaN where one
+    is missing. photos: the number of images of the validation set.
     """
 
     recipe: Recipe
     rows: Sequence[Row]
     validations: Sequence[Row]
-    found: Sequence[Result] = ()
+    tags: Sequence[np.ndarray] = ()
     photos: int = 0
 
     def first(self, name: str) -> float:
@@ -97,8 +97,8 @@ def _push_stuck(history: History) -> Advice | None:
 
 def _not_separated(history: History) -> Advice | None:
     close, pairs = 0, 0
-    for result in history.found:
-        gaps, spreads = tag_gaps(result)
+    for tags in history.tags:
+        gaps, spreads = tag_gaps(tags)
         close += int((gaps < 2 * spreads).sum())
         pairs += len(gaps)
     if pairs < 4 or close < pairs / 4:
@@ -107,7 +107,7 @@ def _not_separated(history: History) -> Advice | None:
         "Tags of different instances lie close together. Look at the tag plots below: colours "
         "should not mix. Train longer, or add images in which instances are close to each other.",
         f"In the example images, {close} of {pairs} instances have a neighbour nearer than twice "
-        "the spread of their own tags.",
+        "the spread of its tags.",
     )
 
 
@@ -171,9 +171,9 @@ def _few_photos(history: History) -> Advice | None:
     if not 0 < history.photos < _FEW_PHOTOS or history.recipe.data.fold is not None:
         return None
     return (
-        "With so few images, figures depend on which ones are held out. "
+        "With so few images for validation, figures depend on which ones these are. "
         "tagwise train RECIPE --folds 5 measures by how much.",
-        f"There are {history.photos} labelled images in all.",
+        f"There {'is 1 image' if history.photos == 1 else f'are {history.photos} images'}.",
     )
 
 
@@ -189,16 +189,14 @@ _RULES: tuple[Callable[[History], Advice | None], ...] = (
 )
 
 
-def tag_gaps(result: Result) -> tuple[np.ndarray, np.ndarray]:
+def tag_gaps(tags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How far apart the tags of the instances of an image are.
 
+    tags: (N, R, D), NaN where one is missing; instances without any tag are left out.
     Returns (N,) the distance of each instance's mean tag to the nearest other one, and (N,) its
     spread, the root mean square distance of its tags to their mean; empty for less than two
-    instances or a result without tags.
+    instances.
     """
-    _, _, tags = result.tag_rows()
-    if len(tags) < 2 or not tags.shape[2]:
-        return np.zeros(0), np.zeros(0)
     present = np.isfinite(tags).all(2)
     kept = present.any(1)
     tags, present = np.where(present[..., None], tags, 0)[kept], present[kept]
