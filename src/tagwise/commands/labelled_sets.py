@@ -49,7 +49,7 @@ def open_validation_set(predictor: Predictor, weights: Path, quiet: bool) -> Pho
     if not path.is_file():
         raise UserError(f"{weights} has no recipe.yaml beside it that names a set; {instead}")
     recipe = load_recipe(path).complete()
-    if recipe.data.val is None:
+    if recipe.data.val is None and recipe.data.fold is None:
         raise UserError(f"the recipe {path} has no validation set; {instead}")
     if recipe.task != predictor.task.name:
         raise UserError(f"the recipe {path} is not that of {weights}; {instead}")

@@ -37,6 +37,6 @@ def train(
             first training set, and print the mean and the standard deviation of their figures.
         overrides: Values of the recipe, as optim.steps=500; the same as --optim.steps 500.
     """
-    folder = tagwise.train(recipe, out=out, resume=resume, folds=folds, overrides=overrides)
+    folder = tagwise.train(**locals())
     print_result(f"the model is in {folder}" if folds is None else f"the models are in {folder}")
     return 0

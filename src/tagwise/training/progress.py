@@ -82,12 +82,12 @@ def format_time(seconds: float) -> str:
     """Format a duration with one or two units.
 
     >>> [format_time(s) for s in (4.2, 61, 3599, 8000, 200_000)]
-    ['4 s', '1 min', '60 min', '2 h 13 min', '2 days 8 h']
+    ['4 s', '1 min', '60 min', '2 h 13 min', '2 days 7 h']
     """
     if seconds < 60:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
-    if minutes <= 60:
+    if minutes < 120:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     if hours < 24:

@@ -73,18 +73,17 @@ class DataConfig(Settings):
     """The labelled images and their augmentation.
 
     input_size, val_size: (width, height) in pixels, in training and validation.
-    fold: (k, K): part k of K of the first training set, counted from 1, is held out for validation
-        instead of `val`; see `tagwise.training.folds`.
     cache_gib: the memory in GiB in which all worker processes together may keep decoded images.
     workers: the number of processes that load samples. None chooses it: 1 on a CPU, and next to a
         GPU one per core, except one core, but at most 16.
     flip_pairs: pairs of keypoint types of the skeleton that a mirrored image swaps, by name or by
         number from 0; None takes them from the first set or from the names, [] means no pairs.
+    fold: (k, K): part k of K of the first training set, counted from 1, is held out for validation
+        instead of `val`; see `tagwise.training.folds`.
     """
 
     train: tuple[SetConfig, ...]
     val: SetConfig | None = None
-    fold: tuple[Count, Count] | None = None
     root: str = "."
     input_size: _Size = (512, 512)
     val_size: _Size | None = None
@@ -92,6 +91,7 @@ class DataConfig(Settings):
     cache_gib: NonNegative = 1.0
     workers: Annotated[int, Range(0, 256)] | None = None
     flip_pairs: tuple[tuple[str | int, str | int], ...] | None = None
+    fold: tuple[Count, Count] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,9 +135,9 @@ class RunConfig(Settings):
     precision: "fp32" or "bf16" (mixed). Earlier recipes call fp32 "no", which still works.
     device: None chooses the best available device.
     best: the name of the figure by which best.safetensors is chosen.
+    compile: whether `torch.compile` speeds up the network; the first steps then take minutes.
     patience: training ends after this many validations in a row without a better `best`; 0 means
         that it never ends early.
-    compile: whether `torch.compile` speeds up the network; the first steps then take minutes.
     """
 
     seed: Annotated[int, Range(0, 2**63 - 1)] = 0
@@ -146,11 +146,11 @@ class RunConfig(Settings):
     save_every: NonNegativeInt = 100
     log_every: Count = 20
     best: str = "AP"
-    patience: NonNegativeInt = 0
     tensorboard: bool = False
     threads: Count | None = None
     device: Literal["cpu", "cuda"] | None = None
     compile: bool = False
+    patience: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
