@@ -12,7 +12,7 @@ from torch import Tensor
 from tagwise.data.photos import Photos
 from tagwise.tasks import Task
 from tagwise.training.data import make_loader
-from tagwise.training.loop import make_model, network_input, stage_loss
+from tagwise.training.model import make_model, network_input, stage_loss
 from tagwise.training.recipe import Recipe
 
 _LONG, _SHORT = 2 * 3600.0, 20 * 60.0  # seconds of training that are too many, and well spent
