@@ -28,6 +28,7 @@ from tagwise.console.arguments import (
     Weights,
     environment,
 )
+from tagwise.console.conversion_verbs import convert
 from tagwise.console.diagnosis_verbs import calibrate, diagnose
 from tagwise.console.interrupts import signals_handled, stop_requested
 from tagwise.console.label_verbs import init
@@ -165,6 +166,9 @@ def track(
     run = tagwise.track(**locals(), progress=True)
     print_result(run.finish())
     return run.exit_code
+
+
+from tagwise.console.conversion_verbs import convert
 
 
 def plot(

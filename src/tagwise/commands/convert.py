@@ -1,4 +1,4 @@
-"""`tagwise convert`: published checkpoints as model files of tagwise."""
+"""`tagwise convert`: published checkpoints as model files, and labels in other formats."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tagwise.data.coco_labels import as_number
+from tagwise.data.label_formats import recognise_labels
+from tagwise.data.report import print_note
 from tagwise.errors import UserError, unknown_name
 from tagwise.files import check_regular, read_json
+from tagwise.labels import read_labels, write_labels
+from tagwise.labels.write import SUFFIXES, Target
 from tagwise.models.from_published import read_published
 from tagwise.models.load import network_of
 from tagwise.models.model_file import save_model
@@ -18,29 +22,68 @@ def convert(
     file: str | Path,
     *,
     out: str | Path | None = None,
+    to: Target | None = None,
+    images: str | Path | None = None,
+    category: str | None = None,
+    annotations: str | Path | None = None,
+    predicted: bool = False,
+    copy: bool = True,
     skeleton: str | Path | None = None,
     classes: str | Path | Sequence[str] | None = None,
     size: tuple[int, int] | None = None,
     drop_head: bool = False,
+    progress: bool = False,
 ) -> Path:
-    """Write a published checkpoint as a model file, and return its path.
+    """Write labels or predictions in another format, or a published checkpoint as a model file.
 
-    file: a checkpoint of a family that `tagwise.published.recognise` lists, in any
-        wrapping; it is recognised by the names and shapes of its tensors.
-    out: the file to write; by default the same name with .safetensors.
+    file: labels or predictions of any format that `tagwise.labels.read_labels` knows; or a
+        checkpoint of a family that `tagwise.published.recognise` lists, in any wrapping. Both are
+        recognised by their content.
+    out: the file or folder to write; by default named after `file`, a model next to it and labels
+        in the current folder.
+
+    For labels:
+    to: "coco" (the default: labels.json and a folder of images), "sleap", "deeplabcut", "yolo",
+        "labelstudio", "csv" or "parquet".
+    images: the folder with the images or videos, or a video; by default they are searched in the
+        folder of the labels and its subfolders.
+    category: the name of the category or skeleton to keep; by default all that the format holds.
+    annotations: the COCO annotation file to which COCO results belong.
+    predicted: also keep instances that a program predicted, beside those that people labelled. A
+        file with predictions alone is converted in any case.
+    copy: copy image files into the new folder. Frames of videos are always written there.
+    progress: show a progress bar. What was understood and left out is printed in any case.
+
+    For checkpoints:
     skeleton: "coco", "crowdpose", "wholebody", "aic", "mhp", or a COCO annotation file; by default
         the one that has as many keypoint types as the checkpoint.
     classes: names, or a COCO annotation file; by default COCO's 80, for a checkpoint with 80.
     size: (width, height) in pixels of the network's input; by default the published one.
     drop_head: reinitialise the output layers, for another skeleton or other classes. The result is
         a starting point for training; it cannot predict yet.
-    Raises UserError for files of an unknown family, damaged files, files that contain code, and
-    numbers of keypoint types or classes that differ from the skeleton or the given classes.
+    Returns the path of what was written. Raises UserError for files of an unknown format or
+    family, damaged files, files that contain code, labels without a readable image where the format
+    needs images, and numbers of keypoint types or classes that differ from the given ones.
 
+    >>> convert("labels.slp", out="my_animal")  # doctest: +SKIP
+    PosixPath('my_animal/labels.json')
     >>> convert("pose_higher_hrnet_w32_512.pth")  # doctest: +SKIP
     PosixPath('pose_higher_hrnet_w32_512.safetensors')
     """
     file = Path(file)
+    if _is_labels(file):
+        found = read_labels(file, images, category, annotations)
+        found = found if predicted else found.labelled()
+        to = to or "coco"
+        out = Path(out) if out is not None else Path(_named(file, to))
+        written = write_labels(found, to, out, copy, progress)
+        for line in found.describe():
+            print_note(line)
+        return written
+    given = {"to": to, "images": images, "category": category, "annotations": annotations}
+    unused = [f"--{name}" for name, value in given.items() if value is not None]
+    if unused:
+        raise UserError(f"{file} is not labels, to which alone {', '.join(unused)} applies")
     check_regular(file, "checkpoint")
     spec, state = read_published(
         file,
@@ -55,6 +98,20 @@ def convert(
     # Not in half precision, to keep the published values exactly.
     save_model(network_of(spec, state, file), path, half=False)
     return path
+
+
+_LABEL_SUFFIXES = {".csv", ".json", ".jsonl", ".slp", ".txt", ".xml", ".yaml", ".yml"}
+
+
+def _is_labels(path: Path) -> bool:
+    if path.suffix.lower() in _LABEL_SUFFIXES:
+        return True
+    return path.is_dir() or recognise_labels(path) is not None
+
+
+def _named(labels: Path, to: Target) -> str:
+    stem = labels.resolve().stem.removesuffix(".predictions").removesuffix(".tracks")
+    return f"{stem}{SUFFIXES[to]}" if to in SUFFIXES else f"{stem}_{to}"
 
 
 def _skeleton(given: str | Path | None) -> Skeleton | None:

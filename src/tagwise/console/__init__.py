@@ -1,4 +1,4 @@
 """Interaction with the terminal: arguments, requests to stop, and the standard streams.
 
-Imports nothing of the package.
+Imports nothing but the public names of the package.
 """

@@ -60,8 +60,12 @@ def describe_other_format(path: str | Path) -> str | None:
     key = recognise_labels(path)
     if key in (None, "coco", "label maps"):
         return None
-    advice = _ADVICE.get(key, _CONVERT).format(path=path)
-    return f"{path} is {FORMATS[key]}, not COCO JSON; {advice}"
+    return f"{path} is {FORMATS[key]}, not COCO JSON; {advice_for(key, path)}"
+
+
+def advice_for(key: str, path: str | Path) -> str:
+    """What to do with a file or folder of a known format where COCO JSON is needed."""
+    return _ADVICE.get(key, _CONVERT).format(path=path)
 
 
 def recognise_labels(path: str | Path) -> str | None:
@@ -110,7 +114,7 @@ def _file_format(path: Path) -> str | None:
     text = head.decode("utf-8-sig", errors="replace").lstrip()
     if text.startswith("<"):
         return _xml_format(text)
-    if path.suffix == ".jsonl" and text.startswith("{") and '"track' in text:
+    if path.suffix == ".jsonl" and re.match(r'\{"frame": ?\d', text):
         return "tracks"
     if text.startswith(("{", "[")):
         return _json_format(read_json(path))

@@ -22,6 +22,7 @@ from tagwise.files import read_json
 from tagwise.labels.find import finder_of
 from tagwise.labels.label_set import Category, Instance, LabelledImage, LabelSet
 from tagwise.skeletons import Skeleton
+from tagwise.skeletons.stated import FLIP_KEYS
 
 _OWN = {"id", "name", "keypoints", "skeleton"}  # values of a category that Category has itself
 
@@ -68,14 +69,16 @@ def _category(entry: dict[str, Any], path: Path, found: LabelSet) -> Category:
     while any(name == other.name for other in found.categories):
         name = f"{wanted} {entry['id']}"
         wanted = name
-    extra = {key: value for key, value in entry.items() if key not in _OWN}
+    extra = {key: value for key, value in entry.items() if key not in {*_OWN, *FLIP_KEYS}}
     if not entry.get("keypoints"):
         return Category(name, extra=extra)
     try:
         skeleton = Skeleton.from_coco(entry)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return Category(name, tuple(map(str, entry["keypoints"])), skeleton.edges, extra=extra)
+    stated = any(entry.get(key) for key in FLIP_KEYS)
+    pairs = tuple((a, b) for a, b in enumerate(skeleton.flip) if a < b) if stated else ()
+    return Category(name, tuple(map(str, entry["keypoints"])), skeleton.edges, pairs, extra)
 
 
 def _instance(

@@ -12,6 +12,7 @@ import numpy as np
 
 from tagwise.data.report import Problem
 from tagwise.errors import unknown_name
+from tagwise.skeletons import mirror_types, plain_name
 
 Box = tuple[float, float, float, float]
 
@@ -161,17 +162,46 @@ class LabelSet:
         """Lines that say what was understood, and what was left out."""
         counts, count = self.counts(), len(self.images)
         frames = sum(image.frame is not None for image in self.images)
-        what = "frames" if frames == count and frames else "images"
+        what = "frame" if frames == count and frames else "image"
         groups = len({image.group for image in self.images})
         lines = [
-            f"{self.where} is {self.what}: {count} {what} in {groups} "
-            f"{'group' if groups == 1 else 'groups'}, {counts.total()} instances"
+            f"{self.where} is {self.what}: {_number(count, what)} in {_number(groups, 'group')}, "
+            f"{_number(counts.total(), 'instance')}"
         ]
-        for category in self.categories:
-            types = len(category.keypoints)
-            names = f", {types} keypoint types: {_listed(category.keypoints)}" if types else ""
-            lines.append(f"category {category.name}: {counts[category.name]} instances{names}")
-        return lines + self.notes + _one_per_kind(self.problems)
+        lines += [_described(each, counts[each.name]) for each in self.categories]
+        used = [each.name for each in self.categories if each.keypoints and counts[each.name]]
+        if len(used) > 1:
+            lines.append(
+                f"{len(used)} categories have keypoints, and a model learns one: {used[0]} unless "
+                "the recipe names another; keep one with --category"
+            )
+        if sum(bool(image.instances) for image in self.images) == 1:
+            lines.append(
+                "only 1 image is labelled: too few to train on some and validate on others"
+            )
+        return lines + self.notes + self.problem_lines()
+
+    def problem_lines(self) -> list[str]:
+        """One line for each kind of problem, with the names of the first files."""
+        return _one_per_kind(self.problems)
+
+
+def _described(category: Category, count: int) -> str:
+    line = f"category {category.name}: {_number(count, 'instance')}"
+    if not category.keypoints:
+        return line
+    names = category.keypoints
+    flip = enumerate(mirror_types([plain_name(name) for name in names]))
+    pairs = category.pairs or [(a, b) for a, b in flip if a < b]
+    sides = ", ".join(f"{names[a]} and {names[b]}" for a, b in pairs)
+    return (
+        f"{line}, {_number(len(names), 'keypoint type')}: {_listed(names)}; "
+        f"left/right pairs: {sides or 'none'}"
+    )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _one_per_kind(problems: list[Problem], examples: int = 3) -> list[str]:

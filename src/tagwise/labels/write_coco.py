@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from tagwise.errors import UserError
-from tagwise.files import open_regular, whole_file
+from tagwise.files import whole_file
 from tagwise.geometry import keypoint_boxes, least_side
 from tagwise.label_maps import label_map_instances, rle_mask
-from tagwise.labels.find import name_parts
-from tagwise.labels.frames import Size, each_readable
+from tagwise.labels.choose import with_files
+from tagwise.labels.frames import Size, image_names, write_images
 from tagwise.labels.label_set import Box, Category, Instance, LabelledImage, LabelSet
 
 
@@ -41,18 +40,13 @@ def write_coco(
     Raises UserError if no image is left.
     """
     folder = Path(folder)
-    usable = [image for image in found.images if image.found]
-    if not usable:
-        names = ", ".join(list(dict.fromkeys(image.file for image in found.images))[:3])
-        raise UserError(
-            f"none of the images and videos of {found.where} was found ({names}); give the folder "
-            "that contains them with --images FOLDER"
-        )
+    usable = with_files(found)
     target, names = folder / "images", image_names(usable)
     if not copy and all(image.pixels is None and image.frame is None for image in usable):
         target = Path(os.path.commonpath([image.path.absolute().parent for image in usable]))
         names = {id(i): i.path.absolute().relative_to(target).as_posix() for i in usable}
-    sizes = dict(_written(found, usable, names, target, progress))
+        found.notes.append(f"the images stay in {target}")
+    sizes = write_images(usable, names, target, found.problems, progress)
     kept = [(image, names[id(image)], sizes[id(image)]) for image in usable if id(image) in sizes]
     if not kept:
         raise UserError(
@@ -63,58 +57,6 @@ def write_coco(
     with whole_file(annotations) as file:
         file.write(json.dumps(coco_content(found, kept), ensure_ascii=False).encode())
     return CocoFiles(annotations, target)
-
-
-def _written(
-    found: LabelSet,
-    images: list[LabelledImage],
-    names: dict[int, str],
-    target: Path,
-    progress: bool,
-) -> Iterator[tuple[int, Size]]:
-    """Write the images that are not in the target folder yet; yield their ids and sizes."""
-    readable = each_readable(images, found.problems)
-    bar = tqdm(readable, "images", len(images), disable=None if progress else True)
-    for image, pixels, size in bar:
-        path = target / names[id(image)]
-        if pixels is not None:
-            encoded = cv2.imencode(".png", pixels[..., ::-1])[1]
-            with whole_file(path) as file:
-                file.write(encoded.tobytes())
-        elif path.absolute() != image.path.absolute():
-            with open_regular(image.path, "image") as source, whole_file(path) as file:
-                file.write(source.read())
-        yield id(image), size
-
-
-def image_names(images: Iterable[LabelledImage]) -> dict[int, str]:
-    """A different file name for each image, by its id.
-
-    Image files keep the folders in which they differ. A frame is named after its video and its
-    index: clip-000079.png.
-    """
-    images = list(images)
-    paths = [image.path.absolute().parent for image in images if _is_file(image)]
-    root = Path(os.path.commonpath(paths)) if paths else Path()
-    names: dict[int, str] = {}
-    taken: set[str] = set()
-    for image in images:
-        if _is_file(image):
-            name = image.path.absolute().relative_to(root).as_posix()
-        else:
-            stem = Path((name_parts(image.file) or ("image",))[-1]).stem
-            name = f"{stem}-{image.frame or 0:06d}.png"
-        stem, suffix = os.path.splitext(name)
-        number = 2
-        while name.casefold() in taken:
-            name, number = f"{stem}_{number}{suffix}", number + 1
-        taken.add(name.casefold())
-        names[id(image)] = name
-    return names
-
-
-def _is_file(image: LabelledImage) -> bool:
-    return image.path is not None and image.frame is None
 
 
 # ---------------------------------------------------------------------- the content
