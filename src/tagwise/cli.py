@@ -28,7 +28,6 @@ from tagwise.console.arguments import (
     Weights,
     environment,
 )
-from tagwise.console.conversion_verbs import convert
 from tagwise.console.diagnosis_verbs import calibrate, diagnose
 from tagwise.console.interrupts import signals_handled, stop_requested
 from tagwise.console.label_verbs import init
@@ -166,9 +165,6 @@ def track(
     run = tagwise.track(**locals(), progress=True)
     print_result(run.finish())
     return run.exit_code
-
-
-from tagwise.console.conversion_verbs import convert
 
 
 def plot(
