@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tagwise.commands.serve import serve
     from tagwise.commands.track import track
     from tagwise.commands.train import train
+    from tagwise.commands.tune import tune
     from tagwise.errors import UserError
     from tagwise.grouping import peaks
     from tagwise.models.create import create_model
@@ -81,6 +82,7 @@ __all__ = [
     "serve",
     "track",
     "train",
+    "tune",
 ]
 
 # The module that defines each public name, and public modules.
@@ -114,6 +116,7 @@ _NAMES = {
     "serve": "tagwise.commands.serve",
     "track": "tagwise.commands.track",
     "train": "tagwise.commands.train",
+    "tune": "tagwise.commands.tune",
 }
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and refuse any other name

@@ -28,7 +28,7 @@ from tagwise.console.arguments import (
     Weights,
     environment,
 )
-from tagwise.console.diagnosis_verbs import calibrate, diagnose
+from tagwise.console.diagnosis_verbs import calibrate, diagnose, tune
 from tagwise.console.interrupts import signals_handled, stop_requested
 from tagwise.console.label_verbs import init
 from tagwise.console.model_verbs import convert, export
@@ -221,6 +221,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "eval": evaluate,
     "diagnose": diagnose,
     "calibrate": calibrate,
+    "tune": tune,
     "plot": plot,
     "track": track,
     "convert": convert,

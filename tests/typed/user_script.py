@@ -38,6 +38,7 @@ from tagwise import (
     serve,
     track,
     train,
+    tune,
 )
 from tagwise.tasks import PoseTask
 
@@ -96,6 +97,8 @@ figure: float = report["metrics"]["AP"]
 evaluate("robots", "val.json")  # wrong
 diagnosis = diagnose("robots", "val.json", "photos", limit=10)
 diagnose("robots", limit="10")  # wrong
+tuned = tune("robots", "val.json", "photos", metric="f1", precision=0.9)
+tune("robots", metric="f2")  # wrong
 model_path: str = calibrate("robots", "val.json", "photos", out="robots.safetensors")["model"]
 calibrate("robots", limit=10)  # wrong
 path: Path = convert("checkpoint.pth", skeleton="coco")

@@ -15,7 +15,11 @@ from tagwise.commands.labelled_sets import versions
 from tagwise.data.photos import Photos
 from tagwise.data.report import print_note
 from tagwise.errors import UserError
-from tagwise.evaluation.calibration import Calibration, cross_validated, fit_calibration
+from tagwise.evaluation.calibration import (
+    calibrated_threshold,
+    cross_validated,
+    fit_calibration,
+)
 from tagwise.evaluation.diagnosis.image_errors import IGNORED, ImageErrors
 from tagwise.evaluation.diagnosis.reliability import reliability
 from tagwise.evaluation.scoring import Scorer
@@ -80,7 +84,7 @@ def calibrate(
     found = _Detections.of(predictor, dataset, scorer, quiet)
     fitted = fit_calibration(found.scores, found.right)
     held = cross_validated(found.scores, found.right, found.images)
-    threshold = _threshold(fitted, shown)
+    threshold = calibrated_threshold(fitted, shown)
     values = {"threshold": threshold, "calibration": fitted.to_dict()}
     copy_with_spec(path, target, replace(spec, decoder={**spec.decoder, **values}))
     return {
@@ -140,8 +144,3 @@ def _sorted(
             yield scorer.sort_errors(dataset.load(index), found)
         except UserError as error:
             yield error
-
-
-def _threshold(calibration: Calibration, score: float) -> float:
-    """The calibrated score of a threshold, rounded down, so that it keeps the same instances."""
-    return float(np.floor(calibration(np.array(score)) * 1e5) / 1e5)

@@ -18,6 +18,7 @@ $ tagwise init labels.slp              a recipe for your own labels
 $ tagwise train recipes/robots.yaml    a model of your own
 $ tagwise eval --weights robots --annotations val.json --images photos
 $ tagwise diagnose --weights runs/mine/best.safetensors
+$ tagwise tune --weights runs/mine/best.safetensors --write
 $ tagwise convert checkpoint.pth       a published model as one of tagwise's
 $ tagwise export people                a model as an ONNX file
 $ tagwise serve                        the tag explorer, a page in your browser

@@ -102,6 +102,11 @@ def fit_calibration(scores: np.ndarray, right: np.ndarray) -> Calibration:
     return Calibration(*(round(float(value), 5) for value in found.x))
 
 
+def calibrated_threshold(calibration: Calibration, score: float) -> float:
+    """The calibrated score of a threshold, rounded down, so that it keeps the same instances."""
+    return float(np.floor(calibration(np.array(score)) * 1e5) / 1e5)
+
+
 def cross_validated(
     scores: np.ndarray, right: np.ndarray, images: np.ndarray, folds: int = 5
 ) -> np.ndarray:

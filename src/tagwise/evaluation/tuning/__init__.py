@@ -1,0 +1,4 @@
+"""Fitting the settings of a decoder, and the threshold of its scores, to labelled images.
+
+Imports `errors`, `grouping` and `settings`.
+"""
