@@ -3,6 +3,6 @@
 Scorers turn results into metrics; oracles replace one part of a model by the ground truth. Each
 task defines its scorer and its oracles.
 
-Imports `data`, `errors`, `geometry`, `grouping`, `label_maps`, `metrics`, `plot`, `results` and
-`skeletons`.
+Imports `data`, `errors`, `geometry`, `grouping`, `label_maps`, `metrics`, `plot`, `results`,
+`settings` and `skeletons`.
 """

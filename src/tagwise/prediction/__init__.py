@@ -4,5 +4,5 @@ Sources are found and named, images are fitted to the network's input, and a run
 so that an interrupted one can continue.
 
 Imports `console`, `data`, `errors`, `evaluation`, `files`, `grouping`, `models`, `published`,
-`results`, `runtime` and `tasks`.
+`results`, `runtime`, `settings` and `tasks`.
 """
