@@ -170,6 +170,25 @@ def test_masks(fast, tmp_path):
     assert main(["train", str(report.recipe), "--optim.steps", "1", "--optim.batch", "1"]) == 0
 
 
+def test_outlines_become_masks(fast, tmp_path):
+    """Two squares that overlap: the smaller one is in front. One instance has only a box."""
+    big, small = [[20, 20, 120, 20, 120, 120, 20, 120]], [[100, 100, 140, 100, 140, 140, 100, 140]]
+    content = coco_of([np.zeros((0, 5, 3))] * 4, size=(160, 160))
+    for image in content["images"]:
+        for outline in (small, big, None):
+            annotation = {"image_id": image["id"], "category_id": 1, "bbox": [1, 1, 9, 9]}
+            annotation |= {"segmentation": outline, "id": len(content["annotations"]) + 1}
+            content["annotations"].append(annotation)
+    labels = write_set(tmp_path / "lab", content)
+    report = init(labels, yes=True, task="pixels", val=0.25)
+    dataset = LabelMaps(report.folder / "train" / "images", report.folder / "train" / "labels")
+    assert len(dataset) == 3
+    found = dataset.label_map(0)
+    assert found[110, 110] == found[130, 130] != found[50, 50]
+    assert found[0, 0] == 0
+    assert "4 × instance without a mask, left out" in str(report)
+
+
 # ---------------------------------------------------------------------- bad input
 
 
@@ -212,7 +231,7 @@ def test_sides_without_a_pair_turn_mirroring_off(fast, tmp_path):
         ({"start": "rabbits"}, "unknown start 'rabbits'"),
         ({"start": "blood"}, "blood is a model of the task corners, not pose"),
         ({"images": "nowhere"}, "no such folder of images: nowhere"),
-        ({"task": "pixels"}, "masks are learned from a folder of label maps"),
+        ({"task": "pixels"}, "no instance of the labels has a mask"),
     ],
 )
 def test_bad_arguments(options, message, labels, fast):

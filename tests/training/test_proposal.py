@@ -85,7 +85,7 @@ def test_small_instances_get_a_larger_input():
         for side in (30, 240)
     )
     assert small == (800, 608)
-    assert large == (128, 96)
+    assert large == (352, 256)
 
 
 def test_portrait_and_landscape_photos_get_a_square():

@@ -204,6 +204,8 @@ def _recipe(
             choices.reasons["sigmas"] = f"OKS constants, for AP: {data.pose.sigmas_from}"
             options["sigmas"] = sigmas
         options["flip_pairs"] = data.pose.pair_names()
+    count = f"{len(data.train)} images of {labels.name}"
+    choices.set("info.data", count, "kept in the model file")
     root = folder.parent.absolute()
     named = {
         part: {"annotations": relative_to(annotations, root), "images": relative_to(images, root)}

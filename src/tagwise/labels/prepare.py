@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from tagwise.data.coco_json import annotated_categories, read_coco
+from tagwise.data.images import read_image
 from tagwise.data.label_formats import recognise_labels
 from tagwise.data.label_maps import LabelMaps
+from tagwise.data.regions import check_region, paint_region
 from tagwise.data.report import Problem
 from tagwise.errors import UserError, unknown_name
 from tagwise.files import open_regular, read_json, whole_file
@@ -153,11 +158,70 @@ def has_map_folders(labels: Path) -> bool:
     )
 
 
+def write_maps(found: CocoLabels, folder: Path) -> None:
+    """Paint the masks of COCO labels as label maps: writes FOLDER/images and FOLDER/labels.
+
+    Where instances overlap, the smaller one is in front. Instances without a mask, and masks that
+    cannot be painted, are left out and listed in the problems of `found`. Raises UserError if no
+    instance has a mask.
+    """
+    by_image: dict[str, list[dict[str, Any]]] = {}
+    for annotation in found.content["annotations"]:
+        by_image.setdefault(str(annotation.get("image_id")), []).append(annotation)
+    masks = 0
+    for number, entry in enumerate(found.content["images"], 1):
+        source = found.images / entry["file_name"]
+        try:
+            labels = np.zeros(read_image(source, upright=False).shape[:2], np.uint16)
+        except UserError as error:
+            kind = "image cannot be read, left out"
+            found.problems.append(Problem(kind, entry["file_name"], detail=str(error)))
+            continue
+        annotations = by_image.get(str(entry["id"]), [])
+        masks += _paint(labels, annotations, entry["file_name"], found.problems)
+        stem = f"{number:05d}-{source.stem}"  # image files of several folders may share a name
+        with open_regular(source, "image") as file:
+            _write(folder / "images" / f"{stem}{source.suffix}", file.read())
+        _write(folder / "labels" / f"{stem}.png", cv2.imencode(".png", labels)[1].tobytes())
+    if not masks:
+        raise UserError("no instance of the labels has a mask; use --task corners for boxes")
+
+
+def _paint(
+    labels: np.ndarray, annotations: list[dict[str, Any]], file: str, problems: list[Problem]
+) -> int:
+    """Paint the masks of an image into a label map, in place; returns their number."""
+    regions = []
+    for annotation in annotations:
+        mask, kind = np.zeros(labels.shape, bool), "instance without a mask, left out"
+        try:
+            if annotation.get("segmentation"):
+                kind = "mask cannot be read, left out"
+                check_region(annotation["segmentation"], labels.shape[::-1])
+                paint_region(mask, annotation["segmentation"])
+        except ValueError as error:
+            problems.append(Problem(kind, file, None, annotation.get("id"), str(error)))
+            continue
+        if mask.any():
+            regions.append(mask)
+        else:
+            problems.append(Problem(kind, file, None, annotation.get("id")))
+    regions.sort(key=np.count_nonzero, reverse=True)
+    for number, mask in enumerate(regions, 1):
+        labels[mask] = number
+    return len(regions)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with whole_file(path) as file:
+        file.write(content)
+
+
 def copy_maps(dataset: LabelMaps, indices: Sequence[int], folder: Path) -> None:
     """Copy images and their label maps to FOLDER/images and FOLDER/labels."""
     for source, target in _map_files(dataset, indices, folder):
-        with open_regular(source, "image") as file, whole_file(target) as copy:
-            copy.write(file.read())
+        with open_regular(source, "image") as file:
+            _write(target, file.read())
 
 
 def _map_files(

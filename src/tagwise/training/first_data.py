@@ -10,7 +10,6 @@ from typing import Any
 from tagwise.data.label_maps import LabelMaps
 from tagwise.data.photos import Photos
 from tagwise.data.report import Problem
-from tagwise.errors import UserError
 from tagwise.labels.complete import PoseFacts, complete_skeleton
 from tagwise.labels.prepare import (
     CocoLabels,
@@ -21,6 +20,7 @@ from tagwise.labels.prepare import (
     part_of,
     task_of,
     write_json,
+    write_maps,
 )
 from tagwise.labels.split import split_images
 from tagwise.labels.survey import Survey, survey
@@ -70,15 +70,19 @@ class FirstData:
 def prepare_coco(source: Source, folder: Path, confirm: Confirm = lambda facts: facts) -> FirstData:
     """Prepare labels of poses or boxes; writes labels.json, train.json and val.json to a folder.
 
+    Masks become label maps, see `prepare_maps`.
+
     confirm: shows the skeleton to the user, and returns it as corrected.
     Raises UserError for labels that cannot be used.
     """
     read = as_coco(source.labels, source.images, folder)
     task = source.task or task_of(read.content)
     if task == "pixels":
-        raise UserError(
-            f"{source.labels} has no label maps; masks are learned from a folder of label maps"
-        )
+        write_maps(read, folder / "all")
+        maps = prepare_maps(replace(source, labels=folder / "all", images=None), folder)
+        maps.lines[:1] = [*read.lines, f"masks of {len(maps.every)} images"]
+        maps.problems += read.problems
+        return maps
     keep_category(read, task, source.category)
     write_json(read.content, folder / "labels.json")
     every = task_named(task).open_dataset(folder / "labels.json", read.images)

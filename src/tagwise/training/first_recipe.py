@@ -19,7 +19,7 @@ from tagwise.training.timing import duration, plan_steps, seconds_per_step
 
 _BEST = {"pose": "AP", "corners": "AP", "pixels": "F1@.5"}
 _VALIDATIONS = 5  # of a run
-_ORDER = ("task", "task_options", "sigmas", "model", "data", "optim", "run")
+_ORDER = ("task", "task_options", "sigmas", "model", "data", "optim", "run", "info")
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 from tagwise.labels.survey import Survey
 from tagwise.training.start import Start
 
-# The longer side, in pixels of the network's input, that 95 % of the instances reach.
-_LEAST_SIDE = {"pose": 48, "corners": 30}
+# The longer side, in pixels of the network's input, that 95 % and half of the instances reach.
+_LEAST_SIDE, _USUAL_SIDE = {"pose": 48, "corners": 30}, {"pose": 128, "corners": 64}
 _VAL_SIDES, _CROP_SIDES = (128, 800), (288, 384)  # least and largest side of inputs, in pixels
 _MULTIPLE = 32  # of the sides of the network's input
 _FREEZE_BELOW = 200  # images; with fewer, the first layers keep their initial weights
@@ -76,10 +76,10 @@ def propose(task: str, found: Survey, start: Start, images: int) -> Choices:
 def _sizes(choices: Choices, task: str, found: Survey) -> tuple[int, int]:
     """Choose the sizes of the inputs and the augmentation; returns the size in validation."""
     width, height = found.shape()
-    small = float(np.quantile(found.fitted_sides(width, height), 0.05))
+    small, usual = np.quantile(found.fitted_sides(width, height), (0.05, 0.5))
     native = float(np.quantile(found.sizes.max(1), 0.9))
-    wanted = float(np.clip(_LEAST_SIDE[task] / max(small, 1e-6), *_VAL_SIDES))
-    longest = min(wanted, 2 * native)
+    wanted = max(_LEAST_SIDE[task] / max(small, 1e-6), _USUAL_SIDE[task] / max(usual, 1e-6))
+    longest = min(float(np.clip(wanted, *_VAL_SIDES)), 2 * native)
     val_size = (_rounded(width * longest), _rounded(height * longest))
     sides = found.fitted_sides(*val_size)
     crop = float(np.clip(1.25 * np.quantile(sides, 0.95), *_CROP_SIDES))
