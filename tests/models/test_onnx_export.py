@@ -1,5 +1,6 @@
 """Models as ONNX files: the same maps at any size, and the same results of `Predictor`."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,15 +12,20 @@ import torch
 from tagwise import Predictor, load_model
 from tagwise.commands.export import export
 from tagwise.errors import UserError
-from tagwise.models import create_model, save_model
+from tagwise.grouping.candidates import peaks_of
+from tagwise.grouping.peaks import find_peaks
+from tagwise.models import create_model, save_model, shipped_models
 from tagwise.models.onnx import OnnxNetwork
 from tagwise.models.onnx_export import check_graph
+from tagwise.models.onnx_model import read_onnx_model
 from tagwise.skeletons import COCO17
 from tagwise.tasks import CornerTask, PoseTask
 
 onnx = pytest.importorskip("onnx", reason="needs the extra 'export'")
 pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
 
+OUTPUTS = ["heatmaps", "tags", "peak_scores", "peak_xy", "peak_cells", "peak_tags"]
+OUTPUTS += ["heatmap_scores"]
 PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "messi5.jpg"
 
 
@@ -47,11 +53,12 @@ def test_maps_of_any_size_equal_those_of_the_network(small, shape):
         torch.testing.assert_close(found[name], values, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["people", "blood", "nuclei"])
+@pytest.mark.parametrize("name", shipped_models())
 def test_exported_shipped_model_gives_the_same_instances(name, tmp_path):
-    """Poses, boxes with corner pooling, masks in tiles; mirrored too."""
+    """Poses, boxes with corner pooling, masks in tiles; once mirrored too, which needs torch."""
     path = export(name, out=tmp_path / f"{name}.onnx")
-    for flip in (False, True):
+    assert bool(Predictor(path).model.candidates) == (name != "nuclei")
+    for flip in (False, True) if name == "people" else (False,):
         ours = Predictor(name, precision="fp32", size=256, flip=flip, threshold=0.05)(PHOTO)
         theirs = Predictor(path, size=256, flip=flip, threshold=0.05)(PHOTO)
         assert len(theirs) == len(ours) > 0
@@ -81,10 +88,60 @@ def test_file_describes_its_use(small):
     model = onnx.load(path)
     onnx.checker.check_model(model)
     assert [entry.name for entry in model.graph.input] == ["images"]
-    assert [entry.name for entry in model.graph.output] == ["heatmaps", "tags"]
+    assert [entry.name for entry in model.graph.output] == OUTPUTS
     header = json.loads({entry.key: entry.value for entry in model.metadata_props}["tagwise"])
     assert header["input_size"] == [96, 64]
     assert (header["multiple"], header["stride"]) == (32, 4)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 32, 32), (3, 3, 64, 160)])
+def test_candidates_are_the_peaks_of_the_maps(small, shape):
+    """Also in an image that has fewer cells than there are candidates."""
+    model = read_onnx_model(export(small, out=small.with_name("m.onnx")))
+    images = np.random.default_rng(0).random(shape, np.float32)
+    found = model(images, OUTPUTS)
+    chosen = dataclasses.replace(model.task.grouping, peak_threshold=0)
+    expected = find_peaks(found["heatmaps"].clip(0, 1), found["tags"], chosen)
+    peaks = peaks_of(found, chosen)
+    assert len(peaks) > 10
+    np.testing.assert_array_equal(peaks.cells, expected.cells)
+    np.testing.assert_allclose(peaks.xy, expected.xy, atol=1e-5)
+    np.testing.assert_array_equal(peaks.tags, expected.tags)
+    one = model(images[:1], OUTPUTS[2:])
+    np.testing.assert_allclose(one["peak_scores"], found["peak_scores"][:1], atol=1e-6)
+
+
+def test_files_of_earlier_versions_have_maps_only(small, monkeypatch):
+    new = export(small, out=small.with_name("new.onnx"))
+    monkeypatch.setattr(PoseTask, "candidates", lambda task, maps: {})
+    old = export(small, out=small.with_name("old.onnx"))
+    monkeypatch.undo()
+    first, second = Predictor(old, threshold=0), Predictor(new, threshold=0)
+    assert not first.model.candidates
+    assert second.model.candidates == OUTPUTS[2:]
+    found, expected = first(PHOTO), second(PHOTO)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+    np.testing.assert_allclose(found.keypoints, expected.keypoints, atol=1e-3)
+
+
+def test_wrong_candidates_are_refused(small, monkeypatch):
+    """The graph is compared with what the task finds in its maps."""
+    path = export(small, out=small.with_name("m.onnx"))
+    model = load_model(small)
+    grouping = dataclasses.replace(model.task.grouping, nms_window=9)
+    model.task = dataclasses.replace(model.task, grouping=grouping)
+    with pytest.raises(UserError, match=r"peak_scores on images of .* are not those of its maps"):
+        check_graph(model, path.read_bytes())
+
+
+def test_published_fittings_have_no_candidates(tmp_path):
+    """They resize the maps before peaks are found."""
+    model = create_model("small", PoseTask(COCO17), width=8, channels=8)
+    model.spec = dataclasses.replace(model.spec, decoder={"fitting": "higherhrnet"})
+    save_model(model, tmp_path / "m.safetensors")
+    path = export(tmp_path / "m.safetensors", out=tmp_path / "m.onnx")
+    assert read_onnx_model(path).candidates == []
+    assert isinstance(Predictor(path).model, OnnxNetwork)
 
 
 def test_by_default_the_file_is_named_after_the_model(small, tmp_path, monkeypatch):

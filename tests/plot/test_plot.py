@@ -164,9 +164,7 @@ def test_command_errors_name_the_missing_input(tmp_path):
 def test_command_draws_heatmaps_of_a_photo(tmp_path, monkeypatch):
     Image.fromarray(draw_pins(PINS)).save(tmp_path / "pins.png")
     network = SpotNetwork()
-    monkeypatch.setattr(
-        "tagwise.prediction.predictor.load_model", lambda name, device, fuse: network.to(device)
-    )
+    monkeypatch.setattr("tagwise.models.load_model", lambda name, device, fuse: network.to(device))
     path = plot_command(tmp_path / "pins.png", "maps", out=tmp_path / "maps.png")
     drawn = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
     (x, y), _, _ = PINS[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,10 +72,18 @@ def find_corners(
     _check_maps(br_heat, br_tag, br_off)
     tl = _find(tl_heat, tl_tag, tl_off, settings)
     br = _find(br_heat, br_tag, br_off, settings)
+    return join_corners(tl, br, batch=len(tl_heat))
+
+
+def join_corners(tl: Sequence[np.ndarray], br: Sequence[np.ndarray], *, batch: int) -> CornerPeaks:
+    """Join the top-left and the bottom-right corners of a batch.
+
+    tl, br: image (P,), then xy, cells, scores, classes and tags; each sorted by image.
+    """
     image, *fields = (np.concatenate(parts) for parts in zip(tl, br))
     block = 2 * image + np.repeat((0, 1), (len(tl[0]), len(br[0])))
     order = np.argsort(block, kind="stable")
-    bounds = 2 * np.arange(len(tl_heat))[:, None] + np.arange(3)
+    bounds = 2 * np.arange(batch)[:, None] + np.arange(3)
     starts = np.searchsorted(block[order], bounds)
     return CornerPeaks(*(field[order] for field in fields), starts)
 

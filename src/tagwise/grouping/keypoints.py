@@ -40,8 +40,8 @@ def decode_keypoints(
 
 def decode_peaks(
     peaks: Peaks,
-    heatmaps: Maps,
-    tags: Maps,
+    heatmaps: Maps | None,
+    tags: Maps | None,
     settings: GroupingSettings,
     order: Sequence[int] | None = None,
     offsets: Maps | None = None,
@@ -49,7 +49,7 @@ def decode_peaks(
     """Group peaks and fill missing keypoints: `decode_keypoints` from the second step on.
 
     peaks: of `find_peaks` with the same maps and settings. The other arguments are those of
-    `decode_keypoints`.
+    `decode_keypoints`. Without filling, only peaks are needed.
     """
     groups = group_keypoints(peaks, settings, order)
     if not settings.fill:

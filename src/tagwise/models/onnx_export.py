@@ -1,4 +1,10 @@
-"""Export of networks to ONNX files, and a check that a file gives the network's maps."""
+"""Export of networks to ONNX files, and a check that a file gives what the network gives.
+
+The graph has the maps of the network as outputs and, where the task has any, candidates: the peaks
+of the maps with their tags and positions. A program that needs no more than those does not read the
+maps. Models with the fitting of a published test have no candidates, because the test resizes maps
+before it looks for peaks.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +13,10 @@ import warnings
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from tagwise.errors import UserError, optional
 from tagwise.models.network import Network
-from tagwise.models.onnx import OnnxNetwork
 from tagwise.models.onnx_model import INPUT, OnnxModel, open_session
 from tagwise.models.spec import HEADER, header_of
 
@@ -18,6 +24,26 @@ OPSET = 18
 # Largest difference that rounding can cause (sums of float32 in another order), relative to the
 # largest value of a map.
 TOLERANCE = 1e-4
+# Share of candidates that may differ: rounding can change the order of nearly equal scores.
+SWAPPED = 0.02
+
+
+class WithCandidates(nn.Module):
+    """A network that returns the candidates of its task beside its maps."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Images as for the network to its maps and the candidates, by name."""
+        maps = self.network(images)
+        return {**maps, **candidates_of(self.network, maps)}
+
+
+def candidates_of(network: Network, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The candidates in the maps of a network; none if a published test resizes its maps."""
+    return {} if "fitting" in network.spec.decoder else network.task.candidates(maps)
 
 
 def onnx_file(network: Network) -> bytes:
@@ -36,15 +62,15 @@ def onnx_file(network: Network) -> bytes:
 def check_graph(network: Network, graph: bytes) -> None:
     """Raise UserError if the maps of an ONNX file differ from the network's; checks two sizes.
 
-    graph: content of the file, from `onnx_file`.
+    Its candidates are compared with those in its own maps, since rounding decides whether two
+    nearly equal cells are peaks. graph: content of the file, from `onnx_file`.
     """
     session = open_session(graph)
     model = OnnxModel(session, network.spec, network.multiple, network.stride)
-    exported = OnnxNetwork(model)
     side = _side(network)
     for shape in ((1, 3, 2 * side, side), (2, 3, side, side + network.multiple)):
         images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-        expected, found = network(images), exported(images)
+        expected, found = network(images), _tensors(model, images)
         for name, maps in expected.items():
             same = found[name].shape == maps.shape
             away = (found[name] - maps).abs().max() if same else torch.inf
@@ -53,6 +79,33 @@ def check_graph(network: Network, graph: bytes) -> None:
                     f"the exported graph's {name} differ by {away:.2g} on images of {shape}, more "
                     "than rounding explains: this network cannot be exported"
                 )
+        candidates = candidates_of(network, found)
+        for name in candidates:
+            if not _agree(name, found, candidates):
+                raise UserError(
+                    f"the exported graph's {name} on images of {shape} are not those of its maps: "
+                    "this network cannot be exported"
+                )
+
+
+def _tensors(model: OnnxModel, images: Tensor) -> dict[str, Tensor]:
+    """All outputs of an ONNX file, by name."""
+    found = model(images.numpy(), (*model.maps, *model.candidates))
+    return {name: torch.from_numpy(values) for name, values in found.items()}
+
+
+def _agree(name: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
+    """Whether candidates are equal up to rounding, except for the order of nearly equal scores."""
+    ours, theirs = found[name], expected[name]
+    if ours.shape != theirs.shape:
+        return False
+    differs = (ours - theirs).abs() > TOLERANCE * theirs.abs().max()
+    scores = expected.get(f"{name.rpartition('_')[0]}_scores", theirs)
+    if scores is not theirs:  # compare ranks that rounding cannot exchange with their neighbours
+        axis, count = scores.ndim - 1, max(scores.shape[-1] - 2, 0)
+        falls = scores[..., :-1] - scores[..., 1:] > TOLERANCE
+        differs = differs.narrow(axis, 1, count)[falls[..., :count] & falls[..., -count:]]
+    return not differs.numel() or differs.float().mean().item() <= SWAPPED
 
 
 def _graph(network: Network) -> bytes:
@@ -61,19 +114,24 @@ def _graph(network: Network) -> bytes:
     It is traced, because the exporter with symbolic sizes takes minutes for the padding of some
     trunks.
     """
-    names = [INPUT, *network.outputs]
-    file = io.BytesIO()
+    module, file = WithCandidates(network).eval(), io.BytesIO()
+    images = torch.rand(2, 3, _side(network), 2 * _side(network))
+    with torch.inference_mode():
+        outputs = module(images)
+    grid = outputs[next(iter(network.outputs))].shape[2:]
+    fixed = {name for name, values in outputs.items() if values.shape[2:] != grid}
+    names, axes = [INPUT, *outputs], {0: "batch", 2: "rows", 3: "columns"}
     # Tracing warns about values that it treats as constants; `check_graph` detects wrong ones.
     with warnings.catch_warnings(action="ignore"):
         torch.onnx.export(
-            network,
-            (torch.rand(2, 3, _side(network), 2 * _side(network)),),
+            module,
+            (images,),
             file,
             dynamo=False,
             input_names=names[:1],
             output_names=names[1:],
             opset_version=OPSET,
-            dynamic_axes={name: {0: "batch", 2: "rows", 3: "columns"} for name in names},
+            dynamic_axes={name: {0: "batch"} if name in fixed else axes for name in names},
         )
     return file.getvalue()
 

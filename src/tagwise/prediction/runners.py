@@ -24,7 +24,7 @@ from tagwise.errors import UserError
 from tagwise.files import refuse_address
 from tagwise.models.onnx_model import find_provider, read_onnx_model
 from tagwise.prediction import tta
-from tagwise.prediction.fitting import Fitting
+from tagwise.prediction.fitting import FitInside, Fitting
 from tagwise.prediction.tta import HostPasses, Maps, Pass
 from tagwise.runtime import find_device
 from tagwise.tasks.base import Task
@@ -87,21 +87,27 @@ class ArrayRunner(Runner):
     """Runs an `OnnxModel` once over each image."""
 
     def run(self, inputs: Inputs) -> HostPasses:
-        return HostPasses([Pass(self._outputs(inputs), 1.0)])
+        # Tiles are joined to whole maps before they are decoded, and a file has the candidates of
+        # its own task only.
+        usable = isinstance(self.fitting, FitInside) and self.task == self.model.task
+        names = self.model.maps
+        if usable and self.model.candidates:
+            names = [*self.model.candidates, *self.task.maps_beside_candidates]
+        return HostPasses([Pass(self._outputs(inputs, names), 1.0)])
 
     def raw_maps(self, inputs: Inputs) -> Sequence[Pass]:
         import torch
 
-        maps = self._outputs(inputs)
+        maps = self._outputs(inputs, self.model.maps)
         return [Pass({name: torch.from_numpy(values) for name, values in maps.items()}, 1.0)]
 
-    def _outputs(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        images = np.stack(inputs[0]).transpose(0, 3, 1, 2)
-        return self.fitting.run(self._forward, images)
+    def _outputs(self, inputs: Inputs, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """The named outputs for the images of a batch."""
 
-    def _forward(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """The network's outputs for images (B, 3, H, W) uint8."""
-        return self.model(images.astype(np.float32) / np.float32(255))
+        def network(images: np.ndarray) -> dict[str, np.ndarray]:
+            return self.model(images.astype(np.float32) / np.float32(255), names)
+
+        return self.fitting.run(network, np.stack(inputs[0]).transpose(0, 3, 1, 2))
 
 
 @dataclass

@@ -186,10 +186,25 @@ class Task(Settings):
 
     # ------------------------------------------------------------------ results
 
+    def candidates(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what `decode_input` can use in place of maps: the peaks of heatmaps, for example.
+
+        maps: the network's, raw, by name. Each result is (B, ...). `tagwise export` makes them part
+        of the graph, so only tensor operations of ONNX can be used. By default there are none, and
+        the maps themselves are decoded.
+        """
+        return {}
+
+    @property
+    def maps_beside_candidates(self) -> tuple[str, ...]:
+        """The names of the maps that `decode_input` reads although it has candidates."""
+        return ()
+
     def decode_input(self, outputs: Mapping[str, Maps], stride: int) -> list[Result]:
         """Decode the results of each image of a batch, best first, in pixels of the input.
 
-        outputs: name -> (B, channels, h, w), raw, tensors or numpy arrays.
+        outputs: name -> (B, channels, h, w), raw, tensors or numpy arrays; or the candidates, as
+            arrays, with the maps beside them.
         stride: pixels of the input per cell.
         """
         raise NotImplementedError

@@ -23,6 +23,7 @@ from tagwise.evaluation.corner_oracles import CORNER_ORACLES, corner_tags, pair_
 from tagwise.evaluation.diagnosis.tag_separation import InstanceTags
 from tagwise.evaluation.scoring import BoxScorer
 from tagwise.geometry import edges_to_cells, edges_to_pixels, to_xywh, to_xyxy
+from tagwise.grouping.candidates import MOST_CANDIDATES, corner_candidates, corners_of
 from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
 from tagwise.grouping.corners import CornerBoxes, pair_corners
 from tagwise.grouping.fusion import fuse_boxes
@@ -215,6 +216,9 @@ class CornerTask(Task):
 
     def decode_pairs(self, outputs: Mapping[str, Maps]) -> tuple[CornerPeaks, list[CornerBoxes]]:
         """Return the corners of a batch, and the boxes of each image, in cells."""
+        if "tl_scores" in outputs:
+            corners = corners_of(outputs, self.pairing)
+            return corners, pair_corners(corners, self.pairing, outputs.get("centre_scores"))
         heats = {name: self.heatmap_values(outputs[name]) for name in self.heatmaps}
         corners = find_corners(
             heats["tl_heat"],
@@ -226,6 +230,21 @@ class CornerTask(Task):
             self.pairing,
         )
         return corners, pair_corners(corners, self.pairing, heats.get("centre_heat"))
+
+    def candidates(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the peaks of both corners, see `corner_candidates`, and the scores of centres.
+
+        centre_scores: (B, C, h, w) in [0, 1], with `centres`.
+        """
+        if self.pairing.top_k > MOST_CANDIDATES:
+            return {}
+        found = {}
+        for corner in CORNERS:
+            heat, tag, off = (maps[f"{corner}_{what}"] for what in ("heat", "tag", "off"))
+            found |= corner_candidates(corner, heat, tag, off, self.pairing, self.heatmap_values)
+        if self.centres:
+            found["centre_scores"] = self.heatmap_values(maps["centre_heat"])
+        return found
 
     def boxes(self, pairs: CornerBoxes, stride: int) -> Boxes:
         """Convert paired corners, in cells, to boxes in pixels of the network's input."""

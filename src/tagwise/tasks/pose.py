@@ -21,7 +21,7 @@ from tagwise.evaluation.diagnosis.tag_separation import InstanceTags
 from tagwise.evaluation.pose_oracles import POSE_ORACLES, group_with_truth, pose_tags
 from tagwise.evaluation.scoring import PoseScorer
 from tagwise.geometry import cell_to_pixel, edges_to_cells, pixel_to_cell, to_xyxy
-from tagwise.grouping import GroupingSettings, KeypointGroups
+from tagwise.grouping import GroupingSettings, KeypointGroups, candidates
 from tagwise.grouping.keypoints import decode_peaks
 from tagwise.grouping.maps import AnyMaps, Maps
 from tagwise.grouping.peaks import Peaks, find_peaks
@@ -250,12 +250,40 @@ class PoseTask(Task):
 
     def decode_groups(self, outputs: Mapping[str, Maps]) -> tuple[Peaks, list[KeypointGroups]]:
         """Return the peaks of a batch, and the groups of each image, in cells."""
-        raw, offsets = outputs["heatmaps"], outputs["offsets"] if self.offsets else None
-        # Published decoders do not clip heatmaps to [0, 1], which would flatten peaks.
-        heatmaps = raw if self.published else self.heatmap_values(raw)
-        tags, rules = outputs["tags"], self.grouping
-        peaks = find_peaks(heatmaps, tags, rules, offsets)
-        return peaks, decode_peaks(peaks, heatmaps, tags, rules, self.skeleton.order, offsets)
+        rules, order, tags = self.grouping, self.skeleton.order, outputs.get("tags")
+        offsets = outputs.get("offsets") if self.offsets else None
+        if "peak_scores" in outputs:
+            peaks, heatmaps = candidates.peaks_of(outputs, rules), outputs.get("heatmap_scores")
+        else:
+            raw = outputs["heatmaps"]
+            # Published decoders do not clip heatmaps to [0, 1], which would flatten peaks.
+            heatmaps = raw if self.published else self.heatmap_values(raw)
+            peaks = find_peaks(heatmaps, tags, rules, offsets)
+        return peaks, decode_peaks(peaks, heatmaps, tags, rules, order, offsets)
+
+    def candidates(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the peaks of all heatmaps, see `keypoint_candidates`, and the scores for filling.
+
+        heatmap_scores: (B, K, h, w) in [0, 1]. There are none for published decoders.
+        """
+        published = self.published or self.grouping.published
+        if published or self.grouping.top_k > candidates.MOST_CANDIDATES:
+            return {}
+        raw, scores = maps["heatmaps"], self.heatmap_values(maps["heatmaps"])
+        found = candidates.keypoint_candidates(
+            # Values that are clipped to 1 are equal, as in the heatmaps that are decoded.
+            scores if self.heatmap_loss == "mse" else raw,
+            maps["tags"],
+            self.grouping,
+            maps.get("offsets"),
+            candidates.as_they_are if self.heatmap_loss == "mse" else self.heatmap_values,
+        )
+        return {**found, "heatmap_scores": scores} if self.grouping.fill else found
+
+    @property
+    def maps_beside_candidates(self) -> tuple[str, ...]:
+        """The maps that filling reads, besides the scores of heatmaps."""
+        return ("tags", *("offsets",) * self.offsets) if self.grouping.fill else ()
 
     def poses(self, groups: KeypointGroups, stride: int) -> Poses:
         """Convert groups, in cells, to poses in pixels of the network's input."""
