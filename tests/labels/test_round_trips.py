@@ -2,6 +2,8 @@
 
 import csv
 import json
+import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -136,6 +138,44 @@ def test_images_of_one_name_stay_apart(tmp_path):
     folder = write_labels(found, "yolo", tmp_path / "yolo")
     assert len(list((folder / "images").iterdir())) == 3
     assert len(list((folder / "labels").iterdir())) == 3
+
+
+def damaged(text, rng):
+    """The text cut off, with another value, or with other bytes."""
+    values = list(re.finditer(r'-?\d+\.?\d*|"[^"]*"', text))
+    cut = rng.randrange(len(text))
+    start, end = rng.choice(values).span() if values else (cut, cut)
+    other = rng.choice(["null", "{}", "[]", '"x"', "-1", "1e999", "nan", "", "7"])
+    return rng.choice([text[:cut], text[:start] + other + text[end:], text[cut:] + text[:cut]])
+
+
+@pytest.mark.parametrize(
+    ("to", "file"),
+    [
+        ("coco", "labels.json"),
+        ("yolo", "data.yaml"),
+        ("yolo", "labels/a_photo.txt"),
+        ("labelstudio", "tasks.json"),
+        ("deeplabcut", "labeled-data/a/CollectedData_tagwise.csv"),
+        ("deeplabcut", "config.yaml"),
+    ],
+)
+def test_damaged_files_give_one_line(to, file, tmp_path):
+    out = tmp_path / "out"
+    write_labels(label_set(tmp_path / "photos"), to, out)
+    text, rng, lines = (out / file).read_text("utf-8"), random.Random(0), []
+    for _ in range(30):
+        (out / file).write_text(damaged(text, rng), "utf-8")
+        try:
+            found = read_labels(out / file if to in ("coco", "labelstudio") else out)
+            write_labels(found, "csv", tmp_path / "t.csv")
+            write_labels(found, "sleap", tmp_path / "t.slp")
+        except UserError as error:
+            lines.append(str(error))
+        else:
+            lines += found.describe()
+    assert not [line for line in lines if "\n" in line]
+    assert not [line for line in lines if "another version" in line]  # of errors not foreseen
 
 
 # ---------------------------------------------------------------------- predictions

@@ -30,8 +30,8 @@ def read_yolo(path: Path, images: str | Path | None = None) -> LabelSet:
     classes = _classes(config, folder)
     types = _types(config, count)
     finder = finder_of(folder, images, "images")
-    pairs = _flip_pairs(config, count, path)
-    used: dict[int, Category] = {}
+    pairs, edges = _flip_pairs(config, count, path), _edges(config, count, path)
+    posed: dict[str, bool] = {}  # for each class in use, whether an instance has keypoints
     for image, file in _pairs(folder, finder):
         found.images.append(image)
         if file is None:
@@ -47,12 +47,13 @@ def read_yolo(path: Path, images: str | Path | None = None) -> LabelSet:
                 kind = "line of labels cannot be read, left out"
                 found.problems.append(Problem(kind, file.name, detail=f"line {number}: {error}"))
                 continue
-            keypoints = types if instance.keypoints is not None else ()
-            edges = tuple(tuple(map(int, edge)) for edge in config.get("skeleton") or ())
-            category = Category(instance.category, keypoints, edges if keypoints else (), pairs)
-            used.setdefault(int(cells[0]), category)
+            name, pose = instance.category, instance.keypoints is not None
+            posed[name] = posed.get(name, False) or pose
             image.instances.append(instance)
-    found.categories = [used[number] for number in sorted(used)]
+    order = {name: number for number, name in classes.items()}
+    for name in sorted(posed, key=lambda name: (order.get(name, len(order)), name)):
+        category = Category(name, types, edges, pairs) if posed[name] else Category(name)
+        found.categories.append(category)
     return found
 
 
@@ -73,14 +74,15 @@ def _config(path: Path, folder: Path) -> dict[str, Any]:
 def _keypoint_shape(config: dict[str, Any], path: Path) -> tuple[int, int]:
     """The number of keypoint types, and of values of each: 2 or 3."""
     shape = config.get("kpt_shape") or [0, 3]
-    if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3):
+    whole = isinstance(shape, list) and all(type(number) is int for number in shape)
+    if not whole or len(shape) != 2 or shape[1] not in (2, 3) or shape[0] < 0:
         raise UserError(f"{path}: kpt_shape is {shape}; write [number of keypoints, 2 or 3]")
     return int(shape[0]), int(shape[1])
 
 
 def _classes(config: dict[str, Any], folder: Path) -> dict[int, str]:
     names = config.get("names")
-    if isinstance(names, dict):
+    if isinstance(names, dict) and all(str(number).isdigit() for number in names):
         return {int(number): str(name) for number, name in names.items()}
     if not isinstance(names, list):
         file = next((f for f in (folder / "classes.txt",) if f.is_file()), None)
@@ -105,6 +107,18 @@ def _flip_pairs(config: dict[str, Any], count: int, path: Path) -> tuple[tuple[i
     ):
         raise UserError(f"{path}: flip_idx is {flip}; write the {count} numbers 0 to {count - 1}")
     return tuple((a, int(b)) for a, b in enumerate(flip) if a < int(b))
+
+
+def _edges(config: dict[str, Any], count: int, path: Path) -> tuple[tuple[int, int], ...]:
+    """The edges that data.yaml lists under skeleton, as sleap-io and tagwise write them."""
+    edges = config.get("skeleton") or []
+    numbers = range(count)
+    if not isinstance(edges, list) or not all(
+        isinstance(edge, list) and len(edge) == 2 and all(end in numbers for end in edge)
+        for edge in edges
+    ):
+        raise UserError(f"{path}: skeleton is {edges}; write pairs of the numbers of keypoints")
+    return tuple((int(a), int(b)) for a, b in edges)
 
 
 def _pairs(folder: Path, finder: Finder) -> Iterator[tuple[LabelledImage, Path | None]]:
