@@ -2,9 +2,10 @@
 
 `pull_push` is the general form. It takes points with tags; each point belongs to a group and an
 image. The pull loss moves the tags of a group towards their mean; the push loss moves the means of
-the groups of an image apart. `pull_push_dense` takes a label map instead of points. `heatmap_mse`,
-`focal` and `offset_l1` train the other maps. `AELoss` and the other classes are the same functions
-as modules, with fixed settings.
+the groups of an image apart. `pull_push_dense` takes a label map instead of points.
+`discriminative`, `cosine`, `contrastive` and `spatial` are other embedding losses of the
+literature. `heatmap_mse`, `focal` and `offset_l1` train the other maps. `AELoss` and the other
+classes are the same functions as modules, with fixed settings.
 
 Inputs in half precision are converted to float32, and so is the result; float64 stays float64. The
 loss of empty input is zero with a graph, so that `backward()` always works. Ignored points, cells
@@ -21,29 +22,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tagwise.losses.embeddings import DiscriminativeLoss, cosine, discriminative
     from tagwise.losses.maps import focal, heatmap_mse, offset_l1
     from tagwise.losses.modules import AELoss, FocalLoss, HeatmapMSE, OffsetL1
     from tagwise.losses.pairs import Layout, layout_groups
+    from tagwise.losses.spatial_embeddings import SpatialLoss, spatial
+    from tagwise.losses.supervised_contrastive import contrastive
     from tagwise.losses.tags import PRESETS, TagLoss, pull_push, pull_push_dense
 
 __all__ = [
     "PRESETS",
     "AELoss",
+    "DiscriminativeLoss",
     "FocalLoss",
     "HeatmapMSE",
     "Layout",
     "OffsetL1",
+    "SpatialLoss",
     "TagLoss",
+    "contrastive",
+    "cosine",
+    "discriminative",
     "focal",
     "heatmap_mse",
     "layout_groups",
     "offset_l1",
     "pull_push",
     "pull_push_dense",
+    "spatial",
 ]
 
 # The file that defines each public name.
 _FILES = {
+    "DiscriminativeLoss": "embeddings",
+    "cosine": "embeddings",
+    "discriminative": "embeddings",
     "focal": "maps",
     "heatmap_mse": "maps",
     "offset_l1": "maps",
@@ -53,6 +66,9 @@ _FILES = {
     "OffsetL1": "modules",
     "Layout": "pairs",
     "layout_groups": "pairs",
+    "SpatialLoss": "spatial_embeddings",
+    "spatial": "spatial_embeddings",
+    "contrastive": "supervised_contrastive",
     "PRESETS": "tags",
     "TagLoss": "tags",
     "pull_push": "tags",

@@ -84,6 +84,41 @@ def _(group, image, cls, used, batch):
     return tuple(group.new_empty(length, dtype=torch.long) for length in lengths)
 
 
+def point_groups(
+    image: Tensor, counted: Tensor, layout: Layout, batch: int | None
+) -> tuple[Tensor, Tensor]:
+    """Pair every point with every group of its image: the points (M,) and the groups (M,).
+
+    image: (P,) ids of images. counted: (P,) bool, which points to use. batch: as in
+    `layout_groups`, with which `layout` was made from the same images.
+    """
+    build = _point_operator if torch.compiler.is_compiling() else _build_points
+    return build(image, counted, layout.image, batch)
+
+
+def _build_points(
+    image: Tensor, counted: Tensor, group_image: Tensor, batch: int | None
+) -> tuple[Tensor, Tensor]:
+    image = image.long()
+    ids = torch.unique(image[image >= 0]) if batch is None else torch.arange(batch).to(image)
+    point = (counted & (image >= 0)).nonzero()[:, 0]
+    place = torch.searchsorted(ids, image[point].contiguous())
+    number = torch.bincount(group_image, minlength=len(ids))
+    first, repeats = number.cumsum(0) - number, number[place]
+    other = torch.arange(int(repeats.sum()), device=image.device)
+    start = torch.repeat_interleave(first[place] - (repeats.cumsum(0) - repeats), repeats)
+    return torch.repeat_interleave(point, repeats), other + start
+
+
+_point_operator = torch.library.custom_op("tagwise::point_groups", _build_points, mutates_args=())
+
+
+@_point_operator.register_fake
+def _(image, counted, group_image, batch):
+    size = torch.library.get_ctx().new_dynamic_size()
+    return tuple(image.new_empty(size, dtype=torch.long) for _ in range(2))
+
+
 def near_pairs(place: Tensor, near: float, layout: Layout) -> Tensor:
     """Find pairs of groups whose bounding boxes are at most `near` apart, (M,) bool.
 

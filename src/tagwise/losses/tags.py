@@ -142,7 +142,7 @@ def pull_push(
         self_pairs=self_pairs,
         images=images,
     )
-    _check_points(tags, group, image, cls, weight, scope)
+    check_points(tags, group, image, cls, weight, scope)
     _check_place(tags, place, near)
     if layout is None:
         used = None if weight is None else weight.detach() > 0
@@ -153,7 +153,7 @@ def pull_push(
     number, scope_size = layout.number.to(tags), layout.scope.to(tags)
 
     mean, square = _means(tags, weight, layout, points, dims)
-    pull = _add_up(square, layout.image[layout.slot], number.shape[0])
+    pull = add_up(square, layout.image[layout.slot], number.shape[0])
     if groups == "mean":
         pull = pull / (number + eps).clamp(min=eps or 1)
 
@@ -165,8 +165,8 @@ def pull_push(
     if near is not None:
         close = near_pairs(full(place)[layout.keep], near, layout).to(tags)
         force = force * close
-        scope_size = number + 2 * _add_up(close, layout.image[layout.first], number.shape[0])
-    apart = 2 * _add_up(force, layout.image[layout.first], number.shape[0])
+        scope_size = number + 2 * add_up(close, layout.image[layout.first], number.shape[0])
+    apart = 2 * add_up(force, layout.image[layout.first], number.shape[0])
     if self_pairs != "drop":
         apart = apart + self_force
     if self_pairs == "cornernet":
@@ -232,19 +232,20 @@ def pull_push_dense(
 def _means(tags, weight, layout, points, dims):
     """Mean tag of every group (G, D), and the contribution of every point to the pull (Q,)."""
     share = torch.ones_like(tags[:, 0]) if weight is None else weight
-    total = _add_up(share, layout.slot, layout.image.shape[0])
-    mean = _add_up(tags * share[:, None], layout.slot, layout.image.shape[0]) / total[:, None]
+    total = add_up(share, layout.slot, layout.image.shape[0])
+    mean = add_up(tags * share[:, None], layout.slot, layout.image.shape[0]) / total[:, None]
     square = (tags - mean[layout.slot]).square()
     square = (square.sum(1) if dims == "sum" else square.mean(1)) * share
     return mean, square / total[layout.slot] if points == "mean" else square
 
 
-def _add_up(values: Tensor, index: Tensor, size: int) -> Tensor:
+def add_up(values: Tensor, index: Tensor, size: int) -> Tensor:
     """Row sums by index: (Q, ...) -> (size, ...)."""
     return values.new_zeros(size, *values.shape[1:]).index_add(0, index, values)
 
 
-def _check_points(tags, group, image, cls, weight, scope) -> None:
+def check_points(tags, group, image, cls=None, weight=None, scope="image") -> None:
+    """Raise ValueError unless the arguments of a loss fit each other; see `pull_push`."""
     if tags.ndim != 2:
         raise ValueError(f"tags must be (P, D), got shape {tuple(tags.shape)}")
     if not tags.is_floating_point():
