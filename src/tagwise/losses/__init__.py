@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from tagwise.losses.embeddings import DiscriminativeLoss, cosine, discriminative
     from tagwise.losses.maps import focal, heatmap_mse, offset_l1
     from tagwise.losses.modules import AELoss, FocalLoss, HeatmapMSE, OffsetL1
-    from tagwise.losses.pairs import Layout, layout_groups
+    from tagwise.losses.pairs import Layout, grid_places, layout_groups
     from tagwise.losses.spatial_embeddings import SpatialLoss, spatial
     from tagwise.losses.supervised_contrastive import contrastive
-    from tagwise.losses.tags import PRESETS, TagLoss, pull_push, pull_push_dense
+    from tagwise.losses.tags import PRESETS, TagLoss, dense_points, pull_push, pull_push_dense
 
 __all__ = [
     "PRESETS",
@@ -42,8 +42,10 @@ __all__ = [
     "TagLoss",
     "contrastive",
     "cosine",
+    "dense_points",
     "discriminative",
     "focal",
+    "grid_places",
     "heatmap_mse",
     "layout_groups",
     "offset_l1",
@@ -65,12 +67,14 @@ _FILES = {
     "HeatmapMSE": "modules",
     "OffsetL1": "modules",
     "Layout": "pairs",
+    "grid_places": "pairs",
     "layout_groups": "pairs",
     "SpatialLoss": "spatial_embeddings",
     "spatial": "spatial_embeddings",
     "contrastive": "supervised_contrastive",
     "PRESETS": "tags",
     "TagLoss": "tags",
+    "dense_points": "tags",
     "pull_push": "tags",
     "pull_push_dense": "tags",
 }

@@ -214,12 +214,9 @@ def pull_push_dense(
             )
     if background is not None:
         labels = torch.where(labels == background, -1, labels)
-    image = torch.arange(len(tags), device=labels.device)[:, None, None].expand_as(labels)
     place = None if near is None else grid_places(labels)
     return pull_push(
-        tags.permute(0, 2, 3, 1).reshape(-1, tags.shape[1]),
-        labels.reshape(-1),
-        image.reshape(-1),
+        *dense_points(tags, labels),
         cls=None if cls is None else cls.reshape(-1),
         weight=None if weight is None else weight.reshape(-1),
         place=place,
@@ -227,6 +224,24 @@ def pull_push_dense(
         batch=len(tags),
         **settings,
     )
+
+
+def dense_points(
+    tags: Tensor, labels: Tensor, most: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tags (P, D), group and image (P,) of the pixels of tag maps and label maps.
+
+    tags: (B, D, H, W). labels: (B, H, W) integers; negative: not an instance.
+    most: draw this many pixels of each image at random, from its instances if they have as many.
+        None: all pixels, so that P is B * H * W.
+    """
+    flat, labels = tags.flatten(2), labels.flatten(1)
+    if most is not None and most < labels.shape[1]:
+        drawn = torch.multinomial((labels >= 0).float() + 1e-9, most)
+        flat = flat.gather(2, drawn[:, None].expand(-1, flat.shape[1], -1))
+        labels = labels.gather(1, drawn)
+    image = torch.arange(len(tags), device=labels.device)[:, None].expand_as(labels)
+    return flat.transpose(1, 2).reshape(-1, tags.shape[1]), labels.reshape(-1), image.reshape(-1)
 
 
 def _means(tags, weight, layout, points, dims):

@@ -120,6 +120,16 @@ def start_output(output: nn.Conv2d, head: Head) -> None:
     nn.init.constant_(output.bias, head.bias)
 
 
+def finish_tags(prediction: Tensor, head: Head, scale: float, stride: int) -> Tensor:
+    """The tags of a head from its prediction (B, C, H, W): see `Head.position` and `Head.unit`."""
+    if head.position is not None:
+        prediction = add_position(prediction, head.position, scale, stride)
+    if head.unit is not None:
+        each = prediction.float().unflatten(1, (-1, head.unit))
+        prediction = torch.nn.functional.normalize(each, dim=2).flatten(1, 2)
+    return prediction
+
+
 def add_position(prediction: Tensor, unit: float, scale: float, stride: int) -> Tensor:
     """Tags as the pixel position plus a learned offset: position / unit + scale · prediction.
 

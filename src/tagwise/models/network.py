@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tagwise.errors import UserError, unknown_name
 from tagwise.models.corner_pool import CornerPooling
-from tagwise.models.heads import Features, add_position
+from tagwise.models.heads import Features, finish_tags
 from tagwise.models.layers import ConvNorm
 from tagwise.models.spec import ModelSpec
 from tagwise.tasks.base import Head, Task
@@ -95,8 +95,8 @@ class Network(nn.Module):
         head, prediction = self.outputs[name], self.heads[name](features)
         if self.turned:
             prediction = prediction.flip(-2, -1)
-        if head.kind == "tag" and head.position is not None:
-            prediction = add_position(prediction, head.position, self.tag_scale, self.stride)
+        if head.kind == "tag":
+            prediction = finish_tags(prediction, head, self.tag_scale, self.stride)
         return prediction.float().contiguous()
 
     def freeze(self, prefixes: str | Iterable[str]) -> Network:

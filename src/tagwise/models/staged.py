@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tagwise.errors import UserError
 from tagwise.models.cornernet import CornerNet
-from tagwise.models.heads import TAG_SPREAD, add_position, check_range
+from tagwise.models.heads import TAG_SPREAD, check_range, finish_tags
 from tagwise.models.hourglass import StackedHourglass
 from tagwise.models.hrnet import HigherHRNet, HRNetAE
 from tagwise.models.network import Network
@@ -86,8 +86,8 @@ class StagedNetwork(Network):
         """The trunk's output for one stage as maps by head name."""
         maps = found if isinstance(found, dict) else self._split(found)
         for name, head in self.outputs.items():
-            if name in maps and head.kind == "tag" and head.position is not None:
-                maps[name] = add_position(maps[name], head.position, self.tag_scale, stride)
+            if name in maps and head.kind == "tag":
+                maps[name] = finish_tags(maps[name], head, self.tag_scale, stride)
         return {name: values.float().contiguous() for name, values in maps.items()}
 
     def _split(self, found: Tensor) -> Maps:

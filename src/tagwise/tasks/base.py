@@ -48,6 +48,8 @@ class Head:
     position: for tags only. None: tags are learned directly. A number u: the position of the pixel
         in units of u input pixels is added to each tag (x to even, y to odd components), so that
         the network learns an offset from the pixel's position. Needs an even tag dimension.
+    unit: for tags only. A number D: every D components are one tag, which is scaled to length 1,
+        for losses that compare directions. None: tags are used as they are.
     corner: the box corner that the maps describe, top-left or bottom-right. Their features go
         through the corner pooling of that corner, along the box's edges. None: no pooling.
     """
@@ -56,6 +58,7 @@ class Head:
     kind: Literal["heatmap", "tag", "offset"]
     bias: float = 0.0
     position: float | None = None
+    unit: int | None = None
     corner: Literal["tl", "br"] | None = None
 
 

@@ -34,6 +34,13 @@ from tagwise.plot import plot_corner_maps
 from tagwise.results import Boxes
 from tagwise.settings import NonNegative, NonNegativeInt, Positive, Range, TagDim
 from tagwise.tasks.base import Head, Placement, Task
+from tagwise.tasks.tag_terms import (
+    DIRECTIONS,
+    TagLossName,
+    check_tag_loss,
+    tag_terms,
+    tag_weights,
+)
 from tagwise.tasks.targets import (
     cells_around,
     collate,
@@ -54,7 +61,7 @@ _PRIOR_LOGIT = -2.19
 
 
 # Weights of the loss terms that a recipe does not give.
-_WEIGHTS = {"heatmaps": 1.0, "pull": 0.1, "push": 0.1, "offsets": 1.0}
+_WEIGHTS = {"heatmaps": 1.0, "offsets": 1.0, **tag_weights(0.1, 0.1)}
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,8 @@ class CornerTask(Task):
     reach: tags and offsets are learned in the (2 reach + 1)² cells around a corner; 0 in the paper.
     centres: also predict the centres of objects, which confirm the boxes around them, as in
         CenterNet (Duan et al. 2019, arXiv:1904.08189, "keypoint triplets").
+    tag_loss: the loss of the tags, see `tagwise.losses`: "pull_push", "discriminative", "cosine",
+        "contrastive" or "spatial". docs/ingredient.md compares them.
     push: form of the push loss.
     published: "cornernet" uses the tag loss of the public code, a sum over the batch, instead of
         `push`.
@@ -83,6 +92,7 @@ class CornerTask(Task):
     radius: Literal["exact", "legacy"] = "exact"
     reach: NonNegativeInt = 0
     centres: bool = False
+    tag_loss: TagLossName = "pull_push"
     push: Literal["exp", "hinge"] = "hinge"
     published: Literal["cornernet"] | None = None
     weights: dict[str, NonNegative] = field(default_factory=dict)
@@ -99,6 +109,7 @@ class CornerTask(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "weights", loss_weights(_WEIGHTS, self.weights))
+        check_tag_loss(self.tag_loss, self.position, self.published)
         if not self.classes:
             raise UserError("the corners task needs at least one class")
 
@@ -114,11 +125,13 @@ class CornerTask(Task):
 
     def heads(self) -> dict[str, Head]:
         """C heatmaps, D tag maps and 2 offset maps (x, y) per corner; C heatmaps of centres."""
-        maps = {}
+        maps, classes = {}, len(self.classes)
+        unit = self.tag_dim if self.tag_loss in DIRECTIONS else None
         for corner in CORNERS:
-            classes = len(self.classes)
             maps[f"{corner}_heat"] = Head(classes, "heatmap", _PRIOR_LOGIT, corner=corner)
-            maps[f"{corner}_tag"] = Head(self.tag_dim, "tag", position=self.position, corner=corner)
+            maps[f"{corner}_tag"] = Head(
+                self.tag_dim, "tag", position=self.position, unit=unit, corner=corner
+            )
             maps[f"{corner}_off"] = Head(2, "offset", corner=corner)
         if self.centres:
             maps["centre_heat"] = Head(len(self.classes), "heatmap", _PRIOR_LOGIT)
@@ -186,23 +199,24 @@ class CornerTask(Task):
     # ------------------------------------------------------------------ loss
 
     def loss(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Terms "heatmaps", "pull", "push", "offsets" (unweighted scalars) and their "total"."""
+        """Terms "heatmaps", those of the tag loss, "offsets" (unweighted) and their "total"."""
         terms = {
             "heatmaps": sum(
                 losses.focal(outputs[name], targets[name], targets["mask"])
                 for name in self.heatmaps
             )
         }
-        options = {"push": self.push, "weight": targets["weight"]}
-        tag_loss = losses.pull_push(
+        terms |= tag_terms(
+            self.tag_loss,
             _gather(outputs, "tag", targets),
             targets["group"],
             targets["image"],
             batch=len(targets["mask"]),
+            bandwidth=self.pairing.tag_threshold,
+            weight=None if self.published else targets["weight"],
             layout=targets.get("layout"),
-            **(losses.PRESETS[self.published] if self.published else options),
+            pull_push=losses.PRESETS[self.published] if self.published else {"push": self.push},
         )
-        terms["pull"], terms["push"] = tag_loss.pull, tag_loss.push
         found = _gather(outputs, "off", targets)
         terms["offsets"] = losses.offset_l1(found, targets["offset"], targets["weight"])
         total = sum(self.weights[name] * term for name, term in terms.items())

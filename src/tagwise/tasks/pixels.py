@@ -33,13 +33,23 @@ from tagwise.plot import plot_pixel_maps
 from tagwise.results import Masks
 from tagwise.settings import NonNegative, Positive, Range, TagDim
 from tagwise.tasks.base import Head, Placement, Task
+from tagwise.tasks.tag_terms import (
+    DIRECTIONS,
+    TagLossName,
+    check_tag_loss,
+    tag_terms,
+    tag_weights,
+)
 from tagwise.tasks.targets import collate, learned_cells, loss_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 # Weights of the loss terms that a recipe does not give.
-_WEIGHTS = {"foreground": 1.0, "seeds": 1.0, "pull": 0.5, "push": 1.0}
+_WEIGHTS = {"foreground": 1.0, "seeds": 1.0, **tag_weights(0.5, 1.0)}
+
+
+_CONTRASTED = 2048  # pixels of an image that the contrastive loss compares
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,8 @@ class PixelTask(Task):
     seeds: whether the network also predicts how close each pixel's tag is to the mean of its
         instance. Instances grow from there; without it, from the most confident foreground.
     near: instances push each other if their boxes are at most this many cells apart.
+    tag_loss: the loss of the tags, see `tagwise.losses`: "pull_push", "discriminative", "cosine",
+        "contrastive" or "spatial". docs/ingredient.md compares them.
     push: form of the push loss, with its default sigma or margin.
     gaps: the foreground loss has weight 1 + gaps in cells that are next to two instances.
     zoom: pixels of the network's input per pixel of the image. Images are not fitted into the
@@ -63,6 +75,7 @@ class PixelTask(Task):
     position: Positive | None = None
     seeds: bool = True
     near: NonNegative = 8.0
+    tag_loss: TagLossName = "pull_push"
     push: Literal["exp", "hinge"] = "exp"
     gaps: NonNegative = 2.0
     zoom: Annotated[float, Range(above=0, most=16)] = 1.0
@@ -79,6 +92,7 @@ class PixelTask(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "weights", loss_weights(_WEIGHTS, self.weights))
+        check_tag_loss(self.tag_loss, self.position, None)
 
     @classmethod
     def open_dataset(
@@ -94,7 +108,12 @@ class PixelTask(Task):
         """A foreground map, D tag maps and, with `seeds`, a seed map."""
         maps = {
             "foreground": Head(1, "heatmap"),
-            "tags": Head(self.tag_dim, "tag", position=self.position),
+            "tags": Head(
+                self.tag_dim,
+                "tag",
+                position=self.position,
+                unit=self.tag_dim if self.tag_loss in DIRECTIONS else None,
+            ),
         }
         if self.seeds:
             maps["seeds"] = Head(1, "heatmap")
@@ -133,21 +152,31 @@ class PixelTask(Task):
     # ------------------------------------------------------------------ loss
 
     def loss(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Terms "foreground", "seeds", "pull", "push" (unweighted scalars) and their "total"."""
+        """Terms "foreground", "seeds", those of the tag loss (unweighted) and their "total"."""
         labels, weight = targets["labels"], targets["weight"]
         tags = outputs["tags"].float()
         logits = outputs["foreground"][:, 0]
         terms = {"foreground": _foreground_loss(logits, targets["foreground"], weight)}
-        tag_loss = losses.pull_push_dense(
-            tags, labels, push=self.push, near=self.near, pairs="distinct"
-        )
-        terms["pull"], terms["push"] = tag_loss.pull, tag_loss.push
+        terms |= self._tag_terms(tags, labels)
         if self.seeds:
             close = _closeness(tags.detach(), labels, self.grouping.bandwidth)
             error = (outputs["seeds"][:, 0].float().sigmoid() - close).square()
             terms["seeds"] = _balanced(error, labels >= 0, weight > 0)
         total = sum(self.weights[name] * term for name, term in terms.items())
         return {**terms, "total": total}
+
+    def _tag_terms(self, tags: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The terms of the tag loss; tags (B, D, h, w), labels (B, h, w), -1 for background."""
+        # The time of "contrastive" grows with the pairs of pixels.
+        most = _CONTRASTED if self.tag_loss == "contrastive" else None
+        near = {"near": self.near, "place": losses.grid_places(labels)}
+        return tag_terms(
+            self.tag_loss,
+            *losses.dense_points(tags, labels, most),
+            batch=len(tags),
+            bandwidth=self.grouping.bandwidth,
+            pull_push={"push": self.push, "pairs": "distinct", **near},
+        )
 
     # ------------------------------------------------------------------ results
 

@@ -29,6 +29,13 @@ from tagwise.results import Poses
 from tagwise.settings import NonNegative, NonNegativeInt, Positive, TagDim
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.base import Head, Placement, Task
+from tagwise.tasks.tag_terms import (
+    DIRECTIONS,
+    TagLossName,
+    check_tag_loss,
+    tag_terms,
+    tag_weights,
+)
 from tagwise.tasks.targets import cells_around, collate, draw_gaussian, learned_cells, loss_weights
 
 if TYPE_CHECKING:
@@ -39,7 +46,7 @@ _PRIOR_LOGIT = -4.0
 
 
 # Weights of the loss terms that a recipe does not give.
-_WEIGHTS = {"heatmaps": 1.0, "pull": 0.05, "push": 0.05, "offsets": 0.2}
+_WEIGHTS = {"heatmaps": 1.0, "offsets": 0.2, **tag_weights(0.05, 0.05)}
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class PoseTask(Task):
         background everywhere.
     reach: tags and offsets are learned in the (2 reach + 1)² cells around a keypoint, because a
         predicted peak may be one cell off.
+    tag_loss: the loss of the tags, see `tagwise.losses`: "pull_push", "discriminative", "cosine",
+        "contrastive" or "spatial". docs/ingredient.md compares them.
     push: form of the push loss.
     published: targets and loss of published code, which replace `foreground`, `reach` and `push`:
         Gaussians around whole cells, plain MSE, and the preset of this name in
@@ -72,6 +81,7 @@ class PoseTask(Task):
     heatmap_loss: Literal["mse", "mse_sigmoid", "focal"] = "mse"
     foreground: NonNegative = 5.0
     reach: NonNegativeInt = 1
+    tag_loss: TagLossName = "pull_push"
     push: Literal["exp", "hinge"] = "exp"
     published: Literal["higherhrnet", "newell2017"] | None = None
     weights: dict[str, NonNegative] = field(default_factory=dict)
@@ -87,6 +97,7 @@ class PoseTask(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "weights", loss_weights(_WEIGHTS, self.weights))
+        check_tag_loss(self.tag_loss, self.position, self.published)
         order = self.grouping.order
         if order is not None and len(order) != len(self.skeleton):
             raise UserError(
@@ -111,7 +122,12 @@ class PoseTask(Task):
         bias = 0.0 if self.heatmap_loss == "mse" else _PRIOR_LOGIT
         maps = {
             "heatmaps": Head(count, "heatmap", bias=bias),
-            "tags": Head(count * self.tag_dim, "tag", position=self.position),
+            "tags": Head(
+                count * self.tag_dim,
+                "tag",
+                position=self.position,
+                unit=self.tag_dim if self.tag_loss in DIRECTIONS else None,
+            ),
         }
         if self.offsets:
             maps["offsets"] = Head(count * 2, "offset")
@@ -184,22 +200,24 @@ class PoseTask(Task):
     # ------------------------------------------------------------------ loss
 
     def loss(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Terms "heatmaps", "pull", "push", "offsets" (unweighted scalars) and their "total".
+        """Terms "heatmaps", those of the tag loss, "offsets" (unweighted) and their "total".
 
-        If a stage of a network has no tags, "pull" and "push" are missing.
+        If a stage of a network has no tags, the terms of the tag loss are missing.
         """
         terms = {"heatmaps": self._heatmap_loss(outputs["heatmaps"], targets)}
         if "tags" in outputs:
-            preset = {"push": self.push, "weight": targets["weight"]}
-            tag_loss = losses.pull_push(
+            preset = losses.PRESETS[self.published] if self.published else {"push": self.push}
+            terms |= tag_terms(
+                self.tag_loss,
                 self._gather(outputs["tags"], targets),
                 targets["group"],
                 targets["image"],
                 batch=len(outputs["tags"]),
+                bandwidth=self.grouping.tag_threshold,
+                weight=None if self.published else targets["weight"],
                 layout=targets.get("layout"),
-                **(losses.PRESETS[self.published] if self.published else preset),
+                pull_push=preset,
             )
-            terms["pull"], terms["push"] = tag_loss.pull, tag_loss.push
         if "offsets" in outputs:
             found = self._gather(outputs["offsets"], targets)
             terms["offsets"] = losses.offset_l1(found, targets["offset"], targets["weight"])
