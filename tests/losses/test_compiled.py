@@ -67,9 +67,10 @@ def test_losses_can_be_exported():
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="the default compiler of torch needs g++")
-def test_compiles_to_native_code():
+@pytest.mark.parametrize("points", [40, 0])
+def test_compiles_to_native_code(points):
     torch._dynamo.reset()
-    tags, group, image, *_ = scene(0)
+    tags, group, image, *_ = scene(0, points)
     tags.requires_grad_()
     loss = torch.compile(pull_push, fullgraph=True)(tags, group, image, batch=3)
     expected = pull_push(tags, group, image, batch=3)

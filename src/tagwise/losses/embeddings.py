@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tagwise.losses.maps import full, over_images
-from tagwise.losses.pairs import Layout, layout_groups
+from tagwise.losses.pairs import Layout, layout_groups, take
 from tagwise.losses.tags import TagLoss, add_up, check_points
 
 
@@ -56,8 +56,8 @@ def prepare(
         used = None if weight is None else weight.detach() > 0
         layout = layout_groups(group, image, None, used, batch)
     layout = Layout(*(index.to(tags.device) for index in layout))
-    tags = full(tags)[layout.keep]
-    share = torch.ones_like(tags[:, 0]) if weight is None else weight.to(tags)[layout.keep]
+    tags = take(full(tags), layout.keep)
+    share = torch.ones_like(tags[:, 0]) if weight is None else take(weight.to(tags), layout.keep)
     share = share / add_up(share, layout.slot, layout.image.shape[0])[layout.slot]
     return Groups(tags, share, layout, layout.number.shape[0])
 
@@ -178,7 +178,7 @@ def cosine(
     near = add_up(groups.share * (unit * axis[layout.slot]).sum(1), layout.slot, count)
     pull = torch.where(layout.number[layout.image] > 0, 1 - near, 0)
 
-    raw = torch.ones_like(groups.share) if weight is None else weight.to(unit)[layout.keep]
+    raw = torch.ones_like(groups.share) if weight is None else take(weight.to(unit), layout.keep)
     square = unit[:, :, None] * unit[:, None, :] * raw[:, None, None]
     square, mass = add_up(square, layout.slot, count), add_up(raw, layout.slot, count)
     others = add_up(square, layout.image, groups.images)[layout.image] - square

@@ -84,6 +84,13 @@ def _(group, image, cls, used, batch):
     return tuple(group.new_empty(length, dtype=torch.long) for length in lengths)
 
 
+def take(values: Tensor, index: Tensor) -> Tensor:
+    """values[index]. The compiler of torch cannot index a tensor without rows, so it gets one."""
+    if values.shape[0] == 0:
+        values = torch.cat([values, values.new_zeros(1, *values.shape[1:])])
+    return values[index]
+
+
 def point_groups(
     image: Tensor, counted: Tensor, layout: Layout, batch: int | None
 ) -> tuple[Tensor, Tensor]:

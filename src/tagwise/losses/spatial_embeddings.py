@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from tagwise.losses.embeddings import mean_tags, per_image, prepare
 from tagwise.losses.maps import full, raise_mismatch
-from tagwise.losses.pairs import point_groups
+from tagwise.losses.pairs import point_groups, take
 from tagwise.losses.tags import add_up
 
 
@@ -73,7 +73,7 @@ def spatial(
     groups = prepare(tags, owned, image, weight, batch, None)
     layout = groups.layout
     mean, width = mean_tags(groups), full(bandwidth)
-    own = width[layout.keep]
+    own = take(width, layout.keep)
     usual = add_up(own * groups.share, layout.slot, layout.image.shape[0])
     rough = add_up((own - usual[layout.slot]).square() * groups.share, layout.slot, len(usual))
 
@@ -81,9 +81,9 @@ def spatial(
     if weight is not None:
         counted = counted & (weight.detach() > 0)
     point, other = point_groups(image, counted, layout, batch)
-    close = closeness_to(full(tags)[point], mean[other], usual[other])
+    close = closeness_to(take(full(tags), point), mean[other], usual[other])
     slot = torch.full_like(group.long(), -1).index_put((layout.keep,), layout.slot)
-    inside = slot[point] == other
+    inside = take(slot, point) == other
     overlap = _lovasz_hinge(2 * close - 1, inside, other, len(usual))
 
     nearness = torch.zeros_like(width).index_put((point[inside],), close[inside].detach())

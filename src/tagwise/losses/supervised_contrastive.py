@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tagwise.losses.embeddings import prepare
 from tagwise.losses.maps import over_images
-from tagwise.losses.pairs import Layout
+from tagwise.losses.pairs import Layout, take
 from tagwise.losses.tags import add_up
 
 _BLOCK = 1 << 22  # similarities in memory at a time
@@ -61,7 +61,7 @@ def contrastive(
     places = layout.image[layout.slot]
     unit = F.normalize(groups.tags, dim=1)
     loss, others = _contrast(unit, layout.slot, places, temperature)[:2]
-    share = torch.ones_like(loss) if weight is None else weight.to(loss)[layout.keep]
+    share = torch.ones_like(loss) if weight is None else take(weight.to(loss), layout.keep)
     share = share * (others > 0)
     total = add_up(share * loss, places, groups.images)
     mass = add_up(share, places, groups.images)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tagwise.losses.maps import check_choices, full, over_images, raise_mismatch
-from tagwise.losses.pairs import Layout, grid_places, layout_groups, near_pairs
+from tagwise.losses.pairs import Layout, grid_places, layout_groups, near_pairs, take
 
 # Settings with which `pull_push` reproduces the values and gradients of published code.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -148,8 +148,8 @@ def pull_push(
         used = None if weight is None else weight.detach() > 0
         layout = layout_groups(group, image, cls if scope == "class" else None, used, batch)
     layout = type(layout)(*(index.to(tags.device) for index in layout))
-    tags = full(tags)[layout.keep]
-    weight = None if weight is None else weight.to(tags)[layout.keep]
+    tags = take(full(tags), layout.keep)
+    weight = None if weight is None else take(weight.to(tags), layout.keep)
     number, scope_size = layout.number.to(tags), layout.scope.to(tags)
 
     mean, square = _means(tags, weight, layout, points, dims)
@@ -163,7 +163,7 @@ def pull_push(
     else:  # the norm's gradient is zero, not NaN, if two means are equal
         force, self_force = F.relu(margin - torch.linalg.vector_norm(gap, dim=1)), number * margin
     if near is not None:
-        close = near_pairs(full(place)[layout.keep], near, layout).to(tags)
+        close = near_pairs(take(full(place), layout.keep), near, layout).to(tags)
         force = force * close
         scope_size = number + 2 * add_up(close, layout.image[layout.first], number.shape[0])
     apart = 2 * add_up(force, layout.image[layout.first], number.shape[0])
