@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from tagwise.commands.evaluate import evaluate
     from tagwise.commands.export import export
     from tagwise.commands.init import init
+    from tagwise.commands.label import label
     from tagwise.commands.models import list_models
     from tagwise.commands.predict import predict
     from tagwise.commands.serve import serve
+    from tagwise.commands.suggest import suggest
     from tagwise.commands.track import track
     from tagwise.commands.train import train
     from tagwise.commands.tune import tune
@@ -72,6 +74,7 @@ __all__ = [
     "export",
     "grouping",
     "init",
+    "label",
     "list_models",
     "load_model",
     "losses",
@@ -80,6 +83,7 @@ __all__ = [
     "predict",
     "save_model",
     "serve",
+    "suggest",
     "track",
     "train",
     "tune",
@@ -109,10 +113,12 @@ _NAMES = {
     "evaluate": "tagwise.commands.evaluate",
     "export": "tagwise.commands.export",
     "init": "tagwise.commands.init",
+    "label": "tagwise.commands.label",
     "list_models": "tagwise.commands.models",
     "load_model": "tagwise.models.load",
     "predict": "tagwise.commands.predict",
     "save_model": "tagwise.models.model_file",
+    "suggest": "tagwise.commands.suggest",
     "serve": "tagwise.commands.serve",
     "track": "tagwise.commands.track",
     "train": "tagwise.commands.train",

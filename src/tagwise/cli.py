@@ -34,7 +34,7 @@ from tagwise.console.label_verbs import init
 from tagwise.console.model_verbs import convert, export
 from tagwise.console.serve_verb import serve
 from tagwise.console.streams import print_result, streams_guarded
-from tagwise.console.training_verbs import train
+from tagwise.console.training_verbs import label, suggest, train
 from tagwise.errors import UserError
 
 
@@ -218,6 +218,8 @@ VERBS: dict[str, Callable[..., int]] = {
     "predict": predict,
     "init": init,
     "train": train,
+    "suggest": suggest,
+    "label": label,
     "eval": evaluate,
     "diagnose": diagnose,
     "calibrate": calibrate,

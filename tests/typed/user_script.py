@@ -28,6 +28,7 @@ from tagwise import (
     export,
     grouping,
     init,
+    label,
     list_models,
     load_model,
     losses,
@@ -36,6 +37,7 @@ from tagwise import (
     predict,
     save_model,
     serve,
+    suggest,
     track,
     train,
     tune,
@@ -101,6 +103,10 @@ tuned = tune("robots", "val.json", "photos", metric="f1", precision=0.9)
 tune("robots", metric="f2")  # wrong
 model_path: str = calibrate("robots", "val.json", "photos", out="robots.safetensors")["model"]
 calibrate("robots", limit=10)  # wrong
+pseudo: Path = label("photos", "robots", confident=0.6).annotations
+label("photos", "robots", sure=0.6)  # wrong
+first: object = suggest("photos", "robots", count=5)[0]["file"]
+suggest("photos", "robots", count="5")  # wrong
 path: Path = convert("checkpoint.pth", skeleton="coco")
 convert("checkpoint.pth", "model.safetensors")  # wrong
 path = export("people", out="people.onnx")
