@@ -34,13 +34,7 @@ from tagwise.plot import plot_corner_maps
 from tagwise.results import Boxes
 from tagwise.settings import NonNegative, NonNegativeInt, Positive, Range, TagDim
 from tagwise.tasks.base import Head, Placement, Task
-from tagwise.tasks.tag_terms import (
-    DIRECTIONS,
-    TagLossName,
-    check_tag_loss,
-    tag_terms,
-    tag_weights,
-)
+from tagwise.tasks.tag_terms import TagLossName, check_tag_loss, tag_terms, tag_unit, tag_weights
 from tagwise.tasks.targets import (
     cells_around,
     collate,
@@ -126,7 +120,7 @@ class CornerTask(Task):
     def heads(self) -> dict[str, Head]:
         """C heatmaps, D tag maps and 2 offset maps (x, y) per corner; C heatmaps of centres."""
         maps, classes = {}, len(self.classes)
-        unit = self.tag_dim if self.tag_loss in DIRECTIONS else None
+        unit = tag_unit(self.tag_loss, self.tag_dim)
         for corner in CORNERS:
             maps[f"{corner}_heat"] = Head(classes, "heatmap", _PRIOR_LOGIT, corner=corner)
             maps[f"{corner}_tag"] = Head(

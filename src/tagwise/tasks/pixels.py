@@ -33,13 +33,7 @@ from tagwise.plot import plot_pixel_maps
 from tagwise.results import Masks
 from tagwise.settings import NonNegative, Positive, Range, TagDim
 from tagwise.tasks.base import Head, Placement, Task
-from tagwise.tasks.tag_terms import (
-    DIRECTIONS,
-    TagLossName,
-    check_tag_loss,
-    tag_terms,
-    tag_weights,
-)
+from tagwise.tasks.tag_terms import TagLossName, check_tag_loss, tag_terms, tag_unit, tag_weights
 from tagwise.tasks.targets import collate, learned_cells, loss_weights
 
 if TYPE_CHECKING:
@@ -106,14 +100,10 @@ class PixelTask(Task):
 
     def heads(self) -> dict[str, Head]:
         """A foreground map, D tag maps and, with `seeds`, a seed map."""
+        unit = tag_unit(self.tag_loss, self.tag_dim)
         maps = {
             "foreground": Head(1, "heatmap"),
-            "tags": Head(
-                self.tag_dim,
-                "tag",
-                position=self.position,
-                unit=self.tag_dim if self.tag_loss in DIRECTIONS else None,
-            ),
+            "tags": Head(self.tag_dim, "tag", position=self.position, unit=unit),
         }
         if self.seeds:
             maps["seeds"] = Head(1, "heatmap")

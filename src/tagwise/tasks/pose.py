@@ -29,13 +29,7 @@ from tagwise.results import Poses
 from tagwise.settings import NonNegative, NonNegativeInt, Positive, TagDim
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.base import Head, Placement, Task
-from tagwise.tasks.tag_terms import (
-    DIRECTIONS,
-    TagLossName,
-    check_tag_loss,
-    tag_terms,
-    tag_weights,
-)
+from tagwise.tasks.tag_terms import TagLossName, check_tag_loss, tag_terms, tag_unit, tag_weights
 from tagwise.tasks.targets import cells_around, collate, draw_gaussian, learned_cells, loss_weights
 
 if TYPE_CHECKING:
@@ -120,14 +114,10 @@ class PoseTask(Task):
         """K heatmaps, K·D tag maps (keypoint-major) and, with `offsets`, 2·K offset maps (x, y)."""
         count = len(self.skeleton.keypoints)
         bias = 0.0 if self.heatmap_loss == "mse" else _PRIOR_LOGIT
+        unit = tag_unit(self.tag_loss, self.tag_dim)
         maps = {
             "heatmaps": Head(count, "heatmap", bias=bias),
-            "tags": Head(
-                count * self.tag_dim,
-                "tag",
-                position=self.position,
-                unit=self.tag_dim if self.tag_loss in DIRECTIONS else None,
-            ),
+            "tags": Head(count * self.tag_dim, "tag", position=self.position, unit=unit),
         }
         if self.offsets:
             maps["offsets"] = Head(count * 2, "offset")

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
 TagLossName = Literal["pull_push", "discriminative", "cosine", "contrastive", "spatial"]
 
-DIRECTIONS = ("cosine", "contrastive")
-"""Losses that only compare directions: the network scales such tags to length 1."""
+_DIRECTIONS = ("cosine", "contrastive")
+
+
+def tag_unit(name: str, tag_dim: int) -> int | None:
+    """`Head.unit` of the tags: losses that only compare directions need tags of length 1."""
+    return tag_dim if name in _DIRECTIONS else None
 
 
 def tag_weights(pull: float, push: float) -> dict[str, float]:
@@ -30,7 +34,7 @@ def tag_weights(pull: float, push: float) -> dict[str, float]:
 
 def check_tag_loss(name: str, position: float | None, published: str | None) -> None:
     """Raise UserError for settings of a task that do not fit its tag loss."""
-    if name in DIRECTIONS and position is not None:
+    if name in _DIRECTIONS and position is not None:
         raise UserError(
             f"tag_loss {name} compares directions of tags, which position {position:g} would "
             "turn: set position to null, or use another tag_loss"
