@@ -236,11 +236,12 @@ def test_frames_of_a_video_are_named_by_the_journal(tmp_path):
     assert (found.images[0].path, found.images[0].frame) == (video, 4)
 
 
-def test_tracks_go_to_sleap(tmp_path):
+@pytest.mark.parametrize("file", [None, "clip.mp4"])
+def test_tracks_go_to_sleap(file, tmp_path):
     video = Video(write_video(tmp_path / "clip.mp4"))
     with TrackFiles(video, tmp_path, pictures=False, fill=0).opened() as write:
         for n in range(3):
-            result = replace(poses(""), file=None)
+            result = replace(poses(""), file=file)
             write(Tracked(n, n / 25, result, np.array([1])), np.zeros((48, 64, 3), np.uint8))
     out = tagwise.convert(tmp_path / "clip.tracks.jsonl", to="sleap", out=tmp_path / "clip.slp")
     labels = sio.load_slp(str(out))

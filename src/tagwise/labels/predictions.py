@@ -58,10 +58,11 @@ def read_tracks(path: Path, images: str | Path | None = None) -> LabelSet:
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged in line {number} ({error})") from None
         result = read_result(record, path)
-        if result.file:
+        if result.file and Path(result.file).suffix.lower() not in VIDEO_SUFFIXES:
             image = LabelledImage(result.file, finder.find(result.file), group=name)
         else:
-            image = LabelledImage(name, video, frame, group=name)
+            own = finder.find(result.file) if result.file else None
+            image = LabelledImage(result.file or name, own or video, frame, group=name)
         image.width, image.height = result.width, result.height
         ids = [instance.get("id") for instance in record["instances"]]
         for instance, track in zip(_instances(result, found), ids, strict=True):
