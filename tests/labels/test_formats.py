@@ -13,6 +13,7 @@ from PIL import Image
 
 from lab_files import NAMES, sleap_labels, write_image, write_video
 from tagwise.errors import UserError
+from tagwise.label_maps import rle_mask
 from tagwise.labels import read_labels
 
 
@@ -424,3 +425,34 @@ def test_labelme(tmp_path):
     assert (bee.box, xy_of(bee)) == ((2, 4, 18, 6), [[3, 5]])
     assert (cell.mask, xy_of(lone)) == ([[0, 0, 4, 0, 4, 4]], [[40, 40]])
     assert "2 × line cannot be read, left out" in found.describe()[-1]
+
+
+# ---------------------------------------------------------------------- label maps
+
+
+def test_label_maps(tmp_path):
+    write_image(tmp_path / "photos" / "a.png", (8, 6))
+    labels = np.zeros((6, 8), np.uint8)
+    labels[1:3, 2:6], labels[4, 0:2] = 7, 9
+    (tmp_path / "maps").mkdir()
+    Image.fromarray(labels).save(tmp_path / "maps" / "a.png")
+    found = read_labels(tmp_path / "maps", tmp_path / "photos")
+    masks = [rle_mask(each.mask) for each in found.images[0].instances]
+    assert np.array_equal(masks, [labels == 7, labels == 9])
+    with pytest.raises(UserError, match=r"if they are label maps.*--images"):
+        read_labels(tmp_path / "maps")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("via.json", '{"_via_img_metadata": {}}', "a VIA file; export the project from VIA"),
+        ("x/cvat.xml", "<annotations/>", "a folder of XML labels; give one of its files"),
+    ],
+)
+def test_what_to_do_with_other_formats(name, text, words, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    with pytest.raises(UserError, match=words):
+        read_labels(path.parent if "/" in name else path)

@@ -48,6 +48,7 @@ _ADVICE = {
     "prediction": _PREDICTION,
     "prediction folder": _PREDICTION,
     "tracks": _PREDICTION,
+    "xml folder": "give one of its files to `tagwise convert`",
     "yolo file": "give the folder that holds its data.yaml: `tagwise convert FOLDER`",
 }
 

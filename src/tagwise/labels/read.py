@@ -14,6 +14,7 @@ from tagwise.labels.deeplabcut import read_deeplabcut, read_deeplabcut_project
 from tagwise.labels.label_set import LabelSet
 from tagwise.labels.labelme import read_labelme
 from tagwise.labels.labelstudio import read_labelstudio
+from tagwise.labels.maps import read_label_maps
 from tagwise.labels.predictions import read_predictions, read_results, read_tracks
 from tagwise.labels.sleap import quiet, read_sleap
 from tagwise.labels.voc import read_voc
@@ -32,6 +33,7 @@ READERS: dict[str, Callable[..., LabelSet]] = {
     "labelme folder": read_labelme,
     "voc": read_voc,
     "voc folder": read_voc,
+    "label maps": read_label_maps,
     "prediction": read_predictions,
     "prediction folder": read_predictions,
     "tracks": read_tracks,
