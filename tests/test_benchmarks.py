@@ -11,11 +11,14 @@ import torch
 
 from shared_folder import SHARED
 from tagwise.data import SyntheticShapes
+from tagwise.errors import UserError
+from tagwise.results import Poses
+from tagwise.skeletons import Skeleton
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCENES = ["corners.py", "decode.py"]  # scripts that need the scenes of the shared folder
 # These need photos, labels, a GPU, another package or hours.
-LONG = {"faster_rcnn.py", "gpu.py", "nuclei.py", "pipeline.py", "predict.py"}
+LONG = {"everyday.py", "faster_rcnn.py", "gpu.py", "nuclei.py", "pipeline.py", "predict.py"}
 LONG |= {"runtimes.py", "verify.py"}
 SCRIPTS = sorted(path.name for path in FOLDER.glob("[!_]*.py"))
 
@@ -39,6 +42,27 @@ def test_benchmark_has_a_help_text(monkeypatch, capsys, name):
 def test_missing_scenes_are_named(monkeypatch, capsys, tmp_path, name):
     assert run(monkeypatch, name, str(tmp_path)) == 0
     assert f"skipped: {tmp_path} has no " in capsys.readouterr().err
+
+
+def test_everyday_pictures_count_skeletons_where_no_person_is(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import everyday
+
+    skeleton = Skeleton("pin", ("top", "foot"))
+    poses = Poses(
+        [[[90, 90, 1], [90, 110, 1]], [[600, 90, 1], [600, 110, 1]]], [0.9, 0.3], None, skeleton
+    )
+    assert len(everyday.false_skeletons("leaf.jpg", poses)) == 2
+    assert everyday.false_skeletons("basketball1.png", poses) == []
+    assert all(everyday.is_found(poses, man) for man in everyday.MEN["basketball1.png"])
+    assert [row["x"] for row in everyday.false_skeletons("left03.jpg", poses)] == [90]
+    assert everyday.false_skeletons("leaf.jpg", poses[:0]) == []
+    assert len(everyday.PEOPLE) == 29
+    for name in ("b.png", "a.jpg", "c.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in everyday.pictures(tmp_path)] == ["a.jpg", "b.png"]
+    with pytest.raises(UserError, match="no pictures"):
+        everyday.pictures(tmp_path / "none")
 
 
 QUICK = [name for name in SCRIPTS if name not in LONG]
