@@ -22,7 +22,7 @@ OTHER_CPU ?= $(shell grep -qs avx512f /proc/cpuinfo && echo $(AVX2) || echo $(SS
 BENCHMARKS := $(filter-out benchmarks/_%.py %/nuclei.py %/predict.py %/everyday.py %/models.py %/faster_rcnn.py %/verify.py,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-other-cpu check format bench verify docs clean
+.PHONY: help demo install test test-other-cpu check format bench models verify docs clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ format: $(VENV)/.dev  ## Format the source
 bench: $(VENV)/.dev  ## Run the benchmarks: prints tables, writes JSON to out/benchmarks
 	@for benchmark in $(BENCHMARKS); do \
 		echo "== $$benchmark"; $(ONE_THREAD) $(RUN) $$benchmark || exit 1; done
+
+models: $(VENV)/.dev  ## Measure the shipped models (DATA=/path, ONLY=): sizes, times, AP; rewrites their cards and the README's table
+	$(ONE_THREAD) $(RUN) benchmarks/models.py $(DATA) $(if $(ONLY),--only $(ONLY))
 
 verify: $(VENV)/.dev  ## Measure the public models on COCO val2017 (COCO=/path, MODELS=, LIMIT=) next to their published AP
 	$(RUN) benchmarks/verify.py $(if $(COCO),--coco $(COCO)) $(if $(MODELS),--models $(MODELS)) $(if $(LIMIT),--limit $(LIMIT))

@@ -18,7 +18,15 @@ from tagwise.skeletons import Skeleton
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCENES = ["corners.py", "decode.py"]  # scripts that need the scenes of the shared folder
 # These need photos, labels, a GPU, another package or hours.
-LONG = {"everyday.py", "faster_rcnn.py", "gpu.py", "nuclei.py", "pipeline.py", "predict.py"}
+LONG = {
+    "everyday.py",
+    "faster_rcnn.py",
+    "gpu.py",
+    "models.py",
+    "nuclei.py",
+    "pipeline.py",
+    "predict.py",
+}
 LONG |= {"runtimes.py", "verify.py"}
 SCRIPTS = sorted(path.name for path in FOLDER.glob("[!_]*.py"))
 

@@ -81,7 +81,7 @@ def calibrate(
     predictor.task.check_evaluation(None, scoring)
     dataset = open_set(predictor, weights, annotations, images, category, quiet)
     scorer = predictor.task.make_scorer(dataset, **scoring)
-    found = _Detections.of(predictor, dataset, scorer, quiet)
+    found = Detections.of(predictor, dataset, scorer, quiet)
     fitted = fit_calibration(found.scores, found.right)
     held = cross_validated(found.scores, found.right, found.images)
     threshold = calibrated_threshold(fitted, shown)
@@ -103,21 +103,25 @@ def calibrate(
 
 
 @dataclass(frozen=True)
-class _Detections:
+class Detections:
     """All detections of a set that are not in ignored regions.
 
-    scores: (N,), as decoded. right: (N,) bool. images: (N,), the number of the image. failed: the
-    messages of images that could not be read.
+    scores: (N,), as the predictor gives them. right: (N,) bool, see `calibrate`. images: (N,), the
+    number of the image. instances: number of labelled ones. failed: the messages of images that
+    could not be read.
     """
 
     scores: np.ndarray
     right: np.ndarray
     images: np.ndarray
+    instances: int
     failed: list[str]
 
     @classmethod
-    def of(cls, predictor: Predictor, dataset: Photos, scorer: Scorer, quiet: bool) -> _Detections:
+    def of(cls, predictor: Predictor, dataset: Photos, scorer: Scorer, quiet: bool) -> Detections:
+        """Predict all images of a set; scorer: of the set."""
         failed: list[str] = []
+        instances = 0
         rows = [(np.zeros(0), np.zeros(0, bool), np.zeros(0, int))]
         for index, errors in enumerate(_sorted(predictor, dataset, scorer, quiet)):
             if isinstance(errors, UserError):
@@ -125,9 +129,10 @@ class _Detections:
                 print_note(str(errors)) if not quiet else None
                 continue
             keep = errors.found_kinds != IGNORED
+            instances += len(errors.truth)
             numbers = np.full(int(keep.sum()), index)
             rows.append((errors.found.scores[keep], errors.right[keep], numbers))
-        return cls(*map(np.concatenate, zip(*rows)), failed)
+        return cls(*map(np.concatenate, zip(*rows)), instances, failed)
 
 
 def _sorted(
