@@ -6,7 +6,7 @@
 DATA holds people_coco/, robots/, bees/, blood/ and nuclei/. Figures go to
 src/tagwise/weights/figures.json after each model; then the blocks of the cards and the table of the
 README are rewritten from that file. A model whose weights have been measured already is left out,
-so that an interrupted run continues, unless --again is given. Takes about three minutes of one core.
+so that an interrupted run continues, unless --again is given. All take three minutes of one core.
 """
 
 from __future__ import annotations
