@@ -35,7 +35,7 @@ from tagwise.console.model_verbs import convert, export
 from tagwise.console.serve_verb import serve
 from tagwise.console.streams import print_result, streams_guarded
 from tagwise.console.training_verbs import label, suggest, train
-from tagwise.errors import UserError
+from tagwise.errors import UserError, without_torch
 
 
 def predict(
@@ -255,6 +255,8 @@ def _main(argv: list[str]) -> int:
             hint = "; the same command with --resume continues from here" if can_resume else ""
             print(f"tagwise: interrupted{hint}", file=sys.stderr)
             return 128 + (stop_requested() or signal.SIGINT)
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch" and not debug:
+            error = without_torch(f"tagwise {argv[0]}")
         if debug or not isinstance(error, UserError):
             raise
         print(f"tagwise: {error}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 _LONGEST = 500  # characters of a name or of a list of names in an error
@@ -31,6 +32,20 @@ def optional(module: str, extra: str, need: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         raise UserError(f"{need}: pip install 'tagwise[{extra}]'") from error
+
+
+def need_torch(what: str) -> None:
+    """Raise UserError if torch is not installed. what: see `without_torch`."""
+    if find_spec("torch") is None:
+        raise without_torch(what)
+
+
+def without_torch(what: str) -> UserError:
+    """Return the error if torch is missing. what: what needs it, such as a verb or a file."""
+    return UserError(
+        f"{what} needs torch: pip install torch. Without it, `tagwise predict` runs files of "
+        "`tagwise export`, with neither flip nor scales nor protocol"
+    )
 
 
 def brief(value: object, most: int = 60) -> str:

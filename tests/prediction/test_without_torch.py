@@ -52,6 +52,13 @@ for weights, options in (("people", {}), (sys.argv[1], {"flip": True})):
         print(error)
 """
 
+COMMAND = """
+import sys
+from tagwise.cli import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -98,5 +105,11 @@ def test_results_are_those_of_the_network(files, tmp_path, monkeypatch):
 def test_what_needs_torch_says_so(files):
     done = without_torch.run(REFUSED, files["pose"])
     first, second = done.stdout.splitlines()
-    assert first.startswith("people needs torch here: pip install torch. Without it")
-    assert "pose.onnx needs torch" in second
+    assert first.startswith("people with these options needs torch: pip install torch. Without it")
+    assert "pose.onnx with these options needs torch" in second
+    commands = (["predict", PHOTO], ["train", "recipe.yaml"], ["models"])
+    for command in commands:
+        done = without_torch.run(COMMAND, *command)
+        assert done.returncode == 2
+        assert "needs torch: pip install torch" in done.stderr
+        assert len(done.stderr.splitlines()) == 1

@@ -18,9 +18,11 @@ def export(weights: str | Path, *, out: str | Path | None = None) -> Path:
 
     The graph takes "images", (B, 3, H, W) float32, RGB in [0, 1], of any number, with sides that
     are multiples of the network's `multiple`; normalisation is part of it. Its outputs are the maps
-    of the network, by name. Everything else that a prediction needs is stored as metadata, so that
-    `tagwise predict --weights NAME.onnx` gives the same results. Before the file is written,
-    onnxruntime runs the graph on images of two sizes, and its maps are compared with the network's.
+    of the network and, for poses and boxes, the peaks of the maps with their scores, positions and
+    tags, by name; docs/export.md lists them. Everything else that a prediction needs is stored as
+    metadata, so that `tagwise predict --weights NAME.onnx` gives the same results, also without
+    torch. Before the file is written, onnxruntime runs the graph on images of two sizes, and its
+    maps are compared with the network's, and its peaks with those of its maps.
 
     Raises UserError for unknown weights, a file name that is not .onnx, missing packages, and a
     graph whose maps differ by more than rounding.

@@ -72,8 +72,9 @@ def export(
 ) -> int:
     """Write a model as an ONNX file, to run without torch.
 
-    The input is any number of RGB images in [0, 1] of any size, the output the network's maps. They
-    are compared with the network before the file is written. Other verbs take it as --weights.
+    The input is any number of RGB images in [0, 1] of any size. The outputs are the peaks of the
+    network's maps, with their scores, positions and tags, and the maps themselves. They are
+    compared with the network before the file is written. Other verbs take it as --weights.
 
     $ tagwise export people                         writes people.onnx
     $ tagwise export runs/mice/best.safetensors --out mice.onnx

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from tagwise import models
 from tagwise.console.interrupts import stoppable
 from tagwise.data.report import print_note, summary
-from tagwise.errors import UserError
+from tagwise.errors import UserError, need_torch
 from tagwise.files import whole_file
 from tagwise.grouping.kernels.peaks import scan_peaks
 from tagwise.prediction.outputs import CocoResults, Predictions
@@ -218,6 +218,7 @@ def _is_published(weights: str | Path | nn.Module) -> bool:
     """Return whether the weights are a checkpoint of another program."""
     if not isinstance(weights, str | os.PathLike) or Path(weights).suffix == ".onnx":
         return False
+    need_torch(str(weights))
     return models.find_weights(weights).suffix not in (".safetensors", ".xml")
 
 

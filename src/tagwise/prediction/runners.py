@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ import numpy as np
 
 from tagwise import models
 from tagwise.data.report import print_note
-from tagwise.errors import UserError
+from tagwise.errors import UserError, need_torch
 from tagwise.files import refuse_address
 from tagwise.models.onnx_model import find_provider, read_onnx_model
 from tagwise.prediction import tta
@@ -53,11 +52,7 @@ def open_model(
         model = read_onnx_model(Path(weights), device_used)
         if "fitting" not in model.spec.decoder:
             return model, device_used, Path(weights).stem
-    if not find_spec("torch"):
-        raise UserError(
-            f"{weights if is_file else 'this model'} needs torch here: pip install torch. Without "
-            "it, files of `tagwise export` run, with neither flip nor scales nor protocol"
-        )
+    need_torch(f"{weights} with these options" if is_file else "this model")
     found = find_device(device)
     if not is_file:
         return weights.to(found).eval(), found, weights.spec.name
