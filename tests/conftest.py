@@ -19,6 +19,9 @@ CAPABILITY = torch.backends.cpu.get_cpu_capability().lower()
 OWN = f"tagwise-tests-{os.environ.get('USER', 'nobody')}-{CAPABILITY}"
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / OWN))
 
+# OpenVINO rounds differently, and converting a network takes seconds. Tests of it ask for it.
+os.environ.setdefault("TAGWISE_RUNTIME", "torch")
+
 # CI uses the same examples each time; elsewhere each run tries new ones. No example fails because
 # the machine is slow.
 settings.register_profile("local", deadline=None)

@@ -26,8 +26,8 @@ LONG = {
     "nuclei.py",
     "pipeline.py",
     "predict.py",
+    "verify.py",
 }
-LONG |= {"runtimes.py", "verify.py"}
 SCRIPTS = sorted(path.name for path in FOLDER.glob("[!_]*.py"))
 
 

@@ -23,6 +23,7 @@ from tagwise.console.arguments import (
     Flip,
     Precision,
     Protocol,
+    Runtime,
     Scales,
     Size,
     Weights,
@@ -53,11 +54,12 @@ def predict(
     protocol: Protocol = None,
     batch_size: BatchSize = None,
     precision: Precision = "auto",
+    runtime: Runtime = "auto",
 ) -> int:
     """Find the instances in photos: poses, boxes or masks, depending on the model.
 
     Writes NAME.predictions.json and NAME.predictions.jpg for every photo. Exits with 0 on
-    success, 1 if some photos could not be read (they are reported and skipped), 2 on bad input.
+    success, 1 if some photos could not be read (they are skipped) or a GPU stopped, 2 on bad input.
 
     $ tagwise predict photo.jpg
     $ tagwise predict photos "more/**/*.png" --weights bees --out found
@@ -98,6 +100,7 @@ def evaluate(
     threshold: float = 0.0,
     batch_size: BatchSize = None,
     precision: Precision = "auto",
+    runtime: Runtime = "auto",
     first: int = 0,
     every: int = 1,
     limit: int | None = None,
@@ -144,6 +147,7 @@ def track(
     protocol: Protocol = None,
     batch_size: BatchSize = None,
     precision: Precision = "auto",
+    runtime: Runtime = "auto",
 ) -> int:
     """Find the instances in a video and follow each from frame to frame.
 
@@ -260,7 +264,7 @@ def _main(argv: list[str]) -> int:
         if debug or not isinstance(error, UserError):
             raise
         print(f"tagwise: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
 
 
 def _run(argv: list[str]) -> int:
@@ -275,12 +279,9 @@ def _run(argv: list[str]) -> int:
         return tyro.cli(VERBS[argv[0]], prog=f"tagwise {argv[0]}", args=argv[1:])
     # Help for the program, or an error that lists the verbs: tyro prints either and exits.
     verbs = tuple(
-        Annotated[Any, tyro.conf.subcommand(name, constructor=verb, description=_summary(verb))]
+        Annotated[Any, tyro.conf.subcommand(name, constructor=verb, description=about)]
         for name, verb in VERBS.items()
+        for about in [(verb.__doc__ or "").partition("\n")[0]]
     )
     every = Union[verbs]  # noqa: UP007, created at run time
     return tyro.cli(every, prog="tagwise", description=ABOUT, args=argv)
-
-
-def _summary(verb: Callable[..., int]) -> str:
-    return (verb.__doc__ or "").partition("\n")[0]

@@ -14,9 +14,11 @@ _LONGEST = 500  # characters of a name or of a list of names in an error
 class UserError(Exception):
     """Bad input: one line that says what is wrong and how to fix it.
 
-    The command line prints it without a traceback and exits with code 2. Line breaks, as names
+    The command line prints it without a traceback and exits with its code. Line breaks, as names
     of files and messages of libraries may have, become spaces.
     """
+
+    exit_code = 2
 
     def __init__(self, message: str = "") -> None:
         super().__init__(" ".join(str(message).splitlines()))

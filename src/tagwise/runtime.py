@@ -55,9 +55,15 @@ def find_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def fastest_precision(device: torch.device) -> str:
-    """The precision that "auto" selects: "bf16" or "fp32"."""
+    """The precision that "auto" selects: "bf16", "fp16" or "fp32".
+
+    GPUs have fast instructions for fp16 from compute capability 7.0 on, and for bf16 from 8.0 on.
+    """
     import torch
 
+    if device.type == "cuda":
+        version = (9, 0) if torch.version.hip else torch.cuda.get_device_capability(device)
+        return "bf16" if version >= (8, 0) else "fp16" if version >= (7, 0) else "fp32"
     # torch has no public function for this, and early versions have no private one either.
     supports_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return "bf16" if device.type == "cpu" and supports_bf16() else "fp32"

@@ -15,9 +15,10 @@ from tagwise.data.report import print_note
 from tagwise.errors import UserError
 from tagwise.evaluation.scoring import Scorer
 from tagwise.prediction.labelled import predict_labelled, predict_with_truth
-from tagwise.prediction.options import Precision
+from tagwise.prediction.options import Precision, Runtime
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.protocols import Protocol, default_protocol, public_model
+from tagwise.prediction.runtimes import runtime_for
 from tagwise.results import Result
 from tagwise.runtime import keep_freed_memory
 
@@ -43,6 +44,7 @@ def evaluate(
     threshold: float = 0.0,
     batch_size: int | None = None,
     precision: Precision = "auto",
+    runtime: Runtime = "auto",
     first: int = 0,
     every: int = 1,
     limit: int | None = None,
@@ -71,7 +73,7 @@ def evaluate(
         offsets, and "offsets" moves the found corners to the true ones. Masks: "grouping" separates
         the found pixels by the truth, and "foreground" combines the true pixels with the model's
         tags and seeds. "both": the truth replaces the detections and the grouping.
-    device, size, flip, scales, threshold, batch_size, precision: see `Predictor`.
+    device, size, flip, scales, threshold, batch_size, precision, runtime: see `Predictor`.
     protocol: see `Predictor`; here the default for a public model is "published".
     first, every, limit: use only the images first, first + every, ..., at most `limit` of them.
     quiet: print nothing.
@@ -94,7 +96,8 @@ def evaluate(
     scoring = {name: value for name, value in scoring.items() if value is not None}
     keep_freed_memory()
     protocol = protocol or default_protocol(weights, measured=True)
-    predictor = Predictor(weights, device=device, protocol=protocol, **options)
+    runtime = runtime_for(runtime, limit)
+    predictor = Predictor(weights, device=device, protocol=protocol, runtime=runtime, **options)
     predictor.task.check_evaluation(oracle, scoring)
     dataset = open_labelled(predictor, annotations, images, category, quiet)
     dataset.keep(chosen_images(len(dataset), first, every, limit))
@@ -134,7 +137,8 @@ def evaluate(
 
 def _used(predictor: Predictor) -> dict[str, Any]:
     """The settings of the test that the model and its protocol may determine."""
-    return {name: getattr(predictor, name) for name in ("size", "flip", "scales", "protocol")}
+    names = ("size", "flip", "scales", "protocol", "runtime")
+    return {name: getattr(predictor, name) for name in names}
 
 
 def _published(weights: str | Path | nn.Module, predictor: Predictor) -> dict[str, Any]:

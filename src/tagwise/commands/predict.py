@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagwise.errors import UserError
-from tagwise.prediction.options import Precision
+from tagwise.prediction.options import Precision, Runtime
 from tagwise.prediction.protocols import Protocol
 from tagwise.prediction.run import PredictRun, open_files, open_predictor
+from tagwise.prediction.runtimes import runtime_for
 from tagwise.prediction.sources import Image, find_sources
 from tagwise.runtime import keep_freed_memory
 
@@ -31,6 +32,7 @@ def predict(
     protocol: Protocol | None = None,
     batch_size: int | None = None,
     precision: Precision = "auto",
+    runtime: Runtime = "auto",
     pictures: bool = True,
     coco: str | Path | None = None,
     resume: bool = False,
@@ -39,7 +41,7 @@ def predict(
     """Find poses, boxes or masks in many photos; returns an iterator that reads them lazily.
 
     sources: files, folders, patterns, arrays, Pillow images, see `find_sources`.
-    weights, device, size, flip, scales, protocol, batch_size, precision: see `Predictor`.
+    weights, device, size, flip, scales, protocol, batch_size, precision, runtime: see `Predictor`.
     out: folder for `NAME.predictions.json` and, with `pictures`, `NAME.predictions.jpg`. None:
         no files.
     threshold: see `Predictor`; with `coco` 0 by default, since average precision needs every
@@ -69,6 +71,7 @@ def predict(
         threshold=0.0 if threshold is None and coco is not None else threshold,
         batch_size=batch_size,
         precision=precision,
+        runtime=runtime_for(runtime, len(found) if isinstance(found, list) else None),
     )
     files = None if out is None else open_files(out, predictor, weights, pictures, resume)
     return PredictRun(predictor, found, files, coco, progress)

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from tagwise.errors import UserError
-from tagwise.prediction.options import Precision
+from tagwise.prediction.options import Precision, Runtime
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.protocols import Protocol
+from tagwise.prediction.runtimes import runtime_for
 from tagwise.prediction.video import open_video
 from tagwise.runtime import keep_freed_memory
 from tagwise.tracking.outputs import TrackFiles
@@ -33,13 +34,14 @@ def track(
     protocol: Protocol | None = None,
     batch_size: int | None = None,
     precision: Precision = "auto",
+    runtime: Runtime = "auto",
     pictures: bool = True,
     progress: bool = False,
 ) -> TrackRun:
     """Track the instances of a video; returns an iterator of `Tracked` frames.
 
     source: a video, or a folder of photos in the order of their names.
-    weights, device, size, flip, protocol, batch_size, precision: see `Predictor`.
+    weights, device, size, flip, protocol, batch_size, precision, runtime: see `Predictor`.
     out: folder for `NAME.tracks.txt` (rows of the MOT challenge: frame and id, from 1; the box as
         x, y, width and height, where the first pixel is 1; score; -1, -1, -1),
         `NAME.tracks.jsonl` (one frame per line, as `predict` writes photos, with ids) and, with
@@ -68,6 +70,7 @@ def track(
         threshold=threshold,
         batch_size=batch_size,
         precision=precision,
+        runtime=runtime_for(runtime, video.frames),
     )
     if settings is None or threshold is not None:
         high = predictor.threshold

@@ -60,7 +60,14 @@ Protocol = Annotated[
 BatchSize = Annotated[int | None, arg(help="Images per forward pass: 1 on a CPU, 16 on a GPU.")]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],
-    arg(help="bf16 is faster on a recent CPU or a GPU; auto uses it if the CPU supports it."),
+    arg(help="bf16 is faster on a recent CPU or GPU; auto uses it there, and fp16 on older GPUs."),
+]
+Runtime = Annotated[
+    Literal["auto", "torch", "openvino"],
+    arg(
+        help="What runs the network. On a CPU, auto is OpenVINO if it is installed (pip install "
+        "'tagwise[openvino]') and there are 100 photos or more.",
+    ),
 ]
 
 

@@ -94,6 +94,14 @@ def make_folder(path: str | Path, instead: str = _INSTEAD) -> Path:
     return path
 
 
+def remove_oldest(folder: Path, keep: int) -> None:
+    """Remove the oldest files of a cache, except the last `keep` that were written."""
+    with suppress(OSError):
+        files = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        for path in sorted(files, key=lambda path: path.stat().st_mtime)[: -keep or None]:
+            path.unlink()
+
+
 # ---------------------------------------------------------------------- logs of JSON lines
 
 

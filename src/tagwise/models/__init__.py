@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tagwise.models.model_file import save_model
     from tagwise.models.network import Network, parameter_groups
     from tagwise.models.openvino import weights_beside
+    from tagwise.models.openvino_convert import to_openvino
     from tagwise.models.shipped import shipped_models
     from tagwise.models.spec import ModelSpec
     from tagwise.models.zoo import MODELS
@@ -31,6 +32,7 @@ __all__ = [
     "parameter_groups",
     "save_model",
     "shipped_models",
+    "to_openvino",
     "weights_beside",
 ]
 
@@ -41,6 +43,7 @@ _FILES = {
     "load_model": "load",
     "save_model": "model_file",
     "shipped_models": "shipped",
+    "to_openvino": "openvino_convert",
     "weights_beside": "openvino",
     "ModelSpec": "spec",
     "Network": "network",

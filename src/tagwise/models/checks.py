@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ BUILD_ERRORS = (
     ValueError,
 )
 """Errors, besides UserError, that a network with arbitrary options can raise."""
+
+TOLERANCE = 1e-4
+"""Largest difference that rounding can cause (sums of float32 in another order), relative to the
+largest value of a map."""
 
 
 def check_weights(state: Mapping[str, Tensor], path: str | Path) -> None:
@@ -72,6 +77,21 @@ def check_maps(
         fault = " ".join(str(error).split())[:300]
     if fault:
         raise UserError(f"{path} contains a network that cannot run: {fault}; get the file again")
+
+
+def small_side(network: Any) -> int:
+    """The side of a small image that a network takes, about 128 pixels."""
+    return network.multiple * max(1, 128 // network.multiple)
+
+
+def difference(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
+    """What differs between the maps that two programs computed by more than rounding explains."""
+    for name, maps in expected.items():
+        same = found[name].shape == maps.shape
+        away = float((found[name] - maps).abs().max()) if same else math.inf
+        if not away <= TOLERANCE * float(maps.abs().max()):
+            return f"{name} differ by {away:.2g}, more than rounding explains"
+    return None
 
 
 def _fault_of(maps: Mapping[str, np.ndarray], model: Any, side: int) -> str | None:

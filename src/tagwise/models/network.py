@@ -151,6 +151,17 @@ class Network(nn.Module):
         self.fused = True
         return self.requires_grad_(False).eval()
 
+    def hold_weights(self, dtype: torch.dtype) -> Network:
+        """Convert the weights of convolutions, in place, for inference under autocast.
+
+        Autocast converts them in every forward pass otherwise; the maps are the same to the bit.
+        dtype: the type that autocast uses. Returns the network.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                module.to(dtype)
+        return self
+
 
 def parameter_groups(
     model: nn.Module,

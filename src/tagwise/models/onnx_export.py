@@ -16,14 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from tagwise.errors import UserError, optional
+from tagwise.models.checks import TOLERANCE, difference, small_side
 from tagwise.models.network import Network
 from tagwise.models.onnx_model import INPUT, OnnxModel, open_session
 from tagwise.models.spec import HEADER, header_of
 
 OPSET = 18
-# Largest difference that rounding can cause (sums of float32 in another order), relative to the
-# largest value of a map.
-TOLERANCE = 1e-4
 # Share of candidates that may differ: rounding can change the order of nearly equal scores.
 SWAPPED = 0.02
 
@@ -67,18 +65,14 @@ def check_graph(network: Network, graph: bytes) -> None:
     """
     session = open_session(graph)
     model = OnnxModel(session, network.spec, network.multiple, network.stride)
-    side = _side(network)
+    side = small_side(network)
     for shape in ((1, 3, 2 * side, side), (2, 3, side, side + network.multiple)):
         images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         expected, found = network(images), _tensors(model, images)
-        for name, maps in expected.items():
-            same = found[name].shape == maps.shape
-            away = (found[name] - maps).abs().max() if same else torch.inf
-            if not away <= TOLERANCE * maps.abs().max():
-                raise UserError(
-                    f"the exported graph's {name} differ by {away:.2g} on images of {shape}, more "
-                    "than rounding explains: this network cannot be exported"
-                )
+        if fault := difference(expected, found):
+            raise UserError(
+                f"this network cannot be exported: on images of {shape}, the graph's {fault}"
+            )
         candidates = candidates_of(network, found)
         for name in candidates:
             if not _agree(name, found, candidates):
@@ -115,7 +109,7 @@ def _graph(network: Network) -> bytes:
     trunks.
     """
     module, file = WithCandidates(network).eval(), io.BytesIO()
-    images = torch.rand(2, 3, _side(network), 2 * _side(network))
+    images = torch.rand(2, 3, small_side(network), 2 * small_side(network))
     with torch.inference_mode():
         outputs = module(images)
     grid = outputs[next(iter(network.outputs))].shape[2:]
@@ -139,7 +133,3 @@ def _graph(network: Network) -> bytes:
 def need_onnx(module: str) -> Any:
     """Import onnx or onnxruntime. Raises UserError that names the extra if it is missing."""
     return optional(module, "export", f"exporting needs {module}")
-
-
-def _side(network: Network) -> int:
-    return network.multiple * max(1, 128 // network.multiple)

@@ -3,92 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tagwise.errors import UserError, optional
+from tagwise.errors import UserError
 from tagwise.files import SNIFFED, check_regular, kind_of, open_regular
+from tagwise.models.openvino_graph import (
+    OpenVinoGraph,
+    Shape,
+    fault_of,
+    need_openvino,
+    reason_of,
+)
 from tagwise.models.spec import ModelSpec
 from tagwise.published.openmodelzoo import DECODER, FAMILY, MULTIPLE, openmodelzoo_task
 from tagwise.tasks import create_task
 
-_KEPT = 8  # graphs compiled for different sizes of images
-_MOST_VALUES = 1 << 28  # of a tensor in a graph; the largest of a HigherHRNet has 1 << 24
-_REFUSED = frozenset(("Assign", "If", "Loop", "ReadValue", "TensorIterator"))
-_Shape = tuple[int | None, ...]
 _SIDE = 256  # pixels of an image with which the stride of a graph of any size is measured
-
-
-class OpenVinoGraph:
-    """An OpenVINO graph with images as its only input, for images of any size.
-
-    A graph of fixed size is reshaped for images of another one, as Open Model Zoo's demos do. The
-    graphs for the last few sizes stay compiled. It computes on the CPU, in float32.
-
-    path: for errors. model: an openvino.Model.
-    """
-
-    def __init__(self, path: Path, model: Any) -> None:
-        self._path, self._model = path, model
-        self._core = need_openvino().Core()
-        self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
-        shape = model.input(0).get_partial_shape()
-        self.shape = tuple(side.get_length() if side.is_static else None for side in shape)
-        self.outputs = [_names_of(port) for port in model.outputs]
-
-    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        """(B, C, H, W) to the graph's outputs, each (B, ...) float32, in the order of `outputs`."""
-        if self.shape[0] is None or self.shape[0] == len(images):
-            return self._run(images)
-        parts = [self._run(images[n : n + 1]) for n in range(len(images))]
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
-
-    def output_shapes(self, height: int, width: int) -> list[_Shape]:
-        """The shapes of the outputs for one image of this size; None for an unknown side."""
-        shapes = [port.get_partial_shape() for port in self._for(1, height, width).outputs]
-        return [tuple(s.get_length() if s.is_static else None for s in shape) for shape in shapes]
-
-    def _run(self, images: np.ndarray) -> list[np.ndarray]:
-        try:
-            graph = self._graph(images.shape)
-            kind = self._model.input(0).get_element_type().to_dtype()
-            inputs = images if np.issubdtype(kind, np.floating) else np.rint(images)
-            found = graph([np.ascontiguousarray(inputs, kind)])
-        except Exception as error:  # OpenVINO raises RuntimeErrors of its own, of many lines
-            shape = " × ".join(map(str, images.shape))
-            raise UserError(f"{self._path} fails on images of {shape}: {_reason(error)}") from error
-        return [np.array(found[n], np.float32) for n in range(len(self.outputs))]
-
-    def _graph(self, shape: tuple[int, ...]) -> Any:
-        """The graph compiled for images of a shape."""
-        if shape not in self._compiled:
-            config = {
-                "INFERENCE_PRECISION_HINT": "f32",
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "PERFORMANCE_HINT": "LATENCY",
-            }
-            model = self._for(shape[0], *shape[2:])
-            self._compiled[shape] = self._core.compile_model(model, "CPU", config)
-            while len(self._compiled) > _KEPT:
-                self._compiled.popitem(last=False)
-        self._compiled.move_to_end(shape)
-        return self._compiled[shape]
-
-    def _for(self, batch: int, height: int, width: int) -> Any:
-        """The graph for images of one shape; the original is not changed."""
-        shape = [batch, self.shape[1], height, width]
-        if list(self.shape) == shape:
-            return self._model
-        model = self._model.clone()
-        model.reshape({model.input(0): shape})
-        if fault := _fault_of(model):
-            raise ValueError(fault)
-        return model
 
 
 class OpenVinoNetwork(nn.Module):
@@ -137,7 +70,7 @@ def read_openvino(path: Path) -> OpenVinoNetwork:
     try:
         shapes = graph.output_shapes(height, width)
     except Exception as error:
-        raise _damaged(path, _reason(error)) from error
+        raise _damaged(path, reason_of(error)) from error
     layout = _layout(shapes[heatmaps], shapes[embeddings], height, width)
     if layout is None:
         raise UserError(
@@ -159,7 +92,7 @@ def read_openvino(path: Path) -> OpenVinoNetwork:
 
 
 def _layout(
-    heatmaps: _Shape, embeddings: _Shape, height: int, width: int
+    heatmaps: Shape, embeddings: Shape, height: int, width: int
 ) -> tuple[int, int, int] | None:
     """Numbers of keypoint types and tag components, and the stride; None if shapes do not fit."""
     if None in heatmaps or None in embeddings or 0 in heatmaps or len(heatmaps) != 4:
@@ -186,9 +119,9 @@ def read_graph(path: Path) -> OpenVinoGraph:
         raise UserError(f"{path} is not an OpenVINO file ({is_a or 'of an unknown type'})")
     try:
         model = core.read_model(text, weights)
-        fault = _fault_of(model)
+        fault = fault_of(model)
     except Exception as error:
-        raise _damaged(path, _reason(error)) from error
+        raise _damaged(path, reason_of(error)) from error
     if fault:
         raise _damaged(path, fault)
     shape = model.input(0).get_partial_shape() if len(model.inputs) == 1 else None
@@ -206,34 +139,9 @@ def weights_beside(path: Path) -> Path:
     return weights
 
 
-def need_openvino() -> Any:
-    """Import openvino. Raises UserError that names the extra if it is missing."""
-    return optional("openvino", "openvino", "OpenVINO files need openvino")
-
-
 def _bytes(path: Path) -> bytes:
     with open_regular(path, "OpenVINO file") as file:
         return file.read()
-
-
-def _fault_of(model: Any) -> str | None:
-    """The reason not to compile a graph, or None.
-
-    OpenVINO computes constants when it compiles a graph, even if they exhaust the memory.
-    """
-    for node in model.get_ops():
-        if node.get_type_name() in _REFUSED:
-            return f"it has {node.get_type_name()}, which networks for images do not need"
-        for port in node.outputs():
-            shape = port.get_partial_shape()
-            if shape.is_static and math.prod(shape.to_shape()) > _MOST_VALUES:
-                return f"its tensor {node.get_friendly_name()!r} has the shape {shape}"
-    return None
-
-
-def _names_of(port: Any) -> set[str]:
-    """The names of an output: of its tensor, and of the node that computes it."""
-    return {*port.get_names(), port.get_node().input_value(0).get_node().get_friendly_name()}
 
 
 def _place(path: Path, graph: OpenVinoGraph, beginning: str) -> int:
@@ -250,9 +158,3 @@ def _place(path: Path, graph: OpenVinoGraph, beginning: str) -> int:
 
 def _damaged(path: Path, reason: str) -> UserError:
     return UserError(f"{path} is not a readable OpenVINO file ({reason}); get it again")
-
-
-def _reason(error: Exception) -> str:
-    """The last line of an error of OpenVINO, which has one for every place that it passed."""
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[-1].split())[:200]

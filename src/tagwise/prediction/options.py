@@ -13,14 +13,22 @@ from tagwise.data.regions import Size
 from tagwise.errors import UserError, unknown_name
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Runtime = Literal["auto", "torch", "openvino"]
 
 
 def check(
-    *, size: Any, flip: Any, scales: Any, threshold: Any, batch_size: Any, precision: Any
+    *,
+    size: Any,
+    flip: Any,
+    scales: Any,
+    threshold: Any,
+    batch_size: Any,
+    precision: Any,
+    runtime: Any,
 ) -> None:
     """Raise UserError for an option of `Predictor` that is of the wrong type or out of range."""
-    if precision not in get_args(Precision):
-        raise unknown_name("precision", str(precision), get_args(Precision))
+    check_choice("precision", precision, Precision)
+    check_choice("runtime", runtime, Runtime)
     if not isinstance(flip, (bool, np.bool_)):
         raise UserError(f"flip is {flip!r}; use True or False")
     if not (_is_several(scales) and len(scales) and all(_is_number(s) and s > 0 for s in scales)):
@@ -35,6 +43,12 @@ def check(
             f"input size is {size!r}; use whole pixels, one number for the longest side or "
             "(width, height)"
         )
+
+
+def check_choice(what: str, value: Any, choices: Any) -> None:
+    """Raise UserError unless a value is one of the choices, a `Literal`."""
+    if value not in get_args(choices):
+        raise unknown_name(what, str(value), get_args(choices))
 
 
 def check_threshold(threshold: Any) -> float:

@@ -6,6 +6,7 @@ or on arrays where torch is not needed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,15 +21,17 @@ from tagwise.evaluation.calibration import Calibration
 from tagwise.models.onnx_model import OnnxModel
 from tagwise.prediction import options
 from tagwise.prediction.fitting import FitInside, Fitting, Tiled
-from tagwise.prediction.options import Precision
+from tagwise.prediction.lost_devices import lost_devices
+from tagwise.prediction.options import Precision, Runtime
 from tagwise.prediction.pipeline import Pipeline
 from tagwise.prediction.protocols import Protocol, PublishedTest, default_protocol, published_test
 from tagwise.prediction.published_fittings import FITTINGS
 from tagwise.prediction.runners import ArrayRunner, Runner, TensorRunner, open_model
+from tagwise.prediction.runtimes import check_file, choose_precision, open_forward
 from tagwise.prediction.sources import Image
 from tagwise.prediction.tta import HostPasses, Maps, Pass
 from tagwise.results import Result
-from tagwise.runtime import count_cores, fastest_precision
+from tagwise.runtime import count_cores
 from tagwise.tasks.base import Placement
 
 if TYPE_CHECKING:
@@ -63,7 +66,11 @@ class Predictor:
     batch_size: images per forward pass; by default 1 on a CPU, else 32. Images of different shapes
         are not padded to a common one, so only images of the same shape share a batch.
     precision: "fp32", or "bf16" or "fp16" to run the network in half precision; "auto" is bf16 on
-        a CPU with bf16 instructions, nearly twice as fast and as accurate, and otherwise fp32.
+        a CPU with bf16 instructions, nearly twice as fast and as accurate, the half precision of
+        a CUDA GPU, and otherwise fp32.
+    runtime: "torch", or "openvino" to run the network with OpenVINO, on a CPU; "auto" is OpenVINO
+        if it is installed (the extra openvino), for a model file whose network runs faster there.
+        The first time, it takes some seconds to convert the network, which then is in the cache.
 
     Raises UserError for values that do not work.
 
@@ -83,6 +90,7 @@ class Predictor:
         threshold: float | None = None,
         batch_size: int | None = None,
         precision: Precision = "auto",
+        runtime: Runtime = "auto",
     ) -> None:
         options.check(
             size=size,
@@ -91,7 +99,9 @@ class Predictor:
             threshold=threshold,
             batch_size=batch_size,
             precision=precision,
+            runtime=runtime,
         )
+        check_file(weights, runtime)
         self.flip, self.scales = bool(flip), tuple(map(float, scales))
         one_pass = not flip and self.scales == (1.0,) and protocol is None
         self.model, self.device, self.name = open_model(weights, device, one_pass)
@@ -106,14 +116,17 @@ class Predictor:
         self.threshold = options.check_threshold(default if threshold is None else threshold)
         self.calibration = Calibration.from_decoder(spec.decoder)
         self.batch_size = batch_size or (1 if self._on_cpu else 32)
-        self.precision = self._chosen_precision(precision)
+        exact = self.fitting.needs_fp32
+        self.precision = choose_precision(self.model, precision, self.device, exact)
         common = (self.model, self.task, self.fitting, self.scales, self.flip)
         if isinstance(self.model, OnnxModel):
             self.runner: Runner = ArrayRunner(*common)
+            self.runtime = "onnxruntime"
         else:
-            self.runner = TensorRunner(
-                *common, self.device, self.precision, self.size, self.batch_size
-            )
+            is_file = isinstance(weights, str | os.PathLike)
+            forward = open_forward(self.model, self.device, self.precision, runtime, is_file)
+            self.runner = TensorRunner(*common, forward, self.device, self.size, self.batch_size)
+            self.runtime = forward.runtime
 
     def _follow(self, test: PublishedTest | None) -> None:
         """Set what the protocol determines; test: of the published protocol."""
@@ -122,15 +135,6 @@ class Predictor:
         if test is not None:
             self.flip = self.flip or test.flip
             self.scales = test.scales if self.scales == (1.0,) else self.scales
-
-    def _chosen_precision(self, precision: Precision) -> str:
-        fp32_only = getattr(self.model, "fp32_only", False)
-        if precision == "auto":
-            exact = fp32_only or self.fitting.needs_fp32
-            return "fp32" if exact else fastest_precision(self.device)
-        if fp32_only and precision != "fp32":
-            raise UserError(f"{self.name} runs in fp32 only, not in {precision}")
-        return precision
 
     @property
     def _on_cpu(self) -> bool:
@@ -181,6 +185,7 @@ class Predictor:
         threads = {"readers": min(cores, 2 if self._on_cpu else 16), "decoders": min(cores, 8)}
         return Pipeline(self, self.batch_size, **threads).run_on(images)
 
+    @lost_devices()
     def maps(self, image: Image) -> tuple[Maps, Affine]:
         """Return the raw maps of one image, and the map from its pixels to the network's input.
 
@@ -227,10 +232,15 @@ class Predictor:
             return None
         return tuple(array.shape for array in outcome.inputs)
 
+    @lost_devices()
     def run(self, batch: Sequence[Outcome]) -> HostPasses:
-        """Run the network on images whose inputs have the same shapes, see `runners`."""
+        """Run the network on images whose inputs have the same shapes, see `runners`.
+
+        Raises DeviceError if the GPU stops working.
+        """
         return self.runner.run(list(zip(*(outcome.inputs for outcome in batch))))
 
+    @lost_devices()
     def decode(self, part: Sequence[Outcome], computed: HostPasses, first: int = 0) -> None:
         """Fill in the results of some images of a batch, of which `first` is the first."""
         found = []

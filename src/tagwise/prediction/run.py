@@ -21,6 +21,7 @@ from tagwise.data.report import print_note, summary
 from tagwise.errors import UserError, need_torch
 from tagwise.files import whole_file
 from tagwise.grouping.kernels.peaks import scan_peaks
+from tagwise.prediction.lost_devices import DeviceError
 from tagwise.prediction.outputs import CocoResults, Predictions
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.sources import Source
@@ -102,6 +103,10 @@ class PredictRun(Iterator[Result]):
                     yield self._recorded(waiting.popleft())
             while waiting:
                 yield self._recorded(waiting.popleft())
+        except DeviceError:
+            while waiting:  # what was found before is right
+                yield self._recorded(waiting.popleft())
+            raise
         except GeneratorExit:
             wait = False  # an abandoned run must not, see `workers`
             raise
@@ -143,7 +148,10 @@ class PredictRun(Iterator[Result]):
                 self.resumed += 1
                 yield _Writing(source, files.load(source))
                 continue
-            outcome = next(outcomes)
+            try:
+                outcome = next(outcomes)
+            except DeviceError as error:
+                raise self._stopped(error) from error
             if outcome.error is not None:
                 self.failed.append(outcome.error)
                 print_note(str(outcome.error))
@@ -153,6 +161,16 @@ class PredictRun(Iterator[Result]):
                 files.save, source, outcome.result, outcome.image
             )
             yield _Writing(source, outcome.result, saved or None)
+
+    def _stopped(self, error: DeviceError) -> DeviceError:
+        """The error with what is done, and how to continue."""
+        done = f"{error} after {_count(self.written + self.resumed, 'photo')}"
+        if self._files is None:
+            return DeviceError(f"{done}; run the rest on another device, as with --device cpu")
+        return DeviceError(
+            f"{done}, whose results are in {self._files.folder}; the same command with --resume "
+            "continues from here, and with --device cpu it needs no GPU"
+        )
 
     def _with_coco(self, annotations: str | Path) -> Generator[Result, None, None]:
         """Yield the same results and write them to one COCO file, which appears at the end."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,10 +106,13 @@ class ArrayRunner(Runner):
 
 @dataclass
 class TensorRunner(Runner):
-    """Runs a torch module, with every pass over an image; device, precision: of `Predictor`."""
+    """Runs a network on tensors, with every pass over an image; device: of `Predictor`.
 
+    forward: the network, from images (B, 3, H, W) uint8 to maps; see `runtimes`.
+    """
+
+    forward: Callable[[Tensor], Maps]
     device: torch.device
-    precision: str
     size: tuple[int, int]
     part_size: int
 
@@ -150,14 +152,6 @@ class TensorRunner(Runner):
             upright = [one.upright(heads, self.task.flip) for one in passes]
             joined = self.fitting.join(upright, self.task, (width, height))
             return [Pass(joined, self.scales[base])]
-
-    def forward(self, images: Tensor) -> Maps:
-        """Return the network's maps of images (B, 3, H, W) uint8."""
-        import torch
-
-        half = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
-        with torch.autocast(self.device.type, dtype=half) if half else nullcontext():
-            return self.model(images.float().div_(255))
 
     def _passes(self, inputs: list[Tensor]) -> Iterator[Pass]:
         """Yield every pass over a batch; inputs: (B, H, W, 3) uint8 of each scale."""

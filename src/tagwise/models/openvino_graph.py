@@ -1,0 +1,154 @@
+"""Graphs that OpenVINO runs on the CPU, for images of any size; needs the extra "openvino"."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from tagwise.errors import UserError, optional
+
+Shape = tuple[int | None, ...]
+
+_OWN = 4  # shapes of images with a graph of their own
+_MOST_VALUES = 1 << 28  # of a tensor, per image; the largest of a HigherHRNet has 1 << 24
+_REFUSED = frozenset(("Assign", "If", "Loop", "ReadValue", "TensorIterator"))
+_TELEMETRY = "openvino_telemetry"
+
+
+class OpenVinoGraph:
+    """An OpenVINO graph with images as its only input, for images of any size.
+
+    A graph of fixed size is reshaped for images of another one, as Open Model Zoo's demos do. The
+    first few shapes of images have a compiled graph of their own. All others share one, which takes
+    about a tenth longer; compiling takes as long as several images. Threads may share a graph: it
+    runs in one of them at a time.
+
+    path: for errors. model: an openvino.Model. precision: of the computation.
+    """
+
+    def __init__(self, path: Path, model: Any, precision: Literal["f32", "bf16"] = "f32") -> None:
+        self._path, self._model, self._precision = path, model, precision
+        self._core = need_openvino().Core()
+        self._compiled: dict[tuple[int, ...], Any] = {}
+        self._any_shape: Any = None
+        self._lock = Lock()
+        shape = model.input(0).get_partial_shape()
+        self.shape = tuple(side.get_length() if side.is_static else None for side in shape)
+        self.outputs = [_names_of(port) for port in model.outputs]
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        """(B, C, H, W) to the graph's outputs, each (B, ...) float32, in the order of `outputs`."""
+        if self.shape[0] is None or self.shape[0] == len(images):
+            return self._run(images)
+        parts = [self._run(images[n : n + 1]) for n in range(len(images))]
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+    def output_shapes(self, height: int, width: int) -> list[Shape]:
+        """The shapes of the outputs for one image of this size; None for an unknown side."""
+        shapes = [port.get_partial_shape() for port in self._for(1, height, width).outputs]
+        return [tuple(s.get_length() if s.is_static else None for s in shape) for shape in shapes]
+
+    def _run(self, images: np.ndarray) -> list[np.ndarray]:
+        try:
+            kind = self._model.input(0).get_element_type().to_dtype()
+            inputs = images if np.issubdtype(kind, np.floating) else np.rint(images)
+            with self._lock:
+                graph = self._graph(images.shape)
+                found = graph([np.ascontiguousarray(inputs, kind)], share_inputs=True)
+                return [np.array(found[n], np.float32) for n in range(len(self.outputs))]
+        except Exception as error:  # OpenVINO raises RuntimeErrors of its own, of many lines
+            shape = " × ".join(map(str, images.shape))
+            raise UserError(
+                f"{self._path} fails on images of {shape}: {reason_of(error)}"
+            ) from error
+
+    def _graph(self, shape: tuple[int, ...]) -> Any:
+        """The graph compiled for images of a shape, or for images of any shape."""
+        if shape not in self._compiled:
+            model = self._for(shape[0], *shape[2:])
+            if len(self._compiled) < _OWN:
+                self._compiled[shape] = self._compile(model)
+            else:
+                if self._any_shape is None:
+                    self._any_shape = self._compile(self._reshaped([self.shape[0] or -1, -1, -1]))
+                self._compiled[shape] = self._any_shape
+        return self._compiled[shape]
+
+    def _compile(self, model: Any) -> Any:
+        config = {
+            "INFERENCE_PRECISION_HINT": self._precision,
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # reading and decoding run at the same time
+        }
+        return self._core.compile_model(model, "CPU", config)
+
+    def _for(self, batch: int, height: int, width: int) -> Any:
+        """The graph for images of one shape; the original is not changed."""
+        if self.shape == (batch, self.shape[1], height, width):
+            return self._model
+        model = self._reshaped([batch, height, width])
+        if fault := fault_of(model, batch):
+            raise ValueError(fault)
+        return model
+
+    def _reshaped(self, sides: list[int]) -> Any:
+        model = self._model.clone()
+        model.reshape({model.input(0): [sides[0], self.shape[1], *sides[1:]]})
+        return model
+
+
+def fault_of(model: Any, images: int = 1) -> str | None:
+    """The reason not to compile a graph for a number of images, or None.
+
+    OpenVINO computes constants when it compiles a graph, even if they exhaust the memory.
+    """
+    for node in model.get_ops():
+        if node.get_type_name() in _REFUSED:
+            return f"it has {node.get_type_name()}, which networks for images do not need"
+        for port in node.outputs():
+            shape = port.get_partial_shape()
+            if shape.is_static and math.prod(shape.to_shape()) > _MOST_VALUES * images:
+                return f"its tensor {node.get_friendly_name()!r} has the shape {shape}"
+    return None
+
+
+def need_openvino(what: str = "OpenVINO files need") -> Any:
+    """Import openvino, which then sends no data about its use, as it would by default.
+
+    what: the start of the error if it is missing. Raises UserError that names the extra.
+    """
+    with _without_telemetry():
+        return optional("openvino", "openvino", f"{what} openvino")
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Let the import of a package that sends data fail; openvino then uses an empty one."""
+    if _TELEMETRY in sys.modules:
+        yield
+        return
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[_TELEMETRY]
+
+
+def reason_of(error: Exception) -> str:
+    """The last line of an error of OpenVINO, which has one for every place that it passed."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[-1].split())[:200]
+
+
+def _names_of(port: Any) -> set[str]:
+    """The names of an output: of its tensor, and of the node that computes it."""
+    return {*port.get_names(), port.get_node().input_value(0).get_node().get_friendly_name()}

@@ -1,0 +1,38 @@
+"""A GPU that stops working in the middle of a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tagwise.errors import UserError
+
+_LOST = re.compile(
+    r"\b(CUDA|HIP|cuDNN|CUDNN|cuBLAS|CUBLAS)( driver)?[ _](error|failure|STATUS)"
+    r"|no (CUDA|ROCm)-capable device|unspecified launch failure|device-side assert",
+)
+
+
+class DeviceError(UserError):
+    """A GPU stopped working. The process cannot use it again; what it computed before is right."""
+
+    exit_code = 1
+
+
+@contextmanager
+def lost_devices() -> Iterator[None]:
+    """Replace the errors of a GPU that stopped working by a DeviceError of one line.
+
+    Running out of memory is no such error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # Files of `tagwise export` run without torch, so its classes are known by name here.
+        classes = {kind.__name__ for kind in type(error).__mro__}
+        text = str(error).strip() or type(error).__name__
+        lost = "AcceleratorError" in classes or _LOST.search(text)
+        if "OutOfMemoryError" in classes or not lost:
+            raise
+        raise DeviceError(f"the GPU stopped working ({text.splitlines()[0][:200]})") from error

@@ -1,0 +1,144 @@
+"""The forward pass: in which precision it runs, and which program runs it.
+
+Files of `tagwise export` are run without torch, so it is imported only where tensors are made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from tagwise import models
+from tagwise.data.report import print_note
+from tagwise.errors import UserError
+from tagwise.prediction.options import Precision, Runtime, check_choice
+from tagwise.prediction.tta import Maps
+from tagwise.runtime import fastest_precision
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+LEAST_PHOTOS = 100
+"""Photos from which on it pays to start OpenVINO, which takes as long as about 60 photos."""
+
+_HALF = {"bf16": "bfloat16", "fp16": "float16"}
+_OPENVINO = {"fp32": "f32", "bf16": "bf16"}
+
+
+class Forward:
+    """The forward pass of a network in some precision.
+
+    runtime: "torch", "openvino", or "file" for the files that ONNX Runtime or OpenVINO run.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], Maps],
+        device: torch.device,
+        precision: str,
+        runtime: str,
+    ) -> None:
+        self.precision, self.runtime = precision, runtime
+        self._network, self._device = network, device
+        self._half = _dtype(precision) if runtime == "torch" else None
+
+    def __call__(self, images: Tensor) -> Maps:
+        """Return the network's maps of images (B, 3, H, W) uint8."""
+        import torch
+
+        half = self._half
+        with torch.autocast(self._device.type, dtype=half) if half else nullcontext():
+            return self._network(images.float().div_(255))
+
+
+def choose_precision(
+    model: Any, precision: Precision, device: torch.device | str, exact: bool
+) -> str:
+    """The precision that "auto" stands for; exact: whether results are only right in float32.
+
+    Raises UserError for a network that does not run in the given precision.
+    """
+    fp32_only = getattr(model, "fp32_only", False)
+    if precision == "auto":
+        return "fp32" if fp32_only or exact else fastest_precision(device)
+    if fp32_only and precision != "fp32":
+        raise UserError(f"{model.spec.name} runs in fp32 only, not in {precision}")
+    return precision
+
+
+def open_forward(
+    model: Any, device: torch.device, precision: str, runtime: Runtime, loaded: bool
+) -> Forward:
+    """The forward pass of a network, by the runtime that was asked for or that is the fastest.
+
+    loaded: whether the network was loaded from a file, so that nobody else uses it.
+    Raises UserError for a runtime that cannot run on the device or in the precision. If OpenVINO
+    cannot convert the network, one line says so, and torch runs it.
+    """
+    if getattr(model, "fp32_only", False):
+        return Forward(model, device, precision, "file")
+    if not isinstance(model, models.Network):
+        return Forward(model, device, precision, "torch")
+    if runtime == "auto":
+        runtime = _fastest(model, device, precision, loaded)
+    elif runtime == "openvino":
+        _check_openvino(device, precision)
+    if runtime == "openvino":
+        try:
+            network = models.to_openvino(model, _OPENVINO[precision], keep=loaded)
+            return Forward(network, device, precision, "openvino")
+        except UserError as error:
+            if find_spec("openvino") is None:
+                raise
+            print_note(f"{error}; torch runs it")
+    if loaded and (half := _dtype(precision)):
+        model.hold_weights(half)
+    return Forward(model, device, precision, "torch")
+
+
+def check_file(weights: Any, runtime: Runtime) -> None:
+    """Raise UserError if OpenVINO was asked for to run an ONNX file."""
+    if runtime == "openvino" and str(weights).endswith(".onnx"):
+        raise UserError(
+            f"onnxruntime runs {weights}, not openvino; give the model file that it was exported "
+            "from"
+        )
+
+
+def runtime_for(runtime: Runtime, photos: int | None) -> Runtime:
+    """The runtime for a number of photos, None if it is unknown: "auto" is torch for a few."""
+    few = photos is not None and photos < LEAST_PHOTOS
+    return "torch" if runtime == "auto" and few else runtime
+
+
+def _dtype(precision: str) -> torch.dtype | None:
+    """The type of half precision, None for fp32."""
+    import torch
+
+    return getattr(torch, _HALF[precision]) if precision in _HALF else None
+
+
+def _fastest(model: models.Network, device: torch.device, precision: str, loaded: bool) -> str:
+    """The runtime that "auto" stands for.
+
+    OpenVINO is no faster for corner pooling, and published networks are not measured with it.
+    TAGWISE_RUNTIME in the environment decides instead if it is set.
+    """
+    if chosen := os.environ.get("TAGWISE_RUNTIME"):
+        check_choice("TAGWISE_RUNTIME", chosen, Runtime)
+        if chosen != "auto":
+            return chosen
+    suits = loaded and not model.corners and "converted_from" not in model.spec.info
+    able = device.type == "cpu" and precision in _OPENVINO and find_spec("openvino")
+    return "openvino" if suits and able else "torch"
+
+
+def _check_openvino(device: torch.device, precision: str) -> None:
+    if device.type != "cpu":
+        raise UserError(f"the runtime openvino runs on the CPU, not on {device}; use --device cpu")
+    if precision not in _OPENVINO:
+        raise UserError(f"the runtime openvino runs in fp32 or bf16, not in {precision}")

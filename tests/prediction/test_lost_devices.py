@@ -1,0 +1,105 @@
+"""A GPU that stops working: what was done is kept, and one line says how to continue."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from spots import PINS, SpotNetwork, draw_pins
+from tagwise import models
+from tagwise.cli import main
+from tagwise.commands.predict import predict
+from tagwise.prediction.lost_devices import DeviceError, lost_devices
+from tagwise.prediction.predictor import Predictor
+
+LAUNCH = "CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA"
+ERRORS = [
+    LAUNCH,
+    "CUDA error: device-side assert triggered",
+    "CUDA driver error: unknown error",
+    "no CUDA-capable device is detected",
+    "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+    "HIP error: an illegal memory access was encountered",
+]
+
+
+class FailingNetwork(SpotNetwork):
+    """Raises an error at and after some image."""
+
+    def __init__(self, last, error):
+        super().__init__()
+        self.last, self.error = last, error
+
+    def forward(self, images):
+        if self.last == 0:
+            raise self.error
+        self.last -= 1
+        return super().forward(images)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(6):
+        Image.fromarray(draw_pins(PINS)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("text", ERRORS)
+def test_errors_of_lost_devices_become_one_line(text):
+    with pytest.raises(DeviceError) as raised, lost_devices():
+        raise RuntimeError(text)
+    assert str(raised.value) == f"the GPU stopped working ({text.splitlines()[0]})"
+
+
+def test_class_of_newer_versions_of_torch():
+    if not hasattr(torch, "AcceleratorError"):
+        pytest.skip("this torch has no AcceleratorError")
+    with pytest.raises(DeviceError, match=r"stopped working \(anything\)"), lost_devices():
+        raise torch.AcceleratorError("anything")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA error"), RuntimeError("shapes"), ValueError("CUDA error")],
+)
+def test_other_errors_stay(error):
+    with pytest.raises(type(error)) as raised, lost_devices():
+        raise error
+    assert raised.value is error
+
+
+def test_stream_yields_what_was_done_before():
+    network = FailingNetwork(3, RuntimeError(LAUNCH))
+    results = Predictor(network, device="cpu").stream([draw_pins(PINS)] * 6)
+    assert [len(next(results)) for _ in range(3)] == [2, 2, 2]
+    with pytest.raises(DeviceError, match="the GPU stopped working"):
+        next(results)
+
+
+def test_results_are_kept_and_resume_continues(photos, tmp_path, monkeypatch, capsys):
+    network = FailingNetwork(4, RuntimeError(LAUNCH))
+    monkeypatch.setattr(models, "load_model", lambda *args, **kwargs: network)
+    out = tmp_path / "out"
+    command = ["predict", str(photos), "--out", str(out), "--device", "cpu"]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines()[-1] == (
+        "tagwise: the GPU stopped working (CUDA error: unspecified launch failure) after 4 photos, "
+        f"whose results are in {out}; the same command with --resume continues from here, and with "
+        "--device cpu it needs no GPU"
+    )
+    assert len(list(out.glob("*.predictions.json"))) == 4
+    network.last = -1
+    assert main([*command, "--resume"]) == 0
+    assert "6 photos, 12 instances, 4 of the photos from an earlier run" in capsys.readouterr().out
+    assert json.loads((out / "5.predictions.json").read_text())["instances"]
+
+
+def test_runs_without_files_name_another_device(photos):
+    network = FailingNetwork(2, RuntimeError(LAUNCH))
+    with pytest.raises(DeviceError, match=r"after 2 photos; run the rest on another device"):
+        list(predict(photos, network, device="cpu"))

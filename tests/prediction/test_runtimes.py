@@ -1,0 +1,320 @@
+"""OpenVINO runs networks with the maps of torch; half precision holds the weights in half."""
+
+import builtins
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from small_runs import FIGURE
+from tagwise import Predictor
+from tagwise.cli import main
+from tagwise.errors import UserError
+from tagwise.models import create_model, load_model, save_model, shipped_models
+from tagwise.models import openvino_convert as converting
+from tagwise.models.checks import TOLERANCE
+from tagwise.prediction import runtimes
+from tagwise.runtime import fastest_precision
+from tagwise.tasks.pose import PoseTask
+
+PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "messi5.jpg"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A cache that the tests share, since each conversion takes a second."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def openvino(monkeypatch, home):
+    """The extra is there, and "auto" is what it is outside of tests."""
+    monkeypatch.setenv("TAGWISE_HOME", str(home))
+    monkeypatch.delenv("TAGWISE_RUNTIME", raising=False)
+    return pytest.importorskip("openvino", reason="needs pip install 'tagwise[openvino]'")
+
+
+@pytest.fixture
+def empty_cache(openvino, monkeypatch, tmp_path):
+    monkeypatch.setenv("TAGWISE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "openvino"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A model file of a tiny network."""
+    torch.manual_seed(0)
+    task = PoseTask(FIGURE, tag_dim=2, position=16, offsets=True)
+    model = create_model("small", task, input_size=(96, 96), width=8)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(model, path)
+    return path
+
+
+def assert_same(found, expected):
+    for name, maps in expected.items():
+        assert (found[name] - maps).abs().max() <= TOLERANCE * maps.abs().max()
+
+
+# ---------------------------------------------------------------------- the same maps
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_shipped_models_have_the_maps_of_torch(openvino, name):
+    options = {"size": 128, "precision": "fp32", "threshold": 0.05, "device": "cpu"}
+    ours = Predictor(name, runtime="openvino", **options)
+    theirs = Predictor(name, runtime="torch", **options)
+    assert (ours.runtime, theirs.runtime) == ("openvino", "torch")
+    found, expected = ours.maps(PHOTO)[0], theirs.maps(PHOTO)[0]
+    assert_same(found, expected)
+    assert len(ours(PHOTO)) == len(theirs(PHOTO))
+
+
+def test_more_shapes_than_graphs(openvino, tiny):
+    """The first shapes have graphs of their own; the others share one."""
+    network = load_model(tiny, fuse=True)
+    converted = converting.to_openvino(network, "f32", keep=True)
+    for number in range(1, 8):
+        images = torch.rand(1 + number % 2, 3, 32 * number, 64)
+        with torch.inference_mode():
+            assert_same(converted(images), network(images))
+    graphs = converted._graph._compiled.values()
+    assert len(graphs) == 7
+    assert len({id(graph) for graph in graphs}) == 5
+
+
+def test_half_precision_is_near(openvino, tiny):
+    plain = Predictor(tiny, runtime="torch", precision="fp32", device="cpu").maps(PHOTO)[0]
+    half = Predictor(tiny, runtime="openvino", precision="bf16", device="cpu").maps(PHOTO)[0]
+    for name, maps in plain.items():
+        assert half[name].dtype == torch.float32
+        assert (half[name] - maps).abs().max() < 0.05 * maps.abs().max()
+
+
+def test_threads_may_share_a_predictor(openvino, tiny):
+    from concurrent.futures import ThreadPoolExecutor
+
+    predictor = Predictor(tiny, runtime="openvino", precision="fp32", threshold=0, device="cpu")
+    images = [np.full((64, 32 * n, 3), 9 * n, np.uint8) for n in range(1, 5)] * 4
+    expected = [predictor(image).to_dict() for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        assert [found.to_dict() for found in pool.map(predictor, images)] == expected
+
+
+# ---------------------------------------------------------------------- which one runs
+
+
+def test_auto_is_openvino_for_model_files(openvino, tiny, monkeypatch):
+    def chosen(weights, **options):
+        return Predictor(weights, device="cpu", **options).runtime
+
+    assert chosen(tiny) == "openvino"
+    assert chosen(tiny, precision="fp16") == "torch"
+    assert chosen(load_model(tiny)) == "torch"  # its owner may go on training it
+    assert chosen("blood") == "torch"  # no faster for corner pooling
+    monkeypatch.setenv("TAGWISE_RUNTIME", "torch")
+    assert chosen(tiny) == "torch"
+    monkeypatch.setenv("TAGWISE_RUNTIME", "onnx")
+    with pytest.raises(UserError, match="unknown TAGWISE_RUNTIME 'onnx'"):
+        chosen(tiny)
+
+
+def test_auto_is_torch_without_openvino(openvino, tiny, monkeypatch):
+    monkeypatch.setattr(runtimes, "find_spec", lambda name: None)
+    assert Predictor(tiny, device="cpu").runtime == "torch"
+    real = builtins.__import__
+
+    def missing(name, *args, **kwargs):
+        if name.partition(".")[0] == "openvino":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr("tagwise.errors.import_module", missing)
+    with pytest.raises(UserError, match=r"runtime openvino needs openvino: pip install .*openvino"):
+        Predictor(tiny, device="cpu", runtime="openvino")
+
+
+def test_a_few_photos_do_not_start_openvino():
+    assert runtimes.runtime_for("auto", runtimes.LEAST_PHOTOS - 1) == "torch"
+    assert runtimes.runtime_for("auto", runtimes.LEAST_PHOTOS) == "auto"
+    assert runtimes.runtime_for("auto", None) == "auto"
+    assert runtimes.runtime_for("openvino", 1) == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"runtime": "onnx"}, "unknown runtime 'onnx'.*auto, openvino, torch"),
+        ({"runtime": "openvino", "precision": "fp16"}, "openvino runs in fp32 or bf16, not in fp"),
+    ],
+)
+def test_bad_runtimes(openvino, tiny, options, message):
+    with pytest.raises(UserError, match=message):
+        Predictor(tiny, device="cpu", **options)
+
+
+def test_openvino_does_not_run_onnx_files():
+    with pytest.raises(UserError, match=r"onnxruntime runs a\.onnx, not openvino; give the model"):
+        Predictor("a.onnx", runtime="openvino")
+
+
+def test_openvino_runs_on_the_cpu_alone():
+    with pytest.raises(UserError, match="runs on the CPU, not on cuda; use --device cpu"):
+        runtimes._check_openvino(torch.device("cuda"), "fp32")
+
+
+@pytest.mark.parametrize("verb", ["predict", "eval", "track"])
+def test_runtime_of_the_command_line(openvino, tiny, tmp_path, monkeypatch, capsys, verb):
+    monkeypatch.chdir(tmp_path)
+    labels = {
+        "images": [{"id": 1, "file_name": "messi5.jpg", "width": 548, "height": 342}],
+        "categories": [{"id": 1, **FIGURE.to_coco()}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "area": 81}
+            | {"keypoints": [2, 2, 2, 8, 8, 2] * 2, "iscrowd": 0}
+        ],
+    }
+    Path("labels.json").write_text(json.dumps(labels))
+    arguments = {
+        "predict": [str(PHOTO)],
+        "eval": ["--annotations", "labels.json", "--images", str(PHOTO.parent), "--out", "a.json"],
+        "track": [str(PHOTO.parent)],
+    }[verb]
+    options = ["--weights", str(tiny), "--device", "cpu", "--precision", "fp32"]
+    assert main([verb, *arguments, *options, "--runtime", "openvino"]) == 0
+    assert capsys.readouterr().err.count("torch runs it") == 0
+    if verb == "eval":
+        assert json.loads(Path("a.json").read_text())["settings"]["runtime"] == "openvino"
+
+
+# ---------------------------------------------------------------------- faults
+
+
+def test_network_that_cannot_be_converted_runs_in_torch(empty_cache, tiny, monkeypatch, capsys):
+    def fail(network):
+        raise RuntimeError("first line\nno such operation")
+
+    monkeypatch.setattr(converting, "_traced", fail)
+    predictor = Predictor(tiny, device="cpu")
+    assert predictor.runtime == "torch"
+    assert len(list(predictor.stream([PHOTO]))) == 1
+    said = capsys.readouterr().err
+    assert said == "tagwise: OpenVINO cannot run this network: no such operation; torch runs it\n"
+
+
+def test_graph_with_other_maps_is_not_used(empty_cache, tiny, monkeypatch, capsys):
+    traced = converting._traced
+
+    def brighter(network):
+        other = load_model(tiny, fuse=True)
+        with torch.no_grad():
+            other.heads["heatmaps"].output.bias += 0.01
+        return traced(other)
+
+    monkeypatch.setattr(converting, "_traced", brighter)
+    assert Predictor(tiny, device="cpu").runtime == "torch"
+    assert (
+        "its heatmaps differ by 0.01, more than rounding explains; torch" in capsys.readouterr().err
+    )
+    assert not empty_cache.exists()
+
+
+# ---------------------------------------------------------------------- the cache
+
+
+def test_conversion_is_done_once(openvino, tiny, monkeypatch):
+    first = Predictor(tiny, device="cpu").maps(PHOTO)[0]
+
+    def fail(network):
+        raise AssertionError("converted again")
+
+    monkeypatch.setattr(converting, "_traced", fail)
+    for name, maps in Predictor(tiny, device="cpu").maps(PHOTO)[0].items():
+        assert torch.equal(maps, first[name])
+
+
+def test_damaged_cache_is_replaced(empty_cache, tiny):
+    network = load_model(tiny, fuse=True)
+    converting.to_openvino(network, "f32", keep=True)
+    (kept,) = empty_cache.iterdir()
+    content = kept.read_bytes()
+    for damaged in (content[:-5], content[:-1] + b"\1", content[:9], b""):
+        kept.write_bytes(damaged)
+        assert converting._read(kept) is None
+    converting.to_openvino(network, "f32", keep=True)
+    assert converting._read(kept) is not None
+
+
+def test_other_weights_have_another_graph(openvino, tiny):
+    network = load_model(tiny, fuse=True)
+    before = converting._key(network)
+    assert converting._key(load_model(tiny, fuse=True)) == before
+    with torch.no_grad():
+        network.heads["tags"].output.bias[0] += 1e-3
+    assert converting._key(network) != before
+
+
+def test_cache_that_cannot_be_written(openvino, tiny, monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TAGWISE_HOME", str(tmp_path / "file"))
+    assert Predictor(tiny, device="cpu").runtime == "openvino"
+    assert capsys.readouterr().err == ""
+
+
+def test_cache_keeps_the_last_graphs(empty_cache, openvino, monkeypatch):
+    monkeypatch.setattr(converting, "_KEPT", 2)
+    for number, name in enumerate("abc"):
+        constant = openvino.opset13.constant(np.float32([number]))
+        model = openvino.Model([openvino.opset13.relu(constant)], [])
+        converting._write(model, empty_cache / f"{name}.graph")
+    assert sorted(path.name for path in empty_cache.iterdir()) == ["b.graph", "c.graph"]
+
+
+def test_openvino_sends_no_data_about_its_use(openvino):
+    code = (
+        "import sys; from tagwise.models.openvino_graph import need_openvino; need_openvino();"
+        "print('openvino' in sys.modules, [n for n in sys.modules if 'openvino_telemetry' in n])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "True []\n"
+
+
+# ---------------------------------------------------------------------- half precision in torch
+
+
+@pytest.mark.parametrize("name", ["tiny", "nuclei"])
+def test_weights_held_in_half_precision_give_the_same_maps(tiny, name):
+    """Autocast rounds the weights in the same way, image after image."""
+    weights = tiny if name == "tiny" else name
+    predictor = Predictor(weights, device="cpu", precision="bf16", runtime="torch", size=128)
+    types = {m.weight.dtype for m in predictor.model.modules() if isinstance(m, nn.Conv2d)}
+    assert types == {torch.bfloat16}
+    plain = load_model(weights, fuse=True)
+    images = torch.randint(0, 256, (2, 3, 96, 64), dtype=torch.uint8)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = plain(images / 255)
+    with torch.inference_mode():
+        found = predictor.runner.forward(images)
+    for key, maps in expected.items():
+        assert torch.equal(found[key], maps)
+
+
+def test_weights_of_a_given_network_stay(tiny):
+    network = load_model(tiny)
+    Predictor(network, device="cpu", precision="bf16")
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp16")]
+)
+def test_half_precision_of_a_gpu(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert fastest_precision(torch.device("cuda")) == expected
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
+    assert fastest_precision(torch.device("cuda")) == "fp32"
