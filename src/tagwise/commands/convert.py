@@ -100,13 +100,15 @@ def convert(
     return path
 
 
+_MODEL_SUFFIXES = {".ckpt", ".pkl", ".pt", ".pth", ".safetensors", ".tar"}
 _LABEL_SUFFIXES = {".csv", ".json", ".jsonl", ".slp", ".txt", ".xml", ".yaml", ".yml"}
 
 
 def _is_labels(path: Path) -> bool:
     if path.suffix.lower() in _LABEL_SUFFIXES:
         return True
-    return path.is_dir() or recognise_labels(path) is not None
+    named_as_model = path.suffix.lower() in _MODEL_SUFFIXES
+    return (path.is_dir() and not named_as_model) or recognise_labels(path) is not None
 
 
 def _named(labels: Path, to: Target) -> str:
