@@ -87,5 +87,6 @@ def test_charts_take_the_colours_of_the_page_and_need_no_network():
     assert ("text", "step <1>") in reader.texts
     assert "#000000" not in text
     assert "var(--ink)" in text.partition("</style>")[2]
+    assert "stroke: var(--line)" in text.partition("</style>")[2]  # the grid
     assert all(address.startswith("#") for address in reader.addresses)
     assert drawn() == drawn()

@@ -104,7 +104,10 @@ def tune(
     largest = None if empty is None else _largest_scores(predictor, empty, quiet)
     detections = objective.detections(found.best)
     chosen = choose_threshold(*detections, precision, largest)
-    before = _at(calibration.inverse(shown) if calibration else shown, objective, shown)
+    decoded = calibration.inverse(shown) if calibration else shown
+    before = _at(decoded, objective, shown)
+    if largest is not None:
+        before = replace(before, false_photos=sum(score >= decoded for score in largest))
     if calibration is not None and found.best != objective.start:
         calibration = _recalibrated(detections)
     if calibration is not None:
@@ -239,8 +242,10 @@ def format_report(report: dict[str, Any]) -> str:
             f"{100 * at['precision']:.1f}, recall {100 * at['recall']:.1f}"
         )
     if report["negatives"] is not None:
-        count = report["threshold"]["false_photos"]
-        lines.append(f"{count} of {report['negatives']} photos without instances show one")
+        count, was = (report[k]["false_photos"] for k in ("threshold", "threshold_before"))
+        total = report["negatives"]
+        told = f"{count} of {total} photos without instances show one"
+        lines.append(f"{told} ({was} at the threshold before)")
     if report["written"]:
         lines.append(f"the model is in {report['written']}")
     else:
