@@ -124,7 +124,10 @@ class Examples:
         for step in steps:
             found = self.found(index, step)
             results.append(truth[:0] if found is None else self._shrunk(found, affine, image))
-        drawn = [result.draw(image) if len(result) else image for result in results]
+        drawn = [
+            result.draw(image, labels=result is not truth) if len(result) else image
+            for result in results
+        ]
         return drawn[0], drawn[1:]
 
     def truth_count(self, index: int) -> int:
