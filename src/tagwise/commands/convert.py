@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def _is_labels(path: Path) -> bool:
     if path.suffix.lower() in _LABEL_SUFFIXES:
         return True
     named_as_model = path.suffix.lower() in _MODEL_SUFFIXES
-    return (path.is_dir() and not named_as_model) or recognise_labels(path) is not None
+    return (os.path.isdir(path) and not named_as_model) or recognise_labels(path) is not None
 
 
 def _named(labels: Path, to: Target) -> str:
