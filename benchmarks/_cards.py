@@ -186,13 +186,15 @@ def _reliability(model: Shipped, found: dict[str, Any]) -> str:
     r = found["reliability"]
     right = f"OKS of .5 with sigmas {model.sigmas[-1]:g}" if model.sigmas else "OKS or IoU of .5"
     right = right.replace(" 0.", " .")
-    if r["calibrated"]:
+    error = f"{100 * r['decoded']:.1f} %"
+    if r["calibrated"]:  # without folds where --quick leaves too few photos
+        held = "not measured" if r["held"] is None else f"{100 * r['held']:.1f} %"
         score = (
-            "Scores are calibrated: their expected calibration error is "
-            f"{100 * r['held']:.1f} % in cross-validation ({100 * r['decoded']:.1f} % before)."
+            f"Scores are calibrated: their expected calibration error is {held} in five-fold "
+            f"cross-validation ({error} before)."
         )
     else:
-        score = f"Scores are not calibrated: their calibration error is {100 * r['decoded']:.1f} %."
+        score = f"Scores are not calibrated: their expected calibration error is {error}."
     return (
         f"By default, instances with a score of {r['threshold']:.3g} or more are kept: "
         f"{100 * r['precision']:.0f} % of them are right ({right}), and "

@@ -99,6 +99,13 @@ def multiply_adds(network, size):
     return total
 
 
+@pytest.mark.parametrize(("held", "told"), [(0.021, "2.1 %"), (None, "not measured")])
+def test_cards_of_calibrated_models_state_the_error_in_cross_validation(held, told):
+    reliability = {**FIGURES["blood"]["reliability"], "calibrated": True, "held": held}
+    text = _cards.card_block("blood", {**FIGURES["blood"], "reliability": reliability})
+    assert f"calibration error is {told} in five-fold cross-validation" in text
+
+
 def test_missing_data_are_named(monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch, tmp_path, "--quick", "--only", "bees")
