@@ -1,6 +1,7 @@
 """The tune command, with networks whose best settings are known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from tagwise.commands.train import train
 from tagwise.commands.tune import tune
 from tagwise.data.coco import CocoKeypoints
 from tagwise.errors import UserError
+from tagwise.evaluation.calibration import Calibration
 from tagwise.grouping import GroupingSettings
 from tagwise.models import load_model
+from tagwise.models.model_file import copy_with_spec
 from tagwise.prediction.cached import cached_images
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.tuning import Objective, fit
@@ -157,3 +160,18 @@ def test_what_cannot_work_is_refused_before_the_work(run, tmp_path):
             tune(model, **options)
     with pytest.raises(UserError, match="part of the package"):
         tune("robots", write=True)
+
+
+def test_the_threshold_of_a_calibrated_model_refers_to_its_scores(run, tmp_path):
+    plain, calibrated = run / "last.safetensors", tmp_path / "calibrated.safetensors"
+    spec = load_model(plain).spec
+    calibration = Calibration(1.0, 1.0, 1.5)
+    decoder = {**spec.decoder, "calibration": calibration.to_dict()}
+    copy_with_spec(plain, calibrated, replace(spec, decoder=decoder))
+    labels = {"annotations": run.parent / "val.json", "images": run.parent / "val"}
+    options = {**labels, "trials": 1, "quiet": True, "device": "cpu"}  # the settings stay
+    before = tune(plain, **options)["threshold"]["value"]
+    after = tune(calibrated, write=True, **options)["threshold"]["value"]
+    assert after == pytest.approx(float(calibration(np.array(before))), abs=2e-5)
+    written = load_model(calibrated).spec.decoder
+    assert written == {**decoder, "threshold": after}
