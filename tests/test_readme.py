@@ -10,6 +10,7 @@ import pytest
 
 import tagwise
 from tagwise import cli
+from tagwise.commands.label import PseudoLabels
 from tagwise.training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -92,6 +93,9 @@ def test_commands_parse(words, monkeypatch):
     fitted |= {"model": "", "failed": []}
     monkeypatch.setattr(tagwise, "calibrate", lambda **_: fitted)
     monkeypatch.setattr(tagwise, "train", read_recipe)
+    monkeypatch.setattr(tagwise, "suggest", lambda **_: [{"file": ""}])
+    written = PseudoLabels(Path("pseudo.json"), Path("photos"), 0, 0, 0, 0)
+    monkeypatch.setattr(tagwise, "label", lambda **_: written)
     monkeypatch.setattr("tagwise.commands.plot.plot", lambda **_: run)
     assert cli.main(words) == 0
 
