@@ -34,7 +34,7 @@ def make_client(store):
     """A function from options of a server to a client of it."""
     opened = []
 
-    def make(labelled=None, **options):
+    def make(labelled=None, store=store, **options):
         state = State(ServeOptions(**options), store, [{"name": "people"}], labelled)
         client = TestClient(create_app(state), base_url="http://localhost:8000")
         opened.append(client.__enter__())

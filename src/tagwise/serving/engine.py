@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -67,7 +67,7 @@ class Engine:
         self._waiting: list[tuple[Job, asyncio.Future]] = []
         self._wake = asyncio.Condition()
         self._tasks: list[asyncio.Task] = []
-        self._pool: Executor | None = None
+        self._pool: ProcessPoolExecutor | None = None
         self.thread = ThreadPoolExecutor(1, "network")
 
     @property
@@ -79,12 +79,14 @@ class Engine:
         """Load the first model, in every process if there are several."""
         loop = asyncio.get_running_loop()
         if self._workers > 1:
-            spawn = multiprocessing.get_context("spawn")
-            recipe = self._store.recipe()
-            self._pool = ProcessPoolExecutor(self._workers, spawn, _start_worker, recipe)
+            self._pool = self._new_pool()
             starts = [loop.run_in_executor(self._pool, _ready) for _ in range(self._workers)]
             await asyncio.gather(*starts)
         self._tasks = [asyncio.create_task(self._serve()) for _ in range(self._workers)]
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        spawn = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self._workers, spawn, _start_worker, self._store.recipe())
 
     async def stop(self) -> None:
         """End the threads and processes; jobs that still wait are refused."""
@@ -148,13 +150,17 @@ class Engine:
     async def _finish(self, batch: list[tuple[Job, asyncio.Future]]) -> None:
         jobs = [job for job, _ in batch]
         self._metrics.batch(len(jobs))
-        loop = asyncio.get_running_loop()
+        loop, pool = asyncio.get_running_loop(), self._pool
         try:
-            if self._pool is None:
+            if pool is None:
                 work = loop.run_in_executor(self.thread, self._predict_here, jobs)
             else:
-                work = loop.run_in_executor(self._pool, _predict_in_worker, jobs)
+                work = loop.run_in_executor(pool, _predict_in_worker, jobs)
             answers = await work
+        except BrokenExecutor:
+            if self._pool is pool:  # the first of its batches to notice starts new processes
+                self._pool = self._new_pool()
+            answers = [busy("a worker process ended, and a new one starts")] * len(jobs)
         except Exception as error:
             answers = [error] * len(jobs)
         for (_, future), answer in zip(batch, answers, strict=True):

@@ -26,15 +26,17 @@ def bind(options: ServeOptions) -> socket.socket:
         family, kind, _, _, address = socket.getaddrinfo(
             options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         raise UserError(
             f"host {options.host!r} is unknown; use an address of this computer"
         ) from None
+    listener = socket.socket(family, kind)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
     except OSError as error:
+        listener.close()
         if error.errno == errno.EADDRINUSE:
             raise UserError(
                 f"port {options.port} is in use; stop that program, or give another --port "
@@ -65,7 +67,7 @@ def run_server(state: State, listener: socket.socket, open_page: bool = False) -
     logging.getLogger("uvicorn.access").disabled = True
     config = uvicorn.Config(
         app,
-        http=_protocol(),
+        http=silent_closing_protocol(),
         ws="none",
         log_level="warning",
         server_header=False,
@@ -89,7 +91,7 @@ def run_server(state: State, listener: socket.socket, open_page: bool = False) -
         listener.close()
 
 
-def _protocol() -> type:
+def silent_closing_protocol() -> type:
     """uvicorn's protocol, which also closes connections that send no complete request."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
