@@ -166,6 +166,7 @@ let questions = 0;
 
 const choose = safely(async (p) => {
   const turn = ++questions;
+  state.takers = [];
   if (p < 0) state.chosen = [];
   else if (state.chosen.length === 1 && state.chosen[0] !== p) state.chosen = [...state.chosen, p];
   else state.chosen = [p];
@@ -174,7 +175,10 @@ const choose = safely(async (p) => {
   if (state.chosen.length < 2) return;
   const [a, b] = state.chosen;
   const reply = await fresh(() => api.why(state.image.id, state.settings, a, b));
-  if (turn === questions && state.chosen.length === 2) buildWhy(reply);
+  if (turn !== questions || state.chosen.length !== 2) return;
+  state.takers = reply.takers;
+  buildWhy(reply);
+  changed();
 });
 
 // ---------------------------------------------------------------- layers

@@ -143,7 +143,8 @@ function paintChoice(context, found, unit) {
 
 // Rings around the chosen detections, with their letters, and around the one pointed at.
 export function paintRings(context, centre, unit) {
-  const rings = [...state.chosen.map((p, i) => [p, "AB"[i]]), ...(state.hover >= 0 ? [[state.hover, ""]] : [])];
+  const named = [...state.chosen, ...(state.chosen.length === 2 ? state.takers : [])];
+  const rings = [...named.map((p, i) => [p, "ABCD"[i]]), ...(state.hover >= 0 ? [[state.hover, ""]] : [])];
   for (const [p, letter] of rings) {
     const path = new Path2D();
     const [x, y] = centre(p);

@@ -11,6 +11,7 @@ export const state = {
   hover: -1,       // a detection
   instance: -1,    // an instance that the table points at
   chosen: [],      // up to two detections
+  takers: [],      // detections that have the place of one of them
   axes: "tags",
   show: { instances: true, points: true, truth: true },
 };

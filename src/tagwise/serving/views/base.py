@@ -20,6 +20,9 @@ from tagwise.tasks.base import Placement
 SCORE = "threshold"
 """The name of the slider that every task has: the least score of an instance."""
 
+LETTERS = "ABCD"
+"""What the page calls the two detections of a question, then those that took their places."""
+
 
 @dataclass(frozen=True)
 class Slider:
@@ -117,7 +120,7 @@ class Answer:
 
     distance: of their tags, l2. threshold: the distance that separates instances. margin: how much
     farther the second-best instance is for the first detection, None if there is none.
-    taker: the detection that has the place of the first or second one, None if no place is taken.
+    takers: detections that have the place of one of the two; the page calls them C and D.
     """
 
     together: bool
@@ -126,7 +129,7 @@ class Answer:
     distance: float | None = None
     threshold: float | None = None
     margin: float | None = None
-    taker: int | None = None
+    takers: list[int] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; numbers are rounded to four decimals."""

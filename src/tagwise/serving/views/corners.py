@@ -8,7 +8,15 @@ from typing import ClassVar
 import numpy as np
 
 from tagwise.geometry import edges_to_pixels
-from tagwise.serving.views.base import Answer, Detections, Grouped, Slider, View, check_pair
+from tagwise.serving.views.base import (
+    LETTERS,
+    Answer,
+    Detections,
+    Grouped,
+    Slider,
+    View,
+    check_pair,
+)
 from tagwise.tasks import CornerTask
 
 _SLIDERS = (
@@ -122,19 +130,21 @@ class CornerView(View):
         if base["distance"] > base["threshold"]:
             words = f"Not a pair: their tags are {base['distance']:.2f} apart"
             return Answer(False, f"{words}, more than {base['threshold']:.2f}.", **base)
-        reasons, taker = [], None
+        reasons, takers = [], []
         for one in (a, b):
             for row in np.flatnonzero((self._decoded[1].corners == one).any(axis=1)):
-                taker = int(self._decoded[1].corners[row].sum() - one)
-                away = float(np.linalg.norm(found.tags[taker] - found.tags[one]))
+                if len(takers) == 2:  # with pairing "all", there may be many
+                    break
+                takers.append(int(self._decoded[1].corners[row].sum() - one))
+                away = float(np.linalg.norm(found.tags[takers[-1]] - found.tags[one]))
                 reasons.append(
-                    f"The {found.name(one)} is paired with another corner, whose tag is "
-                    f"{away:.2f} away."
+                    f"The {found.name(one)} is paired with another corner "
+                    f"({LETTERS[len(takers) + 1]}), whose tag is {away:.2f} away."
                 )
         words = "Not a pair: another pairing is more likely."
-        if taker is None:
+        if not takers:
             words = "Not a pair: their box overlaps a better one, or its score is too low."
-        return Answer(False, words, reasons, taker=taker, **base)
+        return Answer(False, words, reasons, takers=takers, **base)
 
 
 _SIDES = ("top-left", "bottom-right")

@@ -10,7 +10,15 @@ import numpy as np
 
 from tagwise.grouping import KeypointGroups, group_keypoints
 from tagwise.grouping.keypoints import join_terms
-from tagwise.serving.views.base import Answer, Detections, Grouped, Slider, View, check_pair
+from tagwise.serving.views.base import (
+    LETTERS,
+    Answer,
+    Detections,
+    Grouped,
+    Slider,
+    View,
+    check_pair,
+)
 from tagwise.tasks import PoseTask
 
 _KEEP_ALL = {
@@ -124,38 +132,46 @@ class PoseView(View):
         return rules.tag_threshold * (dims**0.5 if rules.tag_norm == "rms" else 1)
 
     def _apart(self, found: Detections, raw: np.ndarray, a: int, b: int, base: dict) -> Answer:
-        reasons, taker = self._states(found, raw, (a, b)), None
+        reasons, takers = self._states(found, raw, (a, b)), []
         for one, other in ((a, b), (b, a)):
             if raw[other] < 0:
                 continue
-            place = self._raw.peaks[raw[other], found.types[one]]
-            if place >= 0 and place != one:
-                taker = int(place)
+            where = self._group_name(found, other)
+            place = int(self._raw.peaks[raw[other], found.types[one]])
+            if place not in (-1, one):
+                takers.append(place)
                 reasons.append(
-                    f"The {found.name(one)} of that instance is another peak "
-                    f"(score {found.scores[place]:.2f}), so its place is taken."
+                    f"The place of the {found.name(one)} in {where} is taken by another peak "
+                    f"({LETTERS[len(takers) + 1]}, score {found.scores[place]:.2f})."
                 )
-            reasons += self._reach(found, one, other, raw)
+            reasons += self._reach(found, one, other, raw, where)
         far = base["distance"] > base["threshold"]
         words = f"Not together: their tags are {base['distance']:.2f} apart"
         words += f", more than {base['threshold']:.2f}." if far else "."
         margin = self._nearest_other(found, raw, a)[1] if raw[a] >= 0 else None
-        return Answer(False, words, reasons, margin=margin, taker=taker, **base)
+        return Answer(False, words, reasons, margin=margin, takers=takers, **base)
 
-    def _reach(self, found: Detections, one: int, other: int, raw: np.ndarray) -> list[str]:
-        """Whether the group of `other` reaches peak `one`."""
+    def _group_name(self, found: Detections, peak: int) -> str:
+        """What to call the group of a peak: its instance, or the peak's own name."""
+        if found.instance[peak] >= 0:
+            return f"instance {found.instance[peak] + 1}"
+        return f"the dropped group of the {found.name(peak)}"
+
+    def _reach(
+        self, found: Detections, one: int, other: int, raw: np.ndarray, where: str
+    ) -> list[str]:
+        """Whether the group of `other`, called `where`, reaches peak `one`."""
         if self.task.grouping.method != "sweeps":
             return []
         terms = join_terms(self._decoded[0], self._raw, one, self.task.grouping)[raw[other]]
         distance, tag_cost, place_cost, gain = terms.tolist()
-        who = f"The {found.name(one)} is {distance:.2f} from the mean tag of the group of the "
-        who += found.name(other)
+        who = f"The {found.name(one)} is {distance:.2f} from the mean tag of {where}"
         if tag_cost + place_cost < gain:
-            return [f"{who}, near enough to join it, but it fits another group better."]
+            return [f"{who}, near enough to join it, but it fits better where it is."]
         if tag_cost < gain:
             return [f"{who}, near enough, but it is too far away in the photo."]
         most = distance * (max(gain - place_cost, 0) / max(tag_cost, 1e-12)) ** 0.5
-        return [f"{who}; that group reaches {most:.2f}."]
+        return [f"{who}, which reaches {most:.2f}."]
 
     def _nearest_other(self, found, raw, a: int) -> tuple[list[str], float | None]:
         """How far peak a is from its own group and from the nearest other one."""
