@@ -83,7 +83,7 @@ def make_files_for(code):
 @pytest.mark.parametrize("words", COMMANDS)
 def test_commands_parse(words, monkeypatch):
     run = SimpleNamespace(finish=lambda: "", exit_code=0, suffix="")
-    for verb in ("predict", "init", "track", "convert", "export"):
+    for verb in ("predict", "init", "track", "convert", "export", "serve"):
         monkeypatch.setattr(tagwise, verb, lambda *_, **__: run)
     monkeypatch.setattr(tagwise, "evaluate", lambda **_: {"failed": []})
     page = {"advice": [], "page": "", "failed": []}

@@ -11,6 +11,7 @@ from PIL import Image
 import tagwise
 from small_runs import write_scenes
 from tagwise.serving.truth import LabelledSet
+from tagwise.serving.views.base import projected
 
 
 def opened(client, photo, weights="people"):
@@ -191,3 +192,15 @@ def test_labels_are_compared(make_client, store, tmp_path):
     assert uploaded["truth"] == image["truth"]
     other = client.post("/api/images?weights=robots&name=x.png", content=content).json()
     assert other["truth"] is None
+
+
+def test_many_components_are_projected_on_their_principal_axes():
+    generator = np.random.default_rng(0)
+    plane = generator.normal(size=(40, 2)) * (5, 2)
+    turned = plane @ np.linalg.qr(generator.normal(size=(6, 6)))[0][:2]
+    points, names = projected(turned)
+    assert names[0].startswith("principal axis 1")
+    between = np.linalg.norm(turned[:, None] - turned[None], axis=2)
+    assert np.allclose(np.linalg.norm(points[:, None] - points[None], axis=2), between)
+    assert projected(turned[:, :1])[1] == ["tag"]
+    assert projected(turned[:0])[0].shape == (0, 2)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 
@@ -89,12 +90,12 @@ def test_sliders_regroup_at_once_and_fill_the_link(make_page):
     assert before > 2
     assert "max_instances=2" in page.evaluate("location.hash")
     took = []
-    for value in (0.5, 1.0, 1.5, 2.5, 3.0, 3.5):
+    for value in np.linspace(0.5, 3.5, 12):
         page.evaluate("document.getElementById('latency').dataset.ms = ''")
         set_slider(page, "tag_threshold", value)
         until(page, "document.getElementById('latency').dataset.ms !== ''")
         took.append(float(page.locator("#latency").get_attribute("data-ms")))
-    assert sorted(took)[1] < 50, took  # the second best of six, for busy machines
+    assert sorted(took)[1] < 50, took  # the second best of twelve, for busy machines
     again = opened(make_page, page.evaluate("location.hash"))  # the link restores the settings
     until(again, "document.querySelectorAll('#found tbody tr').length === 2")
     page.locator("#reset").click()

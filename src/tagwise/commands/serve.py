@@ -25,7 +25,7 @@ def serve(
     images: str | Path | None = None,
     workers: int = 1,
     queue: int = 64,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     device: str = "auto",
     open: bool = True,
 ) -> None:
@@ -39,7 +39,7 @@ def serve(
         token, which is part of the printed address. Port 0 takes a free one.
     annotations, images: labels to compare with, as for `evaluate`.
     workers: processes that run predictions for programs. queue: images that may wait for the
-        network. batch_size: images per forward pass at most.
+        network. batch_size: images per forward pass at most; 1 on a CPU and 32 on a GPU by default.
     open: open the page in a browser.
 
     Needs tagwise[serve]. Raises UserError for a port in use and for bad arguments.

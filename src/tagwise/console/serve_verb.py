@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tagwise
-from tagwise.console.arguments import Device, Weights
+from tagwise.console.arguments import BatchSize, Device, Weights
 
 
 def serve(
@@ -16,7 +16,7 @@ def serve(
     images: Path | None = None,
     workers: int = 1,
     queue: int = 64,
-    batch_size: int = 8,
+    batch_size: BatchSize = None,
     device: Device = "auto",
     open: bool = True,
 ) -> int:
@@ -37,7 +37,6 @@ def serve(
         images: Folder of the labelled photos.
         workers: Processes that answer POST /predict.
         queue: Images that may wait for the network; more are refused with status 503.
-        batch_size: Images per forward pass at most, of those that wait.
         open: Open the page in a browser.
     """
     tagwise.serve(**locals())

@@ -56,11 +56,17 @@ class Engine:
     """Predicts images from a queue.
 
     store: the models. workers: processes; with 1, a thread of this process runs the network.
-    queue: jobs that may wait. batch_size: jobs that are predicted together.
+    queue: jobs that may wait. batch_size: jobs that are predicted together; None is the default
+        of the first model's `Predictor`.
     """
 
     def __init__(
-        self, store: ModelStore, workers: int, queue: int, batch_size: int, metrics: Metrics
+        self,
+        store: ModelStore,
+        workers: int,
+        queue: int,
+        batch_size: int | None,
+        metrics: Metrics,
     ) -> None:
         self._store, self._workers, self._batch_size = store, workers, batch_size
         self._most, self._metrics, self._exploring = queue, metrics, 0
@@ -78,6 +84,9 @@ class Engine:
     async def start(self) -> None:
         """Load the first model, in every process if there are several."""
         loop = asyncio.get_running_loop()
+        if self._batch_size is None:
+            first = await loop.run_in_executor(self.thread, self._store.load)
+            self._batch_size = first.predictor.batch_size
         if self._workers > 1:
             self._pool = self._new_pool()
             starts = [loop.run_in_executor(self._pool, _ready) for _ in range(self._workers)]

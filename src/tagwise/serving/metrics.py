@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Metrics:
             "tagwise_batches_total": ("Runs of the network.", self.batches),
             "tagwise_images_total": ("Images that the network has seen.", self.images),
             "tagwise_refused_total": ("Requests refused because the queue was full.", self.refused),
+            "process_cpu_seconds_total": ("CPU time, without workers.", time.process_time()),
         }
         for name, (words, value) in counts.items():
             lines += [*_header(name, "counter", words), f"{name} {value}"]

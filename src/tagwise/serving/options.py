@@ -20,7 +20,7 @@ class ServeOptions(Settings):
     host, port: the address; port 0 takes a free one. workers: processes that run `POST /predict`;
         1 runs it in the server's own process.
     queue: requests for the network that may wait; more are refused with 503.
-    batch_size: images per forward pass at most, of those that wait.
+    batch_size: images per forward pass at most, of those that wait. None: that of `Predictor`.
     upload_mb: the largest image file. megapixels: the largest image.
     waiting_mb: bytes of all uploads together that may be in memory.
     maps_mb, images: the maps that the explorer keeps in memory, and of how many images.
@@ -32,7 +32,7 @@ class ServeOptions(Settings):
     port: Annotated[int, Range(0, 65535)] = 8000
     workers: Annotated[int, Range(1, 256)] = 1
     queue: Count = 64
-    batch_size: Count = 8
+    batch_size: Count | None = None
     upload_mb: Positive = 32.0
     megapixels: Positive = 60.0
     waiting_mb: Positive = 256.0

@@ -145,9 +145,12 @@ class PoseView(View):
                     f"({LETTERS[len(takers) + 1]}, score {found.scores[place]:.2f})."
                 )
             reasons += self._reach(found, one, other, raw, where)
-        far = base["distance"] > base["threshold"]
-        words = f"Not together: their tags are {base['distance']:.2f} apart"
-        words += f", more than {base['threshold']:.2f}." if far else "."
+        distance, threshold = base["distance"], base["threshold"]
+        words = f"Not together: their tags are {distance:.2f} apart, more than {threshold:.2f}."
+        if distance <= threshold:
+            words = (
+                f"Not together, although their tags are near: {distance:.2f} of {threshold:.2f}."
+            )
         margin = self._nearest_other(found, raw, a)[1] if raw[a] >= 0 else None
         return Answer(False, words, reasons, margin=margin, takers=takers, **base)
 
