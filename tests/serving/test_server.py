@@ -1,8 +1,10 @@
 """The running server: its socket, slow clients, signals, worker processes, the disk."""
 
 import asyncio
+import inspect
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,11 +12,14 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 import tagwise
 from serving_pages import running_server
+from tagwise import cli
+from tagwise.commands import serve as command
 from tagwise.errors import UserError
 from tagwise.serving.models import ModelStore
 from tagwise.serving.options import ServeOptions
@@ -45,6 +50,12 @@ def test_labels_need_both_arguments_and_hosts_must_exist():
         tagwise.serve(annotations="val.json", port=0, open=False)
     with pytest.raises(UserError, match="unknown"):
         bind(ServeOptions(host="no.such.host.invalid", port=0))
+
+
+def test_answers_are_sent_at_once():
+    """asyncio sets TCP_NODELAY only where the socket names its protocol."""
+    with bind(ServeOptions(port=0)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_other_hosts_get_a_token_in_their_address():
@@ -169,3 +180,30 @@ def test_a_silent_connection_is_closed(monkeypatch):
 
     asyncio.run(run())
     assert closed.is_set()
+
+
+def test_the_container_file_fits_the_project():
+    """What it copies exists, its user has no rights, and its arguments are known."""
+    root = Path(__file__).parents[2]
+    lines = (root / "examples" / "Containerfile").read_text().splitlines()
+    copied = [line.split()[1:-1] for line in lines if re.match(r"COPY (?!--)", line)]
+    assert all((root / name).exists() for names in copied for name in names)
+    assert "USER 10001" in lines
+    (entry,) = (json.loads(line.partition(" ")[2]) for line in lines if "ENTRYPOINT" in line)
+    known = inspect.signature(cli.VERBS[entry[1]]).parameters
+    flags = [word.removeprefix("--no-").strip("-") for word in entry if word.startswith("--")]
+    assert entry[:2] == ["tagwise", "serve"]
+    assert set(flags) <= set(known)
+
+
+def test_the_token_of_the_environment_is_used(monkeypatch):
+    monkeypatch.setenv("TAGWISE_TOKEN", "from-outside")
+    seen = []
+    monkeypatch.setattr(command, "run_server", lambda state, *_: seen.append(state.options))
+    tagwise.serve("robots", host="0.0.0.0", port=0, device="cpu", open=False)
+    assert seen[0].token == "from-outside"
+    monkeypatch.delenv("TAGWISE_TOKEN")
+    tagwise.serve("robots", host="0.0.0.0", port=0, device="cpu", open=False)
+    assert len(seen[1].token) > 20
+    tagwise.serve("robots", port=0, device="cpu", open=False)
+    assert seen[2].token == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +37,8 @@ def serve(
     weights: the model that the page starts with, see `Predictor`. The page lists the others that
         are on this computer.
     host, port: the address. By default only this computer can reach it; elsewhere clients need a
-        token, which is part of the printed address. Port 0 takes a free one.
+        token: TAGWISE_TOKEN of the environment, or a new one, which is part of the printed
+        address. Port 0 takes a free one.
     annotations, images: labels to compare with, as for `evaluate`.
     workers: processes that run predictions for programs. queue: images that may wait for the
         network. batch_size: images per forward pass at most; 1 on a CPU and 32 on a GPU by default.
@@ -50,7 +52,7 @@ def serve(
         host=host, port=port, workers=workers, queue=queue, batch_size=batch_size
     )
     if not options.is_local:
-        options = ServeOptions(**{**asdict(options), "token": secrets.token_urlsafe(18)})
+        options = ServeOptions(**{**asdict(options), "token": _token()})
     listener = bind(options)
     try:
         state = State(options, *_models(weights, device))
@@ -61,6 +63,11 @@ def serve(
         run_server(state, listener, open)
     finally:
         listener.close()
+
+
+def _token() -> str:
+    """The token of the environment, or a new one."""
+    return os.environ.get("TAGWISE_TOKEN") or secrets.token_urlsafe(18)
 
 
 def _models(weights: str | Path, device: str) -> tuple[ModelStore, list[dict[str, Any]]]:

@@ -76,6 +76,12 @@ function paintTruth(context, truth, unit) {
   for (const each of truth.outlines ?? []) stroke(context, polygons(each), "#fff", 1.2 * unit, dash);
 }
 
+// How much thinner small instances are drawn, so that crowds stay readable.
+function fineness(n, unit) {
+  const found = state.group.result.instances[n];
+  return found ? Math.min(1, Math.max(0.45, Math.max(found.box[2], found.box[3]) / unit / 190)) : 1;
+}
+
 function paintInstances(context, group, unit) {
   const found = group.result.instances;
   for (let n = found.length - 1; n >= 0; n--) {
@@ -83,7 +89,7 @@ function paintInstances(context, group, unit) {
     context.globalAlpha = on ? 1 : 0.3;
     if (found[n].keypoints) {
       const sure = found[n].keypoints.map((p) => (p[2] > 0.2 ? p : [null, null, 0]));
-      stroke(context, lines(sure, state.image.skeleton), colour(n), 2.6 * unit);
+      stroke(context, lines(sure, state.image.skeleton), colour(n), 2.6 * unit * fineness(n, unit));
     } else if (group.outlines) {
       const path = polygons(group.outlines[n]);
       context.fillStyle = colour(n, on ? 0.42 : 0.2);
@@ -110,7 +116,8 @@ function paintPoints(context, found, unit) {
     const [x, y] = found.xy[p];
     context.globalAlpha = owner < 0 || lit(owner) ? 1 : 0.3;
     context.beginPath();
-    context.arc(x + 0.5, y + 0.5, (many ? 1.5 : owner < 0 ? 2.8 : 3.6) * unit, 0, 7);
+    const fine = fineness(owner, unit);
+    context.arc(x + 0.5, y + 0.5, (many ? 1.5 : owner < 0 ? 2.8 : 3.8 * fine) * unit, 0, 7);
     if (owner < 0) {
       context.strokeStyle = "rgb(16 18 24 / .8)";
       context.lineWidth = 2.4 * unit;
@@ -123,7 +130,7 @@ function paintPoints(context, found, unit) {
       context.fill();
       if (many) continue;
       context.strokeStyle = RIM;
-      context.lineWidth = 1.2 * unit;
+      context.lineWidth = 1.2 * unit * fine;
       context.stroke();
     }
   }
