@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from serving_pages import chromium, running_server, until
+from tagwise.data.images import read_image
 from tagwise.skeletons import Skeleton
 from tagwise.tasks import create_task
 
@@ -154,6 +155,24 @@ def test_errors_and_empty_pictures_are_explained(make_page, address):
     set_slider(page, "threshold", 1)
     until(page, "document.querySelector('#found').textContent.includes('Nothing was')")
     assert "No instance" in page.locator("#readout").inner_text()
+
+
+def test_a_frame_of_a_video_is_a_photo(make_page, photo, tmp_path):
+    av = pytest.importorskip("av", reason="needs tagwise[video]")
+    clip, image = tmp_path / "clip.webm", read_image(photo)
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("libvpx", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        for _ in range(5):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    page = make_page()
+    page.locator("#clip").set_input_files(clip)
+    page.wait_for_selector("#frames[open]")
+    page.locator("#take").click()
+    page.wait_for_selector("#found tbody tr")
+    assert "clip-0.00s.jpg" in page.locator("#photo").get_attribute("aria-label")
 
 
 def test_a_page_without_javascript_says_so(browser, address):
