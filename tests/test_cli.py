@@ -106,7 +106,9 @@ def test_help_imports_nothing_heavy():
 def test_help_of_every_verb_has_an_example(verb, capsys):
     text = help_of(verb, capsys)
     assert f"$ tagwise {verb} " in text
-    assert ("--out" in text) == (verb not in ("models", "serve"))  # which write no files
+    assert ("--out" in text) == (
+        verb not in ("models", "serve", "completion")
+    )  # they write no files
 
 
 def test_every_documented_verb_exists():
@@ -177,7 +179,7 @@ def test_help_mentions_poses_boxes_and_masks(capsys):
             assert result in text, verb
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", [verb for verb in cli.VERBS if verb != "completion"])
 def test_verb_has_the_arguments_of_its_function(verb):
     """Names and defaults are those of the Python function, so that users learn them once."""
     name = {"eval": "evaluate"}.get(verb, verb)
@@ -207,6 +209,10 @@ def test_verb_has_the_arguments_of_its_function(verb):
         (["train", "no.yaml"], "no.yaml"),
         (["convert", "no.pth"], "no such checkpoint: no.pth"),
         (["export", "no.safetensors"], "no.safetensors does not exist"),
+        (["predcit", "a.jpg"], "unknown verb 'predcit'; did you mean 'predict'?"),
+        (["train", "robots.yaml"], "`tagwise train robots.yaml --copy` copies it here"),
+        (["train", "robot.yaml", "--copy"], "did you mean 'robots.yaml'?"),
+        (["train", "robots.yaml", "--copy", "--optim.steps", "5"], "recipe alone"),
     ],
 )
 def test_invalid_input_gives_one_line_and_exit_code_2(photos, weights, arguments, message, capsys):
@@ -218,7 +224,7 @@ def test_invalid_input_gives_one_line_and_exit_code_2(photos, weights, arguments
     assert message in told
 
 
-@pytest.mark.parametrize("arguments", [["predcit"], ["predict", "a.jpg", "--fliip"], ["eval"]])
+@pytest.mark.parametrize("arguments", [["--fliip"], ["predict", "a.jpg", "--fliip"], ["eval"]])
 def test_wrong_arguments_end_with_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -243,6 +249,46 @@ def test_version_is_printed(capsys):
 
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"tagwise {__version__}\n"
+
+
+def test_help_shows_the_version_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "tagwise --version" in capsys.readouterr().out
+
+
+def test_copy_of_a_recipe_replaces_no_file(photos, capsys):
+    Path("bees.yaml").write_text("mine")
+    assert main(["train", "bees", "--copy"]) == 2
+    assert "bees.yaml exists in this folder already" in capsys.readouterr().err
+    assert Path("bees.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("pre", "predict"), ("train --res", "--resume"), ("eval --style c", "crowdpose")],
+)
+def test_bash_completes_verbs_options_and_choices(typed, offered, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["completion", "bash"])
+    assert ended.value.code in (0, None)
+    script = tmp_path / "tagwise"
+    script.write_text(capsys.readouterr().out)
+    words = ["tagwise", *typed.split()]
+    ask = f"source {script}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; "
+    ask += 'COMP_LINE="${COMP_WORDS[*]}"; COMP_POINT=${#COMP_LINE}; '
+    ask += "_tyro_tagwise; echo ${COMPREPLY[@]}"
+    ran = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
+    assert offered in ran.stdout.split()
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_have_a_script_with_every_verb(shell, capsys):
+    with pytest.raises(SystemExit):
+        main(["completion", shell])
+    script = capsys.readouterr().out
+    assert "_tyro_tagwise" in script
+    assert all(f"'{verb}'" in script for verb in cli.VERBS)
 
 
 def test_interrupted_run_says_how_to_continue(photos, weights, monkeypatch, capsys):

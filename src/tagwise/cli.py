@@ -36,7 +36,7 @@ from tagwise.console.model_verbs import convert, export
 from tagwise.console.serve_verb import serve
 from tagwise.console.streams import print_result, streams_guarded
 from tagwise.console.training_verbs import label, suggest, train
-from tagwise.errors import UserError, without_torch
+from tagwise.errors import UserError, unknown_name, without_torch
 
 
 def predict(
@@ -218,6 +218,23 @@ def models(name: Annotated[str | None, Positional, arg(metavar="[NAME]")] = None
     return 0
 
 
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], Positional, arg(metavar="bash|zsh|fish")],
+) -> int:
+    """Print the script with which a shell completes the verbs and options of tagwise.
+
+    Put it where the shell looks for such scripts, then open a new terminal:
+
+    $ tagwise completion bash > ~/.local/share/bash-completion/completions/tagwise
+    $ tagwise completion zsh > ~/.zfunc/_tagwise      a folder of your $fpath
+    $ tagwise completion fish > ~/.config/fish/completions/tagwise.fish
+
+    Args:
+        shell: The shell that the script is for.
+    """
+    return tyro.cli(_every_verb(), prog="tagwise", args=["--tyro-print-completion", shell])
+
+
 VERBS: dict[str, Callable[..., int]] = {
     "predict": predict,
     "init": init,
@@ -234,6 +251,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "export": export,
     "serve": serve,
     "models": models,
+    "completion": completion,
 }
 for _verb in VERBS.values():  # tyro keeps the line breaks in the text of an argument
     _verb.__doc__ = re.sub(r"\n {12}(?=\S)", " ", _verb.__doc__ or "")
@@ -277,11 +295,17 @@ def _run(argv: list[str]) -> int:
         argv = gather_overrides(argv)
     if argv[0] in VERBS:
         return tyro.cli(VERBS[argv[0]], prog=f"tagwise {argv[0]}", args=argv[1:])
-    # Help for the program, or an error that lists the verbs: tyro prints either and exits.
+    if not argv[0].startswith("-"):
+        raise unknown_name("verb", argv[0], VERBS)
+    # Help for the program, or an error for a wrong option: tyro prints either and exits.
+    return tyro.cli(_every_verb(), prog="tagwise", description=ABOUT, args=argv)
+
+
+def _every_verb() -> Any:
+    """The verbs as one type for tyro: a union of subcommands."""
     verbs = tuple(
         Annotated[Any, tyro.conf.subcommand(name, constructor=verb, description=about)]
         for name, verb in VERBS.items()
         for about in [(verb.__doc__ or "").partition("\n")[0]]
     )
-    every = Union[verbs]  # noqa: UP007, created at run time
-    return tyro.cli(every, prog="tagwise", description=ABOUT, args=argv)
+    return Union[verbs]  # noqa: UP007, created at run time

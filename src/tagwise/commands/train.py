@@ -13,6 +13,7 @@ from tagwise.runtime import keep_freed_memory
 from tagwise.training.cross_validation import cross_validate, format_summary
 from tagwise.training.loop import run_training
 from tagwise.training.recipe import Recipe, load_recipe
+from tagwise.training.shipped_recipes import copy_shipped_recipe, existing_recipe
 
 
 def train(
@@ -21,6 +22,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     folds: int | None = None,
+    copy: bool = False,
     overrides: Sequence[str] = (),
 ) -> Path:
     """Train the model that a recipe describes, and return the folder of the run.
@@ -35,15 +37,21 @@ def train(
     resume: continue from last.pt if the folder has one.
     folds: cross-validation: train this many models, in fold-1, fold-2, ... of the folder, each
         measured on another part of the first training set; summary.json has the figures.
+    copy: write the recipe of this name that comes with tagwise, such as robots.yaml, into the
+        current folder instead of training, and return its path.
     overrides: single values that replace those of the YAML file, such as "optim.steps=100".
     Raises UserError for bad recipes, missing data, and a loss that is not finite.
 
     >>> folder = train("recipes/robots.yaml", overrides=["optim.steps=500"])  # doctest: +SKIP
     >>> predictor = Predictor(folder / "best.safetensors")  # doctest: +SKIP
     """
+    if copy:
+        if out is not None or resume or folds is not None or overrides:
+            raise UserError("copy goes with the name of a recipe alone; train with the copy then")
+        return copy_shipped_recipe(recipe)
     name = "training"
     if not isinstance(recipe, Recipe):
-        path, recipe = recipe, load_recipe(recipe, overrides)
+        path, recipe = recipe, load_recipe(existing_recipe(recipe), overrides)
         name = Path(path).stem
         for note in recipe.notes():
             print_note(f"{path}: {note}")

@@ -23,6 +23,8 @@ $ tagwise convert checkpoint.pth       a published model as one of tagwise's
 $ tagwise export people                a model as an ONNX file
 $ tagwise serve                        the tag explorer, a page in your browser
 $ tagwise models                       every model there is, those to download too
+$ tagwise completion bash              completion for your shell, also zsh and fish
+$ tagwise --version                    the version that is installed
 
 See `tagwise VERB --help` for details. Add --debug to any verb to see the traceback of an error, and
 --offline to forbid it to download a model.

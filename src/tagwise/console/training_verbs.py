@@ -17,9 +17,10 @@ def train(
     out: Path | None = None,
     resume: bool = False,
     folds: int | None = None,
+    copy: bool = False,
     overrides: Annotated[tuple[str, ...], arg(name="set")] = (),
 ) -> int:
-    """Train a model from a recipe.
+    """Train a model from a recipe, or copy a recipe that comes with tagwise.
 
     Any value of the recipe can be given on the command line, by its dotted name:
 
@@ -27,18 +28,24 @@ def train(
     $ tagwise train recipes/robots.yaml --optim.steps 500 --data.root ../data --out runs/short
     $ tagwise train recipes/robots.yaml --resume      continues after a crash
     $ tagwise train mice.yaml --folds 5               five models, for sets under 200 photos
+    $ tagwise train robots.yaml --copy                a recipe of tagwise's, to edit
 
     Open report.html in the folder of the run to follow the training.
 
     Args:
-        recipe: YAML file; recipes/ contains those of the models that come with tagwise.
+        recipe: YAML file. With --copy, the name of a recipe that comes with tagwise.
         out: Folder of the run: models, log, recipe. By default runs/ and the recipe's name.
         resume: Continue from the run's last checkpoint.
         folds: Cross-validation: train this many models, each measured on another part of the
             first training set, and print the mean and the standard deviation of their figures.
+        copy: Write the recipe of this name that comes with tagwise to this folder, and stop. Edit
+            the copy, then train with it.
         overrides: Values of the recipe, as optim.steps=500; the same as --optim.steps 500.
     """
     folder = tagwise.train(**locals())
+    if copy:
+        print_result(f"{folder} is yours to edit; then run tagwise train {folder}")
+        return 0
     print_result(f"the model is in {folder}" if folds is None else f"the models are in {folder}")
     return 0
 
