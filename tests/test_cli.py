@@ -106,9 +106,8 @@ def test_help_imports_nothing_heavy():
 def test_help_of_every_verb_has_an_example(verb, capsys):
     text = help_of(verb, capsys)
     assert f"$ tagwise {verb} " in text
-    assert ("--out" in text) == (
-        verb not in ("models", "serve", "completion")
-    )  # they write no files
+    writes = verb not in ("models", "serve", "completion")
+    assert ("--out" in text) == writes
 
 
 def test_every_documented_verb_exists():

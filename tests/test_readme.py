@@ -92,6 +92,7 @@ def test_commands_parse(words, monkeypatch):
     fitted = {"before": ece, "cross_validated": ece, "threshold": threshold}
     fitted |= {"model": "", "failed": []}
     monkeypatch.setattr(tagwise, "calibrate", lambda **_: fitted)
+    monkeypatch.setattr(tagwise, "tune", lambda **_: {"text": "", "failed": []})
     monkeypatch.setattr(tagwise, "train", read_recipe)
     monkeypatch.setattr(tagwise, "suggest", lambda **_: [{"file": ""}])
     written = PseudoLabels(Path("pseudo.json"), Path("photos"), 0, 0, 0, 0)
