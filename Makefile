@@ -18,11 +18,14 @@ ONE_THREAD := OMP_NUM_THREADS=1
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
 SSE := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41
 OTHER_CPU ?= $(shell grep -qs avx512f /proc/cpuinfo && echo $(AVX2) || echo $(SSE))
+# What builds and checks a release, apart from the packages that tagwise itself is tested with.
+TOOLS ?= .tools
+RELEASE_TOOLS := build==1.6.1 setuptools==84.2.1 twine==7.0.0 pip-audit==2.10.1
 # All except those that need photos, another package, or hours: see their --help.
 BENCHMARKS := $(filter-out benchmarks/_%.py %/nuclei.py %/predict.py %/everyday.py %/models.py %/faster_rcnn.py %/verify.py,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-other-cpu check format bench models verify docs clean
+.PHONY: help demo install test test-other-cpu check format bench models verify docs dist audit licences clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,8 +73,29 @@ sources: | $(VENV)/.core  ## Download the pretrained networks that the recipes s
 	rm sources.partial/*.tgz
 	mv sources.partial sources
 
-clean:  ## Remove everything that make created: .venv, out, build
-	rm -rf $(VENV) out build dist sources.partial
+dist: $(TOOLS)/.done  ## Build the wheel and the source archive into dist, and check them
+	$(TOOLS)/bin/python tools/check_version.py
+	rm -rf dist build
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} \
+		$(TOOLS)/bin/python -m build --no-isolation >/dev/null
+	$(TOOLS)/bin/twine check --strict dist/*
+	@cd dist && du --apparent-size --block-size=KB * && sha256sum *
+
+audit: $(TOOLS)/.done  ## Compare the pinned versions with the list of known vulnerabilities (needs pypi.org)
+	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
+licences: $(VENV)/.dev  ## List the licences of the pinned packages; fails on GPL and AGPL
+	$(RUN) tools/licences.py --core
+	$(RUN) tools/licences.py
+
+clean:  ## Remove everything that make created: .venv, .tools, out, build, dist
+	rm -rf $(VENV) $(TOOLS) out build dist sources.partial
+
+$(TOOLS)/.done: Makefile
+	@test -n "$(PYTHON)" || { echo "make needs Python 3.11 or newer: install it, or name one with PYTHON=" >&2; exit 2; }
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --disable-pip-version-check --quiet $(RELEASE_TOOLS)
+	@touch $@
 
 $(RUN):
 	@test -n "$(PYTHON)" || { echo "make needs Python 3.11 or newer: install it, or name one with PYTHON=" >&2; exit 2; }

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tagwise.errors import UserError
-from tagwise.models import MODELS, create_model, find, load_model, model_file, save_model
+from tagwise.models import MODELS, create_model, find, load_model, save_model, shipped_models
 from tagwise.models.model_file import read_model_file
 from tagwise.models.spec import HEADER
 from tagwise.skeletons import COCO17, CROWDPOSE14
@@ -142,8 +142,25 @@ def test_header_that_is_not_an_object_is_refused(path, text):
 
 def test_later_format_is_named(path):
     rewrite(path, lambda spec: spec.update(format=2))
-    with pytest.raises(UserError, match="another version of tagwise"):
+    with pytest.raises(UserError) as error:
         load_model(path)
+    assert str(error.value) == (
+        f"{path} has format 2 of a later version of tagwise; this one reads formats up to 1: "
+        "pip install --upgrade tagwise"
+    )
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "1", None, True])
+def test_what_is_no_format_is_damage(path, number):
+    rewrite(path, lambda spec: spec.update(format=number))
+    with pytest.raises(UserError, match=r"damaged tagwise header \(its format is"):
+        load_model(path)
+
+
+def test_fields_of_a_later_version_in_the_same_format_are_ignored(path):
+    before = load_model(path).spec
+    rewrite(path, lambda spec: spec.update(later={"a": 1}))
+    assert load_model(path).spec == before
 
 
 @pytest.mark.parametrize(
@@ -195,7 +212,7 @@ def test_unknown_names_are_explained(tmp_path, monkeypatch):
 
 
 def test_shipped_models_load_and_are_small():
-    for name in model_file.shipped_models():
+    for name in shipped_models():
         assert find.find_weights(name).stat().st_size <= 12e6, name
         maps = load_model(name, fuse=True)(IMAGE)
         assert all(torch.isfinite(value).all() for value in maps.values()), name

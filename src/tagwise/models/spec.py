@@ -15,6 +15,12 @@ HEADER = "tagwise"
 """The entry of a file's header or metadata that has the spec as JSON."""
 
 FORMAT = 1
+"""The format of specs that this version writes. It reads this format and all earlier ones.
+
+A new field of the spec does not need a new format: versions that do not know it ignore it. A change
+with which earlier versions would run a model wrongly does; they then refuse the file.
+"""
+
 _LARGEST = 16384  # pixels of a side of the network's input
 
 
@@ -69,8 +75,7 @@ def parse_spec(header: str, path: Path) -> ModelSpec:
     """Parse the header's JSON as a spec and check the types of its fields."""
     try:
         values = json.loads(header)
-        if values.pop("format") != FORMAT:
-            raise UserError(f"{path} is from another version of tagwise; update tagwise to read it")
+        _check_format(values.pop("format"), path)
         spec = ModelSpec(**{entry.name: values[entry.name] for entry in fields(ModelSpec)})
     except KeyError as error:
         raise UserError(f"{path} has a damaged tagwise header: it has no {error}") from None
@@ -78,6 +83,17 @@ def parse_spec(header: str, path: Path) -> ModelSpec:
         raise UserError(f"{path} has a damaged tagwise header ({error}); get it again") from error
     _check_spec(spec, path)
     return replace(spec, input_size=tuple(spec.input_size))
+
+
+def _check_format(number: Any, path: Path) -> None:
+    """Raise UserError for the format of a later version, and for what is no format."""
+    if type(number) is not int or number < 1:
+        raise ValueError(f"its format is {brief(number)}")
+    if number > FORMAT:
+        raise UserError(
+            f"{path} has format {number} of a later version of tagwise; this one reads formats up "
+            f"to {FORMAT}: pip install --upgrade tagwise"
+        )
 
 
 def _check_spec(spec: ModelSpec, path: Path) -> None:
