@@ -1,9 +1,9 @@
-"""Check that one version is stated everywhere: the package, CHANGELOG.md, CITATION.cff and git's tag.
+"""Check that the package, CHANGELOG.md, CITATION.cff and the tag of git state one version.
 
     python tools/check_version.py      prints the version, or what differs, and exits with 1
 
-The version is `__version__` in src/tagwise/__init__.py. A commit that is released has the tag vVERSION;
-a commit without a tag is not released yet, and the tag is not checked.
+The version is `__version__` in src/tagwise/__init__.py. A commit that is released has the tag
+vVERSION. A commit without a tag is not released yet, and no tag is checked.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
     python tools/licences.py              what is installed, as constraints.txt pins it
     python tools/licences.py --core       only what `pip install tagwise` brings
 
-A package counts by its licence expression, else by its classifiers, else by its field License. Some
-wheels also hold programs and libraries under the GPL, which their metadata does not state; these are
-found by the names of their files. Exits with 1 for a GPL or AGPL licence, for a package that states
-no licence, and for a wheel with such files that `WITH_GPL_FILES` does not name.
+A package counts by its licence expression, else by its classifiers, else by its field License.
+Some wheels also hold programs and libraries under the GPL, which their metadata does not state;
+these are found by the names of their files. Exits with 1 for a GPL or AGPL licence, for a package
+that states no licence, and for a wheel with such files that `WITH_GPL_FILES` does not name.
 """
 
 from __future__ import annotations
