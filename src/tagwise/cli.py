@@ -172,32 +172,40 @@ def track(
 
 
 def plot(
-    source: Annotated[str | None, Positional, arg(metavar="[PHOTO|JSON]")] = None,
-    what: Literal["tags", "instances", "maps", "push"] = "tags",
+    words: Annotated[tuple[str, ...], Positional, arg(metavar="[FIGURE] [FILE]")] = (),
+    what: Literal["tags", "instances", "keypoints", "corners", "maps", "tag_maps", "push", "curves"]
+    | None = None,
     weights: Weights = "people",
     out: Path | None = None,
     threshold: float | None = None,
+    dark: bool = False,
     device: Device = "auto",
 ) -> int:
-    """Draw a picture that explains a prediction.
+    """Draw a figure that explains a prediction, a model, the loss or a training.
 
-    $ tagwise plot photo.jpg                        the tags of all people in the photo
-    $ tagwise plot photo.predictions.json           the same, from an earlier prediction
-    $ tagwise plot photo.jpg --what maps            the network's maps, before grouping
-    $ tagwise plot --what push                      the push loss of two instances' tags
+    $ tagwise plot tags photo.jpg             the tags of all people, beside the photo
+    $ tagwise plot tags photo.predictions.json      the same, from an earlier prediction
+    $ tagwise plot instances photo.jpg        poses, masks, or boxes with their corners joined
+    $ tagwise plot keypoints photo.jpg        all keypoints at once, beside the grouped poses
+    $ tagwise plot corners smear.jpg --weights blood      all corners, beside the paired boxes
+    $ tagwise plot maps photo.jpg             heatmaps on the photo, before grouping
+    $ tagwise plot tag_maps photo.jpg         heatmaps, and the tag maps as colour images
+    $ tagwise plot push                       the push loss of two mean tags, and its gradient
+    $ tagwise plot curves runs/mine/log.jsonl --out curves.svg --dark
 
     Args:
-        source: A photo, or a .predictions.json file.
-        what: Tags of each detection, instances on the photo, the network's maps on the photo, or
-            the push loss.
-        out: Picture file (.png, .jpg, .pdf, .svg); by default named after the source.
+        words: The name of the figure (tags if it is left out), and its file: a photo, a
+            .predictions.json file (tags, instances) or a log.jsonl (curves).
+        what: The figure, if it is not the first word.
+        out: Picture file (.png, .svg, .pdf, .jpg); by default named after the file.
         threshold: Leave out instances with a lower score. By default the model's own, or 0
             for a file.
+        dark: Draw figures with axes on a dark background.
     """
     arguments = dict(locals())
-    from tagwise.commands.plot import plot
+    from tagwise.commands.plot import plot, split_words
 
-    print_result(str(plot(**arguments)))
+    print_result(str(plot(**arguments | split_words(arguments.pop("words"), what))))
     return 0
 
 

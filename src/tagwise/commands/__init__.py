@@ -2,7 +2,7 @@
 
 The functions check and complete their arguments; the other folders do the work.
 
-Imports `console`, `data`, `errors`, `evaluation`, `files`, `labels`, `models`, `plot`,
-`prediction`, `published`, `results`, `runtime`, `serving`, `settings`, `skeletons`, `tasks`,
-`tracking` and `training`.
+Imports `console`, `data`, `errors`, `evaluation`, `files`, `grouping`, `labels`, `models`,
+`plot`, `prediction`, `published`, `results`, `runtime`, `serving`, `settings`, `skeletons`,
+`tasks`, `tracking` and `training`.
 """

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from tagwise.plot.style import set_title, tidy
+from tagwise.plot.style import set_title, show_image, without_frame
+
+# Its brightness rises evenly, so that tag maps can be read in grey and by colour-blind people.
+TAG_COLOURS = "viridis"
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from tagwise.data.transforms import Affine
@@ -66,7 +68,7 @@ def plot_corner_maps(
         row[0].set_title(f"{name} corners", fontsize=10)
         row[1].imshow(grey, cmap="gray", alpha=0.45)
         masked = np.ma.masked_where(heat[corner] <= 0.1, tags[corner])
-        drawn = row[1].imshow(masked, cmap="turbo", vmin=low, vmax=high)
+        drawn = row[1].imshow(masked, cmap=TAG_COLOURS, vmin=low, vmax=high)
         row[1].set_title(
             f"their tags, first component of {len(maps[f'{corner}_tag'])}", fontsize=10
         )
@@ -74,7 +76,8 @@ def plot_corner_maps(
         axes[2, 0].imshow(draw_heatmaps(image, maps["centre_heat"], affine.matrix))
         axes[2, 0].set_title("centres", fontsize=10)
         axes[2, 1].set_visible(False)
-    _without_frames(axes.flat)
+    for axis in axes.flat:
+        without_frame(axis)
     figure.colorbar(drawn, ax=axes[:2, 1], shrink=0.6)
     set_title(figure, title or "corner maps of the network")
     return figure
@@ -106,23 +109,63 @@ def plot_pixel_maps(
     for d, (axis, values) in enumerate(zip(axes[1], tags)):
         values = np.ma.masked_where(~inside, _warped(values, affine, (width, height)))
         axis.imshow(grey, cmap="gray", alpha=0.45)
-        drawn = axis.imshow(values, cmap="turbo")
+        drawn = axis.imshow(values, cmap=TAG_COLOURS)
         axis.set_title(f"tags, component {d + 1} of {len(maps['tags'])}", fontsize=10)
         figure.colorbar(drawn, ax=axis, shrink=0.6)
     for axis in (*axes[0][len(heat) :], *axes[1][len(tags) :]):
         axis.set_visible(False)
-    _without_frames(axes.flat)
+    for axis in axes.flat:
+        without_frame(axis)
     set_title(figure, title or "pixel maps of the network")
     return figure
 
 
-def _without_frames(axes: Iterable[Axes]) -> None:
-    """Remove the ticks, grids and frames of axes that show images."""
-    for axis in axes:
-        tidy(axis)
-        axis.grid(False)
-        axis.set(xticks=[], yticks=[])
-        axis.spines["bottom"].set_visible(False)
+def plot_tag_maps(
+    image: np.ndarray,
+    rows: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    affine: Affine,
+    title: str | None = None,
+) -> Figure:
+    """Plot heatmaps over the photo, and the tag maps beside them as colour images.
+
+    image: (H, W, 3) uint8 RGB.
+    rows: of the figure: a name such as that of a keypoint type, its heatmap (h, w) in [0, 1] and
+        its tag maps (D, h, w), of which at most three are shown. The colours of a tag map span
+        its values where the heatmap is above 0.1, and are the same in every row.
+    affine: from cells of the maps to pixels of the image.
+    """
+    from matplotlib.figure import Figure
+
+    height, width = image.shape[:2]
+    shown = min(3, max(len(tags) for _, _, tags in rows))
+    side = 3.6 * height / width
+    figure = Figure(figsize=(3.6 * (1 + shown) + 0.6, 0.6 + (side + 0.3) * len(rows)))
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots(len(rows), 1 + shown, squeeze=False)
+    for row, (name, heatmap, tags) in zip(axes, rows):
+        show_image(row[0], _glowing(image, heatmap, affine), f"{name}: heatmap")
+        for d, axis in enumerate(row[1:]):
+            without_frame(axis)
+            axis.set_title(f"tags, component {d + 1} of {len(tags)}", fontsize=10)
+    for d in range(shown):
+        known = np.concatenate([tags[d][heatmap > 0.1] for _, heatmap, tags in rows])
+        known = known if known.size else np.concatenate([tags[d].ravel() for *_, tags in rows])
+        low, high = np.quantile(known, (0.01, 0.99))
+        for axis, (_, _, tags) in zip(axes[:, 1 + d], rows):
+            values = _warped(tags[d], affine, (width, height))
+            drawn = axis.imshow(values, cmap=TAG_COLOURS, vmin=low, vmax=high)
+        figure.colorbar(drawn, ax=axes[:, 1 + d], shrink=0.7, location="bottom", pad=0.02)
+    set_title(figure, title or "heatmaps and tag maps of the network")
+    return figure
+
+
+def _glowing(image: np.ndarray, heatmap: np.ndarray, affine: Affine) -> np.ndarray:
+    """A dark grey photo with one heatmap (h, w) in orange, which is bright in grey too."""
+    height, width = image.shape[:2]
+    heat = cv2.warpAffine(heatmap.astype(np.float32), affine.matrix, (width, height))
+    share = np.clip(1.5 * heat, 0, 1)[..., None]
+    dark = np.repeat(0.45 * np.asarray(image).mean(-1, keepdims=True), 3, axis=-1)
+    return (dark * (1 - share) + np.array((255, 176, 0)) * share).astype(np.uint8)
 
 
 def _warped(values: np.ndarray, affine: Affine, size: tuple[int, int]) -> np.ndarray:

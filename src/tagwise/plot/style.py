@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import numpy as np
 
 # Bright enough for dark photos; lines have a dark rim for bright photos. The first colours differ
@@ -16,6 +20,69 @@ PALETTE = (
 )
 RIM = (16, 18, 24)
 SUBPIXEL = 4  # OpenCV draws at fixed-point coordinates with this many fractional bits
+# A shape of its own for each of the first instances, so that figures can be read without colours.
+MARKERS = "osD^vPX<>h"
+
+_PAPER, _INK = {False: "#ffffff", True: "#12151b"}, {False: "#000000", True: "#e8ebf0"}
+_GRID, _SOFT = {False: "#e6e6e6", True: "#2c323d"}, {False: "#808080", True: "#9aa4b4"}
+_CONTRAST = 3.2  # with the background; WCAG 2.2 asks 3 of shapes in figures
+
+
+@contextmanager
+def theme(dark: bool = False) -> Iterator[None]:
+    """Draw the matplotlib figures that are created inside on a white or on a dark background."""
+    import matplotlib
+
+    text = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    ink = dict.fromkeys(text, _INK[dark])
+    paper = ("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor")
+    colours = {**ink, **dict.fromkeys(paper, _PAPER[dark]), "grid.color": _GRID[dark]}
+    # Text of an SVG stays text, and the same figure gives the same file.
+    fixed = {"svg.fonttype": "none", "svg.hashsalt": "tagwise", "pdf.fonttype": 42}
+    with matplotlib.rc_context({**colours, **fixed}):
+        yield
+
+
+def is_dark() -> bool:
+    """Whether figures are drawn on a dark background now, see `theme`."""
+    return _luminance(_rgb("figure.facecolor")) < 0.2
+
+
+def soft_colour() -> str:
+    """The colour of what is less important in a figure, on the background of now."""
+    return _SOFT[is_dark()]
+
+
+def axis_colour(number: int) -> tuple[float, float, float]:
+    """The colour of instance `number` on axes: RGB in [0, 1] that contrasts with the background.
+
+    It has the hue of `instance_colour`, darker on a white background and brighter on a dark one.
+    """
+    colour, paper = np.array(instance_colour(number)) / 255, _rgb("figure.facecolor")
+    end = np.ones(3) if is_dark() else np.zeros(3)
+    mixed = (colour + (end - colour) * share for share in np.linspace(0, 1, 41))
+    return tuple(next(c for c in mixed if contrast(c, paper) >= _CONTRAST).tolist())
+
+
+def contrast(one: Any, other: Any) -> float:
+    """The contrast ratio of two colours, RGB in [0, 1], from 1 to 21 (WCAG 2.2)."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _rgb(setting: str) -> np.ndarray:
+    """The colour of one of matplotlib's settings, RGB in [0, 1]."""
+    import matplotlib
+    from matplotlib.colors import to_rgb
+
+    return np.array(to_rgb(matplotlib.rcParams[setting]))
+
+
+def _luminance(colour: Any) -> float:
+    """The relative luminance of a colour, RGB in [0, 1] (WCAG 2.2)."""
+    rgb = np.asarray(colour, np.float64)
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 def instance_colour(number: int) -> tuple[int, int, int]:
@@ -60,8 +127,22 @@ def set_title(figure, title: str) -> None:
 
 def tidy(axis) -> None:
     """Give a matplotlib axis a light grid and no frame."""
-    axis.grid(True, color="0.9", lw=0.8, zorder=0)
+    axis.grid(True, color=_GRID[is_dark()], lw=0.8, zorder=0)
     axis.set_axisbelow(True)
     axis.tick_params(length=0)
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
+
+
+def show_image(axis, image: np.ndarray, title: str = "") -> None:
+    """Show an image on a matplotlib axis without ticks, grid and frame."""
+    axis.imshow(image, interpolation="auto")
+    without_frame(axis)
+    axis.set_title(drawable(title), fontsize=10, parse_math=False)
+
+
+def without_frame(axis) -> None:
+    """Remove the ticks, the grid and the frame of an axis that shows an image."""
+    axis.grid(False)
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)

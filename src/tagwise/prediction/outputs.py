@@ -163,6 +163,8 @@ def write_picture(picture: Any, path: str | Path) -> Path:
     suffix = path.suffix.lower().lstrip(".") or "png"
     data = io.BytesIO()
     try:
+        if suffix in ("svg", "pdf") and not hasattr(picture, "savefig"):
+            picture = _as_figure(np.asarray(picture))
         if hasattr(picture, "savefig"):
             picture.savefig(data, format=suffix, dpi=150)
         else:
@@ -173,6 +175,18 @@ def write_picture(picture: Any, path: str | Path) -> Path:
     with whole_file(path) as file:
         file.write(data.getvalue())
     return path
+
+
+def _as_figure(image: np.ndarray) -> Any:
+    """A matplotlib figure that shows an image (H, W, 3) uint8 RGB and nothing else."""
+    from matplotlib.figure import Figure
+
+    height, width = image.shape[:2]
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.imshow(image, aspect="auto")
+    axis.set_axis_off()
+    return figure
 
 
 def _line(value: Any) -> bytes:
