@@ -172,7 +172,7 @@ def track(
 
 
 def plot(
-    words: Annotated[tuple[str, ...], Positional, arg(metavar="[FIGURE] [FILE]")] = (),
+    source: Annotated[tuple[str, ...], Positional, arg(metavar="[FIGURE] [FILE]")] = (),
     what: Literal["tags", "instances", "keypoints", "corners", "maps", "tag_maps", "push", "curves"]
     | None = None,
     weights: Weights = "people",
@@ -194,7 +194,7 @@ def plot(
     $ tagwise plot curves runs/mine/log.jsonl --out curves.svg --dark
 
     Args:
-        words: The name of the figure (tags if it is left out), and its file: a photo, a
+        source: The name of the figure (tags if it is left out), and its file: a photo, a
             .predictions.json file (tags, instances) or a log.jsonl (curves).
         what: The figure, if it is not the first word.
         out: Picture file (.png, .svg, .pdf, .jpg); by default named after the file.
@@ -205,7 +205,7 @@ def plot(
     arguments = dict(locals())
     from tagwise.commands.plot import plot, split_words
 
-    print_result(str(plot(**arguments | split_words(arguments.pop("words"), what))))
+    print_result(str(plot(**arguments | split_words(source, what))))
     return 0
 
 
