@@ -30,34 +30,6 @@ def part_of(truth: dict[str, Any], image_ids: Iterable[Any]) -> dict[str, Any]:
     }
 
 
-def with_plain_ids(
-    truth: dict[str, Any], results: Sequence[dict[str, Any]]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return truth and results of one category with ids that hotcoco accepts: small numbers.
-
-    If the ids are already such numbers, both are returned unchanged.
-    """
-    images, category = truth["images"], truth["categories"][0]
-    ids = [image["id"] for image in images]
-    if all(type(number) is int and 0 <= number < 2**31 for number in (*ids, category["id"])):
-        return truth, list(results)
-    numbers = {image_id: n for n, image_id in enumerate(ids)}
-    plain = {
-        "images": [{**image, "id": numbers[image["id"]]} for image in images],
-        "annotations": [
-            {**a, "image_id": numbers[a["image_id"]], "category_id": 1}
-            for a in truth["annotations"]
-        ],
-        "categories": [{**category, "id": 1}],
-    }
-    rows = [
-        {**row, "image_id": numbers[row["image_id"]], "category_id": 1}
-        for row in results
-        if row["category_id"] == category["id"]
-    ]
-    return plain, rows
-
-
 def warn_of(problems: Sequence[Problem]) -> None:
     """Warn with a summary of the problems in the labels, if there are any."""
     if problems:
@@ -104,13 +76,13 @@ def summarise(tables: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, 
     """Return AP and AR over all classes, by IoU and area, then AP and AP50 of each class."""
     figures = {}
     for name, table in (("AP", tables["precision"]), ("AR", tables["recall"])):
-        figures[name] = _mean(table[..., 0, :])
-        figures |= {name + iou: _mean(table[index, ..., 0, :]) for iou, index in _IOU.items()}
-        figures |= {name + area: _mean(table[..., index, :]) for area, index in _AREAS.items()}
+        figures[name] = mean(table[..., 0, :])
+        figures |= {name + iou: mean(table[index, ..., 0, :]) for iou, index in _IOU.items()}
+        figures |= {name + area: mean(table[..., index, :]) for area, index in _AREAS.items()}
     for number, name in enumerate(names):
         of_class = tables["precision"][:, :, number, 0]
-        figures[f"AP/{name}"] = _mean(of_class)
-        figures[f"AP50/{name}"] = _mean(of_class[0])
+        figures[f"AP/{name}"] = mean(of_class)
+        figures[f"AP50/{name}"] = mean(of_class[0])
     return figures
 
 
@@ -131,7 +103,7 @@ def hotcoco() -> Any:
     return optional("hotcoco", "eval", "evaluation needs hotcoco")
 
 
-def _mean(values: np.ndarray) -> float:
+def mean(values: np.ndarray) -> float:
     """Return the mean of the values that were measured, -1 if there are none."""
     measured = values[values > -1]
     return float(measured.mean()) if measured.size else -1.0

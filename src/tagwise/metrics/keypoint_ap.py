@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
+import struct
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from tagwise.data.coco_json import is_id
 from tagwise.data.coco_labels import Box
 from tagwise.data.keypoint_labels import KeypointLabels, read_keypoint_labels
 from tagwise.data.report import Problem
 from tagwise.errors import UserError, brief, unknown_name
-from tagwise.metrics.coco import hotcoco, no_collection, part_of, warn_of, with_plain_ids
-from tagwise.metrics.plain_truth import plain_truth
+from tagwise.metrics.coco import finite, mean, no_collection, warn_of
+from tagwise.metrics.plain_truth import in_order, plain_truth
+from tagwise.metrics.pose_matching import FoundPoses, Matches, PoseTruth, match_poses
 from tagwise.skeletons import Skeleton
 
-_COCO = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APm": "APM", "APl": "APL"} | {
-    "AR": "AR", "AR50": "AR50", "AR75": "AR75", "ARm": "ARM", "ARl": "ARL"
-}  # fmt: skip
 _CROWDPOSE = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
 # Values of crowdIndex that separate easy, medium and hard in the published CrowdPose toolkit. (The
 # paper says .1 instead of .2; figures in the literature come from the toolkit.)
@@ -72,20 +72,18 @@ def keypoint_metrics(
         truth, category, problems = _truth(ground_truth, style)
         warn_of(problems)
         if image_ids is not None:
-            truth = part_of(truth, image_ids)
-        constants = sigma_set(sigmas, category)
-        _check_results(results, truth, len(constants))
-        truth, results = with_plain_ids(truth, results)
+            truth = truth.part(image_ids)
+        constants = np.array(sigma_set(sigmas, category))
+        found = _read_results(results, truth, len(constants))
         if style == "crowdpose":
-            return _crowdpose(truth, results, constants, max_dets)
-        figures = _figures(truth, results, constants, max_dets)
-    return {name: figures[key] for key, name in _COCO.items()}
+            return _crowdpose(found, truth, constants, max_dets)
+        return _coco(match_poses(found, truth, constants, max_dets))
 
 
 def _truth(
     ground_truth: str | Path | dict[str, Any] | KeypointLabels, style: str
-) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
-    """The annotations that hotcoco reads, their category, and the faults of the labels."""
+) -> tuple[PoseTruth, dict[str, Any], list[Problem]]:
+    """The labelled poses, the entry of their category, and the faults of the labels."""
     if isinstance(ground_truth, dict) and style == "coco":
         plain = plain_truth(ground_truth)
         if plain is not None:
@@ -96,38 +94,29 @@ def _truth(
     return keypoint_truth(labels), labels.category, labels.problems
 
 
-def keypoint_truth(labels: KeypointLabels) -> dict[str, Any]:
-    """Convert labels to the annotations that hotcoco reads, with the image ids of the file."""
-    rows: list[tuple[Any, np.ndarray, Box, float, bool]] = []
+def keypoint_truth(labels: KeypointLabels) -> PoseTruth:
+    """Convert labels to the arrays that `match_poses` takes."""
+    images = {image.image_id: image for image in labels.images}
+    ids = in_order(images)
+    rows: list[tuple[int, np.ndarray, Box, float, bool]] = []
     nothing = np.zeros((len(labels.skeleton), 3))
-    for image in labels.images:
+    for number, image in enumerate(map(images.__getitem__, ids)):
         for keypoints, box, area in zip(image.keypoints, image.boxes, image.areas):
-            rows.append((image.image_id, keypoints, box, area, False))
+            rows.append((number, keypoints, box, area, False))
         for each in image.ignored:
             keypoints = nothing if each.keypoints is None else each.keypoints
-            rows.append((image.image_id, keypoints, each.box, each.area, each.crowd))
-    every = np.array([row[1] for row in rows]).reshape(len(rows), nothing.size)
-    counts = (every[:, 2::3] > 0).sum(1).tolist()
-    category = labels.category["id"]
-    annotations = [
-        {
-            "id": number,  # from 1: 0 means no match in pycocotools and hotcoco
-            "image_id": image,
-            "category_id": category,
-            "keypoints": values,
-            "num_keypoints": count,
-            "bbox": list(box),
-            "area": area,
-            "iscrowd": int(crowd),
-        }
-        for number, (image, _, box, area, crowd), values, count in zip(
-            range(1, len(rows) + 1), rows, every.tolist(), counts
-        )
-    ]
-    images = [{"id": each.image_id, "crowdIndex": each.crowd_index} for each in labels.images]
-    # hotcoco refuses odd values in fields that it does not need.
-    categories = [{"id": category, "name": "instance"}]
-    return {"images": images, "annotations": annotations, "categories": categories}
+            rows.append((number, keypoints, each.box, each.area, each.crowd))
+    crowd_index = [images[number].crowd_index for number in ids]
+    return PoseTruth(
+        ids,
+        labels.category["id"],
+        images=np.array([row[0] for row in rows], np.int64),
+        keypoints=np.array([row[1] for row in rows], np.float64).reshape(-1, *nothing.shape),
+        boxes=np.array([row[2] for row in rows], np.float64).reshape(-1, 4),
+        areas=np.array([row[3] for row in rows], np.float64),
+        crowds=np.array([row[4] for row in rows], bool),
+        crowd_index=np.array([np.nan if each is None else each for each in crowd_index], float),
+    )
 
 
 def sigma_set(sigmas: float | Sequence[float] | None, category: dict[str, Any]) -> list[float]:
@@ -144,102 +133,98 @@ def sigma_set(sigmas: float | Sequence[float] | None, category: dict[str, Any]) 
     return values
 
 
-def _figures(
-    truth: dict[str, Any], results: Sequence[dict[str, Any]], sigmas: list[float], max_dets: int
-) -> dict[str, float]:
-    """Return the figures of hotcoco under its own names."""
-    coco = hotcoco()
-    gt = coco.COCO(truth)
-    evaluation = coco.COCOeval(gt, gt.load_res(list(results)), "keypoints")
-    evaluation.params.kpt_oks_sigmas = sigmas
-    evaluation.params.max_dets = [max_dets]
-    with warnings.catch_warnings():
-        # The caller chose sigmas and limits that are not COCO's, which hotcoco warns of.
-        warnings.filterwarnings("ignore", message="hotcoco", category=UserWarning)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summary_lines()  # computes the figures; summarize() would print them as well
-    return {name: float(value) for name, value in evaluation.get_results().items()}
+def _coco(matches: Matches) -> dict[str, float]:
+    precision, recall = matches.tables()
+    figures = {}
+    for name, table in (("AP", precision), ("AR", recall)):
+        whole, medium, large = table
+        figures |= {name: mean(whole), f"{name}50": mean(whole[0]), f"{name}75": mean(whole[5])}
+        figures |= {f"{name}M": mean(medium), f"{name}L": mean(large)}
+    return figures
 
 
 def _crowdpose(
-    truth: dict[str, Any], results: Sequence[dict[str, Any]], sigmas: list[float], max_dets: int
+    found: FoundPoses, truth: PoseTruth, sigmas: np.ndarray, max_dets: int
 ) -> dict[str, float]:
-    if any(image["crowdIndex"] is None for image in truth["images"]):
+    if np.isnan(truth.crowd_index).any():
         raise UserError(
             'an image of the ground truth has no "crowdIndex", which style "crowdpose" '
             'needs; use style "coco"'
         )
-    boxed = []
-    for annotation in truth["annotations"]:
-        _, _, width, height = annotation["bbox"]
-        boxed.append({**annotation, "area": _AREA_OF_BOX * width * height})
-    truth = {**truth, "annotations": boxed}
-    whole = _figures(truth, results, sigmas, max_dets)
+    truth = replace(truth, areas=_AREA_OF_BOX * truth.boxes[:, 2] * truth.boxes[:, 3])
+    matches = match_poses(found, truth, sigmas, max_dets)
+    whole = _coco(matches)
     figures = {name: whole[name] for name in _CROWDPOSE}
-    parts = np.digitize([image["crowdIndex"] for image in truth["images"]], _CROWD_LIMITS)
+    parts = np.digitize(truth.crowd_index, _CROWD_LIMITS)
     for number, name in enumerate(("AP_easy", "AP_medium", "AP_hard")):
-        ids = {
-            image["id"]
-            for image, part_number in zip(truth["images"], parts)
-            if part_number == number
-        }
-        part = part_of(truth, ids)
-        rows = [row for row in results if row["image_id"] in ids]
-        figures[name] = _figures(part, rows, sigmas, max_dets)["AP"]
+        precision, _ = matches.tables(parts == number)
+        figures[name] = mean(precision[0])
     return figures
 
 
-def _check_results(results: Sequence[dict[str, Any]], truth: dict[str, Any], K: int) -> None:
-    """Raise UserError for the first result that does not fit the ground truth."""
-    known = {image["id"] for image in truth["images"]}
-    category, values = truth["categories"][0]["id"], 3 * K
-    if _all_fit(results, known, category, values):
-        return
-    categories = set()
-    for number, row in enumerate(results):
-        try:
-            fitting = row["image_id"] in known and len(row["keypoints"]) == values
-            fitting &= "score" in row
-            categories.add(row["category_id"])
-        except (KeyError, TypeError):
-            fitting = False
-        if not fitting:
-            raise _misfit_error(number, row, known, K)
-    if results and category not in categories:
+# ---------------------------------------------------------------------- results
+
+
+def _read_results(results: Sequence[dict[str, Any]], truth: PoseTruth, K: int) -> FoundPoses:
+    """Read the rows of the truth's category. Raises UserError for the first one that does not fit.
+
+    One call for each row that converts all of its numbers is several times as fast as np.array.
+    """
+    numbers = {image_id: n for n, image_id in enumerate(truth.image_ids)}
+    category = truth.category
+    table = np.empty((len(results), 3 + 3 * K))
+    pack = struct.Struct(f"{table.shape[1]}d").pack_into
+    try:
+        for start, row in zip(count(0, table.strides[0]), results):
+            image, wanted = numbers[row["image_id"]], row["category_id"] == category
+            pack(table, start, image, wanted, row["score"], *row["keypoints"])
+    except (KeyError, TypeError, struct.error):
+        raise _misfit_error(results, numbers, K) from None
+    areas = np.full(len(results), np.nan)
+    if set(map(len, results)) - {4}:  # there are more than the four fields above
+        areas[:] = [_area_of_box(row, n) for n, row in enumerate(results)]
+    of_category = table[:, 1] > 0
+    if len(results) and not of_category.any():
         raise UserError(
             f"no result is of category {category}, the one of the ground truth that has keypoints; "
             "are these results of another set?"
         )
+    if not of_category.all():
+        table, areas = table[of_category], areas[of_category]
+    keypoints = table[:, 3:].reshape(-1, K, 3)
+    return FoundPoses(table[:, 0].astype(np.int64), table[:, 2], keypoints, areas)
 
 
-def _all_fit(results: Sequence[Any], known: set[Any], category: Any, values: int) -> bool:
-    """Whether all results fit; a check of whole columns, for the usual case."""
-    try:
-        lengths = set(map(len, map(itemgetter("keypoints"), results)))
-        return (
-            lengths == {values}
-            and known.issuperset(map(itemgetter("image_id"), results))
-            and category in set(map(itemgetter("category_id"), results))
-            and len(list(map(itemgetter("score"), results))) > 0
-        )
-    except (KeyError, TypeError):
-        return False
+def _area_of_box(row: dict[str, Any], number: int) -> float:
+    """Width times height of the box of a result, NaN if it has none."""
+    box = row.get("bbox")
+    if box is None or len(box) == 0:
+        return np.nan
+    if not finite(box, 4):
+        raise UserError(f"result {number} has the bbox {brief(box)}; give x, y, width, height")
+    return box[2] * box[3]
 
 
-def _misfit_error(number: int, row: Any, known: set[Any], K: int) -> UserError:
-    """Return the error for a result that does not fit the ground truth."""
-    keys = ("image_id", "category_id", "keypoints", "score")
-    missing = [key for key in keys if not (isinstance(row, dict) and key in row)]
-    if missing or not isinstance(row["keypoints"], list):
-        what = missing[0] if missing else "a list of keypoints"
-        return UserError(f"result {number} is not a COCO keypoint result: it has no {what}")
-    if row["image_id"] not in known:
-        return UserError(
-            f"result {number} is of image {brief(row['image_id'])}, which the ground truth does "
-            "not have; are these results of another set?"
-        )
-    return UserError(
-        f"result {number} has {len(row['keypoints'])} keypoint values, but {K} keypoint types "
-        f"need {3 * K}; is this a model of another skeleton?"
-    )
+def _misfit_error(results: Sequence[Any], known: dict[Any, int], K: int) -> UserError:
+    """Return the error for the first result that does not fit the ground truth."""
+    for number, row in enumerate(results):
+        keys = ("image_id", "category_id", "keypoints", "score")
+        missing = [key for key in keys if not (isinstance(row, dict) and key in row)]
+        if missing or not isinstance(row["keypoints"], list | tuple | np.ndarray):
+            what = missing[0] if missing else "a list of keypoints"
+            return UserError(f"result {number} is not a COCO keypoint result: it has no {what}")
+        if not is_id(row["image_id"]) or row["image_id"] not in known:
+            return UserError(
+                f"result {number} is of image {brief(row['image_id'])}, which the ground truth "
+                "does not have; are these results of another set?"
+            )
+        if len(row["keypoints"]) != 3 * K:
+            return UserError(
+                f"result {number} has {len(row['keypoints'])} keypoint values, but {K} keypoint "
+                f"types need {3 * K}; is this a model of another skeleton?"
+            )
+        values = [*row["keypoints"], row["score"]]
+        strange = [each for each in values if not isinstance(each, int | float | np.number)]
+        if strange:
+            return UserError(f"result {number} has {brief(strange[0])} instead of a number")
+    return UserError("the results are not COCO keypoint results")

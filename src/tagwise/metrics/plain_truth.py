@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from itertools import chain
-from operator import itemgetter
+from collections.abc import Iterable
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,13 @@ from tagwise.data.coco_json import pick_category, read_coco
 from tagwise.data.coco_labels import LARGEST
 from tagwise.data.plausibility import check_corner_form, check_pixels
 from tagwise.errors import UserError
+from tagwise.metrics.pose_matching import PoseTruth
+from tagwise.runtime import compiled
 from tagwise.skeletons import Skeleton
 
-_FIELDS = ("id", "image_id", "category_id", "keypoints", "num_keypoints", "bbox", "area", "iscrowd")
 
-
-def plain_truth(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The annotations for hotcoco and their category, if no annotation needs any repair.
+def plain_truth(content: dict[str, Any]) -> tuple[PoseTruth, dict[str, Any]] | None:
+    """The labelled poses and the entry of their category, if no annotation needs any repair.
 
     content: a COCO keypoint JSON. Returns None if anything is unusual. Then
     `tagwise.data.keypoint_labels` has to read the labels, which takes several times as long: it
@@ -28,24 +28,37 @@ def plain_truth(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     try:
         category = pick_category(read_coco(content), "")
         types = len(Skeleton.from_coco(category))
-        annotations = content["annotations"]
-        columns = {name: list(map(itemgetter(name), annotations)) for name in _FIELDS}
         sizes = {image["id"]: _size(image) for image in content["images"]}
-        if not annotations or len(sizes) < len(content["images"]):
+        if not content["annotations"] or len(sizes) < len(content["images"]):
             return None
-        if _ids_are_plain(columns, sizes, category["id"]) and _values_are_plain(
-            columns, types, np.array([sizes[number] for number in columns["image_id"]])
-        ):
-            if set(map(len, annotations)) != {len(_FIELDS)}:
-                # hotcoco refuses odd values in fields that it does not need.
-                annotations = [dict(zip(_FIELDS, row)) for row in zip(*columns.values())]
-            images = [{"id": number} for number in sizes]
-            categories = [{"id": category["id"], "name": "instance"}]
-            truth = {"images": images, "annotations": annotations, "categories": categories}
+        if set(map(type, sizes)) != {int}:
+            return None
+        ids = in_order(sizes)
+        numbers = {number: n for n, number in enumerate(ids)}
+        table = _table(content["annotations"], numbers, category["id"], types)
+        images, crowds, counts, areas = table[:, :4].T
+        truth = PoseTruth(
+            ids,
+            category["id"],
+            images.astype(np.int64),
+            keypoints=table[:, 8:].reshape(-1, types, 3),
+            boxes=table[:, 4:8],
+            areas=areas,
+            crowds=crowds > 0,
+            crowd_index=np.full(len(ids), np.nan),
+        )
+        sides = np.array(list(map(sizes.__getitem__, ids)))[truth.images]
+        if ((crowds == 0) | (crowds == 1)).all() and _values_are_plain(truth, counts, sides):
             return truth, category
     except (KeyError, TypeError, ValueError, OverflowError, struct.error, UserError):
         pass  # the other reader names the fault
     return None
+
+
+def in_order(image_ids: Iterable[Any]) -> list[Any]:
+    """The ids of images, sorted if they are numbers, as pycocotools does; else as they are."""
+    ids = list(image_ids)
+    return sorted(ids) if set(map(type, ids)) <= {int} else ids
 
 
 def _size(image: dict[str, Any]) -> tuple[float, float]:
@@ -56,52 +69,58 @@ def _size(image: dict[str, Any]) -> tuple[float, float]:
     return tuple(np.nan if side is None else float(side) for side in sides)
 
 
-def _ids_are_plain(columns: dict[str, list], images: dict[Any, Any], category: Any) -> bool:
-    """Whether all ids are small numbers; annotations have different ones, from 1."""
-    numbers, flags = set(columns["id"]), set(columns["iscrowd"])
-    names = ("id", "image_id", "category_id", "num_keypoints", "iscrowd")
-    return (
-        set(map(type, chain(images, [category], *(columns[name] for name in names)))) == {int}
-        and len(numbers) == len(columns["id"])
-        and min(numbers) >= 1
-        and max(numbers) < 2**31
-        and set(columns["category_id"]) == {category}
-        and images.keys() >= set(columns["image_id"])
-        and min([category, *images]) >= 0
-        and max([category, *images]) < 2**31
-        and flags <= {0, 1}
-    )
+def _table(
+    annotations: list[dict[str, Any]], numbers: dict[int, int], category: Any, types: int
+) -> np.ndarray:
+    """(G, 8 + 3 K) float64: image, crowd, number of keypoints, area, box, and keypoints.
+
+    numbers: the index of each image id. One call for each annotation that converts all of its
+    numbers is several times as fast as np.array. Raises ValueError, KeyError or struct.error for
+    other values than usual.
+    """
+    table = np.empty((len(annotations), 8 + 3 * types))
+    pack = struct.Struct(f"{table.shape[1]}d").pack_into
+    for start, row in zip(count(0, table.strides[0]), annotations):
+        image, crowd = row["image_id"], row["iscrowd"]
+        box, keypoints = row["bbox"], row["keypoints"]
+        lists = type(box) is type(keypoints) is list and len(box) == 4
+        if not (type(image) is type(crowd) is int and lists and row["category_id"] == category):
+            raise ValueError
+        number = numbers[image]
+        pack(table, start, number, crowd, row["num_keypoints"], row["area"], *box, *keypoints)
+    return table
 
 
-def _values_are_plain(columns: dict[str, list], types: int, sizes: np.ndarray) -> bool:
-    """Whether boxes, areas and keypoints are possible; sizes (N, 2): of the annotations' images."""
-    if set(map(type, columns["keypoints"])) | set(map(type, columns["bbox"])) != {list}:
-        return False
-    areas = _numbers([columns["area"]], len(sizes))
-    boxes, keypoints = _numbers(columns["bbox"], 4), _numbers(columns["keypoints"], 3 * types)
-    x, y, seen = (keypoints[:, axis::3] for axis in range(3))
-    labelled = seen > 0
-    limits = np.where(np.isnan(sizes), LARGEST, sizes)[:, :, None]
-    inside = (x >= -1) & (y >= -1) & (x <= limits[:, 0]) & (y <= limits[:, 1])
+def _values_are_plain(truth: PoseTruth, counts: np.ndarray, sizes: np.ndarray) -> bool:
+    """Whether boxes, areas and keypoints are possible.
+
+    counts: "num_keypoints" of the G poses. sizes: (G, 2), width and height of their images.
+    """
+    labelled = truth.keypoints[..., 2] > 0
+    limits = np.where(np.isnan(sizes), LARGEST, sizes)
     plain = (
-        np.isfinite(keypoints).all()
-        and (inside | ~labelled).all()
-        and (labelled.sum(1) == columns["num_keypoints"]).all()
-        and (np.abs(boxes) <= LARGEST).all()
-        and (boxes[:, 2:] > 0).all()
-        and ((areas > 0) & (areas <= LARGEST**2)).all()
+        _are_inside(truth.keypoints, limits)
+        and (labelled.sum(1) == counts).all()
+        and (np.abs(truth.boxes) <= LARGEST).all()
+        and (truth.boxes[:, 2:] > 0).all()
+        and ((truth.areas > 0) & (truth.areas <= LARGEST**2)).all()
     )
     if plain:
-        check_pixels(np.stack([x[labelled], y[labelled]], 1), "keypoints", "")
-        check_corner_form(boxes, sizes, "")
+        check_pixels(truth.keypoints[labelled, :2], "keypoints", "")
+        check_corner_form(truth.boxes, sizes, "")
     return bool(plain)
 
 
-def _numbers(rows: list[list], count: int) -> np.ndarray:
-    """Rows of `count` numbers as float64. Raises struct.error for anything else.
+@compiled()
+def _are_inside(keypoints, limits):
+    """Whether all keypoints (G, K, 3) are finite, the labelled ones within limits (G, 2).
 
-    This is faster than np.array, which also converts strings.
+    Some programs measure from the corner of the first pixel, so that x = width can occur.
     """
-    pack = struct.Struct(f"{count}d").pack
-    packed = b"".join([pack(*row) for row in rows])
-    return np.frombuffer(packed).reshape(len(rows), count)
+    for n in range(len(keypoints)):
+        for k in range(keypoints.shape[1]):
+            x, y, seen = keypoints[n, k]
+            inside = -1 <= x <= limits[n, 0] and -1 <= y <= limits[n, 1]
+            if not np.isfinite(x + y + seen) or (seen > 0 and not inside):
+                return False
+    return True
