@@ -88,7 +88,9 @@ def label(
         seen += 1
         image = image_of(source, outcome.result)
         image.height, image.width = outcome.image.shape[:2]
-        image.instances = confident_instances(outcome.result, task, confident, least)
+        image.instances = confident_instances(
+            outcome.result, found.categories[0].name, confident, least
+        )
         if image.instances:
             found.images.append(image)
     if not found.images:

@@ -149,7 +149,7 @@ def _examine(
     found = result.above(threshold)
     image = image_of(source, result)
     image.width, image.height = width, height
-    image.instances = instances_of(found, predictor.task)
+    image.instances = instances_of(found, categories_of(predictor.task)[0].name)
     drawn = found.draw(pixels) if len(found) else pixels
     scale = min(1.0, _SHOWN / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

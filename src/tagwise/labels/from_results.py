@@ -39,75 +39,75 @@ def image_of(source: Source, result: Result) -> LabelledImage:
     return LabelledImage(result.file, source.image, **size)
 
 
-def instances_of(result: Result, task: Task) -> list[Instance]:
-    """All instances of a result as predictions, with their scores."""
-    return [_instance(result, n, task) for n in range(len(result))]
+def instances_of(result: Result, category: str) -> list[Instance]:
+    """All instances of a result as predictions, with their scores.
+
+    category: the name of the category of poses and masks; those of boxes are their classes.
+    Raises UserError for results that labels cannot describe.
+    """
+    scores = [float(score) for score in result.scores]
+    if isinstance(result, Poses):
+        found = []
+        for keypoints, score in zip(np.nan_to_num(result.keypoints.astype(float)), scores):
+            confidence = keypoints[:, 2].copy()
+            keypoints[:, 2] = np.where(confidence > 0, 2, 0)
+            found.append(Instance(category, keypoints, score=score, keypoint_scores=confidence))
+        return found
+    if isinstance(result, Boxes):
+        names = [str(result.names[number]) for number in result.classes.tolist()]
+        boxes = map(tuple, result.boxes.astype(float).tolist())
+        return [
+            Instance(name, box=box, score=score) for name, box, score in zip(names, boxes, scores)
+        ]
+    if isinstance(result, Masks):
+        masks = encode_labels(result.labels, len(result))
+        return [Instance(category, mask=mask, score=score) for mask, score in zip(masks, scores)]
+    raise UserError(f"{type(result).__name__} cannot be written as labels")
 
 
 def confident_instances(
-    result: Result, task: Task, confident: float, least: float
+    result: Result, category: str, confident: float, least: float
 ) -> list[Instance]:
     """The confident instances as labels, and regions to ignore where the model is unsure.
 
     An instance with a score of at least `confident` becomes a label; its keypoints with less than
     half of that are left out, and a small region around each is ignored. The box of an instance
     with a score from `least` to `confident` is ignored. Empty if no instance is confident.
+    category: see `instances_of`.
     """
     if not (result.scores >= confident).any():
         return []
-    return [
-        instance
-        for n, score in enumerate(result.scores)
-        if score >= least
-        for instance in (
-            _label(result, n, task, confident / 2)
-            if score >= confident
-            else [_ignored(result, n, task)]
-        )
-    ]
+    margin = _MARGIN if isinstance(result, Poses) else 0.0
+    labels: list[Instance] = []
+    for instance, box in zip(instances_of(result, category), result.boxes):
+        around = Instance(instance.category, box=_with_margin(box, margin), crowd=True)
+        if instance.score >= confident:
+            labels += _label(instance, box, around, confident / 2)
+        elif instance.score >= least:
+            labels.append(around)
+    return labels
 
 
-def _label(result: Result, n: int, task: Task, least: float) -> Iterator[Instance]:
-    instance = _instance(result, n, task)
+def _label(
+    instance: Instance, box: np.ndarray, around: Instance, least: float
+) -> Iterator[Instance]:
+    """A label without unsure keypoints, and regions there; `around`: if all are unsure."""
     instance.score = None
     if instance.keypoints is not None:
         unsure = (instance.keypoint_scores > 0) & (instance.keypoint_scores < least)
-        x, y, width, height = result.boxes[n].tolist()
-        half = max(4.0, _AROUND * max(width, height))
+        half = max(4.0, _AROUND * max(box[2:].tolist()))
         for x, y, _ in instance.keypoints[unsure]:
-            box = (x - half, y - half, 2 * half, 2 * half)
-            yield Instance(instance.category, box=box, crowd=True)
+            region = (x - half, y - half, 2 * half, 2 * half)
+            yield Instance(instance.category, box=region, crowd=True)
         instance.keypoints[unsure] = 0
         instance.keypoint_scores = None
         if not (instance.keypoints[:, 2] > 0).any():
-            yield _ignored(result, n, task)
+            yield around
             return
     yield instance
-
-
-def _ignored(result: Result, n: int, task: Task) -> Instance:
-    margin = _MARGIN if isinstance(result, Poses) else 0.0
-    box = _with_margin(result.boxes[n], margin)
-    return Instance(_instance(result, n, task).category, box=box, crowd=True)
 
 
 def _with_margin(box: np.ndarray, share: float) -> Box:
     x, y, width, height = box.astype(float).tolist()
     margin = share * max(width, height)
     return x - margin, y - margin, max(1.0, width + 2 * margin), max(1.0, height + 2 * margin)
-
-
-def _instance(result: Result, n: int, task: Task) -> Instance:
-    score = float(result.scores[n])
-    if isinstance(result, Poses):
-        keypoints = np.nan_to_num(result.keypoints[n].astype(float))
-        scores = keypoints[:, 2].copy()
-        keypoints[:, 2] = np.where(scores > 0, 2, 0)
-        name = task.skeleton.name
-        return Instance(name, keypoints, score=score, keypoint_scores=scores)
-    if isinstance(result, Boxes):
-        box = tuple(result.boxes[n].astype(float).tolist())
-        return Instance(result.names[result.classes[n]], box=box, score=score)
-    if isinstance(result, Masks):
-        return Instance("instance", mask=encode_labels(result.labels, len(result))[n], score=score)
-    raise UserError(f"results of the {task.name} task cannot be written as labels")

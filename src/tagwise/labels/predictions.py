@@ -9,20 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tagwise.data.coco_json import Ids
 from tagwise.data.coco_labels import as_number, box_of
 from tagwise.data.report import Problem
 from tagwise.errors import UserError
 from tagwise.files import read_json, read_text
-from tagwise.label_maps import encode_labels
 from tagwise.labels.coco import read_coco_labels, read_keypoints
 from tagwise.labels.find import Finder, finder_of
+from tagwise.labels.from_results import instances_of
 from tagwise.labels.label_set import Category, Instance, LabelledImage, LabelSet
 from tagwise.labels.loose import NO_CLASS
 from tagwise.prediction.video import SUFFIXES as VIDEO_SUFFIXES
-from tagwise.results import Boxes, Masks, Poses, Result
+from tagwise.results import Boxes, Poses, Result
 from tagwise.tasks import read_result
 
 _JOURNAL = ".tagwise-predict.jsonl"
@@ -40,7 +38,7 @@ def read_predictions(path: Path, images: str | Path | None = None) -> LabelSet:
         result = read_result(record, file)
         name = file.relative_to(folder).as_posix().removesuffix(".predictions.json")
         image = _image(result, name, sources.get(name), finder)
-        image.instances = list(_instances(result, found))
+        image.instances = _instances(result, found)
         found.images.append(image)
     return found
 
@@ -134,25 +132,17 @@ def _video_named(stem: str, finder: Finder) -> Path | None:
     return next((path for path in found if path), None)
 
 
-def _instances(result: Result, found: LabelSet) -> Iterator[Instance]:
-    scores = [float(score) for score in result.scores]
+def _instances(result: Result, found: LabelSet) -> list[Instance]:
+    """The instances of a result; adds its categories to the set."""
     if isinstance(result, Poses):
-        types, edges = result.skeleton.keypoints, result.skeleton.edges
-        _declare(found, Category(NO_CLASS, tuple(types), tuple(edges)))
-        for keypoints, score in zip(result.keypoints.astype(float), scores):
-            confidence = keypoints[:, 2].copy()
-            keypoints = np.nan_to_num(keypoints)
-            keypoints[:, 2] = np.where(confidence > 0, 2, 0)
-            yield Instance(NO_CLASS, keypoints, score=score, keypoint_scores=confidence)
+        skeleton = result.skeleton
+        _declare(found, Category(NO_CLASS, tuple(skeleton.keypoints), tuple(skeleton.edges)))
     elif isinstance(result, Boxes):
         for name in result.names:
             _declare(found, Category(str(name)))
-        for box, number, score in zip(result.boxes.tolist(), result.classes.tolist(), scores):
-            yield Instance(str(result.names[number]), box=tuple(box), score=score)
-    elif isinstance(result, Masks):
+    else:
         _declare(found, Category(NO_CLASS))
-        for mask, score in zip(encode_labels(result.labels, len(result)), scores):
-            yield Instance(NO_CLASS, mask=mask, score=score)
+    return instances_of(result, NO_CLASS)
 
 
 def _declare(found: LabelSet, category: Category) -> None:

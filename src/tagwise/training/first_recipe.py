@@ -13,9 +13,10 @@ from tagwise.errors import UserError
 from tagwise.runtime import fastest_precision, find_device
 from tagwise.tasks import Task
 from tagwise.training.commented import commented_recipe
+from tagwise.training.progress import format_time
 from tagwise.training.proposal import Choices
 from tagwise.training.recipe import Recipe
-from tagwise.training.timing import duration, plan_steps, seconds_per_step
+from tagwise.training.timing import plan_steps, seconds_per_step
 
 _BEST = {"pose": "AP", "corners": "AP", "pixels": "F1@.5"}
 _VALIDATIONS = 5  # of a run
@@ -63,7 +64,7 @@ def first_recipe(
     else:
         steps, reason = plan_steps(usual, seconds)
         checks = _VALIDATIONS * val_images * _seconds_per_image(trial, seconds)
-        time = f"about {duration(steps * seconds + checks)} on this machine ({device}; {reason})"
+        time = f"about {format_time(steps * seconds + checks)} on this machine ({device}; {reason})"
         choices.set("optim.steps", steps, time)
     choices.tree = {name: choices.tree[name] for name in _ORDER if name in choices.tree}
     every = max(1, round(steps / _VALIDATIONS / 50) * 50 or steps // _VALIDATIONS)

@@ -61,18 +61,6 @@ def plan_steps(usual: int, seconds: float) -> tuple[int, str]:
     return usual, took
 
 
-def duration(seconds: float) -> str:
-    """A time in words.
-
-    >>> duration(50), duration(1500), duration(5400)
-    ('1 minute', '25 minutes', '1.5 hours')
-    """
-    minutes = max(1, round(seconds / 60))
-    if minutes < 90:
-        return f"{minutes} minute{'s' * (minutes > 1)}"
-    return f"{seconds / 3600:.1f} hours"
-
-
 def _hundreds(steps: int) -> int:
     return max(100, steps // 100 * 100)
 
