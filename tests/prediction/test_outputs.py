@@ -8,9 +8,10 @@ from PIL import Image
 from disks import file_limit
 from spots import PIN
 from tagwise.errors import UserError
-from tagwise.prediction.outputs import CocoResults, Predictions, write_picture
+from tagwise.prediction.outputs import CocoResults, Predictions
 from tagwise.prediction.sources import Source, find_sources
 from tagwise.results import Poses
+from tagwise.results.pictures import write_picture
 from tagwise.tasks import PoseTask
 
 

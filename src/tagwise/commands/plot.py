@@ -27,9 +27,9 @@ from tagwise.plot import (
     theme,
 )
 from tagwise.prediction.options import check_threshold
-from tagwise.prediction.outputs import write_picture
 from tagwise.prediction.predictor import Outcome, Predictor
 from tagwise.results import Result
+from tagwise.results.pictures import write_picture
 from tagwise.serving.views import VIEWS, View
 from tagwise.tasks import read_result
 from tagwise.tasks.base import Placement

@@ -25,9 +25,9 @@ from tagwise.labels.label_set import LabelledImage
 from tagwise.labels.write import SUFFIXES, Target
 from tagwise.plot.sheets import contact_sheet
 from tagwise.prediction.doubt import Doubt, choose_varied, doubt_of, thumbnail
-from tagwise.prediction.outputs import write_picture
 from tagwise.prediction.predictor import Outcome, Predictor
 from tagwise.prediction.sources import Source, find_sources
+from tagwise.results.pictures import write_picture
 from tagwise.training.folds import sequence_of
 
 _SHOWN = 320  # pixels of the longest side of a picture on the contact sheet

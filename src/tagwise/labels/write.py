@@ -11,8 +11,9 @@ from tagwise.labels.write_coco import write_coco
 from tagwise.labels.write_deeplabcut import write_deeplabcut
 from tagwise.labels.write_labelstudio import write_labelstudio
 from tagwise.labels.write_sleap import write_sleap
-from tagwise.labels.write_tables import write_csv, write_parquet
+from tagwise.labels.write_tables import write_label_table
 from tagwise.labels.write_yolo import write_yolo
+from tagwise.results.tables import write_csv, write_parquet
 
 Target = Literal["coco", "sleap", "deeplabcut", "yolo", "labelstudio", "csv", "parquet"]
 """The formats that `write_labels` writes."""
@@ -38,9 +39,9 @@ def write_labels(
     if to == "sleap":
         return write_sleap(found, out, progress)
     if to == "csv":
-        return write_csv(found, out)
+        return write_label_table(found, out, write_csv)
     if to == "parquet":
-        return write_parquet(found, out)
+        return write_label_table(found, out, write_parquet)
     if to == "coco":
         return write_coco(found, out, copy, progress).annotations
     writers = {

@@ -2,61 +2,37 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from tagwise.errors import optional
-from tagwise.files import whole_file
 from tagwise.labels.label_set import LabelSet
 from tagwise.labels.write_coco import box_of_instance, mask_area
+from tagwise.results.tables import Row, columns_of, table_row
 
 
-def write_csv(found: LabelSet, path: Path) -> Path:
-    """Write a CSV file in UTF-8; see `rows_of` for its columns."""
-    rows = list(rows_of(found))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    with whole_file(path) as file:
-        file.write(text.getvalue().encode())
-    return path
+def write_label_table(found: LabelSet, path: Path, write: Callable[..., Path]) -> Path:
+    """Write a table with one row per instance. write: `write_csv` or `write_parquet`."""
+    return write(columns_of(_types(found), _is_predicted(found)), rows_of(found), path)
 
 
-def write_parquet(found: LabelSet, path: Path) -> Path:
-    """Write a Parquet file; see `rows_of` for its columns. Needs tagwise[tables]."""
-    arrow = optional("pyarrow", "tables", "Parquet needs pyarrow")
-    parquet = optional("pyarrow.parquet", "tables", "Parquet needs pyarrow")
-    with whole_file(path) as file:
-        parquet.write_table(arrow.Table.from_pylist(list(rows_of(found))), file)
-    return path
+def rows_of(found: LabelSet) -> Iterator[Row]:
+    """One dict for each instance; `tagwise.results.tables.columns_of` names the keys.
 
-
-def rows_of(found: LabelSet) -> Iterator[dict[str, Any]]:
-    """One dict for each instance, with the same keys in all.
-
-    image, frame, instance (its number on the image), category, track, score, box_x, box_y,
-    box_width, box_height, area of the mask, and NAME.x, NAME.y and NAME.score or NAME.visibility
-    of each keypoint type, in pixels. Values that are missing are None.
+    Values that are missing are None.
     """
-    types = list(dict.fromkeys(name for each in found.categories for name in each.keypoints))
-    predicted = any(each.predicted for image in found.images for each in image.instances)
+    types, predicted = _types(found), _is_predicted(found)
     for image in found.images:
         for number, each in enumerate(image.instances):
-            box = box_of_instance(each, (image.width, image.height))
-            row = {
-                "image": image.file,
-                "frame": image.frame,
-                "instance": number,
-                "category": each.category,
-                "track": None if each.track is None else str(each.track),
-                "score": each.score,
-                **dict(zip(("box_x", "box_y", "box_width", "box_height"), box)),
-                "area": mask_area(each.mask) if each.mask else None,
-            }
+            row = table_row(
+                image.file,
+                image.frame,
+                number,
+                each.category,
+                track=None if each.track is None else str(each.track),
+                score=each.score,
+                box=box_of_instance(each, (image.width, image.height)),
+                area=mask_area(each.mask) if each.mask else None,
+            )
             index = {name: k for k, name in enumerate(found.category(each.category).keypoints)}
             for name in types:
                 x = y = last = None
@@ -68,3 +44,11 @@ def rows_of(found: LabelSet) -> Iterator[dict[str, Any]]:
                 row |= {f"{name}.x": x, f"{name}.y": y}
                 row[f"{name}.{'score' if predicted else 'visibility'}"] = last
             yield row
+
+
+def _types(found: LabelSet) -> list[str]:
+    return list(dict.fromkeys(name for each in found.categories for name in each.keypoints))
+
+
+def _is_predicted(found: LabelSet) -> bool:
+    return any(each.predicted for image in found.images for each in image.instances)

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from tagwise.data.report import Problem
@@ -15,6 +14,7 @@ from tagwise.labels.choose import one_category, polygons_of, with_files, with_ke
 from tagwise.labels.frames import Size, image_names, known_sizes, write_images
 from tagwise.labels.label_set import Instance, LabelSet
 from tagwise.labels.write_coco import box_of_instance
+from tagwise.results.yolo import box_numbers, fractions, keypoint_numbers, yolo_line
 
 
 def write_yolo(found: LabelSet, folder: Path, copy: bool = True, progress: bool = False) -> Path:
@@ -43,9 +43,7 @@ def write_yolo(found: LabelSet, folder: Path, copy: bool = True, progress: bool 
             if not rows:
                 kind = "instance without a mask, left out of the outlines"
                 found.problems.append(Problem(kind, image.file))
-            for row in rows:
-                numbers = " ".join(f"{value:.6g}" for value in row)
-                lines.append(f"{classes[each.category]} {numbers}\n")
+            lines += [yolo_line(classes[each.category], row) for row in rows]
         stem = os.path.splitext(names[id(image)])[0]
         with whole_file(folder / "labels" / f"{stem}.txt") as file:
             file.write("".join(lines).encode())
@@ -58,18 +56,11 @@ def write_yolo(found: LabelSet, folder: Path, copy: bool = True, progress: bool 
 def _rows(instance: Instance, size: Size, outlines: bool) -> list[list[float]]:
     """The numbers of one instance after its class, one list per line."""
     if outlines:
-        return [_fractions(polygon, size) for polygon in polygons_of(instance)]
-    x, y, width, height = box_of_instance(instance, size)
-    row = _fractions([x + width / 2, y + height / 2, width, height], size)
+        return [fractions(polygon, size) for polygon in polygons_of(instance)]
+    row = box_numbers(box_of_instance(instance, size), size)
     if instance.keypoints is not None:
-        for x, y, visible in instance.keypoints.tolist():
-            row += [*_fractions([x, y], size), visible]
+        row += keypoint_numbers(instance.keypoints, size)
     return [row]
-
-
-def _fractions(values: list[float], size: Size) -> list[float]:
-    fractions = np.reshape(values, (-1, 2)) / size
-    return np.clip(fractions, 0, 1).reshape(-1).tolist()
 
 
 def _description(found: LabelSet, keypoints: bool) -> dict[str, Any]:

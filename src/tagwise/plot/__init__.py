@@ -2,7 +2,7 @@
 
 Drawing only: functions take an image and a result or arrays, and return an array or a figure.
 
-Imports `data`, `geometry` and `skeletons`.
+Imports `data`, `errors`, `geometry` and `skeletons`.
 """
 
 from tagwise.plot.boxes import draw_boxes

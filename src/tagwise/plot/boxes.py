@@ -38,6 +38,7 @@ def draw_boxes(
     colours: Colours = "class",
     corners: bool = False,
     labels: bool = True,
+    conf: bool = True,
     width: float | None = None,
 ) -> np.ndarray:
     """Draw every box with its class and its score on a copy of the image, the best boxes on top.
@@ -46,8 +47,9 @@ def draw_boxes(
     colours: one per class, one per instance, or by tag: corners with similar tags then have similar
         hues, and a wrong pair appears as a box with dots of two colours.
     corners: join the two paired corners by a line and mark them.
-    labels: write the class and the score. width: the line width in pixels; by default, it depends
-        on the sizes of the image and of the box, and faint boxes have thinner lines.
+    labels: write the class and, with `conf`, the score.
+    width: the line width in pixels; by default, it depends on the sizes of the image and of the
+        box, and faint boxes have thinner lines.
     Returns (H, W, 3) uint8 RGB.
     """
     canvas = np.array(image, np.uint8, order="C")
@@ -62,7 +64,8 @@ def draw_boxes(
             _join(canvas, ends[n], shades[n], sizes[n])
     if labels:
         for n in reversed(range(len(boxes))):
-            text = f"{boxes.names[boxes.classes[n]]} {boxes.scores[n]:.2f}"
+            score = f" {boxes.scores[n]:.2f}" if conf else ""
+            text = f"{boxes.names[boxes.classes[n]]}{score}"
             draw_label(canvas, boxes.boxes[n], text, tuple(shades[n].mean(0).round().tolist()))
     return canvas
 

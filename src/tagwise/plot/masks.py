@@ -34,13 +34,14 @@ def draw_masks(
     opacity: float = 0.3,
     width: float | None = None,
     labels: bool = True,
+    conf: bool = True,
 ) -> np.ndarray:
     """Fill and outline every instance on a copy of the image, neighbours in different colours.
 
     image: (H, W, 3) uint8 RGB of the size of the masks; it is not changed.
     opacity: the opacity of the fills, 0 to 1; faint instances have fainter fills.
     width: the width of the outlines in pixels; by default, it depends on the size of the image.
-    labels: write the score into each instance that is large enough for it.
+    labels, conf: write the score into each instance that is large enough, if both are true.
     Returns (H, W, 3) uint8 RGB.
     """
     canvas = np.array(image, np.uint8, order="C")
@@ -61,7 +62,7 @@ def draw_masks(
         # From edges to centres of pixels, in OpenCV's fixed point.
         points = [np.rint((part - 0.5) * 2**SUBPIXEL).astype(int) for part in outlines]
         cv2.polylines(canvas, points, True, colour, thickness, cv2.LINE_AA, SUBPIXEL)
-    if labels:
+    if labels and conf:
         _write_scores(canvas, masks)
     return canvas
 

@@ -35,6 +35,7 @@ def draw_poses(
     keypoint_threshold: float = 0.2,
     numbers: Sequence[int] | None = None,
     labels: bool = True,
+    conf: bool = True,
 ) -> np.ndarray:
     """Draw the skeleton of every instance in its own colour on a copy of the image.
 
@@ -46,7 +47,7 @@ def draw_poses(
         instance, and faint instances have thinner lines.
     keypoint_threshold: only keypoints with a higher score are drawn.
     numbers: the number of each instance's colour, such as the id of its track; by default its rank.
-    labels: write the score above each instance.
+    labels, conf: write the score above each instance, if both are true.
     Returns (H, W, 3) uint8 RGB.
     """
     canvas = np.array(image, np.uint8, order="C")
@@ -58,7 +59,7 @@ def draw_poses(
     points = np.where(drawn[..., None], poses.keypoints[..., :2], np.nan)
     for n in reversed(range(len(poses))):
         _draw_skeleton(canvas, points[n], poses.skeleton, instance_colour(numbers[n]), sizes[n])
-    if labels:
+    if labels and conf:
         for n in reversed(np.flatnonzero(_inside(points, canvas.shape).any(axis=1))):
             text = f"{poses.scores[n]:.2f}"
             draw_label(canvas, boxes[n], text, instance_colour(numbers[n]))

@@ -1,8 +1,8 @@
 """The results of prediction: the instances of one image, as poses, boxes or masks.
 
-Each class converts to JSON, COCO results and supervision, and can be drawn.
+Each class converts to JSON, tables, COCO results, YOLO labels and supervision, and can be drawn.
 
-Imports `data`, `errors`, `geometry`, `label_maps`, `plot` and `skeletons`.
+Imports `data`, `errors`, `files`, `geometry`, `label_maps`, `plot` and `skeletons`.
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tagwise.data.instances import clip_boxes
+from tagwise.data.regions import Size
 from tagwise.data.transforms import Affine
 from tagwise.errors import brief, optional
 from tagwise.geometry import to_xyxy
@@ -22,6 +23,7 @@ from tagwise.results.base import (
     rounded,
     with_none,
 )
+from tagwise.results.yolo import box_numbers
 
 if TYPE_CHECKING:
     import supervision
@@ -38,7 +40,7 @@ class Boxes(Result):
     names: the names of the classes.
     corner_scores: (N, 2) float32, the scores of the top-left and the bottom-right corner.
     tags: (N, 2, D) float32, the tags of both corners.
-    file, width, height, image, model: see `Result`.
+    file, width, height, image, model, frame, time: see `Result`.
 
     >>> cells = Boxes(np.array([[10, 20, 30, 40]]), np.array([0.9]), np.array([1]), ("RBC", "WBC"))
     >>> len(cells), cells.to_coco(7, [1, 2])[0]["category_id"]
@@ -56,8 +58,11 @@ class Boxes(Result):
     height: int | None = None
     image: np.ndarray | None = None
     model: str | None = None
+    frame: int | None = None
+    time: float | None = None
 
     task: ClassVar[str] = "corners"
+    drawing: ClassVar[Callable[..., np.ndarray]] = draw_boxes
 
     def __post_init__(self) -> None:
         scores = np.asarray(self.scores, np.float32).reshape(-1)
@@ -144,8 +149,22 @@ class Boxes(Result):
                 raise ValueError("a box is not finite")
             return cls(**{**columns, "boxes": boxes}, names=tuple(names), **header_of(record))
 
-    def to_coco(self, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """Convert to COCO results, one dict per box; category_ids: the category of each class."""
+    @property
+    def category_names(self) -> list[str]:
+        """The name of the class of each box."""
+        return [self.names[number] for number in self.classes]
+
+    def _yolo(self, n: int, size: Size) -> list[tuple[int, list[float]]]:
+        return [(int(self.classes[n]), box_numbers(self.boxes[n].astype(np.float64), size))]
+
+    def to_coco(
+        self, image_id: int = 1, category_ids: Sequence[int] | None = None
+    ) -> list[dict[str, Any]]:
+        """Convert to COCO results, one dict per box.
+
+        category_ids: the category of each class; by default 1, 2, ... in the order of `names`.
+        """
+        category_ids = range(1, len(self.names) + 1) if category_ids is None else category_ids
         return [
             {"image_id": image_id, "category_id": category_ids[c], "bbox": box, "score": score}
             for c, box, score in zip(
@@ -163,9 +182,6 @@ class Boxes(Result):
             class_id=self.classes,
             data={"class_name": names, "tags": self.tags},
         )
-
-    def draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
-        return draw_boxes(image, self, **style)
 
     def explained(self) -> Image:
         """Draw the boxes with their two corners joined, in the colours of the corners' tags."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tagwise.data.regions import Size
 from tagwise.errors import optional
 from tagwise.geometry import to_xyxy
 from tagwise.label_maps import decode_labels, encode_labels, label_map_instances
@@ -21,6 +22,8 @@ from tagwise.results.base import (
     rounded,
     with_none,
 )
+from tagwise.results.tables import Row
+from tagwise.results.yolo import fractions
 
 if TYPE_CHECKING:
     import supervision
@@ -33,7 +36,7 @@ class Masks(Result):
     labels: (H, W) int32 label map; n + 1 is instance n, 0 is the background.
     scores: (N,) float32 in [0, 1].
     tags: (N, D) float32, the mean tag of each instance.
-    file, width, height, image, model: see `Result`.
+    file, width, height, image, model, frame, time: see `Result`.
 
     >>> cells = Masks(np.array([[1, 1, 0, 2]]), np.array([0.9, 0.8]))
     >>> cells.boxes.tolist(), cells.areas.tolist()
@@ -48,8 +51,11 @@ class Masks(Result):
     height: int | None = None
     image: np.ndarray | None = None
     model: str | None = None
+    frame: int | None = None
+    time: float | None = None
 
     task: ClassVar[str] = "pixels"
+    drawing: ClassVar[Callable[..., np.ndarray]] = draw_masks
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -156,7 +162,19 @@ class Masks(Result):
                 **header,
             )
 
-    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
+    @property
+    def category_names(self) -> list[str]:
+        """The word "instance" for each mask, since there are no classes."""
+        return ["instance"] * len(self)
+
+    def rows(self) -> list[Row]:
+        return [{**row, "area": area} for row, area in zip(super().rows(), self.areas.tolist())]
+
+    def _yolo(self, n: int, size: Size) -> list[tuple[int, list[float]]]:
+        outlines = _outlines(self.labels, n + 1, self.boxes[n].astype(int))
+        return [(0, fractions(outline, size)) for outline in outlines]
+
+    def to_coco(self, image_id: int = 1, category_id: int = 1) -> list[dict[str, Any]]:
         """Convert to COCO results, one dict per instance with a "segmentation" (RLE) and a box."""
         masks, scores = encode_labels(self.labels, len(self)), rounded(self.scores, 6)
         return [
@@ -182,9 +200,6 @@ class Masks(Result):
             confidence=self.scores,
             data={"tags": self.tags},
         )
-
-    def draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
-        return draw_masks(image, self, **style)
 
     def tag_rows(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
         return ("mean of the pixels",), self.scores[:, None], self.tags[:, None]

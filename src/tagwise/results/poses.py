@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tagwise.data.regions import Size
 from tagwise.errors import optional
 from tagwise.geometry import keypoint_boxes, present_keypoints
 from tagwise.plot.poses import draw_poses
@@ -21,6 +22,8 @@ from tagwise.results.base import (
     with_none,
 )
 from tagwise.results.heads import enclose_heads
+from tagwise.results.tables import Row, columns_of
+from tagwise.results.yolo import box_numbers, keypoint_numbers
 from tagwise.skeletons import Skeleton
 
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ class Poses(Result):
     scores: (N,) float32 in [0, 1].
     tags: (N, K, D) float32, the tag at each keypoint; NaN where it is missing.
     skeleton: the names of the K keypoint types and the edges between them.
-    file, width, height, image, model: see `Result`.
+    file, width, height, image, model, frame, time: see `Result`.
 
     >>> skeleton = Skeleton.from_coco({"name": "pin", "keypoints": ["top", "foot"]})
     >>> poses = Poses(np.array([[[1, 2, 0.9], [1, 9, 0.7]]]), np.array([0.8]), None, skeleton)
@@ -53,8 +56,11 @@ class Poses(Result):
     height: int | None = None
     image: np.ndarray | None = None
     model: str | None = None
+    frame: int | None = None
+    time: float | None = None
 
     task: ClassVar[str] = "pose"
+    drawing: ClassVar[Callable[..., np.ndarray]] = draw_poses
 
     def __post_init__(self) -> None:
         K = len(self.skeleton.keypoints)
@@ -157,7 +163,28 @@ class Poses(Result):
                 **header_of(record),
             )
 
-    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
+    @property
+    def category_names(self) -> list[str]:
+        """The name of the skeleton, for each pose."""
+        return [self.skeleton.name] * len(self)
+
+    def columns(self) -> list[str]:
+        return columns_of(self.skeleton.keypoints)
+
+    def rows(self) -> list[Row]:
+        rows = super().rows()
+        for row, keypoints in zip(rows, self._plain_keypoints(missing=None)):
+            for name, values in zip(self.skeleton.keypoints, keypoints):
+                row |= {f"{name}.{key}": value for key, value in zip(("x", "y", "score"), values)}
+        return rows
+
+    def _yolo(self, n: int, size: Size) -> list[tuple[int, list[float]]]:
+        keypoints = np.nan_to_num(self.keypoints[n].astype(np.float64))
+        keypoints[:, 2] = 2.0 * self.present[n]
+        box = box_numbers(self.boxes[n].astype(np.float64), size)
+        return [(0, [*box, *keypoint_numbers(keypoints, size)])]
+
+    def to_coco(self, image_id: int = 1, category_id: int = 1) -> list[dict[str, Any]]:
         """Convert to COCO results, one dict per instance, with missing keypoints as 0, 0, 0."""
         return [
             {
@@ -184,9 +211,6 @@ class Poses(Result):
             class_id=class_id,
             data={"tags": self.tags},
         )
-
-    def draw(self, image: np.ndarray, **style: Any) -> np.ndarray:
-        return draw_poses(image, self, **style)
 
     def draw_tracked(self, image: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
         return draw_poses(image, self, numbers=numbers, labels=False)

@@ -13,7 +13,7 @@ from tagwise.data.images import read_image
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError, brief
 from tagwise.plot import PALETTE
-from tagwise.prediction.outputs import encode_jpeg
+from tagwise.results.pictures import encode_jpeg
 from tagwise.serving.layers import layer_png, list_layers
 from tagwise.serving.models import Loaded
 from tagwise.serving.responses import RequestError, json_response
