@@ -19,8 +19,12 @@ import tagwise
 from tagwise.console.arguments import (
     ABOUT,
     BatchSize,
+    Classes,
+    Conf,
     Device,
     Flip,
+    Half,
+    Imgsz,
     Precision,
     Protocol,
     Runtime,
@@ -43,12 +47,15 @@ def predict(
     sources: Annotated[tuple[str, ...], Positional, arg(metavar="SOURCE")],
     weights: Weights = "people",
     out: Path = Path("predictions"),
-    threshold: float | None = None,
+    conf: Conf = None,
+    classes: Classes = (),
+    max_instances: int | None = None,
     pictures: bool = True,
     coco: Path | None = None,
     resume: bool = False,
     device: Device = "auto",
-    size: Size = None,
+    imgsz: Imgsz = None,
+    half: Half = False,
     flip: Flip = False,
     scales: Scales = (1.0,),
     protocol: Protocol = None,
@@ -63,19 +70,21 @@ def predict(
 
     $ tagwise predict photo.jpg
     $ tagwise predict photos "more/**/*.png" --weights bees --out found
+    $ tagwise predict https://example.com/photo.jpg --conf 0.5
     $ tagwise predict photos --resume      continues an interrupted run
     $ tagwise predict val --coco val.json --no-pictures --flip      COCO results of a whole set
 
     Args:
-        sources: Photos, videos, folders and their subfolders, or patterns: "photos/**/*.jpg".
+        sources: Photos, videos, folders and their subfolders, patterns: "photos/**/*.jpg", http(s)
+            addresses of photos, or - for a photo on standard input.
         out: Folder for the results; it is made if it does not exist.
-        threshold: Leave out instances with a lower score, 0 to 1. By default the model's own;
-            with --coco, 0.
+        max_instances: Keep the best instances of each photo, at most this number.
         pictures: Draw the instances on each photo, or write JSON only.
         coco: Annotation JSON of the photos; writes one COCO results file for all of them.
         resume: Keep the results that an earlier run with the same settings finished.
     """
-    run = tagwise.predict(**locals(), progress=True)
+    options = {**locals(), "half": half or None, "classes": classes or None}
+    run = tagwise.predict(**options, stream=True, progress=True)
     print_result(run.finish())
     return run.exit_code
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tagwise.errors import UserError
-from tagwise.prediction.options import Precision, Runtime
+from tagwise.prediction.options import Precision, Runtime, with_older_names
 from tagwise.prediction.protocols import Protocol
 from tagwise.prediction.run import PredictRun, open_files, open_predictor
 from tagwise.prediction.runtimes import runtime_for
@@ -23,10 +23,14 @@ def predict(
     sources: Image | Iterable[Image],
     weights: str | Path | nn.Module = "people",
     *,
-    out: str | Path | None = None,
-    threshold: float | None = None,
+    conf: float | None = None,
+    classes: str | int | Sequence[str | int] | None = None,
+    max_instances: int | None = None,
+    imgsz: int | tuple[int, int] | None = None,
     device: str | torch.device = "auto",
-    size: int | tuple[int, int] | None = None,
+    half: bool | None = None,
+    stream: bool = False,
+    out: str | Path | None = None,
     flip: bool = False,
     scales: Sequence[float] = (1.0,),
     protocol: Protocol | None = None,
@@ -37,25 +41,33 @@ def predict(
     coco: str | Path | None = None,
     resume: bool = False,
     progress: bool = False,
+    **older: Any,
 ) -> PredictRun:
-    """Find poses, boxes or masks in many photos; returns an iterator that reads them lazily.
+    """Find poses, boxes or masks in many photos; returns their results, computed as they are read.
 
-    sources: files, folders, patterns, arrays, Pillow images, see `find_sources`.
-    weights, device, size, flip, scales, protocol, batch_size, precision, runtime: see `Predictor`.
-    out: folder for `NAME.predictions.json` and, with `pictures`, `NAME.predictions.jpg`. None:
-        no files.
-    threshold: see `Predictor`; with `coco` 0 by default, since average precision needs every
-        instance.
+    sources: files, folders, patterns, videos, addresses, arrays, Pillow images, tensors, lists of
+        these, see `find_sources`.
+    weights, classes, max_instances, imgsz, device, half, flip, scales, protocol, batch_size,
+        precision, runtime: see `Predictor`.
+    conf: see `Predictor`; with `coco` 0 by default, since average precision needs every instance.
+    stream: keep no results, so that memory does not grow. The results can be iterated once.
+        Otherwise they are a sequence too: `results[0]`, `len(results)`, `results.to_df()`.
+    out: folder for `NAME.predictions.json` and, with `pictures`, `NAME.predictions.jpg`, which are
+        written as results are computed. None: no files.
     coco: annotation JSON of the photos; writes `out/STEM.results.json`, COCO results of the task.
     resume: photos that a run with the same settings finished in `out` are read from there.
     progress: show a progress bar.
 
-    A photo that cannot be read is reported, added to the iterator's `failed`, and skipped.
-    Raises UserError for sources, weights, a device or a folder that cannot be used.
+    A photo that cannot be read is reported, added to the `failed` of the results, and skipped. The
+    older names `threshold` for `conf` and `size` for `imgsz` still work. Raises UserError for
+    sources, weights, a device or a folder that cannot be used, and for other names of arguments.
 
-    >>> for poses in predict("photos", "people"):  # doctest: +SKIP
-    ...     poses.plot().save(f"{Path(poses.file).stem}.png")
+    >>> results = predict("photos", "people", conf=0.5)  # doctest: +SKIP
+    >>> results[0].save("poses.png")  # doctest: +SKIP
+    >>> results.to_df()  # doctest: +SKIP
     """
+    named = with_older_names({**locals()}, older)
+    conf = named["conf"]
     if out is None and (coco is not None or resume):
         raise UserError("coco and resume need an output folder; give out")
     found = find_sources(sources)
@@ -63,15 +75,18 @@ def predict(
     predictor = open_predictor(
         weights,
         announce=progress,
+        conf=0.0 if conf is None and coco is not None else conf,
+        classes=classes,
+        max_instances=max_instances,
+        imgsz=named["imgsz"],
         device=device,
-        size=size,
+        half=half,
         flip=flip,
         scales=scales,
         protocol=protocol,
-        threshold=0.0 if threshold is None and coco is not None else threshold,
         batch_size=batch_size,
         precision=precision,
         runtime=runtime_for(runtime, len(found) if isinstance(found, list) else None),
     )
     files = None if out is None else open_files(out, predictor, weights, pictures, resume)
-    return PredictRun(predictor, found, files, coco, progress)
+    return PredictRun(predictor, found, files, coco, progress, stream)

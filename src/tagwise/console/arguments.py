@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Literal
 
-from tyro.conf import arg
+from tyro.conf import FlagCreatePairsOff, arg
 
 ABOUT = """Find people, animals and things in photos and videos: as poses, boxes or masks.
 
@@ -48,6 +48,28 @@ Device = Annotated[
 Size = Annotated[
     int | None,
     arg(help="Longest side of the network's input in pixels. Larger finds smaller instances."),
+]
+Imgsz = Annotated[
+    int | None,
+    arg(
+        aliases=["--size"],
+        help="Longest side of the network's input in pixels. Larger finds smaller instances.",
+    ),
+]
+Conf = Annotated[
+    float | None,
+    arg(
+        aliases=["--threshold"],
+        help="Leave out instances with a lower score, 0 to 1. By default the model's own; with "
+        "--coco, 0.",
+    ),
+]
+Classes = Annotated[
+    tuple[str, ...], arg(help="Keep these classes only, by name or by number from 0.")
+]
+Half = Annotated[
+    FlagCreatePairsOff[bool],
+    arg(help="Run the network in half precision; --precision chooses which, or fp32."),
 ]
 Flip = Annotated[bool, arg(help="Run each image mirrored too: more accurate, twice the time.")]
 Scales = Annotated[tuple[float, ...], arg(help="Run each image at several sizes: 0.5 1 1.5.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
@@ -45,16 +45,106 @@ def check(
         )
 
 
+OLDER = {"threshold": "conf", "size": "imgsz"}
+"""Names that arguments of `predict`, `track` and `Predictor` had before; they still work."""
+
+_ELSEWHERE = {
+    "augment": "flip",
+    "batch": "batch_size",
+    "confidence": "conf",
+    "img_size": "imgsz",
+    "max_det": "max_instances",
+    "model": "weights",
+    "name": "out",
+    "project": "out",
+    "save_dir": "out",
+    "source": "sources",
+    "verbose": "progress",
+    "vid_stride": "stride",
+}
+"""Names that other libraries use, and the arguments that do the same here, or the most similar."""
+
+
+def with_older_names(given: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments by their present names.
+
+    given: the arguments of a function, such as `locals()` at its beginning. others: those that its
+    signature does not have, of which OLDER lists the names that still work.
+    Raises UserError, with the nearest name, for any other one, and if an argument is given under
+    both of its names.
+    """
+    given = {name: value for name, value in given.items() if name not in ("self", "older")}
+    for name, value in others.items():
+        now = OLDER.get(name)
+        if now is None:
+            hint = _ELSEWHERE.get(name)
+            if hint in given:
+                raise UserError(f"unknown argument {name!r}; did you mean {hint!r}?")
+            raise unknown_name("argument", name, given, OLDER)
+        if given[now] is not None:
+            raise UserError(f"{name} and {now} are the same; give {now} alone")
+        given[now] = value
+    return given
+
+
+def precision_of(precision: Precision, half: bool | None, device: Any) -> Precision:
+    """The precision that `half` asks for on a device; None leaves it to `precision`.
+
+    Raises UserError if both are given and differ.
+    """
+    if half is None:
+        return precision
+    if not isinstance(half, (bool, np.bool_)):
+        raise UserError(f"half is {half!r}; use True or False")
+    if precision != "auto" and half == (precision == "fp32"):
+        raise UserError(f"half is {half}, but precision is {precision}; give one of them")
+    if precision == "auto" and half and not str(device).startswith("cuda"):
+        return "bf16"
+    return precision if half else "fp32"
+
+
+def check_max_instances(most: Any) -> int | None:
+    """Return a largest number of instances. Raises UserError unless it is None, or 1 or more."""
+    if most is not None and not (_is_whole(most) and most >= 1):
+        raise UserError(f"max_instances is {most!r}; use a whole number, 1 or more")
+    return None if most is None else int(most)
+
+
+def class_names(classes: Any, known: Sequence[str]) -> tuple[str, ...] | None:
+    """Return names of classes, given as one or several names or indices from 0.
+
+    known: the names of the model's classes. Raises UserError for others.
+    """
+    if classes is None:
+        return None
+    several = classes if isinstance(classes, (list, tuple, set, np.ndarray)) else [classes]
+    names = []
+    for each in several:
+        if _is_whole(each) and 0 <= each < len(known):
+            names.append(known[each])
+        elif isinstance(each, str) and each in known:
+            names.append(each)
+        elif isinstance(each, str) and each.isdecimal() and int(each) < len(known):
+            names.append(known[int(each)])
+        elif _is_whole(each):
+            raise UserError(f"class {each} does not exist; use 0 to {len(known) - 1}, or a name")
+        else:
+            raise unknown_name("class", str(each), known)
+    if not names:
+        raise UserError("classes is empty; give one or more classes, or leave it out")
+    return tuple(dict.fromkeys(names))
+
+
 def check_choice(what: str, value: Any, choices: Any) -> None:
     """Raise UserError unless a value is one of the choices, a `Literal`."""
     if value not in get_args(choices):
         raise unknown_name(what, str(value), get_args(choices))
 
 
-def check_threshold(threshold: Any) -> float:
-    """Return a threshold as a float. Raises UserError unless it is from 0 to 1."""
+def check_threshold(threshold: Any, what: str = "threshold") -> float:
+    """Return a threshold as a float. Raises UserError, naming it, unless it is from 0 to 1."""
     if not (_is_number(threshold) and 0 <= threshold <= 1):
-        raise UserError(f"threshold is {threshold!r}; use a score from 0 to 1")
+        raise UserError(f"{what} is {threshold!r}; use a score from 0 to 1")
     return float(threshold)
 
 

@@ -51,18 +51,22 @@ class Predictor:
         .safetensors or .onnx file, a published checkpoint, the .xml of an OpenVINO file, or a model
         itself (used as it is, in evaluation mode).
     device: "cpu", "cuda", "cuda:1", "mps"; "auto" uses a GPU if there is one.
-    size: pixels of the network's input, as the longest side or as (width, height); images are
+    conf: instances with a lower score are left out. Scores are those after the calibration that
+        the model file has: of instances with a score of .5, half are right (OKS or IoU of .5 or
+        more) on photos like those of its validation. By default the model's own threshold, which
+        suits pictures; 0 keeps every instance, which average precision needs. The attribute
+        `threshold` holds it.
+    classes: keep instances of these classes only: one or several names or indices from 0.
+    max_instances: keep the best instances of an image, at most this number.
+    imgsz: pixels of the network's input, as the longest side or as (width, height); images are
         fitted in with their aspect ratio. By default the model's own. For models that run over
-        images in tiles, it is the size of the tiles.
+        images in tiles, it is the size of the tiles. The attribute `size` holds it.
+    half: True runs the network in half precision, False in fp32; None leaves it to `precision`.
     flip, scales: test-time augmentation, see `tta.py`; scales are relative to `size`, or to
         that of the image for models that run in tiles.
     protocol: for public models and published checkpoints: "published" tests as their authors do,
         with their flip, scales and decoder; "fast" uses the decoder of tagwise. By default "fast"
         for a public model, and for a checkpoint its decoder with `flip` and `scales` as given.
-    threshold: instances with a lower score are left out. Scores are those after the calibration
-        that the model file has: of instances with a score of .5, half are right (OKS or IoU of .5
-        or more) on photos like those of its validation. By default the model's own threshold,
-        which suits pictures; 0 keeps every instance, which average precision needs.
     batch_size: images per forward pass; by default 1 on a CPU, else 32. Images of different shapes
         are not padded to a common one, so only images of the same shape share a batch.
     precision: "fp32", or "bf16" or "fp16" to run the network in half precision; "auto" is bf16 on
@@ -72,7 +76,8 @@ class Predictor:
         if it is installed (the extra openvino), for a model file whose network runs faster there.
         The first time, it takes some seconds to convert the network, which then is in the cache.
 
-    Raises UserError for values that do not work.
+    The older names `threshold` for `conf` and `size` for `imgsz` still work. Raises UserError for
+    values that do not work, and for other names of arguments.
 
     >>> poses = Predictor("people")("photo.jpg")  # doctest: +SKIP
     >>> poses.plot().save("poses.png")  # doctest: +SKIP
@@ -82,16 +87,24 @@ class Predictor:
         self,
         weights: str | Path | nn.Module = "people",
         *,
+        conf: float | None = None,
+        classes: str | int | Sequence[str | int] | None = None,
+        max_instances: int | None = None,
+        imgsz: int | tuple[int, int] | None = None,
         device: str | torch.device = "auto",
-        size: int | tuple[int, int] | None = None,
+        half: bool | None = None,
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
         protocol: Protocol | None = None,
-        threshold: float | None = None,
         batch_size: int | None = None,
         precision: Precision = "auto",
         runtime: Runtime = "auto",
+        **older: Any,
     ) -> None:
+        named = options.with_older_names({**locals()}, older)
+        size, threshold = named["imgsz"], named["conf"]
+        if conf is not None:
+            options.check_threshold(conf, "conf")
         options.check(
             size=size,
             flip=flip,
@@ -101,11 +114,13 @@ class Predictor:
             precision=precision,
             runtime=runtime,
         )
+        self.max_instances = options.check_max_instances(max_instances)
         check_file(weights, runtime)
         self.flip, self.scales = bool(flip), tuple(map(float, scales))
         one_pass = not flip and self.scales == (1.0,) and protocol is None
         self.model, self.device, self.name = open_model(weights, device, one_pass)
         self.task, spec = self.model.task, self.model.spec
+        self.classes = options.class_names(classes, self.task.class_names)
         given = options.input_size(size, spec.input_size)
         self.size = given or spec.input_size
         self.protocol = protocol or default_protocol(weights, measured=False)
@@ -117,7 +132,12 @@ class Predictor:
         self.calibration = Calibration.from_decoder(spec.decoder)
         self.batch_size = batch_size or (1 if self._on_cpu else 32)
         exact = self.fitting.needs_fp32
+        precision = options.precision_of(precision, half, self.device)
         self.precision = choose_precision(self.model, precision, self.device, exact)
+        self._open(weights, runtime)
+
+    def _open(self, weights: str | Path | nn.Module, runtime: Runtime) -> None:
+        """Create the runner of the network."""
         common = (self.model, self.task, self.fitting, self.scales, self.flip)
         if isinstance(self.model, OnnxModel):
             self.runner: Runner = ArrayRunner(*common)
@@ -150,6 +170,8 @@ class Predictor:
             "threshold": self.threshold,
             "precision": self.precision,
             **({"protocol": self.protocol} if self.protocol else {}),
+            **({"classes": list(self.classes)} if self.classes else {}),
+            **({"max_instances": self.max_instances} if self.max_instances else {}),
         }
 
     @property
@@ -270,13 +292,20 @@ class Predictor:
         single = len(results) == 1 and not self.fitting.fuses_one_pass
         result = results[0] if single else self.task.merge_results(results)
         outcome.result = replace(
-            self.calibrated(result).above(self.threshold),
+            self._selected(self.calibrated(result)),
             model=self.name,
             file=str(outcome.source) if outcome.is_file else None,
             # A file can be read again; results that keep their images would fill the memory.
             image=None if outcome.is_file else outcome.image,
         )
         outcome.inputs.clear()
+
+    def _selected(self, result: Result) -> Result:
+        """The instances that `conf`, `classes` and `max_instances` leave."""
+        result = result.above(self.threshold)
+        if self.classes is not None:
+            result = result[np.isin(result.category_names, self.classes)]
+        return result if self.max_instances is None else result[: self.max_instances]
 
 
 @dataclass

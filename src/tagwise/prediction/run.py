@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,11 @@ from tagwise.data.report import print_note, summary
 from tagwise.errors import UserError, need_torch
 from tagwise.files import whole_file
 from tagwise.grouping.kernels.peaks import scan_peaks
+from tagwise.prediction.given import RemoteImage
 from tagwise.prediction.lost_devices import DeviceError
 from tagwise.prediction.outputs import CocoResults, Predictions
 from tagwise.prediction.predictor import Predictor
+from tagwise.prediction.sequence import Results
 from tagwise.prediction.sources import Source
 from tagwise.prediction.workers import Workers
 from tagwise.results import Result
@@ -45,8 +47,8 @@ class _Writing:
     files: Future[None] | None = None
 
 
-class PredictRun(Iterator[Result]):
-    """An iterator over the results of many photos, which also writes their files if asked to.
+class PredictRun(Results):
+    """The results of many photos, which also writes their files if asked to, see `Results`.
 
     failed: errors so far, one per photo that could not be read.
     written: number of photos predicted so far. resumed: number of photos taken from an earlier run.
@@ -59,16 +61,14 @@ class PredictRun(Iterator[Result]):
         files: Predictions | None,
         coco: str | Path | None,
         progress: bool,
+        stream: bool = False,
     ) -> None:
         self.failed: list[UserError] = []
         self.written = self.resumed = 0
         self._predictor, self._sources, self._files = predictor, sources, files
         self._progress = progress
         self._writers = Workers(_WRITERS, "write")
-        self._results = self._run() if coco is None else self._with_coco(coco)
-
-    def __next__(self) -> Result:
-        return next(self._results)
+        super().__init__(self._run() if coco is None else self._with_coco(coco), stream)
 
     def close(self) -> None:
         """Stop the run. The files of finished photos stay, and `resume` continues from them."""
@@ -157,10 +157,9 @@ class PredictRun(Iterator[Result]):
                 print_note(str(outcome.error))
                 continue
             self.written += 1
-            saved = files and self._writers.submit(
-                files.save, source, outcome.result, outcome.image
-            )
-            yield _Writing(source, outcome.result, saved or None)
+            result = _named(outcome.result, source)
+            saved = files and self._writers.submit(files.save, source, result, outcome.image)
+            yield _Writing(source, result, saved or None)
 
     def _stopped(self, error: DeviceError) -> DeviceError:
         """The error with what is done, and how to continue."""
@@ -201,6 +200,15 @@ class PredictRun(Iterator[Result]):
                 f"none of these photos is among the images of {annotations}; give the photos that "
                 "it lists"
             )
+
+
+def _named(result: Result, source: Source) -> Result:
+    """The result with the video and frame, or the address, that its image comes from."""
+    if source.index is not None:
+        return replace(result, file=str(source.file), frame=source.index, time=source.time)
+    if isinstance(source.image, RemoteImage):
+        return replace(result, file=source.image.address)
+    return result
 
 
 def open_predictor(weights: str | Path | nn.Module, *, announce: bool, **options: Any) -> Predictor:

@@ -15,8 +15,15 @@ from typing import Any
 from tagwise.data.images import ImageSource, is_image
 from tagwise.data.report import print_note
 from tagwise.errors import UserError
-from tagwise.files import refuse_address
 from tagwise.prediction.folders import describe, is_own, list_folder, natural_key, unique_prefix
+from tagwise.prediction.given import (
+    STDIN,
+    RemoteImage,
+    StandardInput,
+    images_of_tensor,
+    is_address,
+    is_tensor,
+)
 from tagwise.prediction.video import Video, is_video_file
 
 Image = ImageSource
@@ -27,13 +34,15 @@ _LONGEST = 200  # bytes of a name; file systems allow 255, and results add their
 class Source:
     """An image, and the name of its results without a suffix, relative to the output folder.
 
-    file, index: for a frame of a video, the file of the video and the number of the frame.
+    file, index, time: for a frame of a video, the file of the video, the number of the frame and
+        its time in seconds.
     """
 
     image: Image
     name: str
     file: Path | None = None
     index: int | None = None
+    time: float | None = None
 
     def state(self) -> Any:
         """Return a value that changes when the file changes; None if there is no readable file."""
@@ -52,9 +61,10 @@ def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[So
     """Find the images to predict from, and give each a unique name.
 
     sources: one or several of: an image file, a video, a folder (with all photos below it), a
-        pattern such as "photos/**/*.jpg", or an image in memory, see `read_image`. A list is read
-        immediately. Images of any other iterable, and frames of videos, are read one by one as they
-        are needed, and numbered.
+        pattern such as "photos/**/*.jpg", an http or https address of an image, "-" for an image
+        on standard input, an image in memory, see `read_image`, or a torch tensor of one or several
+        images, see `images_of_tensor`. A list is read immediately. Images of any other iterable,
+        and frames of videos, are read one by one as they are needed, and numbered.
     Results are named after the stem of their file, relative to the given folder. If two files would
     get the same name, their suffixes are added, then their folders. Raises UserError for a missing
     file, and if there are no images.
@@ -62,14 +72,18 @@ def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[So
     if not _is_many(sources):
         sources = [sources]
     elif not isinstance(sources, (list, tuple)):
-        return (Source(_as_image(i), _numbered(n, i)) for n, i in enumerate(sources))
+        return (Source(i, _numbered(n, i)) for n, i in enumerate(_in_memory(sources)))
     found: list[Source] = []
     files: list[tuple[Path, Path]] = []
-    for n, image in enumerate(sources):
-        if isinstance(image, (str, Path)):
-            files += find_files(image)
-        else:
-            found.append(Source(image, _numbered(n, image)))
+    number = 0
+    for source in sources:
+        if isinstance(source, (str, Path)) and not is_address(source) and source != STDIN:
+            files += find_files(source)
+            number += 1
+            continue
+        for image in _in_memory([source]):
+            found.append(Source(image, _numbered(number, image)))
+            number += 1
     if not files and not found:
         raise UserError("no image to predict from; give a file or a folder of photos")
     named = name_files(files)
@@ -80,7 +94,6 @@ def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[So
 
 def find_files(source: str | Path) -> list[tuple[Path, Path]]:
     """Return pairs (file, folder that its name is relative to), sorted, of a file or a pattern."""
-    refuse_address(source)
     path = Path(source)
     if os.path.isdir(path):
         folder = list_folder(path)
@@ -157,7 +170,7 @@ def _with_frames(sources: list[Source], videos: dict[Source, Video]) -> Iterator
         taken.add(f"{prefix}-000000")
         for frame in videos[source]:
             name = f"{prefix}-{frame.index:06d}"
-            yield Source(frame.image, name, source.image, frame.index)
+            yield Source(frame.image, name, source.image, frame.index, frame.time)
 
 
 def _is_video(image: Image) -> bool:
@@ -170,10 +183,19 @@ def _is_many(sources: Any) -> bool:
     return not single and isinstance(sources, Iterable)
 
 
-def _as_image(image: Image) -> Image:
-    return Path(image) if isinstance(image, str) else image
+def _in_memory(sources: Iterable[Any]) -> Iterator[Image]:
+    """Replace addresses, standard input and tensors by what `read_image` reads."""
+    for source in sources:
+        if is_tensor(source):
+            yield from images_of_tensor(source)
+        elif is_address(source):
+            yield RemoteImage(source)
+        elif isinstance(source, str):
+            yield StandardInput() if source == STDIN else Path(source)
+        else:
+            yield source
 
 
 def _numbered(number: int, image: Image) -> str:
-    stem = Path(image).stem if isinstance(image, (str, Path)) else "image"
+    stem = getattr(image, "stem", "image")  # of a path, or of an image that is not in memory yet
     return f"{stem}-{number:06d}"

@@ -117,6 +117,11 @@ class Task(Settings):
                 "use tag_dim 2, or position null"
             )
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes that its instances may have."""
+        return ("instance",)
+
     def with_own_decoder(self) -> Self:
         """Return the task with the default decoder of tagwise instead of that of a paper."""
         return self

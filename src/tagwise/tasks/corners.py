@@ -107,6 +107,10 @@ class CornerTask(Task):
         if not self.classes:
             raise UserError("the corners task needs at least one class")
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.classes
+
     def with_own_decoder(self) -> Self:
         return replace(self, pairing=CornerSettings())
 

@@ -99,6 +99,10 @@ class PoseTask(Task):
                 f"{len(self.skeleton)}; leave the order out, or list each type once"
             )
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return (self.skeleton.name,)
+
     def with_own_decoder(self) -> Self:
         return replace(self, grouping=GroupingSettings())
 
