@@ -83,8 +83,7 @@ def predict(
         coco: Annotation JSON of the photos; writes one COCO results file for all of them.
         resume: Keep the results that an earlier run with the same settings finished.
     """
-    options = {**locals(), "half": half or None, "classes": classes or None}
-    run = tagwise.predict(**options, stream=True, progress=True)
+    run = tagwise.predict(**locals(), stream=True, progress=True)
     print_result(run.finish())
     return run.exit_code
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from tagwise.errors import UserError
-from tagwise.prediction.options import Precision, Runtime, with_older_names
+from tagwise.prediction.options import OlderNames, Precision, Runtime, with_older_names
 from tagwise.prediction.protocols import Protocol
 from tagwise.prediction.run import PredictRun, open_files, open_predictor
 from tagwise.prediction.runtimes import runtime_for
@@ -24,11 +24,11 @@ def predict(
     weights: str | Path | nn.Module = "people",
     *,
     conf: float | None = None,
-    classes: str | int | Sequence[str | int] | None = None,
+    classes: str | int | Sequence[str | int] = (),
     max_instances: int | None = None,
     imgsz: int | tuple[int, int] | None = None,
     device: str | torch.device = "auto",
-    half: bool | None = None,
+    half: bool = False,
     stream: bool = False,
     out: str | Path | None = None,
     flip: bool = False,
@@ -41,7 +41,7 @@ def predict(
     coco: str | Path | None = None,
     resume: bool = False,
     progress: bool = False,
-    **older: Any,
+    **older: Unpack[OlderNames],
 ) -> PredictRun:
     """Find poses, boxes or masks in many photos; returns their results, computed as they are read.
 

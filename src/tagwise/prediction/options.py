@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 
@@ -43,6 +43,13 @@ def check(
             f"input size is {size!r}; use whole pixels, one number for the longest side or "
             "(width, height)"
         )
+
+
+class OlderNames(TypedDict, total=False):
+    """Arguments under the names that they had before, for type checkers."""
+
+    threshold: float | None
+    size: int | tuple[int, int] | None
 
 
 OLDER = {"threshold": "conf", "size": "imgsz"}
@@ -87,20 +94,18 @@ def with_older_names(given: dict[str, Any], others: Mapping[str, Any]) -> dict[s
     return given
 
 
-def precision_of(precision: Precision, half: bool | None, device: Any) -> Precision:
-    """The precision that `half` asks for on a device; None leaves it to `precision`.
+def precision_of(precision: Precision, half: bool, device: Any) -> Precision:
+    """The half precision that `half` asks for on a device; False leaves it to `precision`.
 
-    Raises UserError if both are given and differ.
+    Raises UserError if `half` is set and precision is fp32.
     """
-    if half is None:
-        return precision
     if not isinstance(half, (bool, np.bool_)):
         raise UserError(f"half is {half!r}; use True or False")
-    if precision != "auto" and half == (precision == "fp32"):
-        raise UserError(f"half is {half}, but precision is {precision}; give one of them")
-    if precision == "auto" and half and not str(device).startswith("cuda"):
+    if half and precision == "fp32":
+        raise UserError("half is True, but precision is fp32; give one of them")
+    if half and precision == "auto" and not str(device).startswith("cuda"):
         return "bf16"
-    return precision if half else "fp32"
+    return precision
 
 
 def check_max_instances(most: Any) -> int | None:
@@ -113,7 +118,8 @@ def check_max_instances(most: Any) -> int | None:
 def class_names(classes: Any, known: Sequence[str]) -> tuple[str, ...] | None:
     """Return names of classes, given as one or several names or indices from 0.
 
-    known: the names of the model's classes. Raises UserError for others.
+    known: the names of the model's classes. Returns None, for all, if none is given. Raises
+    UserError for others.
     """
     if classes is None:
         return None
@@ -130,9 +136,7 @@ def class_names(classes: Any, known: Sequence[str]) -> tuple[str, ...] | None:
             raise UserError(f"class {each} does not exist; use 0 to {len(known) - 1}, or a name")
         else:
             raise unknown_name("class", str(each), known)
-    if not names:
-        raise UserError("classes is empty; give one or more classes, or leave it out")
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(names)) or None
 
 
 def check_choice(what: str, value: Any, choices: Any) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from tagwise.models.onnx_model import OnnxModel
 from tagwise.prediction import options
 from tagwise.prediction.fitting import FitInside, Fitting, Tiled
 from tagwise.prediction.lost_devices import lost_devices
-from tagwise.prediction.options import Precision, Runtime
+from tagwise.prediction.options import OlderNames, Precision, Runtime
 from tagwise.prediction.pipeline import Pipeline
 from tagwise.prediction.protocols import Protocol, PublishedTest, default_protocol, published_test
 from tagwise.prediction.published_fittings import FITTINGS
@@ -56,12 +56,13 @@ class Predictor:
         more) on photos like those of its validation. By default the model's own threshold, which
         suits pictures; 0 keeps every instance, which average precision needs. The attribute
         `threshold` holds it.
-    classes: keep instances of these classes only: one or several names or indices from 0.
+    classes: keep instances of these classes only: one or several names or indices from 0. By
+        default all.
     max_instances: keep the best instances of an image, at most this number.
     imgsz: pixels of the network's input, as the longest side or as (width, height); images are
         fitted in with their aspect ratio. By default the model's own. For models that run over
         images in tiles, it is the size of the tiles. The attribute `size` holds it.
-    half: True runs the network in half precision, False in fp32; None leaves it to `precision`.
+    half: run the network in half precision, in the one of `precision` or the fastest.
     flip, scales: test-time augmentation, see `tta.py`; scales are relative to `size`, or to
         that of the image for models that run in tiles.
     protocol: for public models and published checkpoints: "published" tests as their authors do,
@@ -88,18 +89,18 @@ class Predictor:
         weights: str | Path | nn.Module = "people",
         *,
         conf: float | None = None,
-        classes: str | int | Sequence[str | int] | None = None,
+        classes: str | int | Sequence[str | int] = (),
         max_instances: int | None = None,
         imgsz: int | tuple[int, int] | None = None,
         device: str | torch.device = "auto",
-        half: bool | None = None,
+        half: bool = False,
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
         protocol: Protocol | None = None,
         batch_size: int | None = None,
         precision: Precision = "auto",
         runtime: Runtime = "auto",
-        **older: Any,
+        **older: Unpack[OlderNames],
     ) -> None:
         named = options.with_older_names({**locals()}, older)
         size, threshold = named["imgsz"], named["conf"]
@@ -129,7 +130,6 @@ class Predictor:
         self._base = self.fitting.base
         default = spec.decoder.get("threshold", DEFAULT_THRESHOLD)
         self.threshold = options.check_threshold(default if threshold is None else threshold)
-        self.calibration = Calibration.from_decoder(spec.decoder)
         self.batch_size = batch_size or (1 if self._on_cpu else 32)
         exact = self.fitting.needs_fp32
         precision = options.precision_of(precision, half, self.device)
@@ -137,7 +137,8 @@ class Predictor:
         self._open(weights, runtime)
 
     def _open(self, weights: str | Path | nn.Module, runtime: Runtime) -> None:
-        """Create the runner of the network."""
+        """Read the calibration of the model, and create the runner of its network."""
+        self.calibration = Calibration.from_decoder(self.model.spec.decoder)
         common = (self.model, self.task, self.fitting, self.scales, self.flip)
         if isinstance(self.model, OnnxModel):
             self.runner: Runner = ArrayRunner(*common)
