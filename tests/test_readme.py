@@ -30,7 +30,8 @@ def commands_of(path):
     fenced = [block for block in text.split("```")[1::2] if block.startswith("\n")]
     lines = (text if path in RECIPES else "\n".join(fenced)).replace("\\\n", " ")
     pattern = r"^(?:# +)?(?:accelerate launch -m )?tagwise ([a-z].*)$"
-    return [shlex.split(line, comments=True) for line in re.findall(pattern, lines, re.MULTILINE)]
+    found = [re.sub(r" > \S+$", "", line) for line in re.findall(pattern, lines, re.MULTILINE)]
+    return [shlex.split(line, comments=True) for line in found]
 
 
 def mentions_of(page):

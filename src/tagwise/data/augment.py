@@ -40,11 +40,11 @@ class Augment(Settings):
         degrees.
     ellipses: a rotated box is drawn around its inscribed ellipse, tight for round objects.
     focus: probability of showing one instance instead of the whole image. The longer side of its
-        box is then a share of the input's shorter side, between the two values of focus_size.
+        box is then a share of the input's shorter side. focus_size: minimum and maximum share.
     zoom: maximum enlargement, relative to the fitted image, for focus, mosaic and paste.
     brightness, contrast, saturation: maximum relative change. hue: maximum rotation in degrees.
     tint: maximum relative change of a single colour channel.
-    grey, blur, noise: probability of a grey image, of blur, of noise.
+    grey: probability of a grey image. blur: probability of blur. noise: probability of noise.
     mosaic: probability of an image that is composed of 2 to 6 photos in a grid.
     paste: probability that instances of other photos are pasted onto the image. paste_count:
         minimum and maximum number. paste_size: minimum and maximum of the longer side of their

@@ -165,7 +165,8 @@ class GroupingSettings(Settings):
         instance_threshold: instances with a lower score are dropped.
         min_keypoints: instances with fewer keypoints are dropped.
         duplicate_similarity: an instance is dropped if it is this similar to a better one, by
-            object keypoint similarity with one sigma, duplicate_sigma. None keeps all.
+            object keypoint similarity with one sigma for all types. None keeps all.
+        duplicate_sigma: that sigma, relative to the size of the instance.
         fill: missing keypoints are set where heatmap - round(l2 tag distance) is largest.
         fill_threshold: that value must be above it. None: any value.
         fill_reach: how far around a group they are searched, in sides of its box. None: everywhere.

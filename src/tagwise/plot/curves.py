@@ -30,7 +30,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> 
     names = dict.fromkeys(name for row in rows for name in row)
     terms = [n for n in names if n not in _NOT_TERMS and not n.startswith("val_")]
     measured = [n for n in names if n.startswith("val_") and "/" not in n and "@" not in n]
-    panels = [("terms of the loss", terms, 1.0), ("validation, %", measured[:4], 100.0)]
+    panels = [("terms of the loss", terms, 1.0), ("validation, %", measured[:3], 100.0)]
     panels.append(("learning rate", [n for n in ("lr",) if n in names], 1.0))
     panels = [panel for panel in panels if panel[1]]
     figure = Figure(figsize=(4.6 * max(1, len(panels)), 3.6), layout="constrained")

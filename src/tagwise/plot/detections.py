@@ -65,7 +65,7 @@ def plot_grouping(
     from matplotlib.figure import Figure
 
     height, width = image.shape[:2]
-    figure = Figure(figsize=(11, 0.75 + 5.45 * height / width), layout="constrained")
+    figure = Figure(figsize=(11, 0.55 + 5.45 * height / width), layout="constrained")
     left, right = figure.subplots(1, 2)
     # A paler photo, because the colours of small dots are hard to see on a colourful one.
     pale = (image.astype(np.float32) * 0.55 + 255 * 0.2).astype(np.uint8)

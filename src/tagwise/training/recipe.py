@@ -36,8 +36,12 @@ _YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupErr
 class ModelConfig(Settings):
     """The network: its name in the zoo, its initial weights, and its options.
 
+    name: of the network, one of `tagwise.models.NETWORKS`.
+    pretrained: its initial weights: "imagenet", a model that comes with tagwise, or a file; None
+        starts from random values.
     drop_head: initialise the output layers anew instead of taking them from `pretrained`, for other
         keypoint types or classes.
+    options: further arguments of the network, such as its width.
     freeze: prefixes of the names of parameters that are not trained, nor are their batch norms.
     """
 
@@ -52,6 +56,8 @@ class ModelConfig(Settings):
 class SetConfig(Settings):
     """One set of labelled images; paths are relative to `data.root`.
 
+    annotations: a COCO JSON, or a folder of label maps for masks.
+    images: the folder of its photos.
     weight: share of the training samples, relative to the other sets.
     category: the name of the category to read, if the set has several with keypoints.
     mapping: maps the name of a keypoint of the skeleton to its name in this set, if they differ.
@@ -72,6 +78,9 @@ class SetConfig(Settings):
 class DataConfig(Settings):
     """The labelled images and their augmentation.
 
+    train: the sets to train on. val: the set to validate on.
+    root: the folder that all other paths are relative to.
+    augment: random changes of the photos in training.
     input_size, val_size: (width, height) in pixels, in training and validation.
     cache_gib: the memory in GiB in which all worker processes together may keep decoded images.
     workers: the number of processes that load samples. None chooses it: 1 on a CPU, and next to a
@@ -108,8 +117,13 @@ class DataConfig(Settings):
 class OptimConfig(Settings):
     """AdamW with linear warm-up and cosine decay.
 
-    batch: the number of images per step and process. warmup: a share of the steps.
-    final_lr: relative to lr.
+    steps: how many times the weights are changed.
+    batch: the number of images per step and process.
+    lr: the highest learning rate. backbone_scale: the learning rate of the pretrained part of the
+        network, relative to lr.
+    weight_decay: how much each step shrinks the weights, relative to the learning rate.
+    warmup: a share of the steps, in which the learning rate rises from 0.
+    final_lr: the learning rate at the end, relative to lr.
     drops: shares of the steps at which the learning rate falls to a tenth, instead of the cosine.
     clip: the largest norm of the gradient; .inf for no clipping.
     ema: the decay of the moving average of the weights; 0 for no average.
@@ -131,7 +145,11 @@ class OptimConfig(Settings):
 class RunConfig(Settings):
     """The settings of the run itself.
 
+    seed: of all random choices; the same seed gives the same run on the same machine.
     validate_every, save_every: in steps; 0 means only once, at the end.
+    log_every: steps between two rows of log.jsonl.
+    tensorboard: also write events for TensorBoard.
+    threads: threads of the network on a CPU. None uses all cores.
     precision: "fp32" or "bf16" (mixed). Earlier recipes call fp32 "no", which still works.
     device: None chooses the best available device.
     best: the name of the figure by which best.safetensors is chosen.
@@ -177,6 +195,8 @@ class TunedConfig(Settings):
 class Recipe(Settings):
     """Everything that a training run depends on.
 
+    data: the labelled images. task: what is learned: "pose", "corners" (boxes) or "pixels" (masks).
+    model: the network. optim: how it learns. run: the settings of the run itself.
     task_options: the options of the task, except the skeleton, which comes from the first set.
     sigmas: the OKS sigmas, one for all keypoint types or one for each; None uses the skeleton's.
     decoder: settings of prediction, stored in the model file; `threshold` is the lowest score of
