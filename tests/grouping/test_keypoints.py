@@ -262,3 +262,16 @@ def test_truth_without_people_or_peaks_gives_no_groups():
     found = find_peaks(torch.zeros(2, 4, 8, 8), torch.zeros(2, 4, 8, 8))
     decoded = group_by_truth(found, [np.zeros((0, 4, 3)), np.ones((2, 4, 3))])
     assert [len(groups) for groups in decoded] == [0, 0]
+
+
+def test_small_instances_have_lower_scores():
+    """The longer side of the instances is 12 cells, so that half of 24 gives the factor .5^.25."""
+    heatmaps, tags = _people_maps([(20, 20, 1), (60, 24, 5)])
+    (plain,) = decode_keypoints(heatmaps, tags)
+    for fill in (True, False):
+        chosen = GroupingSettings(small_side=24.0, fill=fill)
+        (sized,) = decode_keypoints(heatmaps, tags, chosen)
+        np.testing.assert_allclose(sized.scores, plain.scores * 0.5**0.25, rtol=1e-3)
+        (large,) = decode_keypoints(heatmaps, tags, replace(chosen, small_side=11.0))
+        np.testing.assert_array_equal(large.scores, plain.scores)
+    assert not len(decode_keypoints(heatmaps, tags, replace(chosen, instance_threshold=0.8))[0])

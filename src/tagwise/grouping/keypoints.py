@@ -53,7 +53,7 @@ def decode_peaks(
     """
     groups = group_keypoints(peaks, settings, order)
     if not settings.fill:
-        return groups
+        return [_scored_by_size(group, settings) for group in groups]
     filled = []
     for image, group in enumerate(groups):
         maxima = None if peaks.block_maxima is None else peaks.block_maxima[image]
@@ -61,7 +61,7 @@ def decode_peaks(
         group = fill_missing(group, heatmaps[image], tags[image], settings, maxima, offset)
         if settings.score_filled:
             group = replace(group, scores=group.keypoints[:, :, 2].mean(axis=1))
-        filled.append(_best(group, settings))
+        filled.append(_scored_by_size(_best(group, settings), settings))
     return filled
 
 
@@ -151,6 +151,15 @@ def join_terms(
     group[groups.peaks[n, k]] = n
     rules = _sweep_rules(settings, groups.peaks.shape[1], typed.tags.shape[1])
     return sweep_kernels.join_terms(typed, group, count, peak, rules)
+
+
+def _scored_by_size(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
+    """Lower the scores of small instances, see `GroupingSettings.small_side`."""
+    if settings.small_side == 0:
+        return groups
+    side = keypoint_boxes(groups.keypoints)[:, 2:].max(axis=1, initial=0.0)
+    factor = np.minimum(side / settings.small_side, 1.0) ** settings.small_power
+    return _best(replace(groups, scores=groups.scores * factor), settings)
 
 
 def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:

@@ -171,6 +171,10 @@ class GroupingSettings(Settings):
         fill_threshold: that value must be above it. None: any value.
         fill_reach: how far around a group they are searched, in sides of its box. None: everywhere.
         score_filled: filled keypoints count in the instance's score.
+        small_side: instances whose longer side is shorter than this many cells have a lower score,
+            times (side / small_side)^small_power. Background that looks like a person is mostly
+            small. 0: the size does not count.
+        small_power: see small_side.
     Published decoders
         published: the rules of a published decoder. None: no such rules.
 
@@ -201,6 +205,8 @@ class GroupingSettings(Settings):
     fill_threshold: float | None = 0.03
     fill_reach: NonNegative | None = 0.5
     score_filled: bool = False
+    small_side: NonNegative = 0.0
+    small_power: NonNegative = 0.25
     published: PublishedRules | None = None
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
