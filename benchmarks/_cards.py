@@ -16,7 +16,9 @@ class Shipped(NamedTuple):
     """A model that ships with the package, and its validation set.
 
     annotations, images: in the folder of the data. held: the share of the images, the last by name,
-    that is the validation set; None: all. sigmas: OKS sigmas.
+    that is the validation set; None: all. least: labelled keypoints that an instance needs, if a
+    part is held out. sigmas: OKS sigmas. video: for annotations of another program, a file of
+    the data and the name that the annotations give it.
     other: the options of `tagwise.evaluate` for the second input size. columns: of the card.
     main: the columns of the README's table, for AP and for AP50.
     finds, trained, unit: texts of the README; unit: what an instance is.
@@ -31,6 +33,8 @@ class Shipped(NamedTuple):
     trained: str
     unit: str
     held: float | None = None
+    least: int = 0
+    video: tuple[str, str] | None = None
     sigmas: tuple[float, ...] = ()
 
 
@@ -43,7 +47,7 @@ MODELS = {
         (("AP",), ("AP50",)),
         {"size": 640},
         "17 keypoints of people",
-        "3,156 photos, from MoveNet's trunk",
+        "6,090 photos, from MoveNet's trunk",
         "people, COCO sigmas",
     ),
     "robots": Shipped(
@@ -68,6 +72,19 @@ MODELS = {
         "bees, sigmas .1",
         held=0.2,
         sigmas=(0.1,),
+    ),
+    "flies": Shipped(
+        "lab_files/sleap/centered_pair_predictions.slp",
+        "lab_files/sleap/videos",
+        POSE,
+        (("AP",), ("AP50",)),
+        {"size": 320},
+        "24 keypoints of two fruit flies",
+        "900 frames, from `bees`",
+        "flies, sigmas .1",
+        held=200 / 1100,
+        least=8,
+        video=("lab_files/sleap/videos/centered_pair_small.mp4", "centered_pair_low_quality.mp4"),
     ),
     "blood": Shipped(
         "blood/val.json",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ from tagwise.data.photos import Photos
 from tagwise.errors import UserError
 from tagwise.evaluation.calibration import cross_validated
 from tagwise.evaluation.diagnosis.reliability import reliability
+from tagwise.labels.read import read_labels
+from tagwise.labels.write_coco import write_coco
 from tagwise.models import load_model
 from tagwise.models.shipped import shipped_file
 from tagwise.prediction.predictor import Predictor
@@ -91,8 +94,10 @@ def measured(name: str, data: Path) -> dict[str, Any]:
     model = MODELS[name]
     annotations, images = paths(model, data)
     with tempfile.TemporaryDirectory() as folder:
+        if model.video is not None:
+            annotations, images = converted(annotations, model.video, data, Path(folder))
         if model.held is not None:
-            annotations = held_part(annotations, model.held, Path(folder))
+            annotations = held_part(annotations, model, Path(folder))
         predictor = Predictor(name, device="cpu")
         dataset = predictor.task.open_dataset(
             annotations, images, like=predictor.task, keep_missing=True
@@ -110,12 +115,19 @@ def measured(name: str, data: Path) -> dict[str, Any]:
         }
 
 
-def held_part(annotations: Path, share: float, folder: Path) -> Path:
+def converted(labels: Path, video: tuple[str, str], data: Path, folder: Path) -> tuple[Path, Path]:
+    """Labels of another program as COCO JSON and images; their video has another name there."""
+    (folder / "videos").mkdir()
+    shutil.copyfile(data / video[0], folder / "videos" / video[1])
+    return write_coco(read_labels(labels, folder / "videos"), folder)
+
+
+def held_part(annotations: Path, model: Shipped, folder: Path) -> Path:
     """The last images by name as a file, by recipes/split.py."""
     spec = importlib.util.spec_from_file_location("split", ROOT / "recipes" / "split.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    _, held = module.split(json.loads(annotations.read_text()), share)
+    _, held = module.split(json.loads(annotations.read_text()), model.held, model.least)
     path = folder / "held.json"
     path.write_text(json.dumps(held))
     return path
@@ -125,7 +137,8 @@ def size_of(name: str, predictor: Predictor) -> dict[str, Any]:
     """Parameters, multiply-adds of one input of the model's size, and megabytes of the file."""
     network = load_model(name)
     width, height = (side + -side % network.multiple for side in predictor.size)
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    network.requires_grad_(True)  # without gradients, a CPU runs operations that are not counted
+    with FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, height, width))
     return {
         "parameters": sum(p.numel() for p in network.parameters()),
