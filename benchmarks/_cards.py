@@ -140,6 +140,22 @@ def card_block(name: str, found: dict[str, Any]) -> str:
     return "\n".join([*lines, "", _reliability(model, found)])
 
 
+def facts(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """What `tagwise models` says about a model, see `tagwise.published.registry.ShippedFacts`."""
+    model, shipped = MODELS[name], found["rows"]["as shipped"]
+    where = f"{found['images']} photos"
+    if model.sigmas:
+        where += f", sigmas {model.sigmas[0]:g}".replace(" 0.", " .")
+    f1 = "" if "F1@.5" not in shipped else f"F1 at IoU .5: {_percent(shipped['F1@.5'])}"
+    return {
+        "finds": model.finds,
+        "ap": round(100 * shipped[model.main[0][0]], 1),
+        "set": where,
+        "note": f1,
+        "ms": round(found["ms"]["fp32"]),
+    }
+
+
 def readme_table(figures: dict[str, Any]) -> str:
     """The table of the models in the README."""
     head = (

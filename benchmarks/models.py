@@ -25,7 +25,7 @@ from typing import Any
 import _bench
 import torch
 from _bench import arguments, at_size, machine
-from _cards import FIGURES, MODELS, ORACLES, ROOT, Shipped, read_figures, write_texts
+from _cards import FIGURES, MODELS, ORACLES, ROOT, Shipped, facts, read_figures, write_texts
 from torch.utils.flop_counter import FlopCounterMode
 
 from tagwise.commands.calibrate import Detections
@@ -81,7 +81,11 @@ def paths(model: Shipped, data: Path) -> tuple[Path, Path]:
 
 def write(target: Path, figures: dict[str, Any]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    ordered = {name: figures[name] for name in MODELS if name in figures}
+    ordered = {
+        name: figures[name] | {"facts": facts(name, figures[name])}
+        for name in MODELS
+        if name in figures
+    }
     target.write_text(json.dumps(ordered, indent=1) + "\n")
 
 

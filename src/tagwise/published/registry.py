@@ -5,6 +5,7 @@ The data is in `registry.toml`. Nothing here opens a network connection; see `fe
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass, field
 from functools import cache
@@ -142,7 +143,10 @@ class PublicModel:
 
 @dataclass(frozen=True)
 class ShippedFacts:
-    """What was measured for a model that ships; the keys are those of `PublicModel`."""
+    """What `make models` measured for a model that ships; the keys are those of `PublicModel`.
+
+    They are in `weights/figures.json`, with everything else that is in the cards.
+    """
 
     finds: str
     ap: float | None = None
@@ -153,7 +157,7 @@ class ShippedFacts:
 
 @dataclass(frozen=True)
 class Registry:
-    """The content of `registry.toml`: models by name."""
+    """The content of `registry.toml`, and facts about the models that ship: models by name."""
 
     public: dict[str, PublicModel] = field(default_factory=dict)
     shipped: dict[str, ShippedFacts] = field(default_factory=dict)
@@ -167,8 +171,14 @@ def registry() -> Registry:
     families = {name: Family(**facts) for name, facts in content["families"].items()}
     return Registry(
         {name: _model(name, facts, families) for name, facts in content["models"].items()},
-        {name: ShippedFacts(**facts) for name, facts in content["shipped"].items()},
+        _shipped_facts(),
     )
+
+
+def _shipped_facts() -> dict[str, ShippedFacts]:
+    path = resources.files("tagwise") / "weights" / "figures.json"
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    return {name: ShippedFacts(**found["facts"]) for name, found in figures.items()}
 
 
 def public_models() -> dict[str, PublicModel]:
