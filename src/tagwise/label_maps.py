@@ -81,29 +81,43 @@ def encode_labels(labels: np.ndarray, count: int | None = None) -> list[dict[str
     kept = np.flatnonzero((instance >= 0) & (instance < count))
     kept = kept[np.argsort(instance[kept], kind="stable")]
     bounds = np.searchsorted(instance[kept], np.arange(count + 1))
-    texts = []
-    for first, last in pairwise(bounds):
-        runs = kept[first:last]
-        edges = np.stack([starts[runs], starts[runs] + lengths[runs]], 1).reshape(-1)
-        counts = np.diff(edges, prepend=0, append=len(flat))
-        texts.append(_compressed(counts if counts[-1] else counts[:-1]))
-    return [{"size": [height, width], "counts": text} for text in texts]
+    begins = starts[kept]
+    chars, edges = _compressed(begins, begins + lengths[kept], bounds, len(flat))
+    text = chars.tobytes().decode("ascii")
+    return [{"size": [height, width], "counts": text[a:b]} for a, b in pairwise(edges.tolist())]
 
 
-def _compressed(counts: np.ndarray) -> str:
-    """Encode run lengths (R,) int64 as text; the inverse of `rle_counts`."""
-    values = counts.copy()
-    values[3:] -= counts[1:-2]
-    chars = []
-    unfinished = np.ones(len(values), bool)
-    while unfinished.any():
-        low = values & 31
-        values = values >> 5
-        more = values != np.where(low & 16, -1, 0)
-        chars.append(np.where(unfinished, low + 32 * more + 48, 0))
-        unfinished &= more
-    table = np.stack(chars, 1)
-    return table[table > 0].astype(np.uint8).tobytes().decode("ascii")
+@compiled()
+def _compressed(starts, ends, bounds, total):
+    """The texts of N masks, one after the other (C,) uint8, and where each begins (N + 1,) int64.
+
+    starts, ends: (R,) the runs of all masks, as indices of pixels; those of mask n are bounds[n] to
+    bounds[n + 1]. total: the number of pixels. `rle_counts` is the inverse.
+    """
+    masks = len(bounds) - 1
+    chars = np.empty(13 * (2 * len(starts) + masks), np.uint8)  # 13 × 5 bits are enough for int64
+    texts = np.zeros(masks + 1, np.int64)
+    place = 0
+    for n in range(masks):
+        index, position, before, before_that = 0, 0, 0, 0
+        for part in range(2 * (bounds[n + 1] - bounds[n]) + 1):  # gap, run, gap, run ... gap
+            run = bounds[n] + part // 2
+            last = run == bounds[n + 1]
+            edge = total if last else ends[run] if part % 2 else starts[run]
+            if last and edge == position:
+                break
+            count = edge - position
+            value = count - before_that if index > 2 else count
+            index, position, before, before_that = index + 1, edge, count, before
+            more = True
+            while more:
+                low = value & 31
+                value >>= 5
+                more = value != (-1 if low & 16 else 0)
+                chars[place] = low + 32 * more + 48
+                place += 1
+        texts[n + 1] = place
+    return chars[:place], texts
 
 
 def rle_counts(text: str | bytes) -> np.ndarray:

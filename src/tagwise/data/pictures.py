@@ -194,8 +194,9 @@ class _Bounded:
 
     def read(self, count: int = -1) -> bytes:
         self._reads -= 1
-        self._bytes -= max(count, 0)
-        if min(self._reads, self._bytes) < 0:
+        if count > 0:
+            self._bytes -= count
+        if self._reads < 0 or self._bytes < 0:
             raise OSError("decoding reads far more bytes than an image needs")
         return self._file.read(count)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from tagwise.geometry import present_keypoints, to_xywh, to_xyxy
@@ -27,7 +29,7 @@ def enclose_heads(boxes: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton) 
     Returns (N, 4) float64.
     """
     boxes = np.asarray(boxes, np.float64)
-    types = np.array(match_names((*_FACE, *_SHOULDERS), skeleton.keypoints))
+    types = np.array(_head_types(tuple(skeleton.keypoints)))
     if not len(boxes) or types.min() < 0:
         return boxes
     xy = np.where(present_keypoints(keypoints)[..., None], keypoints[..., :2], np.nan)
@@ -43,3 +45,9 @@ def enclose_heads(boxes: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton) 
     corners[known, :2] = np.minimum(corners[known, :2], disc[:, :2])
     corners[known, 2:] = np.maximum(corners[known, 2:], disc[:, 2:])
     return to_xywh(corners)
+
+
+@cache
+def _head_types(names: tuple[str, ...]) -> tuple[int, ...]:
+    """The indices of the keypoint types of face and shoulders among these names, -1 for none."""
+    return match_names((*_FACE, *_SHOULDERS), names)
