@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from tagwise.commands.plot import plot
-from tagwise.prediction.outputs import write_picture
+from tagwise.results.pictures import write_picture
 
 DOCS = Path(__file__).parent
 PHOTO = DOCS.parent / "examples" / "photos" / "pedestrians.jpg"
@@ -55,7 +55,8 @@ def main() -> None:
             plot(smear, "corners", weights="blood", out=corners, dark=dark)
             plot(what="push", out=images / f"figure_push{end}.png", dark=dark)
             plot(log, "curves", out=images / f"figure_curves{end}.png", dark=dark)
-    plot(PHOTO, "maps", out=images / "figure_maps.jpg")
+    for what in ("maps", "instances"):
+        plot(PHOTO, what, out=images / f"figure_{what}.jpg")
 
 
 if __name__ == "__main__":

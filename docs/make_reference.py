@@ -77,14 +77,16 @@ def _option(parameter: inspect.Parameter, hint: Any, meanings: dict[str, str]) -
     helped = next((m.help for m in extra if getattr(m, "help", None)), "")
     flag = "--" + parameter.name.replace("_", "-")
     if any(repr(mark) == repr(Positional) for mark in extra):
-        flag = metavar or parameter.name.upper()
+        shown = f"`{metavar or parameter.name.upper()}`"
     elif plain is bool:
-        flag = f"{flag}, --no-{flag[2:]}"
+        shown = f"`{flag}`, `--no-{flag[2:]}`"
     else:
-        flag = f"{flag} {metavar or _type(plain)}"
+        choices = (metavar or _type(plain)).split("|")
+        words = ", ".join(f"`{choice}`" for choice in choices)
+        shown = f"`{flag} {choices[0]}`" if len(choices) == 1 else f"`{flag}` {words}"
     default = "required" if parameter.default is parameter.empty else _default(parameter.default)
     meaning = meanings.get(parameter.name) or helped
-    return f"| `{_cell(flag)}` | {_cell(default)} | {_cell(meaning)} |"
+    return f"| {_cell(shown)} | {_cell(default)} | {_cell(meaning)} |"
 
 
 def _default(value: Any) -> str:
