@@ -1,10 +1,10 @@
-"""Write the figures of docs/figures.md: `tagwise plot` on the example photos, light and dark.
+"""Write the figures of the pages: `tagwise plot` on the example photos, light and dark, and more.
 
 python docs/make_figures.py
 
 The curves are of docs/synthetic_run/log.jsonl, the log of 400 steps on synthetic scenes, without
-the columns that no figure shows. The blood smear is drawn here, because no photo of blood cells is
-part of this project.
+the columns that no figure shows. The blood smear and the nuclei are drawn here, because no photo of
+them is part of this project. The video of the tracks is a window that moves over a photo.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
+from tagwise import Predictor, Tracker
 from tagwise.commands.plot import plot
+from tagwise.data.images import read_image
+from tagwise.plot import TrackPainter
 from tagwise.results.pictures import write_picture
 
 DOCS = Path(__file__).parent
@@ -42,6 +45,33 @@ def draw_smear(cells: int = 16, seed: int = 3) -> np.ndarray:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
+def draw_nuclei(count: int = 26, seed: int = 4) -> np.ndarray:
+    """Draw a picture like nuclei in a fluorescence microscope: (360, 480, 3) uint8 RGB."""
+    rng = np.random.default_rng(seed)
+    image = np.full((360, 480), 14.0, np.float32)
+    for _ in range(count):
+        nucleus = np.zeros_like(image)
+        centre = tuple(int(v) for v in rng.uniform((25, 25), (455, 335)))
+        axes = tuple(int(v) for v in rng.uniform(13, 24, 2))
+        turn, bright = rng.uniform(0, 180), rng.uniform(90, 190)
+        cv2.ellipse(nucleus, centre, axes, turn, 0, 360, bright, -1, cv2.LINE_AA)
+        image = np.maximum(image, cv2.GaussianBlur(nucleus, (0, 0), 1.8))
+    grey = np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def draw_tracks(frames: int = 14, step: int = 8) -> np.ndarray:
+    """The last frame of a video in which a camera turns: people with their tracks."""
+    photo = cv2.resize(read_image(PHOTO), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    tracker, painter = Tracker(), TrackPainter()
+    predictor = Predictor("people", threshold=0.1)
+    for n in range(frames):
+        frame = np.ascontiguousarray(photo[:, n * step : n * step + 720])
+        found = predictor(frame)
+        drawn = painter.draw(frame, found, tracker.update(found))
+    return drawn
+
+
 def main() -> None:
     """Write every figure to docs/images, those with axes also on a dark background."""
     images, log = DOCS / "images", DOCS / "synthetic_run" / "log.jsonl"
@@ -55,6 +85,10 @@ def main() -> None:
             plot(smear, "corners", weights="blood", out=corners, dark=dark)
             plot(what="push", out=images / f"figure_push{end}.png", dark=dark)
             plot(log, "curves", out=images / f"figure_curves{end}.png", dark=dark)
+    nuclei = draw_nuclei()
+    masks = np.asarray(Predictor("nuclei")(nuclei).plot())
+    write_picture(np.concatenate([nuclei, masks], axis=1), images / "figure_masks.jpg")
+    write_picture(draw_tracks(), images / "figure_tracks.jpg")
     for what in ("maps", "instances"):
         plot(PHOTO, what, out=images / f"figure_{what}.jpg")
 

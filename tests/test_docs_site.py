@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tagwise.commands.plot import FIGURES
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 REFERENCE = runpy.run_path(str(DOCS / "make_reference.py"))
@@ -100,6 +102,13 @@ def test_every_field_of_a_result_is_in_the_reference(name):
     section = text.partition(f"\n### {name}\n")[2].partition("\n### ")[0]
     for field in REFERENCE["dataclasses"].fields(getattr(REFERENCE["tagwise"], name)):
         assert re.search(rf"^- .*`{field.name}`.*: ", section, re.MULTILINE), field.name
+
+
+def test_every_figure_of_plot_is_on_the_page_of_figures():
+    text = (DOCS / "figures.md").read_text()
+    for what in FIGURES:
+        assert f"tagwise plot {what}" in text
+        assert re.search(rf"!\[.+\]\(images/figure_{what}\.\w+", text), what
 
 
 def test_every_verb_and_option_is_in_the_list_of_commands():
