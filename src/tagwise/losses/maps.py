@@ -128,6 +128,7 @@ def focal(
     alpha: float = 2.0,
     beta: float = 4.0,
     clamp: float = 1e-4,
+    number: Tensor | None = None,
 ) -> Tensor:
     """Focal loss of heatmaps with Gaussian peaks (CornerNet, arXiv:1808.01244, Eq. 1).
 
@@ -139,6 +140,8 @@ def focal(
         beta: exponent that reduces the weight of negatives near a positive.
         clamp: probabilities are clamped to [clamp, 1 - clamp], beyond which there is no gradient,
             as in the published code. With 0, the logits are not limited, and alpha must be >= 1.
+        number: scalar > 0 that the sum is divided by, such as the mean number of positives over
+            the processes that train together. None: the number of positives, at least 1.
 
     Returns:
         The sum over all cells of the batch, divided by the number of positives if there are any.
@@ -157,7 +160,7 @@ def focal(
     loss = -F.logsigmoid(correct) * torch.sigmoid(-correct) ** alpha * near
     if mask is not None:
         loss = loss * mask
-    return loss.sum() / positive.sum().clamp(min=1)
+    return loss.sum() / (positive.sum().clamp(min=1) if number is None else number)
 
 
 def offset_l1(
@@ -167,6 +170,7 @@ def offset_l1(
     *,
     beta: float = 1.0,
     eps: float = 1e-4,
+    number: Tensor | None = None,
 ) -> Tensor:
     """Smooth L1 of sub-cell offsets (CornerNet, arXiv:1808.01244, Eq. 3).
 
@@ -174,6 +178,8 @@ def offset_l1(
         pred, target: (..., 2), offsets in cells.
         weight: (...) >= 0 or bool; 0 ignores the point.
         beta: error at which the loss changes from quadratic to linear.
+        number: scalar > 0 in place of the sum of weights, such as its mean over the processes that
+            train together.
 
     Returns:
         The weighted sum over points, x and y, divided by the sum of weights + eps.
@@ -186,7 +192,8 @@ def offset_l1(
     if weight is not None and weight.shape != pred.shape[:-1]:
         raise_mismatch("weight must be (...) to match pred (..., 2)", weight, pred)
     pred, target, weight = _masked(pred, target, None if weight is None else weight[..., None])
-    number = math.prod(pred.shape[:-1]) if weight is None else weight.sum()
+    if number is None:
+        number = math.prod(pred.shape[:-1]) if weight is None else weight.sum()
     loss = F.smooth_l1_loss(pred, target, beta=beta, reduction="none")
     return (loss if weight is None else loss * weight).sum() / (number + eps)
 

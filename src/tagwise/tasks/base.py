@@ -192,6 +192,16 @@ class Task(Settings):
         """Return the named terms, with their weighted sum under "total"."""
         raise NotImplementedError
 
+    def divisors(self, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the scalars that terms of `loss` are divided by, where they depend on the batch.
+
+        Where the batch of a step is divided over processes or into parts, the means over all parts
+        are in `targets` when `loss` is called, as "divisor.NAME"; the loss then uses these, so that
+        the parts add up to the loss of the whole batch. By default there are none, which suits
+        losses that are means over images.
+        """
+        return {}
+
     # ------------------------------------------------------------------ results
 
     def candidates(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -38,6 +38,7 @@ from tagwise.tasks.tag_terms import TagLossName, check_tag_loss, tag_terms, tag_
 from tagwise.tasks.targets import (
     cells_around,
     collate,
+    divisors,
     draw_gaussian,
     gaussian_radius,
     learned_cells,
@@ -196,12 +197,16 @@ class CornerTask(Task):
 
     # ------------------------------------------------------------------ loss
 
+    def divisors(self, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        return divisors(targets, self.heatmaps, focal=True)
+
     def loss(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Terms "heatmaps", those of the tag loss, "offsets" (unweighted) and their "total"."""
+        maps = [(name, targets[name], targets["mask"]) for name in self.heatmaps]
         terms = {
             "heatmaps": sum(
-                losses.focal(outputs[name], targets[name], targets["mask"])
-                for name in self.heatmaps
+                losses.focal(outputs[name], target, mask, number=targets.get(f"divisor.{name}"))
+                for name, target, mask in maps
             )
         }
         terms |= tag_terms(
@@ -216,7 +221,8 @@ class CornerTask(Task):
             pull_push=losses.PRESETS[self.published] if self.published else {"push": self.push},
         )
         found = _gather(outputs, "off", targets)
-        terms["offsets"] = losses.offset_l1(found, targets["offset"], targets["weight"])
+        points = (found, targets["offset"], targets["weight"])
+        terms["offsets"] = losses.offset_l1(*points, number=targets.get("divisor.offsets"))
         total = sum(self.weights[name] * term for name, term in terms.items())
         return {**terms, "total": total}
 

@@ -30,7 +30,14 @@ from tagwise.settings import NonNegative, NonNegativeInt, Positive, TagDim
 from tagwise.skeletons import Skeleton
 from tagwise.tasks.base import Head, Placement, Task
 from tagwise.tasks.tag_terms import TagLossName, check_tag_loss, tag_terms, tag_unit, tag_weights
-from tagwise.tasks.targets import cells_around, collate, draw_gaussian, learned_cells, loss_weights
+from tagwise.tasks.targets import (
+    cells_around,
+    collate,
+    divisors,
+    draw_gaussian,
+    learned_cells,
+    loss_weights,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -214,28 +221,26 @@ class PoseTask(Task):
             )
         if "offsets" in outputs:
             found = self._gather(outputs["offsets"], targets)
-            terms["offsets"] = losses.offset_l1(found, targets["offset"], targets["weight"])
+            points = (found, targets["offset"], targets["weight"])
+            terms["offsets"] = losses.offset_l1(*points, number=targets.get("divisor.offsets"))
         total = sum(self.weights[name] * term for name, term in terms.items())
         return {**terms, "total": total}
+
+    def divisors(self, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        return divisors(targets, ("heatmaps",), focal=self.heatmap_loss == "focal")
 
     def _heatmap_loss(self, raw: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """Return the loss per labelled keypoint, which does not depend on the image size."""
         target, mask = targets["heatmaps"], targets["mask"]
+        number = targets.get("divisor.heatmaps")
         if self.heatmap_loss == "focal":
-            return losses.focal(raw, target, mask)
+            return losses.focal(raw, target, mask, number=number)
         logits = self.heatmap_loss == "mse_sigmoid"
         if self.published:
             return losses.heatmap_mse(raw, target, mask, logits=logits)
-        error = losses.heatmap_mse(
-            raw,
-            target,
-            mask,
-            foreground=self.foreground,
-            normalise="sum",
-            images="sum",
-            logits=logits,
-        )
-        return error / (target * mask).sum().clamp(min=1)
+        sums = {"normalise": "sum", "images": "sum", "foreground": self.foreground}
+        error = losses.heatmap_mse(raw, target, mask, logits=logits, **sums)
+        return error / ((target * mask).sum().clamp(min=1) if number is None else number)
 
     def _gather(self, maps: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """Gather maps (B, K·D, h, w) at the batch's points -> (P, D) float32."""

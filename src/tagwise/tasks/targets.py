@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -143,3 +143,17 @@ def collate(
             batch["group"], batch["image"], used=batch["weight"] > 0, batch=len(targets)
         )
     return batch
+
+
+def divisors(targets: dict[str, Tensor], heatmaps: Iterable[str], focal: bool) -> dict[str, Tensor]:
+    """Return `Task.divisors` of heatmaps and offsets: scalars, float32.
+
+    targets: of a batch, with the maps of these names, "mask" and the "weight" of each point.
+    focal: heatmaps are divided by the number of positive cells, otherwise by the sum of their
+        values.
+    """
+    found = {"offsets": targets["weight"].float().sum()}
+    for name in heatmaps:
+        target = targets[name] * (targets["mask"] > 0)
+        found[name] = (target == 1 if focal else target).float().sum()
+    return found

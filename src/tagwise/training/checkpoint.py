@@ -31,6 +31,10 @@ class Checkpoint:
     best: float = -math.inf
     stale: int = 0
     """The number of validations since the best one."""
+    images: int | None = None
+    """The number of images of a step, of all processes together; None if unknown."""
+    loaded_images: int | None = None
+    """`images` of the checkpoint that `load` read."""
 
     def is_best(self, figure: float) -> bool:
         """Whether a validation figure is higher than all earlier ones; updates `best`, `stale`."""
@@ -49,6 +53,7 @@ class Checkpoint:
             "step": step,
             "best": self.best,
             "stale": self.stale,
+            "images": self.images,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -76,6 +81,8 @@ class Checkpoint:
                 raise TypeError("it is not a training checkpoint")
             step, best = operator.index(saved["step"]), float(saved["best"])
             stale = operator.index(saved.get("stale", 0))  # earlier checkpoints lack it
+            images = saved.get("images")  # earlier checkpoints lack it
+            images = None if images is None else operator.index(images)
             self.model.load_state_dict(saved["model"])
             self.average.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
@@ -85,7 +92,7 @@ class Checkpoint:
             raise UserError(
                 f"{path} is damaged or does not match this recipe ({reason}); use another --out"
             ) from error
-        self.best, self.stale = best, stale
+        self.best, self.stale, self.loaded_images = best, stale, images
         return step
 
 

@@ -102,12 +102,14 @@ def make_loader(
 ) -> DataLoader:
     """Create a loader of batches of encoded samples.
 
-    processes: the number of processes P that train together; each takes every P-th batch.
+    processes: the number of processes P that train together; each takes every P-th batch, and
+        `optim.accumulate` of them for each step.
     start: the step at which the run starts or continues; the first sample has the number
-        start · P · batch.
+        start · P · accumulate · batch.
     """
     workers = count_workers(recipe, processes)
-    batch, total = recipe.optim.batch, recipe.optim.steps * processes
+    batch, per_step = recipe.optim.batch, processes * recipe.optim.accumulate
+    total = recipe.optim.steps * per_step
     samples = TrainingSet(
         datasets,
         weights=[config.weight for config in recipe.data.train],
@@ -121,7 +123,7 @@ def make_loader(
     return DataLoader(
         encoded,
         pin_memory=torch.cuda.is_available() and recipe.run.device != "cpu",
-        batch_sampler=_Batches(batch, range(start * processes, total)),
+        batch_sampler=_Batches(batch, range(start * per_step, total)),
         collate_fn=encoded.collate,
         num_workers=workers,
         worker_init_fn=_use_one_thread,

@@ -23,10 +23,14 @@ class TrainingLog:
     folder: the folder of the run; recipe.yaml is saved there too.
     start: the step at which the run starts or continues; log rows of later steps are removed.
     quiet: write nothing, as in all processes except the main one.
+    images: the number of images of a step, for the speed; by default those of one process.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, start: int, quiet: bool) -> None:
+    def __init__(
+        self, folder: Path, recipe: Recipe, start: int, quiet: bool, images: int = 0
+    ) -> None:
         self.recipe, self.start, self.quiet = recipe, start, quiet
+        self.images = images or recipe.optim.batch * recipe.optim.accumulate
         self._reset()
         if quiet:
             return
@@ -82,7 +86,7 @@ class TrainingLog:
             # Only here: every transfer of a number makes the CPU wait for the GPU.
             means = {name: float(total) / self.count for name, total in self.sums.items()}
             elapsed = time.perf_counter() - self.since
-            speed = self.count * self.recipe.optim.batch / elapsed
+            speed = self.count * self.images / elapsed
             self._write(
                 {"step": step, **means, "lr": rate}
                 | {"images_per_second": speed, "share_waiting": self.waited / elapsed}

@@ -17,15 +17,11 @@ from tagwise.models.model_file import save_model
 from tagwise.training.checkpoint import Checkpoint
 from tagwise.training.data import make_loader, open_datasets
 from tagwise.training.log import TrainingLog, due
-from tagwise.training.model import (
-    make_accelerator,
-    make_model,
-    network_input,
-    stage_loss,
-)
+from tagwise.training.model import make_accelerator, make_model, synchronise_batch_norm
 from tagwise.training.optimizer import make_optimizer, moving_average, set_learning_rate
 from tagwise.training.overview import print_overview
 from tagwise.training.recipe import Recipe
+from tagwise.training.step import add_gradients, images_per_step
 from tagwise.training.validation import Validation, check_best
 
 
@@ -45,17 +41,20 @@ def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
     datasets, val, task = open_datasets(recipe)
     check_best(recipe.run.best, task, val)
     model = make_model(recipe, task)
+    if recipe.run.sync_batch_norm:
+        synchronise_batch_norm(model, accelerator)
     update = moving_average(recipe.optim.ema)
     average = AveragedModel(model, accelerator.device, multi_avg_fn=update, use_buffers=True)
     optimizer = make_optimizer(model, recipe.optim)
-    checkpoint = Checkpoint(folder, model, average, optimizer)
+    images = images_per_step(recipe, accelerator.num_processes)
+    checkpoint = Checkpoint(folder, model, average, optimizer, images=images)
     start = _resumed(checkpoint, recipe, is_main) if resume else 0
     loader = make_loader(recipe, datasets, model, accelerator.num_processes, start)
     if recipe.run.compile:
         model.compile()
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     print_overview(recipe, datasets, val, model, accelerator, folder)
-    log = TrainingLog(folder, written, start, quiet=not is_main)
+    log = TrainingLog(folder, written, start, not is_main, images)
     validation = Validation(recipe, val, folder, accelerator, checkpoint, log)
 
     wrapped.train()
@@ -64,13 +63,10 @@ def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
     for step in stoppable(range(start, end)):
         rate = set_learning_rate(optimizer, recipe.optim, step)
         with log.waiting():
-            images, targets = next(batches)
-        with accelerator.autocast():
-            outputs = wrapped(network_input(images))
-        terms = stage_loss(model, outputs, targets)
-        log.check(terms["total"], step)
+            parts = [next(batches) for _ in range(recipe.optim.accumulate)]
         optimizer.zero_grad(set_to_none=True)
-        accelerator.backward(terms["total"])
+        terms = add_gradients(wrapped, model, parts, accelerator)
+        log.check(terms["total"], step)
         norm = accelerator.clip_grad_norm_(wrapped.parameters(), recipe.optim.clip)
         optimizer.step()
         average.update_parameters(model)
@@ -95,6 +91,12 @@ def _resumed(checkpoint: Checkpoint, recipe: Recipe, is_main: bool) -> int:
         return step
     if step:
         print_note(f"{checkpoint.folder} continues after step {step} of {recipe.optim.steps}")
+        before, now = checkpoint.loaded_images, checkpoint.images
+        if before not in (None, now):
+            print_note(
+                f"a step had {before} images and now has {now}, so the run differs from one that "
+                "was not stopped; optim.batch and optim.accumulate can keep the number"
+            )
     else:
         print_note(f"{checkpoint.folder} has no checkpoint yet; training starts at the beginning")
     if checkpoint.is_stale(recipe.run.patience):

@@ -72,6 +72,21 @@ def make_accelerator(run: RunConfig) -> Any:
     return accelerate.Accelerator(cpu=run.device == "cpu", mixed_precision=mixed)
 
 
+def synchronise_batch_norm(model: Network, accelerator: Any) -> None:
+    """Make batch norms take their statistics from the images of all processes, in place.
+
+    Raises UserError on CPUs, where torch cannot do so. A single process needs no change.
+    """
+    if accelerator.num_processes == 1:
+        return
+    if accelerator.device.type == "cpu":
+        raise UserError(
+            "run.sync_batch_norm needs a GPU for each process, because torch synchronises batch "
+            "norms only there; set it to false, or freeze the network's trunk"
+        )
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
 def stage_loss(
     model: nn.Module,
     outputs: dict[str, Tensor] | list[dict[str, Tensor]],

@@ -12,6 +12,7 @@ import torch
 from tagwise.data.photos import Photos
 from tagwise.models.network import Network
 from tagwise.training.recipe import Recipe
+from tagwise.training.step import images_per_step
 
 
 def print_overview(
@@ -86,7 +87,7 @@ def _device(recipe: Recipe, device: torch.device, processes: int) -> str:
 
 
 def _steps(recipe: Recipe, photos: int, processes: int) -> str:
-    steps, batch = recipe.optim.steps, recipe.optim.batch * processes
+    steps, batch = recipe.optim.steps, images_per_step(recipe, processes)
     times = steps * batch / max(1, photos)
     return f"{steps:,} with {batch} images each; each photo is seen about {times:,.3g} times"
 

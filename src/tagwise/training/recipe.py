@@ -118,7 +118,9 @@ class OptimConfig(Settings):
     """AdamW with linear warm-up and cosine decay.
 
     steps: how many times the weights are changed.
-    batch: the number of images per step and process.
+    batch: the number of images that a process loads at once.
+    accumulate: the number of such batches per step and process. Their gradients are added, which
+        gives the step of a larger batch in the memory of one; batch norms see one at a time.
     lr: the highest learning rate. backbone_scale: the learning rate of the pretrained part of the
         network, relative to lr.
     weight_decay: how much each step shrinks the weights, relative to the learning rate.
@@ -131,6 +133,7 @@ class OptimConfig(Settings):
 
     steps: Annotated[int, Range(1, 10**9)] = 2000
     batch: Annotated[int, Range(1, 2**16)] = 8
+    accumulate: Annotated[int, Range(1, 2**16)] = 1
     lr: Positive = 2e-3
     backbone_scale: NonNegative = 0.35
     weight_decay: NonNegative = 0.01
@@ -153,6 +156,8 @@ class RunConfig(Settings):
     precision: "fp32" or "bf16" (mixed). Earlier recipes call fp32 "no", which still works.
     device: None chooses the best available device.
     best: the name of the figure by which best.safetensors is chosen.
+    sync_batch_norm: whether batch norms take their statistics from the images of all processes; on
+        GPUs only. For batches of less than about 8 images per process.
     compile: whether `torch.compile` speeds up the network; the first steps then take minutes.
     patience: training ends after this many validations in a row without a better `best`; 0 means
         that it never ends early.
@@ -167,6 +172,7 @@ class RunConfig(Settings):
     tensorboard: bool = False
     threads: Count | None = None
     device: Literal["cpu", "cuda"] | None = None
+    sync_batch_norm: bool = False
     compile: bool = False
     patience: NonNegativeInt = 0
 

@@ -1,0 +1,73 @@
+"""One step of training, whose batch may be divided over processes and into parts.
+
+The gradient of a step is that of the loss of all its images together, however they are divided: a
+term that is divided by a count of the batch, such as the number of keypoints, is divided by that of
+all parts. Only batch norms, and losses that are not sums over images, depend on the division.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tagwise.models.network import Network
+from tagwise.tasks import Task
+from tagwise.training.model import network_input, stage_loss
+from tagwise.training.recipe import Recipe
+
+Targets = dict[int, dict[str, Tensor]]
+"""The targets of a batch, by stride and name."""
+
+
+def images_per_step(recipe: Recipe, processes: int) -> int:
+    """The number of images of a step, of all processes together."""
+    return recipe.optim.batch * recipe.optim.accumulate * processes
+
+
+def add_gradients(
+    wrapped: nn.Module, model: Network, parts: Sequence[tuple[Tensor, Targets]], accelerator: Any
+) -> dict[str, Tensor]:
+    """Add the gradients of a step to those of the parameters; return the terms of its loss.
+
+    wrapped: the model as `accelerator.prepare` returned it. parts: (images, targets) of each batch
+    of this process. The terms are those of all parts of all processes, without a gradient.
+    """
+    count = len(parts)
+    share_divisors(model.task, [targets for _, targets in parts], accelerator)
+    sums: dict[str, Tensor] = {}
+    for number, (images, targets) in enumerate(parts, 1):
+        # The processes exchange their gradients once per step, with those of the last part.
+        with nullcontext() if number == count else accelerator.no_sync(wrapped):
+            with accelerator.autocast():
+                outputs = wrapped(network_input(images))
+            terms = stage_loss(model, outputs, targets)
+            accelerator.backward(terms["total"] / count)
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0.0) + term.detach() / count
+    if accelerator.num_processes == 1:
+        return sums
+    means = accelerator.reduce(torch.stack([sums[name].float() for name in sums]), "mean")
+    return dict(zip(sums, means.unbind(), strict=True))
+
+
+def share_divisors(task: Task, parts: Sequence[Targets], accelerator: Any) -> None:
+    """Add the means of `Task.divisors` over all parts of all processes to the targets.
+
+    The sum over all parts counts as at least 1, as in a batch that is not divided.
+    """
+    total = len(parts) * accelerator.num_processes
+    if total == 1:
+        return
+    own = [{s: task.divisors(targets) for s, targets in part.items()} for part in parts]
+    keys = [(stride, name) for stride, found in own[0].items() for name in found]
+    if not keys:
+        return
+    sums = torch.stack([sum(part[stride][name] for part in own) for stride, name in keys])
+    means = accelerator.reduce(sums, "sum").clamp(min=1) / total
+    for part in parts:
+        for (stride, name), mean in zip(keys, means.unbind(), strict=True):
+            part[stride][f"divisor.{name}"] = mean
