@@ -35,6 +35,7 @@ from tagwise.tasks.targets import (
     collate,
     divisors,
     draw_gaussian,
+    keypoints_in_cells,
     learned_cells,
     loss_weights,
 )
@@ -323,7 +324,7 @@ class PoseTask(Task):
         sample: Sample,
     ) -> Poses:
         """Implement `Task.decode_with_truth`; see `tagwise.evaluation.pose_oracles`."""
-        truth = _in_cells(sample, placement, stride)
+        truth = keypoints_in_cells(sample, placement.affine, stride)
         groups = group_with_truth(
             oracle,
             self.heatmap_values(outputs["heatmaps"]),
@@ -340,15 +341,8 @@ class PoseTask(Task):
     ) -> InstanceTags:
         """Implement `Task.true_tags`: the tags at the labelled keypoints."""
         return InstanceTags(
-            pose_tags(_in_cells(sample, placement, stride), outputs["tags"][0]),
+            pose_tags(keypoints_in_cells(sample, placement.affine, stride), outputs["tags"][0]),
             to_xyxy(placement.affine.boxes(sample.boxes.astype(np.float64))),
             self.grouping.tag_threshold,
             root_mean=self.grouping.tag_norm == "rms",
         )
-
-
-def _in_cells(sample: Sample, placement: Placement, stride: int) -> np.ndarray:
-    """The true keypoints (N, K, 3) of a sample in cells of the maps, float64."""
-    truth = sample.keypoints.astype(np.float64)
-    truth[..., :2] = pixel_to_cell(placement.affine.points(truth[..., :2]), stride)
-    return truth

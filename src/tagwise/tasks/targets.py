@@ -9,7 +9,9 @@ import numpy as np
 
 from tagwise import losses
 from tagwise.data.sample import Sample
+from tagwise.data.transforms import Affine
 from tagwise.errors import unknown_name
+from tagwise.geometry import pixel_to_cell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -157,3 +159,13 @@ def divisors(targets: dict[str, Tensor], heatmaps: Iterable[str], focal: bool) -
         target = targets[name] * (targets["mask"] > 0)
         found[name] = (target == 1 if focal else target).float().sum()
     return found
+
+
+def keypoints_in_cells(sample: Sample, to_input: Affine, stride: int) -> np.ndarray:
+    """The true keypoints (N, K, 3) of a sample in cells of the maps, float64.
+
+    to_input: from pixels of the image to pixels of the network's input.
+    """
+    truth = sample.keypoints.astype(np.float64)
+    truth[..., :2] = pixel_to_cell(to_input.points(truth[..., :2]), stride)
+    return truth
