@@ -51,6 +51,9 @@ def predict(
     classes: Classes = (),
     max_instances: int | None = None,
     pictures: bool = True,
+    stride: int = 1,
+    frames: bool = False,
+    show: bool = False,
     coco: Path | None = None,
     resume: bool = False,
     device: Device = "auto",
@@ -65,20 +68,27 @@ def predict(
 ) -> int:
     """Find the instances in photos: poses, boxes or masks, depending on the model.
 
-    Writes NAME.predictions.json and NAME.predictions.jpg for every photo. Exits with 0 on
-    success, 1 if some photos could not be read (they are skipped) or a GPU stopped, 2 on bad input.
+    Writes NAME.predictions.json and NAME.predictions.jpg for every photo, and
+    NAME.predictions.jsonl and NAME.predictions.mp4 for every video (needs tagwise[video]). Exits
+    with 0 on success, 1 if some photos could not be read (they are skipped) or a GPU stopped, 2 on
+    bad input.
 
     $ tagwise predict photo.jpg
     $ tagwise predict photos "more/**/*.png" --weights bees --out found
     $ tagwise predict https://example.com/photo.jpg --conf 0.5
+    $ tagwise predict clip.mp4             one annotated video, and one line of JSON per frame
+    $ tagwise predict 0 --show             a webcam
     $ tagwise predict photos --resume      continues an interrupted run
     $ tagwise predict val --coco val.json --no-pictures --flip      COCO results of a whole set
 
     Args:
         sources: Photos, videos, folders and their subfolders, patterns: "photos/**/*.jpg", http(s)
-            addresses of photos, or - for a photo on standard input.
+            addresses of photos, - for a photo on standard input, 0 for a webcam, or rtsp://.
         out: Folder for the results; it is made if it does not exist.
         max_instances: Keep the best instances of each photo, at most this number.
+        stride: Take every Nth frame of videos.
+        frames: Write a picture and JSON for each frame of a video.
+        show: Show the pictures in a window; closing it ends the run.
         pictures: Draw the instances on each photo, or write JSON only.
         coco: Annotation JSON of the photos; writes one COCO results file for all of them.
         resume: Keep the results that an earlier run with the same settings finished.

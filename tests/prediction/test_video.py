@@ -10,11 +10,11 @@ from tagwise.prediction.sources import find_sources
 from tagwise.prediction.video import (
     PhotoVideo,
     Video,
-    _upright,
     is_video_file,
     open_video,
-    video_writer,
+    upright,
 )
+from tagwise.prediction.video_writer import video_writer
 
 av = pytest.importorskip("av")
 
@@ -61,7 +61,7 @@ def test_codec_is_supported_by_browsers(clip):
 def test_frames_are_decoded_only_when_they_are_needed(clip, monkeypatch):
     decoded = []
     monkeypatch.setattr(
-        "tagwise.prediction.video._upright", lambda f: decoded.append(1) or _upright(f)
+        "tagwise.prediction.video.upright", lambda f: decoded.append(1) or upright(f)
     )
     frames = iter(Video(clip))
     next(frames)
@@ -110,7 +110,7 @@ def test_frames_of_a_rotated_camera_are_upright(rotation, turns, sides_swapped):
             return frame(0)
 
     Rotated.rotation = rotation  # as FFmpeg counts: degrees anticlockwise
-    image, swapped = _upright(Rotated())
+    image, swapped = upright(Rotated())
     np.testing.assert_array_equal(image, np.rot90(frame(0), turns))
     assert swapped is sides_swapped
 

@@ -108,7 +108,7 @@ def test_annotated_video_has_all_frames(clip, network, tmp_path):
 
 def test_rows_of_a_video_carry_its_file_name(network, tmp_path):
     pytest.importorskip("av", reason="needs the extra 'video'")
-    from tagwise.prediction.video import video_writer
+    from tagwise.prediction.video_writer import video_writer
 
     with video_writer(tmp_path / "clip.mp4", 25) as write:
         for number in range(2):

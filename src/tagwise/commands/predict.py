@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from tagwise.errors import UserError
-from tagwise.prediction.options import OlderNames, Precision, Runtime, with_older_names
+from tagwise.plot.window import Window
+from tagwise.prediction.options import (
+    OlderNames,
+    Precision,
+    Runtime,
+    check_stride,
+    with_older_names,
+)
 from tagwise.prediction.protocols import Protocol
 from tagwise.prediction.run import PredictRun, open_files, open_predictor
 from tagwise.prediction.runtimes import runtime_for
-from tagwise.prediction.sources import Image, find_sources
+from tagwise.prediction.sources import Frames, Image, count_of, find_sources
 from tagwise.runtime import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    sources: Image | Iterable[Image],
+    sources: Image | int | Iterable[Image | int],
     weights: str | Path | nn.Module = "people",
     *,
     conf: float | None = None,
@@ -30,6 +37,9 @@ def predict(
     device: str | torch.device = "auto",
     half: bool = False,
     stream: bool = False,
+    stride: int = 1,
+    frames: bool = False,
+    show: bool = False,
     out: str | Path | None = None,
     flip: bool = False,
     scales: Sequence[float] = (1.0,),
@@ -45,15 +55,20 @@ def predict(
 ) -> PredictRun:
     """Find poses, boxes or masks in many photos; returns their results, computed as they are read.
 
-    sources: files, folders, patterns, videos, addresses, arrays, Pillow images, tensors, lists of
-        these, see `find_sources`.
+    sources: files, folders, patterns, videos, cameras, addresses, arrays, Pillow images, tensors,
+        lists of these, see `find_sources`.
     weights, classes, max_instances, imgsz, device, half, flip, scales, protocol, batch_size,
         precision, runtime: see `Predictor`.
     conf: see `Predictor`; with `coco` 0 by default, since average precision needs every instance.
-    stream: keep no results, so that memory does not grow. The results can be iterated once.
+    stream: keep no results, so that memory does not grow; those of cameras and streams are never
+        kept. The results can be iterated once.
         Otherwise they are a sequence too: `results[0]`, `len(results)`, `results.to_df()`.
+    stride: predict every Nth frame of videos.
     out: folder for `NAME.predictions.json` and, with `pictures`, `NAME.predictions.jpg`, which are
-        written as results are computed. None: no files.
+        written as results are computed. A video has one `NAME.predictions.jsonl`, with one frame
+        per line, and `NAME.predictions.mp4`, which appear with its last frame. None: no files.
+    frames: write the files of photos for each frame of a video instead.
+    show: show the pictures in a window while they are computed; closing it ends the run.
     coco: annotation JSON of the photos; writes `out/STEM.results.json`, COCO results of the task.
     resume: photos that a run with the same settings finished in `out` are read from there.
     progress: show a progress bar.
@@ -70,7 +85,10 @@ def predict(
     conf = named["conf"]
     if out is None and (coco is not None or resume):
         raise UserError("coco and resume need an output folder; give out")
-    found = find_sources(sources)
+    stride = check_stride(stride)
+    found = find_sources(sources, stride)
+    live = isinstance(found, Frames) and found.live
+    window = Window("tagwise") if show else None
     keep_freed_memory()
     predictor = open_predictor(
         weights,
@@ -84,9 +102,11 @@ def predict(
         flip=flip,
         scales=scales,
         protocol=protocol,
-        batch_size=batch_size,
+        batch_size=1 if live and batch_size is None else batch_size,
         precision=precision,
-        runtime=runtime_for(runtime, len(found) if isinstance(found, list) else None),
+        runtime=runtime_for(runtime, count_of(found)),
     )
-    files = None if out is None else open_files(out, predictor, weights, pictures, resume)
-    return PredictRun(predictor, found, files, coco, progress, stream)
+    files = None
+    if out is not None:
+        files = open_files(out, predictor, weights, pictures, resume, frames, stride)
+    return PredictRun(predictor, found, files, coco, progress, stream or live, window)

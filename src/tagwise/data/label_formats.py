@@ -86,7 +86,7 @@ def _folder_format(path: Path) -> str | None:
         return "yolo"
     if next(path.rglob("CollectedData_*"), None):
         return "deeplabcut project"
-    first = next(iter(sorted(path.rglob("*.predictions.json"))), None)
+    first = next(iter(sorted(path.rglob("*.predictions.json*"))), None)
     if first:
         return "prediction folder"
     first = next(path.glob("*.txt"), None) or next((path / "labels").rglob("*.txt"), None)

@@ -28,7 +28,7 @@ _FRAME = re.compile(r"(.+)-(\d{6,})")  # the names of frames of a video
 
 
 def read_predictions(path: Path, images: str | Path | None = None) -> LabelSet:
-    """Read one .predictions.json file, or all files in a folder and its subfolders."""
+    """Read one .predictions.json file, or all such files of photos and videos in a folder."""
     folder = path if path.is_dir() else path.parent
     found = LabelSet(path, "predictions of tagwise")
     finder = Finder([*finder_of(path, images).roots, Path()])
@@ -40,14 +40,22 @@ def read_predictions(path: Path, images: str | Path | None = None) -> LabelSet:
         image = _image(result, name, sources.get(name), finder)
         image.instances = _instances(result, found)
         found.images.append(image)
+    for file in sorted(path.rglob("*.predictions.jsonl")) if path.is_dir() else []:
+        _read_frames(file, found, finder)
     return found
 
 
 def read_tracks(path: Path, images: str | Path | None = None) -> LabelSet:
-    """Read a .tracks.jsonl file; the track of an instance is its id."""
-    found = LabelSet(path, "tracks of tagwise")
-    finder = finder_of(path, images)
-    name = path.name.removesuffix(".jsonl").removesuffix(".tracks")
+    """Read a .tracks.jsonl or .predictions.jsonl file; the track of an instance is its id."""
+    is_track = path.name.endswith(".tracks.jsonl")
+    found = LabelSet(path, f"{'tracks' if is_track else 'predictions'} of tagwise")
+    _read_frames(path, found, finder_of(path, images))
+    return found
+
+
+def _read_frames(path: Path, found: LabelSet, finder: Finder) -> None:
+    """Add the frames of a file of JSON lines to a label set."""
+    name = path.name.removesuffix(".jsonl").removesuffix(".tracks").removesuffix(".predictions")
     video = _video_named(name, finder)
     for number, line in enumerate(read_text(path, "tracks").splitlines(), 1):
         try:
@@ -66,7 +74,6 @@ def read_tracks(path: Path, images: str | Path | None = None) -> LabelSet:
         for instance, track in zip(_instances(result, found), ids, strict=True):
             image.instances.append(replace(instance, track=track))
         found.images.append(image)
-    return found
 
 
 def read_results(path: Path, annotations: str | Path, images: str | Path | None = None) -> LabelSet:
@@ -100,6 +107,9 @@ def read_results(path: Path, annotations: str | Path, images: str | Path | None 
 
 def _image(result: Result, name: str, source: Any, finder: Finder) -> LabelledImage:
     size = {"width": result.width, "height": result.height}
+    if result.file and result.frame is not None:
+        video = finder.find(result.file)
+        return LabelledImage(result.file, video, result.frame, group=result.file, **size)
     if result.file:
         group = Path(result.file).parent.as_posix()
         return LabelledImage(result.file, finder.find(result.file), group=group, **size)

@@ -6,5 +6,5 @@ tensors, or, for files of `tagwise export`, with onnxruntime on numpy arrays. No
 needs torch except `TensorRunner` and the joining of several passes (`tta.py`).
 
 Imports `console`, `data`, `errors`, `evaluation`, `files`, `geometry`, `grouping`, `models`,
-`published`, `results`, `runtime`, `settings` and `tasks`.
+`plot`, `published`, `results`, `runtime`, `settings` and `tasks`.
 """

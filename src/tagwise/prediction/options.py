@@ -108,6 +108,13 @@ def precision_of(precision: Precision, half: bool, device: Any) -> Precision:
     return precision
 
 
+def check_stride(stride: Any) -> int:
+    """Return a stride of frames. Raises UserError unless it is a whole number, 1 or more."""
+    if not (_is_whole(stride) and stride >= 1):
+        raise UserError(f"stride is {stride!r}; use a whole number, 1 or more")
+    return int(stride)
+
+
 def check_max_instances(most: Any) -> int | None:
     """Return a largest number of instances. Raises UserError unless it is None, or 1 or more."""
     if most is not None and not (_is_whole(most) and most >= 1):

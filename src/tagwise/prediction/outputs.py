@@ -11,7 +11,8 @@ import numpy as np
 
 from tagwise.errors import UserError, brief
 from tagwise.files import append_line, make_folder, read_json, trim_lines, whole_file
-from tagwise.prediction.sources import Source
+from tagwise.prediction.sources import Clip, Source
+from tagwise.prediction.video_files import VideoFiles
 from tagwise.results import Result
 from tagwise.results.pictures import encode_jpeg
 from tagwise.tasks import Task, read_result
@@ -22,19 +23,28 @@ _JOURNAL = ".tagwise-predict.jsonl"
 class Predictions:
     """The output files of a run: `NAME.predictions.json` and `.jpg`, and a journal.
 
-    The journal lists the photos whose files are complete.
+    A video has one `NAME.predictions.jsonl` and `.mp4`, unless `frames` asks for those of photos
+    for each frame. The journal lists the photos and the videos whose files are complete.
 
     folder: the output folder. pictures: whether to draw the results on the photos.
+    frames: whether frames of videos have files of their own.
     settings: everything that the results depend on; a run can be resumed only with equal settings.
     resume: skip the photos that the journal lists; otherwise start a new journal.
     """
 
     def __init__(
-        self, folder: str | Path, settings: dict[str, Any], pictures: bool, resume: bool
+        self,
+        folder: str | Path,
+        settings: dict[str, Any],
+        pictures: bool,
+        resume: bool,
+        frames: bool = False,
     ) -> None:
         self.folder, self.pictures = make_folder(folder), pictures
+        self.videos = None if frames else VideoFiles(self.folder, pictures)
         self.path = self.folder / _JOURNAL
         self._done: dict[str, Any] = {}
+        self._video: Source | None = None  # a frame of the video that is being written
         if resume and self.path.exists():
             self._read(settings)
         else:
@@ -75,11 +85,26 @@ class Predictions:
 
     def is_done(self, source: Source) -> bool:
         """Whether an earlier run wrote the files of this photo, and the photo has not changed."""
-        state = self._done.get(source.name)
-        return state is not None and state == source.state() and self.json_path(source).exists()
+        clip = self.clip_of(source)
+        name, path = source.name, self.json_path(source)
+        if clip is not None:
+            name, path = clip.name, self.videos.path(clip)
+        state = self._done.get(name)
+        return state is not None and state == self._state(source) and path.exists()
+
+    def clip_of(self, source: Source) -> Clip | None:
+        """The video whose files hold the result; None for one that has files of its own."""
+        return None if self.videos is None else source.clip
+
+    def _state(self, source: Source) -> Any:
+        """What the journal says of a photo; for a frame, what it says of the video."""
+        state = source.state()
+        return state if state is None or self.clip_of(source) is None else state[:3]
 
     def load(self, source: Source) -> Result:
         """Read the result of an earlier run for this photo."""
+        if self.clip_of(source) is not None:
+            return self.videos.load(source)
         path = self.json_path(source)
         return read_result(read_json(path), path)
 
@@ -93,8 +118,28 @@ class Predictions:
             file.write(_line(result.to_dict()))
 
     def record(self, source: Source) -> None:
-        """List a photo in the journal, once its files are complete."""
-        append_line(self.path, {"name": source.name, "source": source.state()})
+        """List a photo in the journal, once its files are complete.
+
+        A video is listed once the first frame of the next one is given, or at the end.
+        """
+        clip, before = self.clip_of(source), self._video
+        if clip is None:
+            append_line(self.path, {"name": source.name, "source": source.state()})
+            return
+        self._video = source
+        if before is not None and before.clip is not clip:
+            self._record_video(before)
+
+    def finish(self, complete: bool) -> None:
+        """Let the files of the last video appear; complete: whether it was read to its end."""
+        if self.videos is not None:
+            self.videos.finish()
+        if complete and self._video is not None:
+            self._record_video(self._video)
+        self._video = None
+
+    def _record_video(self, frame: Source) -> None:
+        append_line(self.path, {"name": frame.clip.name, "source": self._state(frame)})
 
 
 class CocoResults:

@@ -13,6 +13,7 @@ from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tqdm import tqdm
 
 from tagwise import models
@@ -21,12 +22,15 @@ from tagwise.data.report import print_note, summary
 from tagwise.errors import UserError, need_torch
 from tagwise.files import whole_file
 from tagwise.grouping.kernels.peaks import scan_peaks
+from tagwise.plot.window import Window
 from tagwise.prediction.given import RemoteImage
+from tagwise.prediction.live import LiveVideo
 from tagwise.prediction.lost_devices import DeviceError
 from tagwise.prediction.outputs import CocoResults, Predictions
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.sequence import Results
-from tagwise.prediction.sources import Source
+from tagwise.prediction.sources import Frames, Source, count_of
+from tagwise.prediction.video import Video
 from tagwise.prediction.workers import Workers
 from tagwise.results import Result
 from tagwise.runtime import count_cores, is_compiled
@@ -40,11 +44,16 @@ _WRITERS = min(count_cores(), 8)
 
 @dataclass(frozen=True)
 class _Writing:
-    """The result of a photo; files: done when its files are written, None if there are none."""
+    """The result of a photo.
+
+    files: done when its files are written, None if there are none. picture: the annotated photo,
+    None if no window shows it.
+    """
 
     source: Source
     result: Result
     files: Future[None] | None = None
+    picture: Future[np.ndarray] | None = None
 
 
 class PredictRun(Results):
@@ -62,45 +71,66 @@ class PredictRun(Results):
         coco: str | Path | None,
         progress: bool,
         stream: bool = False,
+        window: Window | None = None,
     ) -> None:
         self.failed: list[UserError] = []
         self.written = self.resumed = 0
         self._predictor, self._sources, self._files = predictor, sources, files
-        self._progress = progress
+        self._progress, self._window = progress, window
+        self._unit = "frame" if isinstance(sources, Frames) else "photo"
         self._writers = Workers(_WRITERS, "write")
         super().__init__(self._run() if coco is None else self._with_coco(coco), stream)
 
     def close(self) -> None:
-        """Stop the run. The files of finished photos stay, and `resume` continues from them."""
+        """Stop the run. The files of finished photos stay, and `resume` continues from them.
+
+        The files of a video appear with the frames until then.
+        """
         self._results.close()
         self._writers.join()
+        if self._files is not None:
+            self._files.finish(complete=False)
 
     def finish(self) -> str:
         """Predict all remaining photos, and return a summary in one line."""
         instances = sum(len(result) for result in self)
-        text = f"{_count(self.written + self.resumed, 'photo')}, {_count(instances, 'instance')}"
+        text = f"{_count(self.written + self.resumed, self._unit)}, {_count(instances, 'instance')}"
         if self.resumed:
-            text += f", {self.resumed} of the photos from an earlier run"
+            text += f", {self.resumed} of the {self._unit}s from an earlier run"
         if self.failed:
-            text += f", {_count(len(self.failed), 'photo')} could not be read"
+            text += f", {_count(len(self.failed), self._unit)} could not be read"
+        for video in self._broken():
+            text += f", {video.unit}: {video.broken}"
         return f"{text}; results are in {self._files.folder}" if self._files else text
 
     @property
     def exit_code(self) -> int:
-        """The exit code of a command: 0 if no photo failed so far, 1 if some did, 2 if all did."""
-        if not self.failed:
+        """The exit code of a command: 0 if no photo failed so far, 1 if some did, 2 if all did.
+
+        Parts of a video that could not be read, and a camera that stopped, count as failed photos.
+        """
+        if not self.failed and not self._broken():
             return 0
         return 1 if self.written or self.resumed else 2
+
+    def _broken(self) -> list[Video | LiveVideo]:
+        """The videos that could not be read completely."""
+        clips = self._sources.clips if isinstance(self._sources, Frames) else []
+        return [clip.video for clip in clips if clip.video.broken]
 
     def _run(self) -> Generator[Result, None, None]:
         """Yield each result once its files are written; other threads write the next ones."""
         waiting: deque[_Writing] = deque()
-        wait = True
+        wait, complete = True, False
         try:
             for found in self._found():
                 waiting.append(found)
                 while len(waiting) > _WRITERS:
                     yield self._recorded(waiting.popleft())
+                if self._window is not None and self._window.closed:
+                    break
+            else:
+                complete = True
             while waiting:
                 yield self._recorded(waiting.popleft())
         except DeviceError:
@@ -115,6 +145,10 @@ class PredictRun(Results):
             if wait:
                 self._writers.join()
                 self._record_complete(waiting)
+            if self._files is not None and wait:
+                self._files.finish(complete)
+            elif self._files is not None and self._files.videos is not None:
+                self._files.videos.release()
 
     def _recorded(self, found: _Writing) -> Result:
         """Wait until the files of a photo are written, list it in the journal, return its result.
@@ -124,6 +158,8 @@ class PredictRun(Results):
         if found.files is not None:
             found.files.result()
             self._files.record(found.source)
+        if found.picture is not None:
+            self._window.show(found.picture.result())
         return found.result
 
     def _record_complete(self, waiting: Iterable[_Writing]) -> None:
@@ -141,8 +177,8 @@ class PredictRun(Results):
         files = self._files
         ahead, inline = tee((s, bool(files and files.is_done(s))) for s in self._sources)
         outcomes = self._predictor.outcomes(source.image for source, done in ahead if not done)
-        total = len(self._sources) if isinstance(self._sources, list) else None
-        bar = tqdm(inline, total=total, unit="photo", disable=None if self._progress else True)
+        total = count_of(self._sources)
+        bar = tqdm(inline, total=total, unit=self._unit, disable=None if self._progress else True)
         for source, done in stoppable(bar):
             if done:
                 self.resumed += 1
@@ -158,8 +194,19 @@ class PredictRun(Results):
                 continue
             self.written += 1
             result = _named(outcome.result, source)
-            saved = files and self._writers.submit(files.save, source, result, outcome.image)
-            yield _Writing(source, result, saved or None)
+            yield self._writing(source, result, outcome.image)
+
+    def _writing(self, source: Source, result: Result, image: np.ndarray) -> _Writing:
+        """Begin to draw and write a result."""
+        files, picture, saved = self._files, None, None
+        clip = None if files is None else files.clip_of(source)
+        if self._window is not None or (clip is not None and files.pictures):
+            picture = self._writers.submit(_drawn, result, image)
+        if clip is not None:
+            saved = files.videos.save(source, result, picture if files.pictures else None)
+        elif files is not None:
+            saved = self._writers.submit(files.save, source, result, image)
+        return _Writing(source, result, saved, picture if self._window is not None else None)
 
     def _stopped(self, error: DeviceError) -> DeviceError:
         """The error with what is done, and how to continue."""
@@ -202,10 +249,15 @@ class PredictRun(Results):
             )
 
 
+def _drawn(result: Result, image: np.ndarray) -> np.ndarray:
+    """The picture of a result, (H, W, 3) uint8 RGB."""
+    return np.asarray(result.plot(image))
+
+
 def _named(result: Result, source: Source) -> Result:
     """The result with the video and frame, or the address, that its image comes from."""
     if source.index is not None:
-        return replace(result, file=str(source.file), frame=source.index, time=source.time)
+        return replace(result, file=str(source.clip), frame=source.index, time=source.time)
     if isinstance(source.image, RemoteImage):
         return replace(result, file=source.image.address)
     return result
@@ -234,10 +286,14 @@ def open_files(
     weights: str | Path | nn.Module,
     pictures: bool,
     resume: bool,
+    frames: bool = False,
+    stride: int = 1,
 ) -> Predictions:
     """Open the files of a run. Raises UserError if `resume` meets other settings or weights."""
     settings = {**predictor.settings(), "weights": _fingerprint(weights), "pictures": pictures}
-    return Predictions(folder, settings, pictures, resume)
+    settings |= {"frames": True} if frames else {}
+    settings |= {"stride": stride} if stride != 1 else {}
+    return Predictions(folder, settings, pictures, resume, frames)
 
 
 def _is_published(weights: str | Path | nn.Module) -> bool:

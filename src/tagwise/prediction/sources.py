@@ -24,6 +24,7 @@ from tagwise.prediction.given import (
     is_address,
     is_tensor,
 )
+from tagwise.prediction.live import LiveVideo, is_live
 from tagwise.prediction.video import Video, is_video_file
 
 Image = ImageSource
@@ -31,11 +32,27 @@ _LONGEST = 200  # bytes of a name; file systems allow 255, and results add their
 
 
 @dataclass(frozen=True, eq=False)
+class Clip:
+    """A video, and the name of its results without a suffix, relative to the output folder."""
+
+    video: Video | LiveVideo
+    name: str
+
+    @property
+    def file(self) -> Path | None:
+        """The file of the video; None for a camera and an address."""
+        return None if isinstance(self.video, LiveVideo) else self.video.path
+
+    def __str__(self) -> str:
+        return str(self.file or self.video)
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """An image, and the name of its results without a suffix, relative to the output folder.
 
-    file, index, time: for a frame of a video, the file of the video, the number of the frame and
-        its time in seconds.
+    file, index, time, clip: for a frame of a video, the file of the video, the number of the frame,
+        its time in seconds, and the video.
     """
 
     image: Image
@@ -43,6 +60,7 @@ class Source:
     file: Path | None = None
     index: int | None = None
     time: float | None = None
+    clip: Clip | None = None
 
     def state(self) -> Any:
         """Return a value that changes when the file changes; None if there is no readable file."""
@@ -57,14 +75,37 @@ class Source:
         return state if self.index is None else [*state, self.index]
 
 
-def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[Source]:
+class Frames(Iterator[Source]):
+    """Photos and frames of videos, read as they are needed.
+
+    total: their number, or an estimate; None if unknown. live: whether one is a camera or stream.
+    clips: the videos.
+    """
+
+    def __init__(self, sources: list[Source | Clip]) -> None:
+        self.clips = [source for source in sources if isinstance(source, Clip)]
+        counts = [clip.video.frames for clip in self.clips]
+        photos = len(sources) - len(self.clips)
+        self.total = None if None in counts else sum(counts) + photos
+        self.live = any(isinstance(clip.video, LiveVideo) for clip in self.clips)
+        self._sources = _with_frames(sources)
+
+    def __next__(self) -> Source:
+        return next(self._sources)
+
+
+def find_sources(
+    sources: Image | int | Iterable[Image | int], stride: int = 1
+) -> list[Source] | Iterator[Source]:
     """Find the images to predict from, and give each a unique name.
 
     sources: one or several of: an image file, a video, a folder (with all photos below it), a
         pattern such as "photos/**/*.jpg", an http or https address of an image, "-" for an image
-        on standard input, an image in memory, see `read_image`, or a torch tensor of one or several
-        images, see `images_of_tensor`. A list is read immediately. Images of any other iterable,
-        and frames of videos, are read one by one as they are needed, and numbered.
+        on standard input, an image in memory, see `read_image`, a torch tensor of one or several
+        images, see `images_of_tensor`, or a camera or stream, see `LiveVideo`. A list is read
+        immediately. Images of any other iterable, and frames of videos, are read one by one as
+        they are needed, and numbered.
+    stride: take every Nth frame of videos.
     Results are named after the stem of their file, relative to the given folder. If two files would
     get the same name, their suffixes are added, then their folders. Raises UserError for a missing
     file, and if there are no images.
@@ -75,8 +116,12 @@ def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[So
         return (Source(i, _numbered(n, i)) for n, i in enumerate(_in_memory(sources)))
     found: list[Source] = []
     files: list[tuple[Path, Path]] = []
+    live: list[LiveVideo] = []
     number = 0
     for source in sources:
+        if is_live(source) and not (isinstance(source, str) and os.path.exists(source)):
+            live.append(LiveVideo(source, stride))
+            continue
         if isinstance(source, (str, Path)) and not is_address(source) and source != STDIN:
             files += find_files(source)
             number += 1
@@ -84,12 +129,20 @@ def find_sources(sources: Image | Iterable[Image]) -> list[Source] | Iterator[So
         for image in _in_memory([source]):
             found.append(Source(image, _numbered(number, image)))
             number += 1
-    if not files and not found:
+    if not files and not found and not live:
         raise UserError("no image to predict from; give a file or a folder of photos")
     named = name_files(files)
     named += _with_unique_names(found, {source.name for source in named})
-    videos = {source: Video(source.image) for source in named if _is_video(source.image)}
-    return _with_frames(named, videos) if videos else named
+    if not live and not any(_is_video(source.image) for source in named):
+        return named
+    return Frames(_with_clips(named, live, stride))
+
+
+def count_of(sources: Iterable[Source]) -> int | None:
+    """The number of sources that `find_sources` returned, or an estimate; None if unknown."""
+    if isinstance(sources, Frames):
+        return sources.total
+    return len(sources) if isinstance(sources, list) else None
 
 
 def find_files(source: str | Path) -> list[tuple[Path, Path]]:
@@ -159,18 +212,37 @@ def _with_unique_names(images: list[Source], taken: set[str]) -> list[Source]:
     return named
 
 
-def _with_frames(sources: list[Source], videos: dict[Source, Video]) -> Iterator[Source]:
-    """Replace each video by its frames, which are decoded as they are needed."""
-    taken = {source.name for source in sources if source not in videos}
+def _with_clips(sources: list[Source], live: list[LiveVideo], stride: int) -> list[Source | Clip]:
+    """Open the videos among the sources, and add those that are no files, with unique names."""
+    taken = {source.name for source in sources if not _is_video(source.image)}
+    found: list[Source | Clip] = []
     for source in sources:
-        if source not in videos:
+        if not _is_video(source.image):
+            found.append(source)
+            continue
+        name = _free_name((source.name, source.name + source.image.suffix), taken)
+        found.append(Clip(Video(source.image, stride), name))
+    return found + [Clip(video, _free_name((str(video.path),), taken)) for video in live]
+
+
+def _free_name(wanted: tuple[str, ...], taken: set[str]) -> str:
+    """A name for a video that is free, as are the names of its frames; adds it to `taken`."""
+    names = (*wanted, wanted[-1] + "_")
+    free = next((name for name in names if name not in taken), names[-1])
+    name = unique_prefix((free, *names), taken)
+    taken |= {name, f"{name}-000000"}
+    return name
+
+
+def _with_frames(sources: list[Source | Clip]) -> Iterator[Source]:
+    """Replace each video by its frames, which are decoded as they are needed."""
+    for source in sources:
+        if not isinstance(source, Clip):
             yield source
             continue
-        prefix = unique_prefix((source.name, source.name + source.image.suffix), taken)
-        taken.add(f"{prefix}-000000")
-        for frame in videos[source]:
-            name = f"{prefix}-{frame.index:06d}"
-            yield Source(frame.image, name, source.image, frame.index, frame.time)
+        for frame in source.video:
+            name = f"{source.name}-{frame.index:06d}"
+            yield Source(frame.image, name, source.file, frame.index, frame.time, source)
 
 
 def _is_video(image: Image) -> bool:

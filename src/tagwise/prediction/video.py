@@ -1,4 +1,4 @@
-"""Read and write videos frame by frame, so that memory does not depend on their length.
+"""Read videos frame by frame, so that memory does not depend on their length.
 
 PyAV does the work; it comes with `pip install 'tagwise[video]'`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,7 +21,6 @@ import numpy as np
 from tagwise.data.images import SUFFIXES as PHOTO_SUFFIXES
 from tagwise.data.images import read_image
 from tagwise.data.report import print_note
-from tagwise.data.transforms import fit_affine
 from tagwise.errors import UserError, optional
 from tagwise.files import (
     SNIFFED,
@@ -29,7 +28,6 @@ from tagwise.files import (
     kind_of,
     open_regular,
     refuse_address,
-    whole_file,
 )
 from tagwise.prediction.folders import describe, list_folder
 
@@ -45,7 +43,6 @@ SUFFIXES = frozenset(
 
 _FPS = 25.0  # frames per second if a video does not state them
 _FASTEST = 240.0  # a larger number is the clock rate of the file, not its frames per second
-_CODECS = ("libx264", "libopenh264", "mpeg4")  # in order of preference; PyAV always has the last
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +62,9 @@ class Frame:
 class Video:
     """The frames of a video file, in order and upright; each `iter` starts from the first.
 
-    path: any format that FFmpeg reads.
-    fps: frames per second, on average. frames: number of frames that the file states,
-        or an estimate from its duration; None if unknown.
+    path: any format that FFmpeg reads. stride: `iter` yields every Nth frame.
+    fps: frames per second of the file, on average. frames: number of frames of `iter` that the
+        file states, or an estimate from its duration; None if unknown.
     pixel_shape: width of a pixel divided by its height, after the rotation of the file.
     broken: number of packets of the last iteration that could not be decoded, and were skipped.
 
@@ -76,15 +73,16 @@ class Video:
 
     unit = "parts of the video"
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, stride: int = 1) -> None:
+        self.path, self.stride = Path(path), stride
         self.broken = 0
         with self._opened() as container:
             stream = self._stream(container)
-            self.fps = _frames_per_second(container, stream)
+            self.fps = frames_per_second(container, stream)
             self.pixel_shape = Fraction(stream.sample_aspect_ratio or 1)
             seconds = container.duration / 1e6 if container.duration else 0
-            self.frames = stream.frames or round(seconds * self.fps) or None
+            frames = stream.frames or round(seconds * self.fps)
+            self.frames = -(-frames // stride) or None
 
     def __iter__(self) -> Iterator[Frame]:
         self.broken = index = 0
@@ -103,8 +101,11 @@ class Video:
                     self.broken += 1
                     continue
                 for frame in decoded:
+                    if index % self.stride:
+                        index += 1
+                        continue
                     time = index / self.fps if frame.time is None else frame.time
-                    image, turned = _upright(frame)
+                    image, turned = upright(frame)
                     if index == 0 and turned:
                         self.pixel_shape = 1 / self.pixel_shape
                     yield Frame(index, time, image)
@@ -137,7 +138,7 @@ class Video:
             targets = {times[index]: index for index in wanted if 0 <= index < len(times)}
             for time, frame in _decoded_at(container, stream, sorted(targets), keys):
                 seconds = targets[time] / self.fps if frame.time is None else frame.time
-                yield Frame(targets[time], seconds, _upright(frame)[0])
+                yield Frame(targets[time], seconds, upright(frame)[0])
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -229,84 +230,7 @@ def open_video(path: str | Path) -> Video | PhotoVideo:
     return PhotoVideo(path) if os.path.isdir(path) else Video(path)
 
 
-@contextmanager
-def video_writer(
-    path: str | Path, fps: float, pixel_shape: Fraction | float = 1
-) -> Iterator[Callable[..., None]]:
-    """Write an H.264 video: the context is a function that appends a frame.
-
-    The function takes a frame (H, W, 3) uint8 RGB and, optionally, its time in seconds; by default
-    frames follow each other at `fps`. Frames of another size are fitted into that of the first. An
-    odd last row or column is left out, since 4:2:0 colour needs even sides. pixel_shape: width of
-    a pixel divided by its height. The file appears when the block ends. It does not appear after an
-    error or if no frame was written.
-
-    >>> with video_writer("clip.mp4", fps=25) as write:  # doctest: +SKIP
-    ...     write(image)
-    """
-    path, av = Path(path), _av()
-    try:
-        with whole_file(path) as file, av.open(file, "w", format="mp4") as container:
-            writer = _Writer(container, fps, Fraction(pixel_shape))
-            yield writer.add
-            writer.finish()
-            if writer.stream is None:
-                raise _NoFrameError
-    except _NoFrameError:
-        return
-    except av.error.FFmpegError as error:
-        reason = error.strerror or error
-        message = f"cannot write {path}: {reason}; free space or give another --out"
-        raise UserError(message) from error
-
-
-class _NoFrameError(Exception):
-    """Raised if no frame was written, so that `whole_file` leaves no file."""
-
-
-_CLOCK = 90_000  # ticks per second of written videos, as in MPEG
-
-
-class _Writer:
-    def __init__(self, container: Any, fps: float, pixel_shape: Fraction) -> None:
-        self.container, self.fps, self.stream = container, fps, None
-        self.pixel_shape, self.tick = pixel_shape, round(_CLOCK / fps)
-        self.last = -self.tick  # so that the first frame is at 0
-
-    def add(self, image: np.ndarray, time: float | None = None) -> None:
-        height, width = (side // 2 * 2 for side in image.shape[:2])
-        if self.stream is None:
-            self.stream = self._new_stream(max(width, 2), max(height, 2))
-        size = (self.stream.width, self.stream.height)
-        if (width, height) != size:
-            affine, _ = fit_affine(image.shape[1::-1], size)
-            image = affine.image(image, size, fill=0)
-        image = np.ascontiguousarray(image[: size[1], : size[0]])
-        frame = _av().VideoFrame.from_ndarray(image, format="rgb24")
-        ticks = self.last + self.tick if time is None else round(time * _CLOCK)
-        self.last = frame.pts = max(ticks, self.last + 1, 0)
-        frame.time_base = Fraction(1, _CLOCK)
-        self.container.mux(self.stream.encode(frame))
-
-    def finish(self) -> None:
-        if self.stream is not None:
-            self.container.mux(self.stream.encode())
-
-    def _new_stream(self, width: int, height: int) -> Any:
-        known = _av().codecs_available
-        codec = next(codec for codec in _CODECS if codec in known)
-        rate = Fraction(self.fps).limit_denominator(1001)
-        stream = self.container.add_stream(codec, rate=rate)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, _CLOCK)
-        if self.pixel_shape != 1:
-            stream.codec_context.sample_aspect_ratio = self.pixel_shape.limit_denominator(255)
-        if codec == "libx264":
-            stream.options = {"crf": "23", "preset": "veryfast"}
-        return stream
-
-
-def _frames_per_second(container: Any, stream: Any) -> float:
+def frames_per_second(container: Any, stream: Any) -> float:
     """Return the frames per second that the file states, or measure them from its packets."""
     stated = float(stream.average_rate or stream.guessed_rate or _FPS)
     if stated <= _FASTEST:
@@ -321,7 +245,7 @@ def _frames_per_second(container: Any, stream: Any) -> float:
     return (len(times) - 1) / span if span > 0 else _FPS
 
 
-def _upright(frame: Any) -> tuple[np.ndarray, bool]:
+def upright(frame: Any) -> tuple[np.ndarray, bool]:
     """Return the upright image, and whether its width and height were swapped."""
     image = frame.to_ndarray(format="rgb24")
     turns = round(getattr(frame, "rotation", 0) / 90) % 4  # PyAV counts anticlockwise

@@ -13,7 +13,8 @@ import numpy as np
 
 from tagwise.files import make_folder, whole_file
 from tagwise.plot import TrackPainter
-from tagwise.prediction.video import PhotoVideo, Video, video_writer
+from tagwise.prediction.video import PhotoVideo, Video
+from tagwise.prediction.video_writer import video_writer
 from tagwise.results import Result
 
 
@@ -58,7 +59,7 @@ class TrackFiles:
             add_picture = None
             if self._pictures:
                 path, video = self._path("mp4"), self._video
-                add_picture = stack.enter_context(video_writer(path, video.fps, video.pixel_shape))
+                add_picture = stack.enter_context(video_writer(path, video.fps, video))
 
             def write(tracked: Tracked, image: np.ndarray) -> None:
                 rows.append(mot_rows(tracked))
