@@ -88,12 +88,12 @@ def neighbour_colours(labels: np.ndarray, count: int) -> np.ndarray:
     near: list[set[int]] = [set() for _ in range(count)]
     for one, other in _neighbours(labels):
         near[max(one, other)].add(min(one, other))
-    colours = np.zeros(count, np.int64)
+    number, colours = len(PALETTE), []
     for n in range(count):
-        taken = {int(colours[m]) for m in near[n]}
-        candidates = [(n + step) % len(PALETTE) for step in range(len(PALETTE))]
-        colours[n] = next((colour for colour in candidates if colour not in taken), candidates[0])
-    return colours
+        taken = {colours[m] for m in near[n]}
+        candidates = (each % number for each in range(n, n + number))
+        colours.append(next((each for each in candidates if each not in taken), n % number))
+    return np.array(colours, np.int64)
 
 
 def _neighbours(labels: np.ndarray) -> np.ndarray:

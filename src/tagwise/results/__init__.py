@@ -2,7 +2,7 @@
 
 Each class converts to JSON, tables, COCO results, YOLO labels and supervision, and can be drawn.
 
-Imports `data`, `errors`, `files`, `geometry`, `label_maps`, `plot` and `skeletons`.
+Imports `data`, `errors`, `files`, `geometry`, `label_maps`, `plot`, `runtime` and `skeletons`.
 """
 
 from __future__ import annotations

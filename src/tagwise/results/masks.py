@@ -24,6 +24,7 @@ from tagwise.results.base import (
 )
 from tagwise.results.tables import Row
 from tagwise.results.yolo import fractions
+from tagwise.runtime import compiled
 
 if TYPE_CHECKING:
     import supervision
@@ -220,18 +221,25 @@ def _outlines(labels: np.ndarray, label: int, box: np.ndarray) -> list[np.ndarra
     grid[1::2, 1::2] = labels[y : y + height, x : x + width] == label
     grid = cv2.dilate(grid, np.ones((3, 3), np.uint8))
     found, _ = cv2.findContours(grid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return [(_squared(part[:, 0]) / 2 + (x, y)).astype(np.float32) for part in found]
+    return [_squared(np.ascontiguousarray(part[:, 0]), x, y) for part in found]
 
 
-def _squared(points: np.ndarray) -> np.ndarray:
-    """Replace each diagonal step of one cell in a closed contour (M, 2) by a corner.
+@compiled()
+def _squared(points, x, y):
+    """Replace each diagonal step of one cell in a closed contour (M, 2) int32 by a corner.
 
     The corner has even coordinates. The ends of the step, the only points with an odd coordinate,
-    are then on straight lines and are removed.
+    are then on straight lines and are removed. Coordinates are halved and shifted by x, y; float32.
     """
-    after = np.roll(points, -1, axis=0)
-    diagonal = (np.abs(after - points) == 1).all(1)
-    corners = np.where(points % 2 == 0, points, after)
-    both = np.stack([points, corners], 1).reshape(-1, 2)
-    keep = np.stack([(points % 2 == 0).all(1), diagonal], 1).reshape(-1)
-    return both[keep]
+    kept, count = np.empty((2 * len(points), 2), np.float32), 0
+    for m in range(len(points)):
+        x1, y1 = points[m, 0], points[m, 1]
+        x2, y2 = points[(m + 1) % len(points), 0], points[(m + 1) % len(points), 1]
+        if x1 % 2 == 0 and y1 % 2 == 0:
+            kept[count, 0], kept[count, 1] = x1 / 2 + x, y1 / 2 + y
+            count += 1
+        if abs(x2 - x1) == 1 and abs(y2 - y1) == 1:
+            kept[count, 0] = (x1 if x1 % 2 == 0 else x2) / 2 + x
+            kept[count, 1] = (y1 if y1 % 2 == 0 else y2) / 2 + y
+            count += 1
+    return kept[:count].copy()
