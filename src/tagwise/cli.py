@@ -30,6 +30,7 @@ from tagwise.console.arguments import (
     Runtime,
     Scales,
     Size,
+    TrackConf,
     Weights,
     environment,
 )
@@ -156,11 +157,15 @@ def track(
     source: Annotated[str, Positional, arg(metavar="VIDEO")],
     weights: Weights = "people",
     out: Path = Path("tracks"),
-    threshold: float | None = None,
+    conf: TrackConf = None,
+    classes: Classes = (),
+    stride: int = 1,
+    show: bool = False,
     fill: int = 0,
     pictures: bool = True,
     device: Device = "auto",
-    size: Size = None,
+    imgsz: Imgsz = None,
+    half: Half = False,
     flip: Flip = False,
     protocol: Protocol = None,
     batch_size: BatchSize = None,
@@ -177,10 +182,10 @@ def track(
     $ tagwise track clip.mp4 --weights bees --out found --fill 10
 
     Args:
-        source: A video, or a folder of photos that are its frames.
+        source: A video, a folder of photos that are its frames, 0 for a webcam, or rtsp://.
         out: Folder for the results; it is made if it does not exist.
-        threshold: Score from which an instance may start a track; half of it is enough to
-            continue one. By default the model's own.
+        stride: Use every Nth frame.
+        show: Show the frames with their tracks in a window; closing it ends the run.
         fill: Longest gap in a track, in frames, whose rows are filled in.
         pictures: Also write the annotated video.
     """

@@ -143,3 +143,33 @@ def test_invalid_input_is_refused(clip, network, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no image in the folder"):
         track(tmp_path / "empty", network)
+
+
+def test_stride_and_names_of_options(clip, network, tmp_path):
+    run = track(clip, network, device="cpu", stride=2, conf=0.5, out=tmp_path, pictures=False)
+    frames = list(run)
+    assert [frame.index for frame in frames] == [0, 2, 4]
+    assert [frame.result.frame for frame in frames] == [0, 2, 4]
+    with pytest.raises(UserError, match="did you mean 'conf'"):
+        track(clip, network, device="cpu", config=0.5)
+
+
+def test_a_camera_that_stops_leaves_whole_files(network, tmp_path, monkeypatch):
+    clips = pytest.importorskip("clips", reason="needs the extra 'video'")
+    path = clips.write_clip(tmp_path / "clip.mp4", 4)
+    openings = [path, OSError(5, "gone")]
+
+    def opened(name, kind):
+        opening = openings.pop(0) if len(openings) > 1 else openings[0]
+        if isinstance(opening, OSError):
+            raise opening
+        return clips.av.open(str(opening))
+
+    monkeypatch.setattr("tagwise.prediction.live.open_input", opened)
+    monkeypatch.setattr("tagwise.prediction.live._WAITS", (0.01,))
+    run = track(0, network, device="cpu", out=tmp_path / "out")
+    assert "sources that stopped" in run.finish()
+    assert run.exit_code == 1
+    lines = (tmp_path / "out" / "camera-0.tracks.jsonl").read_text().splitlines()
+    assert len(lines) == run.frames >= 1
+    assert json.loads(lines[0])["image"]["file"] == "camera 0"

@@ -64,6 +64,14 @@ Conf = Annotated[
         "--coco, 0.",
     ),
 ]
+TrackConf = Annotated[
+    float | None,
+    arg(
+        aliases=["--threshold"],
+        help="Score from which an instance may start a track; half of it is enough to continue "
+        "one. By default the model's own.",
+    ),
+]
 Classes = Annotated[
     tuple[str, ...], arg(help="Keep these classes only, by name or by number from 0.")
 ]

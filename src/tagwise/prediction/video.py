@@ -71,7 +71,7 @@ class Video:
     Raises UserError if the file is not a video, or if PyAV is not installed.
     """
 
-    unit = "parts of the video"
+    unit = "parts of the video that could not be read"
 
     def __init__(self, path: str | Path, stride: int = 1) -> None:
         self.path, self.stride = Path(path), stride
@@ -165,19 +165,22 @@ class PhotoVideo:
     iteration that could not be read, and were skipped. Other attributes are as in `Video`.
     """
 
-    pixel_shape, unit = Fraction(1), "frames"
+    pixel_shape, unit = Fraction(1), "frames that could not be read"
 
-    def __init__(self, folder: str | Path, fps: float = _FPS) -> None:
+    def __init__(self, folder: str | Path, fps: float = _FPS, stride: int = 1) -> None:
         self.path, self.fps, self.broken = Path(folder), float(fps), 0
+        self.stride = stride
         listed = list_folder(self.path, below=False)
         if listed.others:
             print_note(f"{folder}: skipped {describe(listed.others)}")
         self._photos = listed.photos
-        self.frames = len(self._photos)
+        self.frames = -(-len(self._photos) // stride)
 
     def __iter__(self) -> Iterator[Frame]:
         self.broken = 0
         for index, path in enumerate(self._photos):
+            if index % self.stride:
+                continue
             try:
                 image = read_image(path)
             except UserError as error:
@@ -185,7 +188,7 @@ class PhotoVideo:
                 print_note(f"{error}; the frame is left out")
                 continue
             yield Frame(index, index / self.fps, image, path)
-        if self.broken == len(self._photos):
+        if self.broken == self.frames:
             raise UserError(f"no photo of {self.path} could be read; give other frames")
 
 
@@ -224,10 +227,12 @@ def is_video_file(path: Path) -> bool:
         return False
 
 
-def open_video(path: str | Path) -> Video | PhotoVideo:
+def open_video(path: str | Path, stride: int = 1) -> Video | PhotoVideo:
     """Open a video file, or a folder of photos as one. Raises UserError for anything else."""
     refuse_address(path)
-    return PhotoVideo(path) if os.path.isdir(path) else Video(path)
+    if os.path.isdir(path):
+        return PhotoVideo(path, stride=stride)
+    return Video(path, stride)
 
 
 def frames_per_second(container: Any, stream: Any) -> float:

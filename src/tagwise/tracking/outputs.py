@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tagwise.files import make_folder, whole_file
-from tagwise.plot import TrackPainter
+from tagwise.prediction.live import LiveVideo
 from tagwise.prediction.video import PhotoVideo, Video
 from tagwise.prediction.video_writer import video_writer
 from tagwise.results import Result
@@ -41,31 +41,32 @@ class TrackFiles:
     """
 
     def __init__(
-        self, video: Video | PhotoVideo, folder: str | Path, pictures: bool, fill: int
+        self, video: Video | PhotoVideo | LiveVideo, folder: str | Path, pictures: bool, fill: int
     ) -> None:
-        self.folder, self._pictures, self._fill = make_folder(folder), pictures, fill
+        self.folder, self.pictures, self._fill = make_folder(folder), pictures, fill
         self._name, self._video = video.path.resolve().stem, video
 
     @contextmanager
-    def opened(self) -> Iterator[Callable[[Tracked, np.ndarray], None]]:
-        """Yield a function that adds one frame, given its (H, W, 3) uint8 RGB image.
+    def opened(self) -> Iterator[Callable[[Tracked, np.ndarray | None], None]]:
+        """Yield a function that adds one frame, given its annotated (H, W, 3) uint8 RGB image.
 
         The files appear when the block ends; after an error in the block, no file appears.
         """
         rows = [np.zeros((0, 7))]
-        painter = TrackPainter(max(2, round(self._video.fps)))
         with ExitStack() as stack:
             lines = stack.enter_context(whole_file(self._path("jsonl")))
             add_picture = None
-            if self._pictures:
+            if self.pictures:
                 path, video = self._path("mp4"), self._video
-                add_picture = stack.enter_context(video_writer(path, video.fps, video))
+                add_picture = stack.enter_context(
+                    video_writer(path, video.fps / video.stride, video)
+                )
 
-            def write(tracked: Tracked, image: np.ndarray) -> None:
+            def write(tracked: Tracked, picture: np.ndarray | None) -> None:
                 rows.append(mot_rows(tracked))
                 lines.write(_json_line(tracked))
-                if add_picture is not None:
-                    add_picture(painter.draw(image, tracked.result, tracked.ids), tracked.time)
+                if add_picture is not None and picture is not None:
+                    add_picture(picture, tracked.time)
 
             yield write
             _write_mot(self._path("txt"), fill_gaps(np.concatenate(rows), self._fill))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import tee
+from pathlib import Path
 
 from tqdm import tqdm
 
-from tagwise.console.interrupts import stoppable
+from tagwise.console.interrupts import Interrupted, stoppable
+from tagwise.plot import TrackPainter
+from tagwise.plot.window import Window
+from tagwise.prediction.live import LiveVideo
 from tagwise.prediction.predictor import Predictor
-from tagwise.prediction.video import PhotoVideo, Video
+from tagwise.prediction.video import Frame, PhotoVideo, Video
 from tagwise.tracking.outputs import Tracked, TrackFiles
 from tagwise.tracking.tracker import Tracker
 
@@ -25,15 +29,18 @@ class TrackRun(Iterator[Tracked]):
 
     def __init__(
         self,
-        video: Video | PhotoVideo,
+        video: Video | PhotoVideo | LiveVideo,
         predictor: Predictor,
         tracker: Tracker,
         files: TrackFiles | None,
         progress: bool,
+        window: Window | None = None,
     ) -> None:
         self.tracks = self.frames = 0
         self._video, self._predictor, self._tracker = video, predictor, tracker
-        self._files, self._progress = files, progress
+        self._files, self._progress, self._window = files, progress, window
+        self._draws = window is not None or (files is not None and files.pictures)
+        self._stopped: Interrupted | None = None
         self._results = self._run()
 
     def __next__(self) -> Tracked:
@@ -49,7 +56,7 @@ class TrackRun(Iterator[Tracked]):
             pass
         text = f"{self.frames} frames, {self.tracks} tracks"
         if self._video.broken:
-            text += f", {self._video.unit} that could not be read: {self._video.broken}"
+            text += f", {self._video.unit}: {self._video.broken}"
         return f"{text}; results are in {self._files.folder}" if self._files else text
 
     @property
@@ -67,12 +74,39 @@ class TrackRun(Iterator[Tracked]):
             disable=None if self._progress else True,
             file=sys.stderr,
         )
+        painter = TrackPainter(max(2, round(self._video.fps / self._video.stride)))
         with self._files.opened() if self._files else nullcontext() as write:
-            for frame in stoppable(bar):
-                result = replace(next(results), file=str(frame.file or self._video.path))
+            for frame in self._until_stopped(bar):
+                result = replace(
+                    next(results),
+                    file=str(frame.file or self._name),
+                    frame=frame.index,
+                    time=frame.time,
+                )
                 ids = self._tracker.update(result)
                 self.frames, self.tracks = self.frames + 1, max(self.tracks, *ids.tolist(), 0)
                 tracked = Tracked(frame.index, frame.time, result, ids)
+                picture = painter.draw(frame.image, result, ids) if self._draws else None
                 if write is not None:
-                    write(tracked, frame.image)
+                    write(tracked, picture)
+                if self._window is not None:
+                    self._window.show(picture)
                 yield tracked
+                if self._window is not None and self._window.closed:
+                    break
+        if self._stopped is not None:
+            raise self._stopped
+
+    @property
+    def _name(self) -> Path | str:
+        """What results call the video."""
+        return str(self._video) if isinstance(self._video, LiveVideo) else self._video.path
+
+    def _until_stopped(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """The frames; for a camera or stream, Ctrl-C ends them, so that the files are completed."""
+        try:
+            yield from stoppable(frames)
+        except Interrupted as error:
+            if not isinstance(self._video, LiveVideo):
+                raise
+            self._stopped = error
