@@ -76,6 +76,10 @@ def make_files_for(code):
         if folder in code:
             Path(folder).mkdir()
             shutil.copy(PHOTOS / "pedestrians.jpg", f"{folder}/1.jpg")
+    if "labels.slp" in code:
+        pytest.importorskip("sleap_io", reason="needs the extra 'labels'")
+        tagwise.predict(PHOTOS / "pedestrians.jpg", out="found", pictures=False).finish()
+        tagwise.convert("found", to="sleap", out="labels.slp", images=PHOTOS)
     if "people.onnx" in code:
         pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
         tagwise.export("people")

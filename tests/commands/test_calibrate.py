@@ -51,7 +51,9 @@ def test_ap_and_the_shown_instances_stay_and_scores_change(calibrated, cells):
     old, new = Predictor("nuclei"), Predictor(path)
     assert len(old(photo)) == len(new(photo)) > 4
     assert not np.allclose(old(photo).scores, new(photo).scores)
-    every = Predictor("nuclei", threshold=0)(photo).scores
+    raw = Predictor("nuclei", threshold=0)
+    raw.calibration = None  # the shipped model is calibrated, for its own photos
+    every = raw(photo).scores
     np.testing.assert_allclose(
         Predictor(path, threshold=0)(photo).scores, new.calibration(every), rtol=1e-6
     )

@@ -75,7 +75,8 @@ def test_recipe_states_its_reasons(labels, fast, tmp_path):
     report = init(labels, name="bee", yes=True)
     text = report.recipe.read_text("utf-8")
     assert "# instances have no usual direction" in text
-    assert text.startswith(f"# Written by `tagwise init` from {labels}.\n")
+    unwrapped = text.replace("\n# ", " ")
+    assert unwrapped.startswith(f"# Written by `tagwise init` from {labels}.\n")
     recipe = load_recipe(report.recipe)
     assert recipe.sigmas == 0.05
     assert recipe.data.augment.rotate == 180

@@ -33,7 +33,7 @@ See `tagwise VERB --help` for details. Add --debug to any verb to see the traceb
 Weights = Annotated[
     str,
     arg(
-        metavar="people|robots|bees|blood|nuclei|PATH",
+        metavar="people|robots|bees|flies|blood|nuclei|PATH",
         help="A model that comes with tagwise, a public one (see `tagwise models`), a .safetensors "
         "or .onnx file, or a published checkpoint (see `tagwise convert --help`).",
     ),

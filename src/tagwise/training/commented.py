@@ -63,7 +63,10 @@ def _comment(text: str, indent: str) -> list[str]:
     text = _printable(text)
     if text.startswith(" "):
         return [f"{indent}# {text.rstrip()}"]
-    return [f"{indent}# {line}" for line in textwrap.wrap(text, _WIDTH - len(indent) - 2)]
+    # Paths stay whole.
+    whole = {"break_on_hyphens": False, "break_long_words": False}
+    lines = textwrap.wrap(text, _WIDTH - len(indent) - 2, **whole)
+    return [f"{indent}# {line}" for line in lines]
 
 
 def _printable(text: str) -> str:

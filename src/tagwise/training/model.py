@@ -69,6 +69,8 @@ def make_accelerator(run: RunConfig) -> Any:
     if run.threads:
         torch.set_num_threads(run.threads)
     mixed = "bf16" if run.precision == "bf16" else "no"
+    # accelerate keeps the precision of an earlier run in this process, and refuses another one.
+    accelerate.state.AcceleratorState._reset_state()
     return accelerate.Accelerator(cpu=run.device == "cpu", mixed_precision=mixed)
 
 
