@@ -1,5 +1,6 @@
 """The Python code, commands and links of the README and docs work as written."""
 
+import importlib
 import re
 import shlex
 import shutil
@@ -80,6 +81,11 @@ def make_files_for(code):
         pytest.importorskip("sleap_io", reason="needs the extra 'labels'")
         tagwise.predict(PHOTOS / "pedestrians.jpg", out="found", pictures=False).finish()
         tagwise.convert("found", to="sleap", out="labels.slp", images=PHOTOS)
+    if "labels.slp" in code:
+        pytest.importorskip("sleap_io", reason="needs the extra 'labels'")
+        files = importlib.import_module("lab_files")
+        video = files.write_video(Path("mouse.mp4").absolute())
+        files.save_sleap(files.sleap_labels(video), Path("labels.slp"))
     if "people.onnx" in code:
         pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
         tagwise.export("people")
