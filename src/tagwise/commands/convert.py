@@ -10,7 +10,7 @@ from tagwise.data.coco_labels import as_number
 from tagwise.data.label_formats import recognise_labels
 from tagwise.data.report import print_note
 from tagwise.errors import UserError, unknown_name
-from tagwise.files import check_regular, read_json
+from tagwise.files import check_regular, open_regular, read_json
 from tagwise.labels import read_labels, write_labels
 from tagwise.labels.write import SUFFIXES, Target
 from tagwise.models.from_published import read_published
@@ -107,9 +107,17 @@ _LABEL_SUFFIXES = {".csv", ".json", ".jsonl", ".slp", ".txt", ".xml", ".yaml", "
 
 def _is_labels(path: Path) -> bool:
     if path.suffix.lower() in _LABEL_SUFFIXES:
-        return True
+        return not _is_openvino(path)
     named_as_model = path.suffix.lower() in _MODEL_SUFFIXES
     return (os.path.isdir(path) and not named_as_model) or recognise_labels(path) is not None
+
+
+def _is_openvino(path: Path) -> bool:
+    """Whether an XML file describes a network; such files are no labels."""
+    if path.suffix.lower() != ".xml" or not path.is_file():
+        return False
+    with open_regular(path, "file") as file:
+        return b"<net " in file.read(4096)
 
 
 def _named(labels: Path, to: Target) -> str:
