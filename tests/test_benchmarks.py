@@ -22,6 +22,7 @@ LONG = {
     "everyday.py",
     "faster_rcnn.py",
     "gpu.py",
+    "learning_curve.py",
     "models.py",
     "nuclei.py",
     "pipeline.py",

@@ -20,7 +20,7 @@ MOUSE = ("snout", "left_ear", "right_ear", "tail_base")
         ("pose", tuple(reversed(COCO17.keypoints)), "people", True),
         ("pose", ("Head", "left hand", "right hand", "tail"), "robots", True),
         ("pose", MOUSE, "bees", True),  # 4 types are nearer to 5 than to 6
-        ("pose", tuple("abcdefghijklmnop"), "robots", True),  # not people, who have another network
+        ("pose", tuple("abcdefghijklmnop"), "flies", True),  # not people, who have another network
         ("corners", ("RBC", "WBC", "Platelets"), "blood", False),
         ("corners", ("car",), "blood", True),
         ("pixels", (), "nuclei", False),

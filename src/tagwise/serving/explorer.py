@@ -136,7 +136,8 @@ def run_network(loaded: Loaded, source: bytes | Path) -> View:
     maps = predictor.run([outcome]).passes(0, 1)[0].maps
     placement = Placement(outcome.affines[0], (width, height))
     kind = VIEWS.get(predictor.task.name, View)
-    return kind(predictor.task, maps, predictor.stride, placement, loaded.threshold)
+    scores = loaded.threshold, predictor.calibration
+    return kind(predictor.task, maps, predictor.stride, placement, *scores)
 
 
 def _described(session: Session) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from tagwise.errors import UserError, brief, unknown_name
+from tagwise.evaluation.calibration import Calibration
 from tagwise.geometry import cell_to_pixel
 from tagwise.grouping.maps import as_array
 from tagwise.prediction.tta import Maps
@@ -16,6 +17,8 @@ from tagwise.results import Result
 from tagwise.results.base import rounded, with_none
 from tagwise.tasks import Task
 from tagwise.tasks.base import Placement
+
+Scored = TypeVar("Scored")  # a result or groups, with an array of scores
 
 SCORE = "threshold"
 """The name of the slider that every task has: the least score of an instance."""
@@ -144,7 +147,8 @@ class View:
     """The maps of one image, and what other settings make of them.
 
     task: of the model. maps: name -> (1, C, h, w), raw. stride: pixels of the input per cell.
-    placement: of the image in the input. threshold: least score of an instance.
+    placement: of the image in the input. threshold: least score of an instance. calibration: of the
+    model's scores, if it has one.
 
     settings_name: the task's field with the grouping settings; "" without any.
     """
@@ -152,10 +156,22 @@ class View:
     settings_name: ClassVar[str] = ""
 
     def __init__(
-        self, task: Task, maps: Maps, stride: int, placement: Placement, threshold: float
+        self,
+        task: Task,
+        maps: Maps,
+        stride: int,
+        placement: Placement,
+        threshold: float,
+        calibration: Calibration | None = None,
     ) -> None:
         self.task, self.maps, self.stride = task, maps, stride
-        self.placement, self.threshold = placement, threshold
+        self.placement, self.threshold, self.calibration = placement, threshold, calibration
+
+    def calibrated(self, found: Scored) -> Scored:
+        """Replace the scores of decoded instances by those of the model's calibration."""
+        if self.calibration is None:
+            return found
+        return replace(found, scores=self.calibration(found.scores))
 
     # ------------------------------------------------------------------ settings
 
@@ -189,14 +205,14 @@ class View:
         if values:
             rules = replace(getattr(task, self.settings_name), **values)
             task = replace(task, **{self.settings_name: rules})
-        return type(self)(task, self.maps, self.stride, self.placement, threshold)
+        return type(self)(task, self.maps, self.stride, self.placement, threshold, self.calibration)
 
     # ------------------------------------------------------------------ results
 
     def group(self) -> Grouped:
         """Decode the maps."""
         found = self.task.decode(self.maps, self.stride, [self.placement])[0]
-        return Grouped(found.above(self.threshold))
+        return Grouped(self.calibrated(found).above(self.threshold))
 
     def why(self, a: int, b: int) -> Answer:
         """Explain why detections a and b are, or are not, in one instance.

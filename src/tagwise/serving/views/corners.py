@@ -61,7 +61,7 @@ class CornerView(View):
     @cached_property
     def _decoded(self) -> tuple:
         corners, pairs = self.task.decode_pairs(self.maps)
-        return corners, pairs[0]
+        return corners, self.calibrated(pairs[0])
 
     def group(self) -> Grouped:
         boxes = self.placement.place(self.task.boxes(self._decoded[1], self.stride))

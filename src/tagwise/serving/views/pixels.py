@@ -57,7 +57,7 @@ class PixelView(View):
     @cached_property
     def _masks(self) -> Masks:
         found = self.task.decode(self.maps, self.stride, [self.placement])[0]
-        return found.above(self.threshold)
+        return self.calibrated(found).above(self.threshold)
 
     @cached_property
     def _foreground(self) -> np.ndarray:
