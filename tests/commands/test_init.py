@@ -76,7 +76,7 @@ def test_recipe_states_its_reasons(labels, fast, tmp_path):
     text = report.recipe.read_text("utf-8")
     assert "# instances have no usual direction" in text
     unwrapped = text.replace("\n# ", " ")
-    assert unwrapped.startswith(f"# Written by `tagwise init` from {labels}.\n")
+    assert unwrapped.startswith(f"# Written by `tagwise init` from {labels}.")
     recipe = load_recipe(report.recipe)
     assert recipe.sigmas == 0.05
     assert recipe.data.augment.rotate == 180
