@@ -123,7 +123,8 @@ def _is_whole(path: Path) -> bool:
     content = path.read_bytes()
     try:
         if path.suffix == ".jsonl":
-            return content.endswith(b"\n") and bool([json.loads(s) for s in content.splitlines()])
+            rows = [json.loads(line) for line in content.splitlines()]
+            return content.endswith(b"\n") or not rows  # the first row may find no room
         if path.suffix == ".json":
             json.loads(content)
         elif path.suffix == ".yaml":
@@ -133,6 +134,8 @@ def _is_whole(path: Path) -> bool:
                 return bool(file.keys())
         elif path.suffix == ".pt":
             torch.load(io.BytesIO(content), weights_only=True)
+        elif path.suffix == ".html":
+            return content.endswith(b"</html>\n")
         elif path.suffix in (".jpg", ".png"):
             Image.open(io.BytesIO(content)).load()
         else:

@@ -129,6 +129,8 @@ def differences(whole: Path, out: Path) -> list[str]:
 
 def _content(path: Path) -> object:
     """The bytes of a file, without times in logs and the layout of torch's archives."""
+    if path.name == "report.html":  # its title is the name of the folder
+        return path.read_bytes().replace(f"Training of {path.parent.name}".encode(), b"")
     if path.name == "log.jsonl":
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         return [{key: row[key] for key in row if key not in TIMES} for row in rows]
