@@ -3,6 +3,6 @@
 `server.py` runs it, `app.py` lists the addresses. `program.py` is for programs (`POST /predict`),
 `explorer.py` for the page in `static/`, whose images stay in `sessions.py` as maps in memory.
 
-Imports `data`, `errors`, `evaluation`, `geometry`, `grouping`, `plot`, `prediction`, `results`,
+Imports `data`, `errors`, `geometry`, `grouping`, `plot`, `prediction`, `results`,
 `settings` and `tasks`.
 """

@@ -136,7 +136,7 @@ def run_network(loaded: Loaded, source: bytes | Path) -> View:
     maps = predictor.run([outcome]).passes(0, 1)[0].maps
     placement = Placement(outcome.affines[0], (width, height))
     kind = VIEWS.get(predictor.task.name, View)
-    scores = loaded.threshold, predictor.calibration
+    scores = loaded.threshold, predictor.calibrated
     return kind(predictor.task, maps, predictor.stride, placement, *scores)
 
 

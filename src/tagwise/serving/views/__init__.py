@@ -3,7 +3,7 @@
 A view is one file here and one line in the dict. A task without a line has the view `View`, with
 its results and its maps, and without sliders and detections.
 
-Imports `errors`, `evaluation`, `geometry`, `grouping`, `prediction`, `results` and `tasks`.
+Imports `errors`, `geometry`, `grouping`, `prediction`, `results` and `tasks`.
 """
 
 from __future__ import annotations

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tagwise.errors import UserError, brief, unknown_name
-from tagwise.evaluation.calibration import Calibration
 from tagwise.geometry import cell_to_pixel
 from tagwise.grouping.maps import as_array
 from tagwise.prediction.tta import Maps
@@ -17,8 +16,6 @@ from tagwise.results import Result
 from tagwise.results.base import rounded, with_none
 from tagwise.tasks import Task
 from tagwise.tasks.base import Placement
-
-Scored = TypeVar("Scored")  # a result or groups, with an array of scores
 
 SCORE = "threshold"
 """The name of the slider that every task has: the least score of an instance."""
@@ -147,8 +144,8 @@ class View:
     """The maps of one image, and what other settings make of them.
 
     task: of the model. maps: name -> (1, C, h, w), raw. stride: pixels of the input per cell.
-    placement: of the image in the input. threshold: least score of an instance. calibration: of the
-    model's scores, if it has one.
+    placement: of the image in the input. threshold: least score of an instance. calibrated:
+    replaces the scores of decoded instances, see `Predictor.calibrated`.
 
     settings_name: the task's field with the grouping settings; "" without any.
     """
@@ -162,16 +159,10 @@ class View:
         stride: int,
         placement: Placement,
         threshold: float,
-        calibration: Calibration | None = None,
+        calibrated: Callable[[Any], Any],
     ) -> None:
         self.task, self.maps, self.stride = task, maps, stride
-        self.placement, self.threshold, self.calibration = placement, threshold, calibration
-
-    def calibrated(self, found: Scored) -> Scored:
-        """Replace the scores of decoded instances by those of the model's calibration."""
-        if self.calibration is None:
-            return found
-        return replace(found, scores=self.calibration(found.scores))
+        self.placement, self.threshold, self.calibrated = placement, threshold, calibrated
 
     # ------------------------------------------------------------------ settings
 
@@ -205,7 +196,7 @@ class View:
         if values:
             rules = replace(getattr(task, self.settings_name), **values)
             task = replace(task, **{self.settings_name: rules})
-        return type(self)(task, self.maps, self.stride, self.placement, threshold, self.calibration)
+        return type(self)(task, self.maps, self.stride, self.placement, threshold, self.calibrated)
 
     # ------------------------------------------------------------------ results
 
