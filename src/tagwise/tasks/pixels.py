@@ -159,13 +159,15 @@ class PixelTask(Task):
         """The terms of the tag loss; tags (B, D, h, w), labels (B, h, w), -1 for background."""
         # The time of "contrastive" grows with the pairs of pixels.
         most = _CONTRASTED if self.tag_loss == "contrastive" else None
-        near = {"near": self.near, "place": losses.grid_places(labels)}
+        rules = {"push": self.push, "pairs": "distinct"}
+        if self.tag_loss == "pull_push":
+            rules |= {"near": self.near, "place": losses.grid_places(labels)}
         return tag_terms(
             self.tag_loss,
             *losses.dense_points(tags, labels, most),
             batch=len(tags),
             bandwidth=self.grouping.bandwidth,
-            pull_push={"push": self.push, "pairs": "distinct", **near},
+            pull_push=rules,
         )
 
     # ------------------------------------------------------------------ results
