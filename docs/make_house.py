@@ -88,7 +88,7 @@ def levels(graph: dict[str, set[str]]) -> dict[str, int]:
 
 
 def reduced(graph: dict[str, set[str]]) -> set[tuple[str, str]]:
-    """The imports for which there is no longer way."""
+    """The imports that no chain of other imports implies."""
     reach: dict[str, set[str]] = {}
 
     def below(folder: str) -> set[str]:

@@ -113,7 +113,7 @@ def _is_labels(path: Path) -> bool:
 
 
 def _is_openvino(path: Path) -> bool:
-    """Whether an XML file describes a network; such files are no labels."""
+    """Whether a file is XML that describes a network, and not labels."""
     if path.suffix.lower() != ".xml" or not path.is_file():
         return False
     with open_regular(path, "file") as file:
