@@ -65,8 +65,22 @@ def fastest_precision(device: torch.device) -> str:
         version = (9, 0) if torch.version.hip else torch.cuda.get_device_capability(device)
         return "bf16" if version >= (8, 0) else "fp16" if version >= (7, 0) else "fp32"
     # torch has no public function for this, and early versions have no private one either.
-    supports_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bf16" if device.type == "cpu" and supports_bf16() else "fp32"
+    has_instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bf16" if device.type == "cpu" and has_instructions() and runs_bf16() else "fp32"
+
+
+def runs_bf16() -> bool:
+    """Whether oneDNN, which computes convolutions on a CPU, may run them in bf16.
+
+    It needs AVX-512 or newer instructions, and ONEDNN_MAX_CPU_ISA in the environment can forbid
+    them.
+    """
+    import torch
+
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a build of torch without oneDNN
+        return False
 
 
 # ---------------------------------------------------------------------- memory

@@ -5,11 +5,12 @@ import signal
 import time
 
 import bad_files
+import image_bombs
 import numpy as np
 import pytest
-from image_bombs import bombs
 from measured import measured
 
+from tagwise.data.images import read_image
 from tagwise.errors import UserError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -43,7 +44,9 @@ def test_memory_and_output_are_measured():
 
 
 @pytest.mark.parametrize(
-    ("name", "data"), list(bombs()), ids=lambda value: value if isinstance(value, str) else ""
+    ("name", "data"),
+    list(image_bombs.bombs()),
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_decompression_bomb_is_refused_immediately(tmp_path, name, data):
     found = bad_files.read_measured(data, tmp_path / "image")
@@ -69,3 +72,10 @@ def test_endless_zeros_are_refused(tmp_path, name):
         assert found.outcome in ("read", "refused"), found
         assert found.seconds < 3
         assert found.mib < 600
+
+
+@pytest.mark.parametrize("make", [image_bombs.webp, image_bombs.webp_lossless])
+def test_size_of_webp_is_checked_before_its_decoder_allocates_the_pixels(monkeypatch, make):
+    monkeypatch.setattr("PIL.WebPImagePlugin.WebPImageFile", None)
+    with pytest.raises(UserError, match="claims 9990 × 9990 pixels in"):
+        read_image(make(image_bombs.NEAR))

@@ -209,7 +209,8 @@ def _view(predictor: Predictor, maps: Any, affine: Affine, outcome: Outcome) -> 
     height, width = outcome.image.shape[:2]
     placement = Placement(affine, (width, height))
     kind = VIEWS[predictor.task.name]
-    return kind(predictor.task, maps, predictor.stride, placement, predictor.threshold)
+    stride, threshold = predictor.stride, predictor.threshold
+    return kind(predictor.task, maps, stride, placement, threshold, predictor.calibrated)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

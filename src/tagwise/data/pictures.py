@@ -212,6 +212,7 @@ def _picture(file: BinaryIO, length: int, name: str) -> Iterator[Image.Image]:
         raise UserError(f"{name} is {content}; known formats: {_KNOWN}")
     if format_name == "WEBP":  # its decoder allocates the pixels as soon as it opens the file
         check_size(_webp_size(head), name)
+        _check_claim(_webp_size(head), length, name)
     # The decoders of these two formats read the whole file into memory.
     if format_name in ("WEBP", "AVIF") and length > 3 * max_pixels():
         raise UserError(f"{name} has {length} bytes, more than its pixels could need")
@@ -266,14 +267,20 @@ def _webp_size(head: bytes) -> tuple[int, int]:
 def _check_plausible(picture: Any, length: int, name: str) -> None:
     """Raise UserError if the header gives a larger image than the file can contain."""
     width, height = picture.size
-    if width * height > max(_LARGE, length * _PIXELS_PER_BYTE):
-        raise UserError(
-            f"{name} claims {width} × {height} pixels in {length} bytes; it is damaged, or all of "
-            "one colour: replace or remove it"
-        )
+    _check_claim(picture.size, length, name)
     if picture.format == "TIFF":  # its tiles are decoded as a whole
         tile = picture.tag_v2.get(322, 0), picture.tag_v2.get(323, 0)
         if tile[0] > max(width, _TILE) or tile[1] > max(height, _TILE):
             raise UserError(
                 f"{name} claims tiles larger than the image; it is damaged: replace or remove it"
             )
+
+
+def _check_claim(size: tuple[int, int], length: int, name: str) -> None:
+    """Raise UserError if no file of this many bytes contains an image of this size."""
+    width, height = size
+    if width * height > max(_LARGE, length * _PIXELS_PER_BYTE):
+        raise UserError(
+            f"{name} claims {width} × {height} pixels in {length} bytes; it is damaged, or all of "
+            "one colour: replace or remove it"
+        )

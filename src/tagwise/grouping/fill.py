@@ -35,7 +35,8 @@ def fill_missing(
         the CPU they save the search most of the map; the result is the same.
     """
     missing = ~(groups.keypoints[:, :, 2] > 0)
-    group, types = np.nonzero(missing & ~missing.all(axis=1, keepdims=True))
+    found = np.nonzero(missing & ~missing.all(axis=1, keepdims=True))
+    group, types = map(np.ascontiguousarray, found)  # one type of array for the compiled loops
     if not len(group):
         return groups
     height, width = heatmaps.shape[-2:]

@@ -48,8 +48,8 @@ def to_openvino(
 ) -> ConvertedNetwork:
     """Convert a network in evaluation mode, with float32 weights on the CPU.
 
-    precision: of the computation; the maps are float32. keep: read the graph from the cache, or
-        write it there; a cache that cannot be written is no error.
+    precision: of the computation, see `OpenVinoGraph`; the maps are float32. keep: read the graph
+        from the cache, or write it there; a cache that cannot be written is no error.
 
     Raises UserError if openvino is missing, if the network cannot be converted, and if the maps of
     the graph in float32 differ from the network's by more than rounding explains.

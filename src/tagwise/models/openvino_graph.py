@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from tagwise.errors import UserError, optional
+from tagwise.runtime import runs_bf16
 
 Shape = tuple[int | None, ...]
 
@@ -31,11 +32,13 @@ class OpenVinoGraph:
     about a tenth longer; compiling takes as long as several images. Threads may share a graph: it
     runs in one of them at a time.
 
-    path: for errors. model: an openvino.Model. precision: of the computation.
+    path: for errors. model: an openvino.Model. precision: of the computation; a processor that
+    cannot run convolutions in bf16 uses f32.
     """
 
     def __init__(self, path: Path, model: Any, precision: Literal["f32", "bf16"] = "f32") -> None:
-        self._path, self._model, self._precision = path, model, precision
+        self._path, self._model = path, model
+        self._precision = precision if runs_bf16() else "f32"
         self._core = need_openvino().Core()
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._any_shape: Any = None
