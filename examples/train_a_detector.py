@@ -48,7 +48,7 @@ def main() -> None:
     photo = enlarged(sorted(photos.iterdir())[6], arguments.out / "scene.png")
     for what in ("instances", "maps", "tags"):
         picture = arguments.out / f"{what}.png"
-        print(plot(photo, what, weights=weights, out=picture, threshold=0.3))
+        print(plot(photo, what, weights=weights, out=picture, conf=0.3))
 
 
 def enlarged(photo: Path, out: Path) -> Path:

@@ -25,11 +25,11 @@ from tagwise.console.arguments import (
     Flip,
     Half,
     Imgsz,
+    Least,
     Precision,
     Protocol,
     Runtime,
     Scales,
-    Size,
     TrackConf,
     Weights,
     environment,
@@ -112,11 +112,11 @@ def evaluate(
     oracle: Literal["grouping", "keypoints", "corners", "offsets", "foreground", "both"]
     | None = None,
     device: Device = "auto",
-    size: Size = None,
+    imgsz: Imgsz = None,
     flip: Flip = False,
     scales: Scales = (1.0,),
     protocol: Protocol = None,
-    threshold: float = 0.0,
+    conf: Least = None,
     batch_size: BatchSize = None,
     precision: Precision = "auto",
     runtime: Runtime = "auto",
@@ -145,7 +145,7 @@ def evaluate(
         oracle: Replace one part of the model by the truth, to see what limits it: "grouping"
             groups its detections; "keypoints", "corners" and "foreground" replace its detections
             and keep its tags; "offsets" moves its corners to the true ones; "both" replaces all.
-        threshold: Leave out instances with a lower score.
+        conf: Leave out instances with a lower score; by default none.
         first: Index of the first photo to use, from 0.
         every: Use every Nth photo from there.
         limit: Largest number of photos to use.
@@ -200,7 +200,7 @@ def plot(
     | None = None,
     weights: Weights = "people",
     out: Path | None = None,
-    threshold: float | None = None,
+    conf: Least = None,
     dark: bool = False,
     device: Device = "auto",
 ) -> int:
@@ -221,7 +221,7 @@ def plot(
             .predictions.json file (tags, instances) or a log.jsonl (curves).
         what: The figure, if it is not the first word.
         out: Picture file (.png, .svg, .pdf, .jpg); by default named after the file.
-        threshold: Leave out instances with a lower score. By default the model's own, or 0
+        conf: Leave out instances with a lower score. By default the model's own, or 0
             for a file.
         dark: Draw figures with axes on a dark background.
     """

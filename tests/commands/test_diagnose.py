@@ -122,7 +122,7 @@ def test_what_is_missing_is_named(run, tmp_path):
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_the_page_opens_in_a_browser_and_fits_a_phone(run):
     sync_api = pytest.importorskip("playwright.sync_api")
-    report = diagnose(run / "best.safetensors", quiet=True, device="cpu", threshold=0.0)
+    report = diagnose(run / "best.safetensors", quiet=True, device="cpu", conf=0.0)
     with sync_api.sync_playwright() as play:
         arguments = ["--no-sandbox", "--headless"]
         browser = play.chromium.launch(executable_path=CHROMIUM, args=arguments)

@@ -152,9 +152,9 @@ def test_command_draws_all_instances_of_a_file_without_threshold(tmp_path):
     def drawn(name, **options):
         return plot_command(source, "instances", out=tmp_path / name, **options).read_bytes()
 
-    assert drawn("default.png") == drawn("all.png", threshold=0) != drawn("one.png", threshold=0.5)
+    assert drawn("default.png") == drawn("all.png", conf=0) != drawn("one.png", conf=0.5)
     with pytest.raises(UserError, match="threshold is"):
-        drawn("none.png", threshold=1.5)
+        drawn("none.png", conf=1.5)
 
 
 def test_command_errors_name_the_missing_input(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from tqdm import tqdm
@@ -26,7 +26,7 @@ from tagwise.evaluation.scoring import Scorer
 from tagwise.models.find import find_weights
 from tagwise.models.model_file import copy_with_spec, read_model_file
 from tagwise.prediction.labelled import predict_labelled
-from tagwise.prediction.options import Precision
+from tagwise.prediction.options import OlderNames, Precision, with_older_names
 from tagwise.prediction.predictor import Predictor
 from tagwise.runtime import keep_freed_memory
 
@@ -40,9 +40,10 @@ def calibrate(
     category: str | None = None,
     sigmas: Sequence[float] = (),
     device: str = "auto",
-    size: int | tuple[int, int] | None = None,
+    imgsz: int | tuple[int, int] | None = None,
     precision: Precision = "auto",
     quiet: bool = False,
+    **older: Unpack[OlderNames],
 ) -> dict[str, Any]:
     """Write a model file with a calibration of its scores, fitted on a labelled set.
 
@@ -54,7 +55,7 @@ def calibrate(
         it has is replaced.
     annotations, images: see `tagwise.diagnose`; photos that were not used in training.
     out: the model file to write; by default NAME.calibrated.safetensors in the working folder.
-    category, device, size, precision: see `tagwise.evaluate`.
+    category, device, imgsz, precision: see `tagwise.evaluate`.
     sigmas: for poses only, one OKS sigma for all keypoint types; see `tagwise.evaluate`.
     quiet: print nothing.
 
@@ -65,6 +66,7 @@ def calibrate(
 
     >>> calibrate("blood", "val.json", "photos")["cross_validated"]["ece"]  # doctest: +SKIP
     """
+    named = with_older_names({**locals()}, older)
     path = find_weights(weights)
     if path.suffix != ".safetensors":
         raise UserError(f"{path} cannot be calibrated; give a .safetensors file of tagwise")
@@ -73,7 +75,7 @@ def calibrate(
         raise UserError(f"cannot write {target}; give a name that ends in .safetensors")
     spec, _ = read_model_file(path)
     keep_freed_memory()
-    predictor = Predictor(weights, device=device, size=size, precision=precision)
+    predictor = Predictor(weights, device=device, imgsz=named["imgsz"], precision=precision)
     shown, old = predictor.threshold, predictor.calibration
     shown = old.inverse(shown) if old else shown
     predictor.threshold, predictor.calibration = 0.0, None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import cv2
 import numpy as np
@@ -31,7 +31,7 @@ from tagwise.evaluation.diagnosis.report import Compared, diagnosis_page
 from tagwise.evaluation.scoring import Scorer
 from tagwise.files import make_folder, whole_file
 from tagwise.prediction.labelled import Examined, examine_labelled
-from tagwise.prediction.options import Precision
+from tagwise.prediction.options import OlderNames, Precision, with_older_names
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.protocols import Protocol, default_protocol
 from tagwise.results import Result
@@ -50,9 +50,9 @@ def diagnose(
     sigmas: Sequence[float] = (),
     style: Literal["coco", "crowdpose"] | None = None,
     max_dets: int | None = None,
-    threshold: float | None = None,
+    conf: float | None = None,
     device: str = "auto",
-    size: int | tuple[int, int] | None = None,
+    imgsz: int | tuple[int, int] | None = None,
     flip: bool = False,
     scales: Sequence[float] = (1.0,),
     protocol: Protocol | None = None,
@@ -61,6 +61,7 @@ def diagnose(
     every: int = 1,
     limit: int | None = None,
     quiet: bool = False,
+    **older: Unpack[OlderNames],
 ) -> dict[str, Any]:
     """Find out what limits a model of any task on a labelled set.
 
@@ -71,11 +72,11 @@ def diagnose(
         the recipe beside the weights names, which training writes there.
     out: folder for both files; by default "diagnosis" beside the weights, or in this folder for
         the name of a model.
-    threshold: score from which detections count as shown; by default the model's own. AP always
+    conf: score from which detections count as shown; by default the model's own. AP always
         uses all of them.
     category, sigmas, style, max_dets, first, every, limit: see `tagwise.evaluate`; with several
         sigmas, the first counts.
-    device, size, flip, scales, protocol, precision: see `Predictor`.
+    device, imgsz, flip, scales, protocol, precision: see `Predictor`.
     quiet: print nothing.
 
     Returns the content of diagnosis.json: "metrics", as `tagwise.evaluate` measures them; "main",
@@ -87,13 +88,19 @@ def diagnose(
     >>> report = diagnose("runs/mice/best.safetensors")  # doctest: +SKIP
     >>> report["advice"][0]["what"]  # doctest: +SKIP
     """
+    named = with_older_names({**locals()}, older)
     scoring = {"sigmas": tuple(sigmas) or None, "style": style, "max_dets": max_dets}
     scoring = {name: value for name, value in scoring.items() if value is not None}
     keep_freed_memory()
     protocol = protocol or default_protocol(weights, measured=True)
-    options = {"size": size, "flip": flip, "scales": tuple(scales), "precision": precision}
+    options = {
+        "imgsz": named["imgsz"],
+        "flip": flip,
+        "scales": tuple(scales),
+        "precision": precision,
+    }
     predictor = Predictor(weights, device=device, protocol=protocol, **options)
-    shown = predictor.threshold if threshold is None else threshold
+    shown = predictor.threshold if named["conf"] is None else named["conf"]
     predictor.threshold = 0.0  # AP needs every detection
     predictor.task.check_evaluation(None, scoring)
     dataset = open_set(predictor, weights, annotations, images, category, quiet)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from torch import nn
 from tqdm import tqdm
@@ -15,7 +15,7 @@ from tagwise.data.report import print_note
 from tagwise.errors import UserError
 from tagwise.evaluation.scoring import Scorer
 from tagwise.prediction.labelled import predict_labelled, predict_with_truth
-from tagwise.prediction.options import Precision, Runtime
+from tagwise.prediction.options import OlderNames, Precision, Runtime, with_older_names
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.protocols import Protocol, default_protocol, public_model
 from tagwise.prediction.runtimes import runtime_for
@@ -37,11 +37,11 @@ def evaluate(
     oracle: Literal["grouping", "keypoints", "corners", "offsets", "foreground", "both"]
     | None = None,
     device: str = "auto",
-    size: int | tuple[int, int] | None = None,
+    imgsz: int | tuple[int, int] | None = None,
     flip: bool = False,
     scales: Sequence[float] = (1.0,),
     protocol: Protocol | None = None,
-    threshold: float = 0.0,
+    conf: float | None = None,
     batch_size: int | None = None,
     precision: Precision = "auto",
     runtime: Runtime = "auto",
@@ -49,6 +49,7 @@ def evaluate(
     every: int = 1,
     limit: int | None = None,
     quiet: bool = False,
+    **older: Unpack[OlderNames],
 ) -> dict[str, Any]:
     """Measure a model of any task on a labelled set.
 
@@ -73,7 +74,8 @@ def evaluate(
         offsets, and "offsets" moves the found corners to the true ones. Masks: "grouping" separates
         the found pixels by the truth, and "foreground" combines the true pixels with the model's
         tags and seeds. "both": the truth replaces the detections and the grouping.
-    device, size, flip, scales, threshold, batch_size, precision, runtime: see `Predictor`.
+    device, imgsz, flip, scales, batch_size, precision, runtime: see `Predictor`.
+    conf: instances with a lower score are left out; by default none is.
     protocol: see `Predictor`; here the default for a public model is "published".
     first, every, limit: use only the images first, first + every, ..., at most `limit` of them.
     quiet: print nothing.
@@ -90,8 +92,9 @@ def evaluate(
     >>> report = evaluate("robots", "robots/val.json", "robots/images")  # doctest: +SKIP
     >>> report["metrics"]["AP"]  # doctest: +SKIP
     """
-    options = {"size": size, "flip": flip, "scales": tuple(scales), "threshold": threshold}
-    options |= {"batch_size": batch_size, "precision": precision}
+    named = with_older_names({**locals()}, older)
+    options = {"imgsz": named["imgsz"], "conf": named["conf"] or 0.0, "flip": flip}
+    options |= {"scales": tuple(scales), "batch_size": batch_size, "precision": precision}
     scoring = {"sigmas": tuple(sigmas) or None, "style": style, "max_dets": max_dets}
     scoring = {name: value for name, value in scoring.items() if value is not None}
     keep_freed_memory()

@@ -70,7 +70,7 @@ def label(
         raise UserError(
             f"least is {least} and confident is {confident}; use 0 <= least <= confident <= 1"
         )
-    predictor = Predictor(weights, device=device, flip=flip, threshold=least)
+    predictor = Predictor(weights, device=device, flip=flip, conf=least)
     task = predictor.task
     if issubclass(task.result, Masks):
         raise UserError("label maps cannot hold ignored regions; use a model of poses or boxes")

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from tagwise.plot import (
     plot_tags,
     theme,
 )
-from tagwise.prediction.options import check_threshold
+from tagwise.prediction.options import OlderNames, check_threshold, with_older_names
 from tagwise.prediction.predictor import Outcome, Predictor
 from tagwise.results import Result
 from tagwise.results.pictures import write_picture
@@ -49,9 +49,10 @@ def plot(
     *,
     weights: str | Path = "people",
     out: str | Path | None = None,
-    threshold: float | None = None,
+    conf: float | None = None,
     dark: bool = False,
     device: str = "auto",
+    **older: Unpack[OlderNames],
 ) -> Path:
     """Write a figure that explains a prediction, a model, the loss or a training; return its path.
 
@@ -63,12 +64,13 @@ def plot(
         on the photo, before grouping), "tag_maps" (`plot_tag_maps`), "push" (`plot_push`), or
         "curves" (`plot_curves`).
     weights, device: the model for a photo.
-    threshold: instances with a lower score are left out. By default the model's own, see
+    conf: instances with a lower score are left out. By default the model's own, see
         `Predictor`; for a file, all of its instances are drawn.
     dark: draw figures with axes on a dark background.
     out: picture file (.png, .svg, .pdf, .jpg); by default `STEM.WHAT.png` in the working folder.
     Raises UserError.
     """
+    named = with_older_names({**locals()}, older)
     if what not in FIGURES:
         raise unknown_name("figure", str(what), FIGURES)
     with theme(dark):
@@ -87,8 +89,8 @@ def plot(
         if what == "curves":
             return write_picture(plot_curves(_rows(path), path.parent.name or None), out)
         if path.suffix.lower() == ".json":
-            return write_picture(_of_file(path, what, threshold), out)
-        predictor = Predictor(weights, device=device, threshold=threshold)
+            return write_picture(_of_file(path, what, named["conf"]), out)
+        predictor = Predictor(weights, device=device, conf=named["conf"])
         return write_picture(_of_photo(predictor, path, what), out)
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import tee
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ from tagwise.labels.label_set import LabelledImage
 from tagwise.labels.write import SUFFIXES, Target
 from tagwise.plot.sheets import contact_sheet
 from tagwise.prediction.doubt import Doubt, choose_varied, doubt_of, thumbnail
+from tagwise.prediction.options import OlderNames, with_older_names
 from tagwise.prediction.predictor import Outcome, Predictor
 from tagwise.prediction.sources import Source, find_sources
 from tagwise.results.pictures import write_picture
@@ -57,10 +58,11 @@ def suggest(
     count: int = 20,
     labelled: str | Path | None = None,
     to: Target = "coco",
-    threshold: float | None = None,
+    conf: float | None = None,
     mirror: bool = True,
     device: str = "auto",
     quiet: bool = False,
+    **older: Unpack[OlderNames],
 ) -> list[dict[str, Any]]:
     """Choose the images whose labels would teach a model most, and write its predictions for them.
 
@@ -73,7 +75,7 @@ def suggest(
         same order), and the predictions as labels to correct.
     count: the most images. labelled: labels of any format; their images are left out.
     to: the format of the predictions, see `tagwise.labels.write`; COCO is labels.json and images/.
-    threshold: the score from which an instance counts as found; by default the model's own.
+    conf: the score from which an instance counts as found; by default the model's own.
     mirror: also run each mirrored image, which takes twice the time.
     device: see `Predictor`. quiet: print nothing.
 
@@ -82,10 +84,11 @@ def suggest(
     >>> rows = suggest("videos", "runs/mice/best.safetensors")  # doctest: +SKIP
     >>> rows[0]["file"], rows[0]["doubt"]  # doctest: +SKIP
     """
+    named = with_older_names({**locals()}, older)
     if count < 1:
         raise UserError(f"count is {count}; use at least 1")
     known = _Known(labelled)
-    predictor = Predictor(weights, device=device, threshold=threshold)
+    predictor = Predictor(weights, device=device, conf=named["conf"])
     threshold, predictor.threshold = predictor.threshold, predictor.threshold / 4
     every = list(_examined(predictor, _unlabelled(photos, known), threshold, mirror, quiet))
     if not every:

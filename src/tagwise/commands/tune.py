@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack
 
 from tqdm import tqdm
 
@@ -21,6 +21,7 @@ from tagwise.models.model_file import copy_with_spec, read_header
 from tagwise.models.shipped import is_shipped
 from tagwise.models.spec import parse_spec
 from tagwise.prediction.cached import cached_images
+from tagwise.prediction.options import OlderNames, with_older_names
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.sources import find_files
 from tagwise.prediction.tuning import Detections, Fit, Objective, fit
@@ -45,11 +46,12 @@ def tune(
     trials: int = 120,
     seed: int = 0,
     device: str = "auto",
-    size: int | tuple[int, int] | None = None,
+    imgsz: int | tuple[int, int] | None = None,
     first: int = 0,
     every: int = 1,
     limit: int | None = None,
     quiet: bool = False,
+    **older: Unpack[OlderNames],
 ) -> dict[str, Any]:
     """Fit the settings of a model's decoder and its threshold to labelled images.
 
@@ -70,7 +72,7 @@ def tune(
         one at the threshold, unless that costs more than .02 of F1.
     category, sigmas, first, every, limit: see `tagwise.evaluate`.
     trials: settings to try for each fit. seed: of the search; the same one gives the same result.
-    device, size: see `Predictor`.
+    device, imgsz: see `Predictor`.
     quiet: print nothing.
 
     Returns plain values: "settings" (name to before and after, of those that changed); "fitted"
@@ -82,11 +84,12 @@ def tune(
     >>> report = tune("runs/mice/best.safetensors", write=True)  # doctest: +SKIP
     >>> report["held_out"]["gain"], report["threshold"]["value"]  # doctest: +SKIP
     """
+    named = with_older_names({**locals()}, older)
     _check(metric, precision, trials)
     file = _file_to_change(weights, out, write)
     empty = None if negatives is None else [photo for photo, _ in find_files(negatives)]
     keep_freed_memory()
-    predictor = Predictor(weights, device=device, size=size)
+    predictor = Predictor(weights, device=device, imgsz=named["imgsz"])
     shown, calibration = predictor.threshold, predictor.calibration
     predictor.threshold, predictor.calibration = 0.0, None  # scores as decoded, until the end
     dataset = open_set(predictor, weights, annotations, images, category, quiet)

@@ -45,10 +45,6 @@ Device = Annotated[
         help="Where the network runs; auto: a GPU if there is one.",
     ),
 ]
-Size = Annotated[
-    int | None,
-    arg(help="Longest side of the network's input in pixels. Larger finds smaller instances."),
-]
 Imgsz = Annotated[
     int | None,
     arg(
@@ -64,6 +60,7 @@ Conf = Annotated[
         "--coco, 0.",
     ),
 ]
+Least = Annotated[float | None, arg(aliases=["--threshold"])]
 TrackConf = Annotated[
     float | None,
     arg(

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Literal
 
 import tagwise
-from tagwise.console.arguments import Device, Flip, Precision, Protocol, Scales, Size, Weights
+from tagwise.console.arguments import (
+    Device,
+    Flip,
+    Imgsz,
+    Least,
+    Precision,
+    Protocol,
+    Scales,
+    Weights,
+)
 from tagwise.console.streams import print_result
 
 
@@ -19,9 +28,9 @@ def diagnose(
     sigmas: tuple[float, ...] = (),
     style: Literal["coco", "crowdpose"] | None = None,
     max_dets: int | None = None,
-    threshold: float | None = None,
+    conf: Least = None,
     device: Device = "auto",
-    size: Size = None,
+    imgsz: Imgsz = None,
     flip: Flip = False,
     scales: Scales = (1.0,),
     protocol: Protocol = None,
@@ -47,7 +56,7 @@ def diagnose(
         sigmas: OKS sigmas of all keypoint types; the first counts.
         style: Style of keypoint figures.
         max_dets: Best instances per photo that count: by default 20 poses, 500 boxes or masks.
-        threshold: Score from which detections count as shown; by default the model's own.
+        conf: Score from which detections count as shown; by default the model's own.
         first: Index of the first photo to use, from 0.
         every: Use every Nth photo from there.
         limit: Largest number of photos to use.
@@ -67,7 +76,7 @@ def calibrate(
     category: str | None = None,
     sigmas: tuple[float, ...] = (),
     device: Device = "auto",
-    size: Size = None,
+    imgsz: Imgsz = None,
     precision: Precision = "auto",
 ) -> int:
     """Write a model whose scores say how likely an instance is right.
@@ -112,7 +121,7 @@ def tune(
     trials: int = 120,
     seed: int = 0,
     device: Device = "auto",
-    size: Size = None,
+    imgsz: Imgsz = None,
     first: int = 0,
     every: int = 1,
     limit: int | None = None,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 import tagwise
-from tagwise.console.arguments import Device, Flip, Weights
+from tagwise.console.arguments import Device, Flip, Least, Weights
 from tagwise.console.streams import print_result
 
 
@@ -57,7 +57,7 @@ def suggest(
     count: int = 20,
     labelled: Path | None = None,
     to: Literal["coco", "sleap", "deeplabcut", "yolo", "labelstudio", "csv", "parquet"] = "coco",
-    threshold: float | None = None,
+    conf: Least = None,
     mirror: bool = True,
     device: Device = "auto",
 ) -> int:
@@ -77,7 +77,7 @@ def suggest(
         count: The most photos to choose.
         labelled: Labels of any format; their photos are left out.
         to: Format of the predictions.
-        threshold: Score from which an instance counts as found. By default the model's own.
+        conf: Score from which an instance counts as found. By default the model's own.
         mirror: Also run each mirrored photo, which takes twice the time.
     """
     rows = tagwise.suggest(**locals())
