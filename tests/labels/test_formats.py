@@ -215,13 +215,13 @@ def test_label_studio_tasks_without_labels(tmp_path):
         tmp_path,
         studio({"type": "polygonlabels", "value": polygon}),
         {"data": {"image": "b.png"}, "annotations": cancelled},
-        studio({"type": "brushlabels", "value": {"rle": []}}),
+        studio({"type": "ellipselabels", "value": {}}),
         {**studio(point("a", 1, 1)), "annotations": [1]},
     )
     assert found.images[0].instances[0].mask == [[0, 0, 100, 0, 100, 100]]
     text = "\n".join(found.describe())
     assert "2 × task without annotations, left out" in text
-    assert "1 × brushlabels cannot be read, left out" in text
+    assert "1 × ellipselabels cannot be read, left out" in text
 
 
 def test_label_studio_predictions(tmp_path):

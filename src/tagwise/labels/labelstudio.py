@@ -1,4 +1,4 @@
-"""Label Studio's JSON: keypoints, rectangles and polygons of images, and frames of videos."""
+"""Label Studio's JSON: keypoints, rectangles, polygons and brush masks of images or frames."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import numpy as np
+
 from tagwise.data.coco_labels import as_number
 from tagwise.data.images import SUFFIXES, image_size
 from tagwise.data.report import Problem
 from tagwise.errors import UserError
 from tagwise.files import read_json
+from tagwise.label_maps import encode_labels
+from tagwise.labels.brush import brush_mask
 from tagwise.labels.find import Finder, finder_of, name_parts
 from tagwise.labels.label_set import LabelledImage, LabelSet
 from tagwise.labels.loose import NO_CLASS, Loose, Shape, add_loose, join_shapes
@@ -124,6 +128,9 @@ def _instances(
         elif kind == "polygonlabels":
             flat = [side * x / 100 for point in value["points"] for side, x in zip(size, point)]
             owners[key] = Loose(label, mask=[flat])
+        elif kind == "brushlabels":
+            mask = brush_mask(value["rle"], *size)
+            owners[key] = Loose(label, mask=encode_labels(mask.astype(np.uint8), 1)[0])
         else:
             problems.append(Problem(f"{kind} cannot be read, left out", image.file))
     shapes = [_owned(shape, owners) for shape in shapes]
