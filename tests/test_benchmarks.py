@@ -27,6 +27,7 @@ LONG = {
     "nuclei.py",
     "pipeline.py",
     "predict.py",
+    "suggestions.py",
     "verify.py",
 }
 SCRIPTS = sorted(path.name for path in FOLDER.glob("[!_]*.py"))
