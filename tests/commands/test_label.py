@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 from typing import ClassVar
 
 import cv2
@@ -28,9 +29,9 @@ class Planted:
 
     scores: ClassVar[dict[str, list[tuple[float, float]]]] = {}
 
-    def __init__(self, weights, *, threshold=None, **options):
+    def __init__(self, weights, *, conf=None, **options):
         self.task = PoseTask(FIGURE)
-        self.threshold = 0.3 if threshold is None else threshold
+        self.threshold = 0.3 if conf is None else conf
 
     def outcomes(self, images):
         for path in images:
@@ -100,9 +101,9 @@ def test_bounds_of_scores_are_checked(photos, tmp_path):
     assert not (tmp_path / "pseudo.json").exists()
 
 
-def test_photo_with_a_planted_doubt_is_suggested_first(photos, tmp_path):
+def test_photos_with_planted_doubts_are_suggested_first(photos, tmp_path):
     rows = suggest(photos, "planted", tmp_path / "next", count=3, mirror=False, quiet=True)
-    assert rows[0]["file"].endswith("unsure.png")
+    assert [Path(row["file"]).stem for row in rows[:2]] == ["three", "unsure"]
     assert [row["rank"] for row in rows] == [1, 2, 3]
     assert rows == json.loads((tmp_path / "next" / "suggestions.json").read_text())
     with (tmp_path / "next" / "suggestions.csv").open(newline="") as file:
@@ -110,7 +111,7 @@ def test_photo_with_a_planted_doubt_is_suggested_first(photos, tmp_path):
     sheet = cv2.imread(str(tmp_path / "next" / "sheet.jpg"))
     assert sheet.shape[1] > sheet.shape[0]
     labels = json.loads((tmp_path / "next" / "labels.json").read_text())
-    assert labels["images"][0]["file_name"] == "unsure.png"
+    assert labels["images"][0]["file_name"] == "three.png"
     assert {each["score"] for each in labels["annotations"]} == {0.3, 0.9, 0.8}
     assert labels["categories"][0]["keypoints"] == list(FIGURE.keypoints)
     assert (tmp_path / "next" / "images" / "unsure.png").is_file()

@@ -66,7 +66,7 @@ def suggest(
 ) -> list[dict[str, Any]]:
     """Choose the images whose labels would teach a model most, and write its predictions for them.
 
-    An image ranks high if scores are near the threshold, if tags lie between two instances, or if
+    An image ranks high if its scores suggest many errors, if tags lie between two instances, or if
     the mirrored image gives another result; see `tagwise.prediction.doubt`. Of neighbouring frames
     and of similar views, only one is chosen.
 

@@ -63,7 +63,7 @@ def suggest(
 ) -> int:
     """Choose the photos to label next: those about which a model is most unsure.
 
-    A photo ranks high if scores are near the threshold, if tags lie between two instances, or if
+    A photo ranks high if its scores suggest many errors, if tags lie between two instances, or if
     its mirror image gives another result. Of similar photos and neighbouring frames only one is
     chosen. Writes the list, a contact sheet, and the predictions as labels to correct.
 

@@ -13,17 +13,18 @@ from tagwise.data.transforms import Affine
 from tagwise.geometry import iou, to_xyxy
 from tagwise.results import Result
 
-_WORST = 3  # the instances of an image whose mean counts: more would hide a few unsure ones
 _THUMBNAIL = 16  # pixels of a side
 _SAME = 4.0  # mean difference of two thumbnails of the same view, of 255
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """How unsure a model is about an image; each value is from 0, sure, to 1.
+    """How unsure a model is about an image; each value is about a number of errors, from 0.
 
-    detection: how near scores are to the threshold. grouping: how near tags are to those of another
-    instance. mirror: how much the result of the mirrored image differs.
+    detection: the expected number of instances that are false or missed, by their scores.
+    grouping: sum of how near the tags of each instance are to those of another one, 0 to 1 each.
+    mirror: sum of how badly each instance is found in the mirrored image, 0 to 1 each; half of it,
+        since an instance at another place counts in both images.
     """
 
     detection: float
@@ -32,8 +33,11 @@ class Doubt:
 
     @property
     def total(self) -> float:
-        """The mean of the three, by which images are ranked."""
-        return (self.detection + self.grouping + self.mirror) / 3
+        """The sum, by which images are ranked; grouping and mirror count half.
+
+        `benchmarks/suggestions.py` measures how well it ranks labelled images by their errors.
+        """
+        return self.detection + (self.grouping + self.mirror) / 2
 
 
 def doubt_of(result: Result, threshold: float, mirrored: Result | None = None) -> Doubt:
@@ -45,17 +49,18 @@ def doubt_of(result: Result, threshold: float, mirrored: Result | None = None) -
     """
     likely = result.above(threshold / 2)
     return Doubt(
-        _worst(_near(result.scores.astype(float), threshold)),
-        _worst(tag_doubt(likely)),
+        float(_expected_errors(result.scores.astype(float), threshold).sum()),
+        float(tag_doubt(likely).sum()),
         0.0 if mirrored is None else _mirror_doubt(likely, mirrored, threshold),
     )
 
 
-def _near(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """How near scores are to the threshold: 1 at it, falling to 0 at the scores 0 and 1."""
-    below = scores / max(threshold, 1e-6)
-    above = (1 - scores) / max(1 - threshold, 1e-6)
-    return np.clip(np.minimum(below, above), 0, 1)
+def _expected_errors(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """The probability that an instance is false if it is shown, and missed if it is not.
+
+    A calibrated score is the probability that the instance is right.
+    """
+    return np.where(scores >= threshold, 1 - scores, scores)
 
 
 def tag_doubt(result: Result) -> np.ndarray:
@@ -84,14 +89,14 @@ def tag_doubt(result: Result) -> np.ndarray:
 
 
 def _mirror_doubt(result: Result, mirrored: Result, threshold: float) -> float:
-    """How much the instances of an image and of its mirror image differ, from 0 to 1."""
+    """How much the instances of an image and of its mirror image differ, see `Doubt`."""
     if not len(result) and not len(mirrored):
         return 0.0
     back = mirrored.transform(Affine.mirror(mirrored.width).matrix)
     overlap = iou(_grown(result), _grown(back))
-    lost = [1 - overlap.max(1, initial=0)[result.scores >= threshold]]
-    lost.append(1 - overlap.max(0, initial=0)[back.scores >= threshold])
-    return _worst(np.concatenate(lost))
+    lost = 1 - overlap.max(1, initial=0)[result.scores >= threshold]
+    extra = 1 - overlap.max(0, initial=0)[back.scores >= threshold]
+    return float(lost.sum() + extra.sum()) / 2
 
 
 def _grown(result: Result) -> np.ndarray:
@@ -99,11 +104,6 @@ def _grown(result: Result) -> np.ndarray:
     boxes = to_xyxy(result.boxes.astype(float))
     margin = np.maximum(2.0, 0.1 * result.boxes[:, 2:].max(1, initial=0, keepdims=True))
     return boxes + np.concatenate([-margin, -margin, margin, margin], 1)
-
-
-def _worst(values: np.ndarray) -> float:
-    """The mean of the largest values; 0 without any."""
-    return float(np.sort(values)[-_WORST:].mean()) if len(values) else 0.0
 
 
 # ---------------------------------------------------------------------- a varied choice

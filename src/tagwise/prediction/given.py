@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-import requests
 
 from tagwise.errors import UserError, brief
 from tagwise.published.cache import is_set
@@ -66,6 +65,8 @@ class RemoteImage:
         """
         if size == 0:
             return b""
+        import requests  # slow to import
+
         if is_set("TAGWISE_OFFLINE"):
             raise UserError(
                 f"cannot fetch {self.address}: --offline or TAGWISE_OFFLINE forbids the network; "

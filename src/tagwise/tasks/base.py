@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
-from scipy.special import expit
 
 from tagwise.data.box_labels import BoxLabels, read_box_labels
 from tagwise.data.coco import CocoKeypoints
@@ -268,7 +267,11 @@ class Task(Settings):
 
     def heatmap_values(self, raw: AnyMaps) -> AnyMaps:
         """Convert raw heatmaps of the network to scores in [0, 1], float32."""
-        return expit(raw) if isinstance(raw, np.ndarray) else raw.float().sigmoid()
+        if not isinstance(raw, np.ndarray):
+            return raw.float().sigmoid()
+        from scipy.special import expit  # slow to import, and only needed without torch
+
+        return expit(raw)
 
     def heatmap_raw(self, values: Tensor) -> Tensor:
         """The inverse of `heatmap_values`."""
