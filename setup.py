@@ -1,5 +1,7 @@
-"""The step of the build that pyproject.toml cannot state: recipes go into the package."""
+"""What pyproject.toml cannot state: recipes in the package, and links of the README to the web."""
 
+import re
+import tomllib
 from pathlib import Path
 
 from setuptools import setup
@@ -28,4 +30,31 @@ class BuildWithRecipes(build_py):
         return sorted(Path("recipes").rglob("*.yaml"))
 
 
-setup(cmdclass={"build_py": BuildWithRecipes})
+def readme() -> str:
+    """The README for the page of the package, where links to files of the source lead nowhere.
+
+    With an address of the source in pyproject.toml, under project.urls as "Source", links are
+    absolute: those to pictures name the file itself, and all others its page.
+    """
+    text = Path("README.md").read_text(encoding="utf-8")
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    source = project.get("urls", {}).get("Source")
+    return absolute_links(text, source) if source else text
+
+
+def absolute_links(text: str, source: str) -> str:
+    """Make the relative links of a Markdown text absolute, on a server laid out as GitHub is."""
+
+    def link(match: re.Match[str]) -> str:
+        mark, words, target = match.groups()
+        kind = "raw" if mark else "blob"
+        return f"{mark}[{words}]({source.rstrip('/')}/{kind}/main/{target})"
+
+    return re.sub(r"(!?)\[([^\]]*)\]\((?![a-z]+:|#)([^)\s]+)\)", link, text)
+
+
+setup(
+    cmdclass={"build_py": BuildWithRecipes},
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,11 @@ if kind == "wheel":  # stored, not compressed, which saves time
     build_meta.build_wheel(out, {"--build-option": ["--compression", "stored"]})
 else:
     build_meta.build_sdist(out)
+"""
+
+METADATA = """
+from setuptools import build_meta
+build_meta.prepare_metadata_for_build_wheel("out")
 """
 
 pytestmark = pytest.mark.skipif(
@@ -126,3 +132,25 @@ def test_installed_package_is_the_wheel_and_states_its_version(installed):
     place, version = installed("-c", code).split()
     assert Path(place) == installed.target / "tagwise" / "__init__.py"
     assert version == tagwise.__version__
+
+
+@pytest.mark.parametrize("source", [None, "https://example.com/us/tagwise"])
+def test_links_of_the_readme_are_absolute_once_the_source_has_an_address(tmp_path, source):
+    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / file, tmp_path / file)
+    package = tmp_path / "src" / "tagwise"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text('__version__ = "1.0"\n')
+    (tmp_path / "out").mkdir()
+    if source:
+        project = tmp_path / "pyproject.toml"
+        project.write_text(project.read_text() + f'\n[project.urls]\nSource = "{source}"\n')
+    run(sys.executable, "-c", METADATA, cwd=tmp_path)
+    text = next(tmp_path.glob("out/*/METADATA")).read_text()
+    links = set(re.findall(r"\]\(([^)#]+)", text.partition("\n\n")[2]))
+    if not source:
+        assert "docs/images/figure_instances.jpg" in links
+        return
+    assert f"{source}/raw/main/docs/images/figure_instances.jpg" in links
+    assert f"{source}/blob/main/docs/boxes.md" in links
+    assert all(link.startswith("https://") for link in links)
