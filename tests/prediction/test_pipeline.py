@@ -25,6 +25,9 @@ class Squares:
         time.sleep(0.002 * (image % 3))
         return [image]
 
+    def fetches(self, image):
+        return False
+
     def shape(self, item):
         return None if item[0] < 0 else (self.of(item[0]),)
 
@@ -139,3 +142,19 @@ def test_threads_end_with_an_abandoned_run():
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() <= before
+
+
+def test_images_that_are_fetched_wait_at_the_same_time():
+    """No image is there before eight are asked for, which the three readers cannot do."""
+    together = threading.Barrier(8, timeout=20)
+
+    class Fetched(Squares):
+        def fetches(self, image):
+            return True
+
+        def prepare(self, image):
+            together.wait()
+            return [image]
+
+    stages = Fetched()
+    assert list(pipeline(stages, 1).run_on(range(32))) == [[n, n * n] for n in range(32)]

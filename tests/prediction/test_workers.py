@@ -82,6 +82,8 @@ class Slow:
     def prepare(self, image):
         time.sleep(0.01)
         return [image]
+    def fetches(self, image):
+        return False
     def shape(self, item):
         return ()
     def run(self, items):

@@ -39,6 +39,8 @@ class RemoteImage:
     for each `read`. Raises UserError for other addresses.
     """
 
+    remote = True  # so that many are fetched at the same time, see `Pipeline`
+
     def __init__(self, address: str) -> None:
         scheme = urlsplit(address).scheme.lower()
         if scheme not in ("http", "https"):

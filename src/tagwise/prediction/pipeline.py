@@ -1,6 +1,6 @@
 """Reading, the network and decoding as stages that run at the same time.
 
-    read and fit   several threads
+    read and fit   several threads, and more of them for images that are fetched
     network        one thread, batch after batch, at most two batches ahead of decoding
     decode         several threads, each a part of a batch
 
@@ -26,6 +26,7 @@ Item = TypeVar("Item")
 Maps = TypeVar("Maps")
 
 _AHEAD = 2  # batches that the network may be ahead of decoding
+_FETCHING = 16  # threads for images that are fetched, which wait most of the time
 _MIXED = 4  # batches that are sorted by shape together, so that images of one shape share a batch
 
 
@@ -34,6 +35,9 @@ class Stages(Protocol[Image, Item, Maps]):
 
     def prepare(self, image: Image) -> Item:
         """Read an image. An image that cannot be read gives an item without a shape."""
+
+    def fetches(self, image: Image) -> bool:
+        """Whether `prepare` mostly waits for an image, as it does for one on a server."""
 
     def shape(self, item: Item) -> tuple[Any, ...] | None:
         """What the items of a batch have in common; None for an item that has no further stages."""
@@ -72,6 +76,8 @@ class Pipeline(Generic[Image, Item, Maps]):
             while True:
                 while end is None and len(slots) <= ahead - window:
                     taken, end = _take(images, window)
+                    if any(map(self.stages.fetches, taken)):
+                        ahead = max(ahead, _FETCHING + _AHEAD)
                     slots.extend(work.start(taken))
                 if not slots:
                     break
@@ -104,6 +110,7 @@ class _Work(Generic[Image, Item, Maps]):
     def __post_init__(self) -> None:
         self.stages = self.pipeline.stages
         self.reading = Workers(self.pipeline.readers, "read")
+        self.fetching = Workers(_FETCHING, "fetch")
         self.network = Workers(1, "network")
         self.decoding = Workers(self.pipeline.decoders, "decode", run_torch_in_one_thread)
         for _ in range(_AHEAD):
@@ -111,15 +118,18 @@ class _Work(Generic[Image, Item, Maps]):
 
     def start(self, images: Sequence[Image]) -> list[Future[Item]]:
         """Begin to work on some images, and return a future of the item of each."""
-        reads = [self.reading.submit(self.stages.prepare, image) for image in images]
+        reads = [self._reader_of(image).submit(self.stages.prepare, image) for image in images]
         slots: list[Future[Item]] = [Future() for _ in images]
         self.network.submit(self._run, reads, slots)
         return slots
 
+    def _reader_of(self, image: Image) -> Workers:
+        return self.fetching if self.stages.fetches(image) else self.reading
+
     def stop(self) -> None:
         """Let all threads end; does not wait, and is safe in a finalizer, see `workers`."""
         self.stopped = True
-        for workers in (self.reading, self.network, self.decoding):
+        for workers in (self.reading, self.fetching, self.network, self.decoding):
             workers.stop()
         for _ in range(_AHEAD):
             self.room.put(None)

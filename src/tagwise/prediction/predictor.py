@@ -249,6 +249,10 @@ class Predictor:
             outcome.affines.append(affine)
         return outcome
 
+    def fetches(self, image: Image) -> bool:
+        """Whether an image is fetched from a server, see `RemoteImage`."""
+        return getattr(image, "remote", False)
+
     def shape(self, outcome: Outcome) -> tuple[Any, ...] | None:
         """The shapes of the inputs of an image, None if it could not be read."""
         if outcome.error is not None:
