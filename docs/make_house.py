@@ -62,7 +62,7 @@ def imports() -> dict[str, set[str]]:
     graph: dict[str, set[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         folder = path.relative_to(PACKAGE).with_suffix("").parts[0]
-        if folder.startswith("__"):
+        if folder.startswith("__") or "templates" in path.parts:
             continue
         found = graph.setdefault(folder, set())
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "tagwise"
-FILES = sorted(PACKAGE.rglob("*.py"))
+TEMPLATES = sorted(PACKAGE.glob("commands/templates/**/*.py"))  # copied, never imported
+FILES = sorted(set(PACKAGE.rglob("*.py")) - set(TEMPLATES))
 
 # Folders that can be copied into another project, and the packages that they may import.
 COPYABLE = {
@@ -44,12 +45,11 @@ def folder_of(name):
 
 
 def imports(node):
-    """(module, name) of every import under a node."""
+    """(module, name) of every absolute import under a node."""
     for child in ast.walk(node):
         if isinstance(child, ast.Import):
             yield from ((alias.name, None) for alias in child.names)
-        elif isinstance(child, ast.ImportFrom):
-            assert child.level == 0, "relative import"
+        elif isinstance(child, ast.ImportFrom) and child.level == 0:
             yield from ((child.module, alias.name) for alias in child.names)
 
 
@@ -91,6 +91,13 @@ def test_imports_between_folders_have_no_cycles():
             others = {folder_of(other) for other in package_imports(path)} - {folder_of(name), ""}
             graph.setdefault(folder_of(name), set()).update(others)
     assert_downward(graph)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_are_absolute(path):
+    """Except in the files of a template, whose package gets its name later."""
+    relative = [n for n in ast.walk(tree(path)) if isinstance(n, ast.ImportFrom) and n.level]
+    assert not relative, ast.unparse(relative[0])
 
 
 def is_private(name):
@@ -161,7 +168,7 @@ def test_every_folder_documents_its_content_and_imports(name):
     )
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", [*FILES, *TEMPLATES], ids=name_of)
 def test_files_and_public_names_have_docstrings(path):
     for node in [tree(path), *filter(is_block, tree(path).body)]:
         name = getattr(node, "name", "")
@@ -201,7 +208,7 @@ def test_imported_packages_are_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core = declared(project["dependencies"])
     extras = declared(r for group in project["optional-dependencies"].values() for r in group)
-    for path in PACKAGE.rglob("*.py"):
+    for path in FILES:
         at_import = ast.Module([n for n in tree(path).body if not is_lazy(n)], [])
         if name_of(path) in LOADED_IF_INSTALLED:
             continue
@@ -226,7 +233,7 @@ def test_nothing_uses_torchvision():
         assert "torchvision" not in (ROOT / file).read_text(), file
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", [*FILES, *TEMPLATES], ids=name_of)
 def test_files_and_functions_are_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
     for node in ast.walk(tree(path)):

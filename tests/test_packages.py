@@ -85,6 +85,7 @@ def test_wheel_holds_recipes_models_pages_and_licences(wheel):
     assert {f"tagwise/{recipe}" for recipe in RECIPES} <= names
     data = ("weights/people.safetensors", "weights/people.md", "py.typed", "plot/page.css")
     data += ("published/registry.toml", "serving/static/index.html")
+    data += ("commands/templates/ingredient/README.md",)
     assert {f"tagwise/{name}" for name in data} <= names
     assert {name.split("/")[0] for name in names} == {
         "tagwise",

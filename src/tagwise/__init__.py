@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tagwise.commands.init import init
     from tagwise.commands.label import label
     from tagwise.commands.models import list_models
+    from tagwise.commands.new import new
     from tagwise.commands.predict import predict
     from tagwise.commands.serve import serve
     from tagwise.commands.suggest import suggest
@@ -78,6 +79,7 @@ __all__ = [
     "list_models",
     "load_model",
     "losses",
+    "new",
     "peaks",
     "plot",
     "predict",
@@ -116,6 +118,7 @@ _NAMES = {
     "label": "tagwise.commands.label",
     "list_models": "tagwise.commands.models",
     "load_model": "tagwise.models.load",
+    "new": "tagwise.commands.new",
     "predict": "tagwise.commands.predict",
     "save_model": "tagwise.models.model_file",
     "suggest": "tagwise.commands.suggest",

@@ -38,6 +38,7 @@ from tagwise.console.diagnosis_verbs import calibrate, diagnose, tune
 from tagwise.console.interrupts import signals_handled, stop_requested
 from tagwise.console.label_verbs import init
 from tagwise.console.model_verbs import convert, export
+from tagwise.console.new_verb import new
 from tagwise.console.serve_verb import serve
 from tagwise.console.streams import print_result, streams_guarded
 from tagwise.console.training_verbs import label, suggest, train
@@ -282,6 +283,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "export": export,
     "serve": serve,
     "models": models,
+    "new": new,
     "completion": completion,
 }
 for _verb in VERBS.values():  # tyro keeps the line breaks in the text of an argument

@@ -388,5 +388,5 @@ PACKAGE = Path(tagwise.__file__).parent
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
 def test_only_one_file_writes_files(path):
-    if path != PACKAGE / "files" / "writing.py":
+    if path != PACKAGE / "files" / "writing.py" and "templates" not in path.parts:
         assert list(writers(path.read_text(encoding="utf-8"))) == []

@@ -32,6 +32,7 @@ from tagwise import (
     list_models,
     load_model,
     losses,
+    new,
     peaks,
     plot,
     predict,
@@ -92,6 +93,8 @@ tracker.update(image)  # wrong
 
 written: Path = init("labels.slp", val=0.2, yes=True).recipe
 init("labels.slp", "photos")  # wrong
+made: Path = new("ingredient", "my_task").folder
+new("template", "my_task")  # wrong
 folder: Path = train("recipe.yaml", out="run", overrides=["optim.steps=10"])
 train()  # wrong
 report = evaluate("robots", "val.json", "photos", limit=10)

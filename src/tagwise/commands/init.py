@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +14,7 @@ import numpy as np
 from tagwise.data.report import Problem, summary
 from tagwise.data.training_set import TrainingSet
 from tagwise.errors import UserError
-from tagwise.files import whole_file
+from tagwise.files import removed_on_failure, whole_file
 from tagwise.labels.complete import PoseFacts
 from tagwise.labels.faults import find_faults
 from tagwise.labels.prepare import has_map_folders, write_json
@@ -92,7 +90,7 @@ def init(
     _check_new([recipe, folder], overwrite)
     given = Path(images) if images is not None else None
     source = Source(labels, given, *_validation(val), category, task)
-    with _removed_on_failure(folder):
+    with removed_on_failure(folder):
         if task in (None, "pixels") and has_map_folders(labels):
             data = prepare_maps(source, folder)
         else:
@@ -104,18 +102,6 @@ def init(
         with whole_file(recipe) as file:
             file.write(written.text.encode())
     return InitReport(recipe, folder, [*data.lines, *_settings(written)], problems)
-
-
-@contextmanager
-def _removed_on_failure(folder: Path) -> Iterator[None]:
-    """Remove a folder that is made inside the block, if the block fails."""
-    existed = folder.exists()
-    try:
-        yield
-    except BaseException:
-        if not existed:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def _check_new(paths: list[Path], overwrite: bool) -> None:

@@ -22,6 +22,7 @@ $ tagwise tune --weights runs/mine/best.safetensors --write
 $ tagwise convert checkpoint.pth       a published model as one of tagwise's
 $ tagwise export people                a model as an ONNX file
 $ tagwise serve                        the tag explorer, a page in your browser
+$ tagwise new ingredient my_task       a program of your own that groups points by tags
 $ tagwise models                       every model there is, those to download too
 $ tagwise completion bash              completion for your shell, also zsh and fish
 $ tagwise --version                    the version that is installed

@@ -18,6 +18,7 @@ from tagwise.files.writing import (
     make_folder,
     remove_oldest,
     remove_partials,
+    removed_on_failure,
     trim_lines,
     whole_file,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "refuse_address",
     "remove_oldest",
     "remove_partials",
+    "removed_on_failure",
     "trim_lines",
     "whole_file",
 ]
