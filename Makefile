@@ -22,7 +22,7 @@ OTHER_CPU ?= $(shell grep -qs avx512f /proc/cpuinfo && echo $(AVX2) || echo $(SS
 TOOLS ?= .tools
 RELEASE_TOOLS := build==1.6.1 setuptools==84.2.1 twine==7.0.0 pip-audit==2.10.1
 # All except those that need photos, another package, or hours: see their --help.
-BENCHMARKS := $(filter-out benchmarks/_%.py %/nuclei.py %/predict.py %/everyday.py %/learning_curve.py %/suggestions.py %/models.py %/faster_rcnn.py %/verify.py,$(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out benchmarks/_%.py %/nuclei.py %/predict.py %/everyday.py %/learning_curve.py %/suggestions.py %/losses.py %/models.py %/faster_rcnn.py %/verify.py,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install test test-other-cpu check format bench models verify docs dist audit licences clean

@@ -23,6 +23,7 @@ LONG = {
     "faster_rcnn.py",
     "gpu.py",
     "learning_curve.py",
+    "losses.py",
     "models.py",
     "nuclei.py",
     "pipeline.py",

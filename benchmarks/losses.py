@@ -1,0 +1,97 @@
+"""Which loss for tags? The losses of `tagwise.losses` compared on the same problems.
+
+    OMP_NUM_THREADS=1 python benchmarks/losses.py [--data DATA] [--only TASK ...] [--report]
+
+Data, network, schedule and grouping search are equal for all losses. The grouping and its bandwidth
+are chosen on one part of the held-out data, and scored on another. Each run adds a line to --out,
+and runs that are in the file already are skipped, so that an interrupted benchmark continues.
+--report only prints the table of these lines, and writes it and the figure into docs/which_loss.md.
+
+DATA holds blood/, nuclei/ and robots/; without it, these tasks are left out. Of the tasks with
+points, the losses are first run with three seeds at the usual learning rate and weight, then with
+one seed at a grid of both, and then with all seeds at the best place of the grid.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from _bench import arguments
+from _loss_photos import PHOTO_TASKS, at_smallest_size, run_photos
+from _loss_points import LOSSES, digit_task, particle_task, run_points
+from _loss_table import FACTORS, Key, Runs, best_factors, write_report
+
+from tagwise.files import append_line
+
+SEEDS = (0, 1, 2)
+OUT = Path(__file__).with_suffix(".jsonl")
+
+# A task takes a loss, a seed, and factors of the usual learning rate and weight of the tag loss.
+# It returns "score" in [0, 1], "tuned" (the score that chose the grouping), "reading" (the grouping
+# and bandwidth), "curve" ([step, score] pairs), "extent" (largest minus smallest tag of an image)
+# and "seconds" (CPU time of the training steps).
+Task = Callable[[str, int, float, float], dict[str, Any]]
+
+
+def tasks(options: Namespace) -> dict[str, Task]:
+    """The tasks to run, by name."""
+    points = {"particles": particle_task, "digits": digit_task}
+    found = {name: partial(run_points, make(options.quick)) for name, make in points.items()}
+    for name, task in PHOTO_TASKS.items() if options.data else ():
+        task = at_smallest_size(task) if options.quick else task
+        found[name] = partial(run_photos, task, options.data)
+    return {name: task for name, task in found.items() if name in (options.only or found)}
+
+
+def plan(names: list[str], losses: tuple[str, ...], runs: Runs) -> Iterator[Key]:
+    """The runs in their order. The last ones depend on the results of those before."""
+    points = [name for name in names if name not in PHOTO_TASKS]
+    for name in points:
+        for seed in SEEDS:
+            yield from (Key(name, loss, seed) for loss in losses)
+    for name in points:
+        for lr, weight in ((lr, weight) for lr in FACTORS for weight in FACTORS):
+            yield from (Key(name, loss, 0, lr, weight) for loss in losses)
+    for name in points:
+        for seed in SEEDS:
+            yield from (Key(name, loss, seed, *best_factors(runs, name, loss)) for loss in losses)
+    for seed in SEEDS:
+        for name in (name for name in names if name in PHOTO_TASKS):
+            yield from (Key(name, loss, seed) for loss in losses)
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--data", type=Path, help="folder of the photos and labels")
+    parser.add_argument("--only", nargs="+", metavar="TASK", help="run these tasks only")
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES, metavar="LOSS")
+    parser.add_argument("--out", type=Path, default=OUT, help="file with a line for each run")
+    parser.add_argument("--report", action="store_true", help="run nothing, write table and figure")
+    parser.add_argument("--page", type=Path, help="the page to write them to")
+    options = parser.parse_args()
+    runs = Runs.read(options.out)
+    if options.report:
+        print(write_report(runs, options.page or Path(__file__).parents[1] / "docs/which_loss.md"))
+        return
+    torch.set_num_threads(1)
+    found = tasks(options)
+    unknown = set(options.only or ()) - set(found)
+    if unknown:
+        parser.error(f"there is no task {min(unknown)}; use {', '.join(found)}")
+    for key in plan(list(found), tuple(options.losses), runs):
+        if key in runs:
+            continue
+        result = found[key.task](key.loss, key.seed, key.lr, key.weight)
+        row = {**key._asdict(), **result}
+        append_line(options.out, row)
+        runs.add(row)
+        print(f"{' '.join(map(str, key))}: {100 * row['score']:.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
