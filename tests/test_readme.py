@@ -92,7 +92,8 @@ def make_files_for(code):
 
 
 @pytest.mark.parametrize("words", COMMANDS)
-def test_commands_parse(words, monkeypatch):
+def test_commands_parse(words, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # some verbs write files
     run = SimpleNamespace(finish=lambda: "", exit_code=0, suffix="")
     for verb in ("predict", "init", "track", "convert", "export", "serve"):
         monkeypatch.setattr(tagwise, verb, lambda *_, **__: run)

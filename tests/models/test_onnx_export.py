@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -183,3 +184,20 @@ def test_missing_extra_is_named(small, monkeypatch):
     with pytest.raises(UserError, match=r"pip install 'tagwise\[export\]'"):
         export(small, out=small.with_name("m.onnx"))
     assert not small.with_name("m.onnx").exists()
+
+
+def test_configuration_for_triton_matches_the_graph(tmp_path):
+    page = (PHOTO.parents[2] / "docs" / "export.md").read_text()
+    graph = onnx.load(export("people", out=tmp_path / "people.onnx")).graph
+    sides = {"rows": 512, "columns": 512}
+    kinds = {onnx.TensorProto.FLOAT: "TYPE_FP32", onnx.TensorProto.INT64: "TYPE_INT64"}
+    stated = {}
+    for value in [*graph.input, *graph.output]:
+        kind = value.type.tensor_type
+        first, *dims = (side.dim_param or side.dim_value for side in kind.shape.dim)
+        assert first == "batch"
+        stated[value.name] = kinds[kind.elem_type], [sides.get(side, side) for side in dims]
+    config = re.findall(r'name: "(\w+)", data_type: (\w+), dims: (\[[^]]*\])', page)
+    assert len(config) == 5
+    for name, kind, dims in config:
+        assert stated[name] == (kind, json.loads(dims))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -50,10 +51,21 @@ def onnx_file(network: Network) -> bytes:
     Raises UserError if the package onnx is missing.
     """
     onnx = need_onnx("onnx")
-    model = onnx.load_from_string(_graph(network))
+    graph, sides = _graph(network)
+    model = onnx.load_from_string(graph)
+    for output in model.graph.output:  # tracing names the sides of most outputs after a node
+        _state_sides(output, sides[output.name])
     header = header_of(network.spec, multiple=network.multiple, stride=network.stride)
     onnx.helper.set_model_props(model, {HEADER: header})
     return model.SerializeToString()
+
+
+def _state_sides(output: Any, sides: Sequence[int | str]) -> None:
+    """Write the sides of an output into an onnx.ValueInfoProto; those that vary have names."""
+    shape = output.type.tensor_type.shape
+    shape.ClearField("dim")
+    for side in sides:
+        shape.dim.add(**{"dim_param" if isinstance(side, str) else "dim_value": side})
 
 
 @torch.inference_mode()
@@ -102,8 +114,8 @@ def _agree(name: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> 
     return not differs.numel() or differs.float().mean().item() <= SWAPPED
 
 
-def _graph(network: Network) -> bytes:
-    """The network as ONNX, for any number and size of images.
+def _graph(network: Network) -> tuple[bytes, dict[str, tuple[int | str, ...]]]:
+    """The network as ONNX, for any number and size of images, and the sides of its outputs.
 
     It is traced, because the exporter with symbolic sizes takes minutes for the padding of some
     trunks.
@@ -113,8 +125,9 @@ def _graph(network: Network) -> bytes:
     with torch.inference_mode():
         outputs = module(images)
     grid = outputs[next(iter(network.outputs))].shape[2:]
-    fixed = {name for name, values in outputs.items() if values.shape[2:] != grid}
-    names, axes = [INPUT, *outputs], {0: "batch", 2: "rows", 3: "columns"}
+    sides = {name: _sides(values.shape, grid) for name, values in outputs.items()}
+    axes = {name: _named(each) for name, each in sides.items()}
+    axes[INPUT] = {0: "batch", 2: "rows", 3: "columns"}
     # Tracing warns about values that it treats as constants; `check_graph` detects wrong ones.
     with warnings.catch_warnings(action="ignore"):
         torch.onnx.export(
@@ -122,12 +135,23 @@ def _graph(network: Network) -> bytes:
             (images,),
             file,
             dynamo=False,
-            input_names=names[:1],
-            output_names=names[1:],
+            input_names=[INPUT],
+            output_names=list(outputs),
             opset_version=OPSET,
-            dynamic_axes={name: {0: "batch"} if name in fixed else axes for name in names},
+            dynamic_axes=axes,
         )
-    return file.getvalue()
+    return file.getvalue(), sides
+
+
+def _sides(shape: torch.Size, grid: torch.Size) -> tuple[int | str, ...]:
+    """The sides of an output, with names for the number of images and for the sides of maps."""
+    if shape[2:] == grid:
+        return ("batch", shape[1], "map_rows", "map_columns")
+    return ("batch", *shape[1:])
+
+
+def _named(sides: Sequence[int | str]) -> dict[int, str]:
+    return {axis: side for axis, side in enumerate(sides) if isinstance(side, str)}
 
 
 def need_onnx(module: str) -> Any:
