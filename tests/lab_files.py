@@ -56,3 +56,8 @@ def save_sleap(labels, path, **options):
         warnings.simplefilter("ignore")
         sio.save_slp(labels, str(path), verbose=False, **options)
     return path
+
+
+def xy_of(instance):
+    """The places of the labelled keypoints of an instance, None for the others."""
+    return [[x, y] if v else None for x, y, v in instance.keypoints.round(2).tolist()]
