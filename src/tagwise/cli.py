@@ -160,6 +160,7 @@ def track(
     out: Path = Path("tracks"),
     conf: TrackConf = None,
     classes: Classes = (),
+    max_instances: int | None = None,
     stride: int = 1,
     show: bool = False,
     fill: int = 0,
@@ -185,6 +186,7 @@ def track(
     Args:
         source: A video, a folder of photos that are its frames, 0 for a webcam, or rtsp://.
         out: Folder for the results; it is made if it does not exist.
+        max_instances: Keep the best instances of each frame, at most this number, such as 2 flies.
         stride: Use every Nth frame.
         show: Show the frames with their tracks in a window; closing it ends the run.
         fill: Longest gap in a track, in frames, whose rows are filled in.

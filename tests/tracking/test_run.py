@@ -50,6 +50,11 @@ def test_instances_keep_their_ids(clip, network):
     assert ids in ([[1, 2]] * FRAMES, [[2, 1]] * FRAMES)
 
 
+def test_frames_have_at_most_the_instances_asked_for(clip, network):
+    frames = list(track(clip, network, max_instances=1, device="cpu"))
+    assert [len(frame.ids) for frame in frames] == [1] * FRAMES
+
+
 def test_nothing_is_written_without_out(clip, network, tmp_path):
     assert track(clip, network, device="cpu").finish() == f"{FRAMES} frames, 2 tracks"
     assert list(tmp_path.iterdir()) == [clip]

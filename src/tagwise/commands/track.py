@@ -37,6 +37,7 @@ def track(
     *,
     conf: float | None = None,
     classes: str | int | Sequence[str | int] = (),
+    max_instances: int | None = None,
     imgsz: int | tuple[int, int] | None = None,
     device: str | torch.device = "auto",
     half: bool = False,
@@ -58,8 +59,8 @@ def track(
 
     source: a video, a folder of photos in the order of their names, or a camera or stream, see
         `LiveVideo`.
-    weights, classes, imgsz, device, half, flip, protocol, batch_size, precision, runtime: see
-        `Predictor`.
+    weights, classes, max_instances, imgsz, device, half, flip, protocol, batch_size, precision,
+        runtime: see `Predictor`; `max_instances` holds for each frame.
     conf: score from which an instance may start a track; half of it is enough to continue one. By
         default the model's own, see `Predictor`.
     stride: use every Nth frame.
@@ -92,6 +93,7 @@ def track(
         weights,
         conf=conf,
         classes=classes,
+        max_instances=max_instances,
         imgsz=named["imgsz"],
         device=device,
         half=half,
