@@ -80,7 +80,7 @@ def networks(weights: str, photo: Path, options) -> list[dict]:
     if predictor.task.zoom is not None:  # models that run in tiles
         images = images[..., : predictor.size[1], : predictor.size[0]]
     reference, rows = predictor.runner.forward(images), []
-    for name, forward in forwards(weights):
+    for name, forward in forwards(weights, calibration_photos(options)):
         row = {"model": weights, "program": name}
         if isinstance(forward, str):
             rows.append(row | {"note": forward})
@@ -95,7 +95,7 @@ def networks(weights: str, photo: Path, options) -> list[dict]:
     return rows
 
 
-def forwards(weights: str) -> Iterator[tuple[str, Forward | str]]:
+def forwards(weights: str, calibration: list[Path]) -> Iterator[tuple[str, Forward | str]]:
     """The name of each program, and its forward pass, or why it was not measured."""
 
     def of(network, half=None) -> Forward:
@@ -133,17 +133,26 @@ def forwards(weights: str) -> Iterator[tuple[str, Forward | str]]:
     if find_spec("nncf") is None:
         yield "OpenVINO int8", "not measured: pip install nncf"
     else:
-        yield "OpenVINO int8", of(quantised(to_openvino(fused, "f32"), weights))
+        yield "OpenVINO int8", of(quantised(to_openvino(fused, "f32"), weights, calibration))
 
 
-def quantised(network, weights: str):
-    """A converted network in int8, calibrated with the example photos."""
+def calibration_photos(options) -> list[Path]:
+    """Photos that decide the ranges of values in int8: those of the set that have no labels."""
+    if not options.labels:
+        return sorted(PHOTOS.glob("*.jpg"))
+    labelled = Path(options.labels).read_text()
+    files = sorted(Path(options.images).glob("*.[jp][pn]g"))
+    return [file for file in files if f'"{file.name}"' not in labelled][::8][:32]
+
+
+def quantised(network, weights: str, photos: list[Path]):
+    """A converted network in int8, calibrated with photos."""
     need_openvino()
     import nncf
 
     predictor = Predictor(weights, device="cpu", precision="fp32", runtime="torch")
     inputs = []
-    for outcome in predictor.outcomes(sorted(PHOTOS.glob("*.jpg"))):
+    for outcome in predictor.outcomes(photos):
         array, _ = predictor.fitting.fit(outcome.image, 1)
         height, width = (min(128 * 4, side) // 32 * 32 for side in array.shape[:2])
         inputs.append(array[:height, :width].transpose(2, 0, 1)[None].astype("float32") / 255)
