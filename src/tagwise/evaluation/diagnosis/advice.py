@@ -57,7 +57,7 @@ def advise(
 
 def _input_size(measure: Measure, report: Mapping[str, Any], size: str) -> Advice | None:
     """A larger input, if small instances are missed, or keypoints are off by less than a cell."""
-    what = f"Raise the input size (now {size}), with --size or in the recipe"
+    what = f"Raise the input size (now {size}), with --imgsz or in the recipe"
     small = [
         _group(measure, lambda case, side=side: case.sides < side, what, f"below {side:g} pixels")
         for side in _SIDES
