@@ -1,4 +1,4 @@
-"""Fixtures that write small datasets."""
+"""Fixtures: small data sets and images, and no warnings of earlier tests."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,9 @@ import cv2
 import numpy as np
 import pytest
 from foxes_labels import CATEGORY
+
+from image_files import HEIGHT, WIDTH
+from tagwise.data import pixels
 
 
 @pytest.fixture
@@ -28,3 +31,16 @@ def foxes(tmp_path):
         return path, folder
 
     return write
+
+
+@pytest.fixture
+def photo():
+    """A smooth colour image whose four corners differ, so that every rotation changes it."""
+    corners = np.array([[[250, 10, 10], [10, 250, 10]], [[10, 10, 250], [240, 240, 40]]], np.uint8)
+    return cv2.resize(corners, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
+
+
+@pytest.fixture(autouse=True)
+def forget_warnings(monkeypatch):
+    """Forget which warnings were issued, so that each test gets them."""
+    monkeypatch.setattr(pixels, "_warned", set())
