@@ -50,7 +50,8 @@ def read_labelstudio(path: Path, images: str | Path | None = None) -> LabelSet:
                 rows += [(image, each) for each in _instances(shapes, score, image, found.problems)]
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 kind = "annotation cannot be read, left out"
-                found.problems.append(Problem(kind, image.file, detail=repr(error)[:200]))
+                reason = str(error) if type(error) is ValueError else repr(error)
+                found.problems.append(Problem(kind, image.file, detail=reason[:200]))
     add_loose(found, rows)
     return found
 
