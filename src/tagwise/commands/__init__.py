@@ -3,6 +3,6 @@
 The functions check and complete their arguments; the other folders do the work.
 
 Imports `console`, `data`, `errors`, `evaluation`, `files`, `grouping`, `labels`, `models`,
-`plot`, `prediction`, `published`, `results`, `runtime`, `serving`, `settings`, `skeletons`,
-`tasks`, `tracking` and `training`.
+`plot`, `prediction`, `published`, `results`, `runtime`, `scale`, `serving`, `settings`,
+`skeletons`, `tasks`, `tracking` and `training`.
 """

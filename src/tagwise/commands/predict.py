@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from tagwise.errors import UserError
 from tagwise.plot.window import Window
@@ -20,6 +20,8 @@ from tagwise.prediction.run import PredictRun, open_files, open_predictor
 from tagwise.prediction.runtimes import runtime_for
 from tagwise.prediction.sources import Frames, Image, count_of, find_sources
 from tagwise.runtime import keep_freed_memory
+from tagwise.scale.options import check_shards
+from tagwise.scale.run import Engine, ShardRun, start_run
 
 if TYPE_CHECKING:
     import torch
@@ -50,9 +52,12 @@ def predict(
     pictures: bool = True,
     coco: str | Path | None = None,
     resume: bool = False,
+    engine: Engine = "local",
+    workers: int | None = None,
+    shard_size: int | None = None,
     progress: bool = False,
     **older: Unpack[OlderNames],
-) -> PredictRun:
+) -> PredictRun | ShardRun:
     """Find poses, boxes or masks in many photos; returns their results, computed as they are read.
 
     sources: files, folders, patterns, videos, cameras, addresses, arrays, Pillow images, tensors,
@@ -71,6 +76,12 @@ def predict(
     show: show the pictures in a window while they are computed; closing it ends the run.
     coco: annotation JSON of the photos; writes `out/STEM.results.json`, COCO results of the task.
     resume: photos that a run with the same settings finished in `out` are read from there.
+    engine, workers: by default, threads of this process do the work. With a number of workers, as
+        many processes do it, and with "ray" as many actors of Ray (None: one per GPU, or one per
+        CPU core); needs tagwise[scale]. Sources are then photos, folders, patterns, manifests and
+        addresses of stores. Results are written to `out`, which may be an address too, as shards
+        of Parquet and COCO JSON, without pictures; docs/scale.md describes them.
+    shard_size: images of a shard; by default chosen by the number of images and workers.
     progress: show a progress bar.
 
     A photo that cannot be read is reported, added to the `failed` of the results, and skipped. The
@@ -83,6 +94,8 @@ def predict(
     """
     named = with_older_names({**locals()}, older)
     conf = named["conf"]
+    if engine != "local" or workers is not None or shard_size is not None:
+        return _predict_in_shards(named)
     if out is None and (coco is not None or resume):
         raise UserError("coco and resume need an output folder; give out")
     stride = check_stride(stride)
@@ -110,3 +123,22 @@ def predict(
     if out is not None:
         files = open_files(out, predictor, weights, pictures, resume, frames, stride)
     return PredictRun(predictor, found, files, coco, progress, stream or live, window)
+
+
+def _predict_in_shards(given: dict[str, Any]) -> ShardRun:
+    """Predict in processes or actors; given: the arguments of `predict`."""
+    check_shards(given)
+    return start_run(
+        given["sources"],
+        given["weights"],
+        given["out"],
+        **{name: given[name] for name in _SHARDS},
+        options={name: given[name] for name in _OPTIONS},
+    )
+
+
+_SHARDS = ("engine", "workers", "shard_size", "resume", "progress", "stream")
+_OPTIONS = (
+    *("conf", "classes", "max_instances", "imgsz", "device", "half", "flip", "scales"),
+    *("protocol", "batch_size", "precision", "runtime"),
+)

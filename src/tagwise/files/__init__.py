@@ -6,11 +6,19 @@ Nothing outside this folder writes files. It imports `errors`.
 from tagwise.files.reading import (
     SNIFFED,
     check_regular,
+    is_address,
     kind_of,
     open_regular,
     read_json,
     read_text,
     refuse_address,
+)
+from tagwise.files.stores import (
+    FetchError,
+    Store,
+    open_store,
+    read_address,
+    with_attempts,
 )
 from tagwise.files.writing import (
     append_line,
@@ -25,12 +33,17 @@ from tagwise.files.writing import (
 
 __all__ = [
     "SNIFFED",
+    "FetchError",
+    "Store",
     "append_line",
     "check_regular",
     "growing_file",
+    "is_address",
     "kind_of",
     "make_folder",
     "open_regular",
+    "open_store",
+    "read_address",
     "read_json",
     "read_text",
     "refuse_address",
@@ -39,4 +52,5 @@ __all__ = [
     "removed_on_failure",
     "trim_lines",
     "whole_file",
+    "with_attempts",
 ]

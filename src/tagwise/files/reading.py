@@ -14,9 +14,14 @@ from typing import Any, BinaryIO
 from tagwise.errors import UserError
 
 
+def is_address(source: object) -> bool:
+    """Whether a source is an address such as "https://example.com/photo.jpg"."""
+    return isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
+
+
 def refuse_address(source: object) -> None:
     """Raise UserError for an address such as "https://example.com/a.jpg", which is not a file."""
-    if isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source):
+    if is_address(source):
         raise UserError(
             f"{source} is an address, and tagwise reads files; download it and give the file"
         )

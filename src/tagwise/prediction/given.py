@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from tagwise.errors import UserError, brief
+from tagwise.files import FetchError
 from tagwise.published.cache import is_set
 
 STDIN = "-"
@@ -23,11 +24,6 @@ _MOST_BYTES = 100 << 20  # of an image from an address or standard input
 _TIMEOUT = (10, 30)  # seconds to connect, and between two parts of an answer
 _LONGEST = 120.0  # seconds for the whole answer
 _CHUNK = 1 << 16
-
-
-def is_address(source: Any) -> bool:
-    """Whether a source is an address such as "https://example.com/photo.jpg"."""
-    return isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
 
 
 class RemoteImage:
@@ -63,7 +59,8 @@ class RemoteImage:
         """Fetch the image. A size of 0 fetches nothing.
 
         Raises UserError for an answer that is not an image, is larger than 100 MB, or does not
-        come within 30 s, and if TAGWISE_OFFLINE forbids to fetch anything.
+        come within 30 s, and if TAGWISE_OFFLINE forbids to fetch anything; FetchError if the
+        network or the server failed.
         """
         if size == 0:
             return b""
@@ -77,14 +74,15 @@ class RemoteImage:
         try:
             with requests.get(self.address, stream=True, timeout=_TIMEOUT) as answer:
                 if answer.status_code != 200:
-                    raise UserError(
+                    passing = answer.status_code == 429 or answer.status_code >= 500
+                    raise (FetchError if passing else UserError)(
                         f"cannot fetch {self.address}: the server answered {answer.status_code} "
                         f"{answer.reason}; check the address"
                     )
                 return _bounded(answer.iter_content(_CHUNK), self.address, _LONGEST)
         except (requests.RequestException, ValueError) as error:
             reason = brief(_innermost(error), 200)
-            raise UserError(f"cannot fetch {self.address} ({reason}); check it") from error
+            raise FetchError(f"cannot fetch {self.address} ({reason}); check it") from error
 
 
 class StandardInput:

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from tagwise.console.interrupts import stop_requested
 from tagwise.data.report import print_note
 from tagwise.errors import UserError, optional
-from tagwise.prediction.given import is_address
+from tagwise.files import is_address
 from tagwise.prediction.video import SUFFIXES, Frame, frames_per_second, upright
 
 _LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "srt", "tcp")  # schemes of live streams

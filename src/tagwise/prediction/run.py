@@ -94,11 +94,13 @@ class PredictRun(Results):
     def finish(self) -> str:
         """Predict all remaining photos, and return a summary in one line."""
         instances = sum(len(result) for result in self)
-        text = f"{_count(self.written + self.resumed, self._unit)}, {_count(instances, 'instance')}"
+        text = (
+            f"{counted(self.written + self.resumed, self._unit)}, {counted(instances, 'instance')}"
+        )
         if self.resumed:
             text += f", {self.resumed} of the {self._unit}s from an earlier run"
         if self.failed:
-            text += f", {_count(len(self.failed), self._unit)} could not be read"
+            text += f", {counted(len(self.failed), self._unit)} could not be read"
         for video in self._broken():
             text += f", {video.unit}: {video.broken}"
         return f"{text}; results are in {self._files.folder}" if self._files else text
@@ -210,7 +212,7 @@ class PredictRun(Results):
 
     def _stopped(self, error: DeviceError) -> DeviceError:
         """The error with what is done, and how to continue."""
-        done = f"{error} after {_count(self.written + self.resumed, 'photo')}"
+        done = f"{error} after {counted(self.written + self.resumed, 'photo')}"
         if self._files is None:
             return DeviceError(f"{done}; run the rest on another device, as with --device cpu")
         return DeviceError(
@@ -290,7 +292,7 @@ def open_files(
     stride: int = 1,
 ) -> Predictions:
     """Open the files of a run. Raises UserError if `resume` meets other settings or weights."""
-    settings = {**predictor.settings(), "weights": _fingerprint(weights), "pictures": pictures}
+    settings = {**predictor.settings(), "weights": fingerprint(weights), "pictures": pictures}
     settings |= {"frames": True} if frames else {}
     settings |= {"stride": stride} if stride != 1 else {}
     return Predictions(folder, settings, pictures, resume, frames)
@@ -304,7 +306,7 @@ def _is_published(weights: str | Path | nn.Module) -> bool:
     return models.find_weights(weights).suffix not in (".safetensors", ".xml")
 
 
-def _fingerprint(weights: str | Path | nn.Module) -> str:
+def fingerprint(weights: str | Path | nn.Module) -> str:
     """Return a string that changes if the model file changes under the same name."""
     if not isinstance(weights, str | os.PathLike):
         return weights.spec.name
@@ -318,5 +320,10 @@ def _fingerprint(weights: str | Path | nn.Module) -> str:
     return f"{weights} {checksum:08x}"
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """A number of things in words.
+
+    >>> counted(2, "photo")
+    '2 photos'
+    """
     return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -15,13 +15,13 @@ from typing import Any
 from tagwise.data.images import ImageSource, is_image
 from tagwise.data.report import print_note
 from tagwise.errors import UserError
+from tagwise.files import is_address
 from tagwise.prediction.folders import describe, is_own, list_folder, natural_key, unique_prefix
 from tagwise.prediction.given import (
     STDIN,
     RemoteImage,
     StandardInput,
     images_of_tensor,
-    is_address,
     is_tensor,
 )
 from tagwise.prediction.live import LiveVideo, is_live

@@ -1,0 +1,194 @@
+"""Ray Data: actors that hold a model each, on one machine or on a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tagwise.errors import UserError, brief, optional
+from tagwise.scale.plan import Shard
+from tagwise.scale.shards import Summary
+from tagwise.scale.worker import Work, Worker
+
+_BLOCKS = 10_000  # shards beyond this number share a block of Ray Data
+_TASK_RETRIES = 5  # of a shard whose actor ended; actors start again without a limit
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray sends nothing
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # otherwise it prints advice
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+}
+
+
+def import_ray() -> Any:
+    """Import Ray Data, set to send no usage statistics. Raises UserError if it is missing."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    ray = optional("ray", "scale", "the engine ray needs Ray")
+    optional("ray.data", "scale", "the engine ray needs Ray Data")
+    return ray
+
+
+class RayActors:
+    """Actors of Ray Data; connects to the cluster, or starts Ray on this machine.
+
+    workers: number of actors; None is one per GPU, or one per CPU core. device: "auto", "cpu" or
+        "cuda". The cluster is the one that Ray is connected to already, or that RAY_ADDRESS names,
+        or the one that runs on this machine.
+    Raises UserError for a cluster that cannot be reached, that has another version, or that has too
+    few GPUs or cores.
+    """
+
+    def __init__(self, workers: int | None, device: str) -> None:
+        self._ray = import_ray()
+        self._own = not self._ray.is_initialized()
+        if self._own:
+            _connect(self._ray)
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        try:
+            self.workers, self.cores, self.gpus = share_out(nodes, workers, device)
+        except UserError:
+            self.close()
+            raise
+
+    def run(self, work: Work, shards: Iterable[Shard]) -> Iterator[Summary]:
+        """Yield the summaries of shards as they are done.
+
+        Shards of an actor that ends are given to another one. Raises UserError if a shard ends
+        several actors.
+        """
+        data = self._ray.data
+        rows = [{"number": s.number, "first": s.first, "images": list(s.images)} for s in shards]
+        with _quiet(data):
+            results = data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
+            results = results.map_batches(
+                ShardActor,
+                fn_constructor_args=(work, "cuda" if self.gpus else "cpu"),
+                batch_size=1,
+                batch_format="pyarrow",
+                compute=data.ActorPoolStrategy(size=self.workers, max_tasks_in_flight_per_actor=2),
+                num_cpus=self.cores,
+                **({"num_gpus": 1} if self.gpus else {}),
+                ray_remote_args_fn=_retries,
+            )
+            try:
+                for batch in results.iter_batches(
+                    batch_size=None, batch_format="pyarrow", prefetch_batches=0
+                ):
+                    yield from map(Summary.from_json, batch["summary"].to_pylist())
+            except self._ray.exceptions.RayError as error:
+                raise UserError(
+                    f"Ray stopped the run: {brief(str(error).strip(), 300)}; the same command with "
+                    "--resume continues from here"
+                ) from error
+
+    def close(self) -> None:
+        """End the actors, if Ray was started or connected to by this object."""
+        if self._own:
+            self._ray.shutdown()
+
+
+class ShardActor:
+    """The class that Ray Data keeps in its actors: a `Worker`, which takes batches of shards."""
+
+    def __init__(self, work: Work, device: str) -> None:
+        self._worker = Worker(work, device)
+
+    def __call__(self, batch: Any) -> dict[str, list[str]]:
+        """The summaries of the shards in an arrow table, as JSON."""
+        shards = [
+            Shard(row["number"], row["first"], tuple(row["images"])) for row in batch.to_pylist()
+        ]
+        return {"summary": [self._worker(shard).to_json() for shard in shards]}
+
+
+def share_out(
+    nodes: Sequence[Mapping[str, float]], workers: int | None, device: str
+) -> tuple[int, int, bool]:
+    """The number of actors, the CPU cores of each, and whether each has a GPU.
+
+    nodes: the resources of each machine, such as {"CPU": 16, "GPU": 2}. workers, device: see
+        `RayActors`. Raises UserError if the machines do not have as much.
+    """
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device is {device!r}; with the engine ray, use auto, cpu or cuda")
+    if device == "cuda" and not gpus:
+        raise UserError("device is 'cuda', and Ray has no GPU; use --device cpu")
+    on_gpus = gpus > 0 and device != "cpu"
+    most = gpus if on_gpus else sum(cores)
+    workers = most if workers is None else workers
+    if workers > most or not workers:
+        what = "GPUs" if on_gpus else "CPU cores"
+        raise UserError(
+            f"Ray has {most} {what}, too few for {workers} workers; use fewer --workers"
+        )
+    if on_gpus:
+        return workers, 1, True
+    most_cores = range(max(cores), 0, -1)
+    each = next(k for k in most_cores if sum(count // k for count in cores) >= workers)
+    return workers, each, False
+
+
+def _retries() -> dict[str, Any]:
+    return {"max_restarts": -1, "max_task_retries": _TASK_RETRIES}
+
+
+def _connect(ray: Any) -> None:
+    """Connect to the cluster, or start Ray here."""
+    before = sys.version_info
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except ValueError as error:  # arguments that only a new cluster takes
+        if "include_dashboard" not in str(error) and "existing cluster" not in str(error):
+            raise _unreachable(error) from error
+        _join(ray)
+    except Exception as error:
+        raise _refused(ray, error, before) from error
+
+
+def _join(ray: Any) -> None:
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:
+        raise _refused(ray, error, sys.version_info) from error
+
+
+def _refused(ray: Any, error: Exception, python: Any) -> UserError:
+    text = str(error)
+    if "Version mismatch" not in text:
+        return _unreachable(error)
+    versions = [line.split(":")[1].strip() for line in text.splitlines() if ": " in line][-4:]
+    return UserError(
+        f"the Ray cluster has other versions (Ray and Python of the cluster, then of this process: "
+        f"{', '.join(versions)}); install the same ones"
+    )
+
+
+def _unreachable(error: Exception) -> UserError:
+    return UserError(
+        f"cannot reach the Ray cluster ({brief(str(error), 300)}); check RAY_ADDRESS, or unset it "
+        "to run on this machine"
+    )
+
+
+@contextmanager
+def _quiet(data: Any) -> Iterator[None]:
+    """Let Ray Data print nothing; the run has its own progress bar."""
+    context, log = data.DataContext.get_current(), logging.getLogger("ray.data")
+    before, level = context.enable_progress_bars, log.level
+    context.enable_progress_bars = False
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        context.enable_progress_bars = before
+        log.setLevel(level)

@@ -1,0 +1,186 @@
+"""A run in shards: progress, a summary, and the results as they are written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from tagwise.console.interrupts import stoppable
+from tagwise.data.report import print_note
+from tagwise.errors import UserError
+from tagwise.files import Store
+from tagwise.prediction.lost_devices import DeviceError
+from tagwise.prediction.predictor import Predictor
+from tagwise.prediction.run import counted, fingerprint
+from tagwise.prediction.runtimes import runtime_for
+from tagwise.prediction.sequence import Results
+from tagwise.results import Result
+from tagwise.runtime import count_cores, find_device
+from tagwise.scale.images import list_images
+from tagwise.scale.plan import Plan, make_plan, open_plan
+from tagwise.scale.processes import Processes
+from tagwise.scale.ray_actors import RayActors
+from tagwise.scale.shards import Summary, file_names
+from tagwise.scale.table import read_results
+from tagwise.scale.worker import Work
+
+Engine = Literal["local", "ray"]
+
+_MESSAGES = 10  # about images that could not be read; the rest is in the column error
+
+
+class ShardRun(Results):
+    """The results of a run in shards, in the order of the images, see `Results`.
+
+    failed: number of images that could not be read so far. written: number of images done so far.
+    resumed: those of them whose results an earlier run had written.
+    """
+
+    def __init__(
+        self,
+        out: Store,
+        plan: Plan,
+        summaries: Iterator[Summary],
+        close: Any,
+        *,
+        resume: bool,
+        progress: bool,
+        stream: bool,
+    ) -> None:
+        self.failed = self.written = self.resumed = self._instances = 0
+        self._out, self._plan, self._resume, self._progress = out, plan, resume, progress
+        self._summaries = self._counted(summaries, close)
+        super().__init__(self._run(), stream)
+
+    def close(self) -> None:
+        """End the workers. The shards that are done stay, and `resume` continues from them."""
+        self._summaries.close()
+
+    def finish(self) -> str:
+        """Predict all remaining images, and return a summary in one line."""
+        for _ in self._summaries:
+            pass
+        text = f"{counted(self.written, 'photo')}, {counted(self._instances, 'instance')}"
+        if self.resumed:
+            text += f", {self.resumed} of the photos from an earlier run"
+        if self.failed:
+            text += f", {counted(self.failed, 'photo')} could not be read"
+        return f"{text}; results are in {self._out}"
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a command: 0 if no image failed so far, 1 if some did, 2 if all did."""
+        return 0 if not self.failed else 2 if self.failed == self.written else 1
+
+    def _run(self) -> Generator[Result, None, None]:
+        """Read the results of shards from their files, in the order of the images."""
+        done, shard = set(), 0
+        for summary in self._summaries:
+            done.add(summary.shard)
+            while shard in done:
+                yield from read_results(self._out.read(file_names(shard)[0]) or b"")
+                shard += 1
+
+    def _counted(self, summaries: Iterator[Summary], close: Any) -> Generator[Summary, None, None]:
+        """Count what is done, and show it. Raises UserError if a worker could not go on."""
+        bar = tqdm(total=self._plan.images, unit="photo", disable=None if self._progress else True)
+        try:
+            with bar:
+                for summary in stoppable(summaries):
+                    if summary.problem is not None:
+                        raise self._stopped(summary)
+                    self._count(summary, bar)
+                    yield summary
+        finally:
+            close()
+
+    def _count(self, summary: Summary, bar: tqdm[Any]) -> None:
+        self.written += summary.images
+        self._instances += summary.instances
+        if summary.earlier and self._resume:
+            self.resumed += summary.images
+            bar.initial += summary.images  # so that the speed is that of this run
+        for message in summary.failures[: max(0, _MESSAGES - self.failed)]:
+            print_note(message)
+        self.failed += summary.failed
+        if summary.failed:
+            bar.set_postfix(errors=self.failed, refresh=False)
+        bar.update(summary.images)
+
+    def _stopped(self, summary: Summary) -> UserError:
+        hint = f"after {counted(self.written, 'photo')}; the same command with --resume continues"
+        kind = DeviceError if summary.exit_code == DeviceError.exit_code else UserError
+        return kind(f"{summary.problem} ({hint} from here)")
+
+
+def start_run(
+    sources: Any,
+    weights: Any,
+    out: str | Path,
+    *,
+    engine: Engine,
+    workers: int | None,
+    shard_size: int | None,
+    resume: bool,
+    progress: bool,
+    stream: bool,
+    options: dict[str, Any],
+) -> ShardRun:
+    """Check everything, write the plan of a run, and return its results, computed when read.
+
+    sources: see `list_images`. weights, options: of `Predictor`. out: the output folder, or an
+        address of a store. workers: number of processes or of Ray's actors, see `RayActors`.
+    shard_size: images of a shard; None chooses it. Raises UserError for all that cannot work.
+    """
+    if not isinstance(weights, str | os.PathLike):
+        raise UserError("workers load the model from a file; save it with save_model, and name it")
+    weights, store = os.fspath(weights), Store(out)
+    images = list_images(sources)
+    settings = _settings(weights, options)
+    options = {**options, "runtime": runtime_for(options["runtime"], len(images))}
+    cores, actors = None, None
+    if engine == "ray":
+        actors = RayActors(workers, options["device"])
+        workers, cores = actors.workers, None if actors.gpus else actors.cores
+    else:
+        devices = _devices(options["device"])
+        cores = max(1, count_cores() // workers)
+    options.pop("device")
+    try:
+        plan = make_plan(images, shard_size, workers, fingerprint(weights), settings)
+        plan = open_plan(store, plan, resume, sized=shard_size is not None)
+    except UserError:
+        if actors is not None:
+            actors.close()
+        raise
+    work = Work(weights, options, fingerprint(weights), str(store.absolute()), os.getcwd(), cores)
+    shards = plan.shards(images)
+    if actors is not None:
+        summaries, close = actors.run(work, shards), actors.close
+    else:
+        processes = Processes(work, workers, devices)
+        summaries, close = processes.run(shards), processes.close
+    return ShardRun(store, plan, summaries, close, resume=resume, progress=progress, stream=stream)
+
+
+def _settings(weights: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The settings that results depend on; loads the model once, which checks them all."""
+    here = {"device": "cpu", "runtime": "torch", "precision": "fp32", "half": False}
+    if Path(weights).suffix == ".onnx":
+        here.pop("runtime")
+    found = Predictor(weights, **{**options, **here}).settings()
+    return {**found, "precision": options["precision"], "half": options["half"]}
+
+
+def _devices(device: str) -> list[str]:
+    """The names of the devices that processes of this machine take in turn."""
+    found = find_device(device)
+    if found.type != "cuda" or found.index is not None:
+        return [str(found)]
+    import torch
+
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
