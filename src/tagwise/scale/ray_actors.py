@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import signal
+import socket
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from tagwise.data.report import print_note
 from tagwise.errors import UserError, brief, optional
 from tagwise.scale.plan import Shard
 from tagwise.scale.shards import Summary
@@ -17,11 +22,12 @@ from tagwise.scale.worker import Work, Worker
 
 _BLOCKS = 10_000  # shards beyond this number share a block of Ray Data
 _TASK_RETRIES = 5  # of a shard whose actor ended; actors start again without a limit
+_LONGEST = 200  # characters of a message of Ray
+_TIMEOUT = 10.0  # seconds to reach a cluster
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray sends nothing
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # otherwise it prints advice
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
 
 
@@ -48,10 +54,10 @@ class RayActors:
         self._ray = import_ray()
         self._own = not self._ray.is_initialized()
         if self._own:
-            _connect(self._ray)
+            connect(self._ray)
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         try:
-            self.workers, self.cores, self.gpus = share_out(nodes, workers, device)
+            self.workers, self._cores, self._gpus = share_out(nodes, workers, device)
         except UserError:
             self.close()
             raise
@@ -68,12 +74,12 @@ class RayActors:
             results = data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
             results = results.map_batches(
                 ShardActor,
-                fn_constructor_args=(work, "cuda" if self.gpus else "cpu"),
+                fn_constructor_args=(work, "cuda" if self._gpus else "cpu"),
                 batch_size=1,
                 batch_format="pyarrow",
                 compute=data.ActorPoolStrategy(size=self.workers, max_tasks_in_flight_per_actor=2),
-                num_cpus=self.cores,
-                **({"num_gpus": 1} if self.gpus else {}),
+                num_cpus=self._cores,
+                **({"num_gpus": 1} if self._gpus else {}),
                 ray_remote_args_fn=_retries,
             )
             try:
@@ -86,6 +92,11 @@ class RayActors:
                     f"Ray stopped the run: {brief(str(error).strip(), 300)}; the same command with "
                     "--resume continues from here"
                 ) from error
+
+    @property
+    def threads(self) -> int | None:
+        """The number of threads of the network in each actor; None on a GPU."""
+        return None if self._gpus else self._cores
 
     def close(self) -> None:
         """End the actors, if Ray was started or connected to by this object."""
@@ -140,42 +151,86 @@ def _retries() -> dict[str, Any]:
     return {"max_restarts": -1, "max_task_retries": _TASK_RETRIES}
 
 
-def _connect(ray: Any) -> None:
-    """Connect to the cluster, or start Ray here."""
-    before = sys.version_info
+def connect(ray: Any, **options: Any) -> None:
+    """Connect to the cluster, or start Ray here; options: of `ray.init`.
+
+    What Ray has to say goes to the standard error, in short. Raises UserError if it fails.
+    """
+    _check_address(os.environ.get("RAY_ADDRESS", ""))
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except ValueError as error:  # arguments that only a new cluster takes
-        if "include_dashboard" not in str(error) and "existing cluster" not in str(error):
-            raise _unreachable(error) from error
-        _join(ray)
-    except Exception as error:
-        raise _refused(ray, error, before) from error
+        with _silent(), _kept_signal():
+            ray.init(
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **options,
+            )
+    except Exception as error:  # of many types
+        text = str(error)
+        if "Version mismatch" not in text:
+            raise _unreachable(text) from error
+        cluster, here = re.findall(r"Ray: (\S+)\s+Python: (\S+)", text)
+        raise UserError(
+            f"the cluster has Ray {cluster[0]} on Python {cluster[1]}, and this process has Ray "
+            f"{here[0]} on Python {here[1]}; install the same versions"
+        ) from error
+    _note_messages()
 
 
-def _join(ray: Any) -> None:
+def _note_messages() -> None:
+    """Let messages about the cluster, such as a worker that ended, be notes of one line.
+
+    Ray prints them to the standard output, and has no setting for that.
+    """
+    worker = sys.modules.get("ray._private.worker")
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = _note
+
+
+def _note(message: Mapping[str, Any], **_: Any) -> None:
+    text = " ".join(map(str, message.get("lines", ())))
+    print_note(f"Ray: {text[:_LONGEST].partition('. ')[0]}")
+
+
+def _check_address(address: str) -> None:
+    """Raise UserError if nothing listens at an address, for which Ray would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:
-        raise _refused(ray, error, sys.version_info) from error
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(f"{address}: {error}") from error
 
 
-def _refused(ray: Any, error: Exception, python: Any) -> UserError:
-    text = str(error)
-    if "Version mismatch" not in text:
-        return _unreachable(error)
-    versions = [line.split(":")[1].strip() for line in text.splitlines() if ": " in line][-4:]
+def _unreachable(reason: str) -> UserError:
     return UserError(
-        f"the Ray cluster has other versions (Ray and Python of the cluster, then of this process: "
-        f"{', '.join(versions)}); install the same ones"
+        f"cannot reach the Ray cluster ({brief(reason, 300)}); check RAY_ADDRESS, and set "
+        "RAY_AUTH_MODE=token if the cluster needs a token"
     )
 
 
-def _unreachable(error: Exception) -> UserError:
-    return UserError(
-        f"cannot reach the Ray cluster ({brief(str(error), 300)}); check RAY_ADDRESS, or unset it "
-        "to run on this machine"
-    )
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Drop what the compiled part of Ray writes to the standard error while it starts."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
+def _kept_signal() -> Iterator[None]:
+    """Restore the handler of SIGTERM, which Ray replaces."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

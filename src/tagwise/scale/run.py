@@ -19,7 +19,6 @@ from tagwise.prediction.run import counted, fingerprint
 from tagwise.prediction.runtimes import runtime_for
 from tagwise.prediction.sequence import Results
 from tagwise.results import Result
-from tagwise.runtime import count_cores, find_device
 from tagwise.scale.images import list_images
 from tagwise.scale.plan import Plan, make_plan, open_plan
 from tagwise.scale.processes import Processes
@@ -45,7 +44,7 @@ class ShardRun(Results):
         out: Store,
         plan: Plan,
         summaries: Iterator[Summary],
-        close: Any,
+        pool: Processes | RayActors,
         *,
         resume: bool,
         progress: bool,
@@ -53,12 +52,13 @@ class ShardRun(Results):
     ) -> None:
         self.failed = self.written = self.resumed = self._instances = 0
         self._out, self._plan, self._resume, self._progress = out, plan, resume, progress
-        self._summaries = self._counted(summaries, close)
+        self._summaries, self._pool = self._counted(summaries), pool
         super().__init__(self._run(), stream)
 
     def close(self) -> None:
         """End the workers. The shards that are done stay, and `resume` continues from them."""
         self._summaries.close()
+        self._pool.close()
 
     def finish(self) -> str:
         """Predict all remaining images, and return a summary in one line."""
@@ -85,7 +85,7 @@ class ShardRun(Results):
                 yield from read_results(self._out.read(file_names(shard)[0]) or b"")
                 shard += 1
 
-    def _counted(self, summaries: Iterator[Summary], close: Any) -> Generator[Summary, None, None]:
+    def _counted(self, summaries: Iterator[Summary]) -> Generator[Summary, None, None]:
         """Count what is done, and show it. Raises UserError if a worker could not go on."""
         bar = tqdm(total=self._plan.images, unit="photo", disable=None if self._progress else True)
         try:
@@ -96,14 +96,15 @@ class ShardRun(Results):
                     self._count(summary, bar)
                     yield summary
         finally:
-            close()
+            self._pool.close()
 
     def _count(self, summary: Summary, bar: tqdm[Any]) -> None:
         self.written += summary.images
         self._instances += summary.instances
         if summary.earlier and self._resume:
             self.resumed += summary.images
-            bar.initial += summary.images  # so that the speed is that of this run
+            if not bar.disable:
+                bar.initial += summary.images  # so that the speed is that of this run
         for message in summary.failures[: max(0, _MESSAGES - self.failed)]:
             print_note(message)
         self.failed += summary.failed
@@ -142,29 +143,17 @@ def start_run(
     images = list_images(sources)
     settings = _settings(weights, options)
     options = {**options, "runtime": runtime_for(options["runtime"], len(images))}
-    cores, actors = None, None
-    if engine == "ray":
-        actors = RayActors(workers, options["device"])
-        workers, cores = actors.workers, None if actors.gpus else actors.cores
-    else:
-        devices = _devices(options["device"])
-        cores = max(1, count_cores() // workers)
-    options.pop("device")
+    device = options.pop("device")
+    pool = RayActors(workers, device) if engine == "ray" else Processes(workers, device)
     try:
-        plan = make_plan(images, shard_size, workers, fingerprint(weights), settings)
+        plan = make_plan(images, shard_size, pool.workers, fingerprint(weights), settings)
         plan = open_plan(store, plan, resume, sized=shard_size is not None)
     except UserError:
-        if actors is not None:
-            actors.close()
+        pool.close()
         raise
-    work = Work(weights, options, fingerprint(weights), str(store.absolute()), os.getcwd(), cores)
-    shards = plan.shards(images)
-    if actors is not None:
-        summaries, close = actors.run(work, shards), actors.close
-    else:
-        processes = Processes(work, workers, devices)
-        summaries, close = processes.run(shards), processes.close
-    return ShardRun(store, plan, summaries, close, resume=resume, progress=progress, stream=stream)
+    work = Work(weights, options, plan.weights, str(store.absolute()), os.getcwd(), pool.threads)
+    summaries = pool.run(work, plan.shards(images))
+    return ShardRun(store, plan, summaries, pool, resume=resume, progress=progress, stream=stream)
 
 
 def _settings(weights: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -174,13 +163,3 @@ def _settings(weights: str, options: dict[str, Any]) -> dict[str, Any]:
         here.pop("runtime")
     found = Predictor(weights, **{**options, **here}).settings()
     return {**found, "precision": options["precision"], "half": options["half"]}
-
-
-def _devices(device: str) -> list[str]:
-    """The names of the devices that processes of this machine take in turn."""
-    found = find_device(device)
-    if found.type != "cuda" or found.index is not None:
-        return [str(found)]
-    import torch
-
-    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]

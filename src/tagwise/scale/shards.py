@@ -68,6 +68,8 @@ def find_whole(out: Store, shard: Shard) -> Summary | None:
         values = json.loads(record)
         sums = [values["sha256"][name] for name in files]
         summary = Summary(**values["summary"])
+        if values != _record(values["sha256"], summary):
+            return None
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     if summary.shard != shard.number or summary.images != len(shard.images):
@@ -97,8 +99,14 @@ def write_shard(out: Store, shard: Shard, outcomes: Sequence[Outcome], task: Tas
         errors[:_FAILURES],
     )
     sums = {name: _sha256(content) for name, content in contents.items()}
-    out.write(record, json.dumps({"sha256": sums, "summary": asdict(summary)}).encode() + b"\n")
+    out.write(record, json.dumps(_record(sums, summary)).encode() + b"\n")
     return summary
+
+
+def _record(sums: dict[str, str], summary: Summary) -> dict[str, Any]:
+    """The record of a shard, with a checksum of its own."""
+    values = {"sha256": sums, "summary": asdict(summary)}
+    return {**values, "record_sha256": _sha256(json.dumps(values).encode())}
 
 
 def _coco(shard: Shard, outcomes: Sequence[Outcome], task: Task) -> dict[str, Any]:
