@@ -20,6 +20,7 @@ _WORDS = {
     "commands": "one module per verb",
     "console": "shared flags, signals",
     "serving": "the tag explorer",
+    "scale": "shards, processes, Ray",
     "training": "recipe, loop, report",
     "tracking": "instances over time",
     "prediction": "images to results",

@@ -20,7 +20,7 @@ from _docstrings import default_text, described, markdown, signature
 from tyro.conf import Positional
 
 import tagwise
-from tagwise import cli, grouping, losses, plot
+from tagwise import cli, grouping, losses, plot, scale
 from tagwise.data.augment import Augment
 from tagwise.files import whole_file
 from tagwise.grouping.settings import CornerSettings, GroupingSettings, PixelSettings
@@ -130,12 +130,13 @@ def python_page() -> str:
     groups["Classes"] = [n for n in groups["Classes"] if n not in groups["Results"]]
     text = (
         "# Python reference\n\n" + _WRITTEN + "\nEverything here is `tagwise.NAME`, or "
-        "`tagwise.losses.NAME`, `tagwise.grouping.NAME` and `tagwise.plot.NAME`. Shapes: N "
+        "`tagwise.losses.NAME`, `tagwise.grouping.NAME`, `tagwise.plot.NAME` and "
+        "`tagwise.scale.NAME`. Shapes: N "
         "instances, K keypoint types, D components of a tag, H and W height and width in pixels.\n"
     )
     for title, names in groups.items():
         text += f"\n## {title}\n\n" + "\n".join(_entry(name, values[name]) for name in names)
-    for module in (losses, grouping, plot):
+    for module in (losses, grouping, plot, scale):
         name = module.__name__.rpartition(".")[2]
         public = {n: getattr(module, n) for n in module.__all__}
         public = {n: v for n, v in public.items() if inspect.isfunction(v) or inspect.isclass(v)}

@@ -29,7 +29,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tagwise import grouping, losses, plot
+    from tagwise import grouping, losses, plot, scale
     from tagwise.commands.calibrate import calibrate
     from tagwise.commands.convert import convert
     from tagwise.commands.diagnose import diagnose
@@ -84,6 +84,7 @@ __all__ = [
     "plot",
     "predict",
     "save_model",
+    "scale",
     "serve",
     "suggest",
     "track",
@@ -97,6 +98,7 @@ _MODULES = {
     "losses": "tagwise.losses",
     "peaks": "tagwise.grouping.peaks",
     "plot": "tagwise.plot",
+    "scale": "tagwise.scale",
 }
 _NAMES = {
     "Boxes": "tagwise.results",

@@ -10,7 +10,7 @@ import tagwise
 from shard_outputs import assert_same, rows_of
 from tagwise.errors import UserError
 from tagwise.scale import predict_dataset
-from tagwise.scale.ray_actors import RayActors, share_out
+from tagwise.scale.ray_actors import RayActors, connect, share_out
 
 OPTIONS = {"device": "cpu", "precision": "fp32"}
 
@@ -123,7 +123,7 @@ def test_what_machines_lack_is_named(device, workers, message):
         share_out([{"CPU": 4}], workers, device)
 
 
-def test_a_cluster_of_another_version_or_that_is_away_is_refused(monkeypatch):
+def test_a_cluster_of_another_version_or_that_is_away_is_refused(monkeypatch, tmp_path):
     """With the message that Ray 2.60 raises; a real cluster of another version needs two Rays."""
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
@@ -139,5 +139,17 @@ def test_a_cluster_of_another_version_or_that_is_away_is_refused(monkeypatch):
 
     monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     with pytest.raises(UserError, match=r"Ray 2.40.0 on Python 3.12.1, and this process has Ray 2"):
         RayActors(1, "cpu")
+
+
+def test_the_note_of_a_cluster_that_was_killed_does_not_count(monkeypatch, tmp_path):
+    ray, given = pytest.importorskip("ray"), []
+    monkeypatch.setattr(ray, "init", lambda **options: given.append(options["address"]))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9")
+    connect(ray)
+    assert given == ["local"]

@@ -26,6 +26,8 @@ class StoredImage:
     It is a source for `read_image`. address: such as "s3://bucket/a.jpg".
     """
 
+    remote = True  # so that many are fetched at the same time, see `Pipeline`
+
     def __init__(self, address: str) -> None:
         self.address = self.filename = address
 

@@ -8,10 +8,12 @@ import re
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tagwise.data.report import print_note
@@ -156,7 +158,11 @@ def connect(ray: Any, **options: Any) -> None:
 
     What Ray has to say goes to the standard error, in short. Raises UserError if it fails.
     """
-    _check_address(os.environ.get("RAY_ADDRESS", ""))
+    given = os.environ.get("RAY_ADDRESS", "")
+    if not _answers(given):
+        raise _unreachable(f"nothing answers at {given}")
+    if not given and not _answers(_noted_address()):
+        options = {"address": "local", **options}
     try:
         with _silent(), _kept_signal():
             ray.init(
@@ -192,15 +198,28 @@ def _note(message: Mapping[str, Any], **_: Any) -> None:
     print_note(f"Ray: {text[:_LONGEST].partition('. ')[0]}")
 
 
-def _check_address(address: str) -> None:
-    """Raise UserError if nothing listens at an address, for which Ray would wait for minutes."""
+def _answers(address: str) -> bool:
+    """Whether something listens at HOST:PORT; where nothing does, Ray would wait for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
-        return
+        return True
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT).close()
-    except (OSError, OverflowError) as error:
-        raise _unreachable(f"{address}: {error}") from error
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _noted_address() -> str:
+    """The address of the cluster that `ray start` started on this machine, "" for none.
+
+    Ray's note of it stays when the cluster is killed.
+    """
+    folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    try:
+        return Path(folder, "ray", "ray_current_cluster").read_text().strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _unreachable(reason: str) -> UserError:
