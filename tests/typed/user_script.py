@@ -37,6 +37,7 @@ from tagwise import (
     plot,
     predict,
     save_model,
+    scale,
     serve,
     suggest,
     track,
@@ -108,6 +109,7 @@ model_path: str = calibrate("robots", "val.json", "photos", out="robots.safetens
 calibrate("robots", limit=10)  # wrong
 pseudo: Path = label("photos", "robots", confident=0.6).annotations
 label("photos", "robots", sure=0.6)  # wrong
+dataset: object = None
 first: object = suggest("photos", "robots", count=5)[0]["file"]
 suggest("photos", "robots", count="5")  # wrong
 path: Path = convert("checkpoint.pth", skeleton="coco")
@@ -142,6 +144,8 @@ peaks.find_peaks(heatmaps, threshold=0.1)  # wrong
 picture: np.ndarray = plot.draw_boxes(image, boxes)
 plot.draw_boxes("photo.jpg", boxes)  # wrong
 plot.plot_tags()  # wrong
+with_columns: object = scale.predict_dataset(dataset, "people", column="url", conf=0.3)
+scale.predict_dataset(dataset, workers="two")  # wrong
 
 try:
     predict("nowhere.jpg")
