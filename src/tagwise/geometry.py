@@ -285,14 +285,14 @@ def count_common(a, b):
 def cell_to_pixel(xy: Any, stride: float) -> Any:
     """Convert positions on a map to the image, both from centres: (cell + .5) stride - .5.
 
-    xy: numbers, arrays or tensors, in cells; (0, 0) is the centre of the top-left cell, and
+    xy: numbers, lists, arrays or tensors, in cells; (0, 0) is the centre of the top-left cell, and
     fractions lie between cells. stride: pixels per cell. Returns pixels, where (0, 0) is the centre
     of the top-left pixel. This is used for keypoints, peaks and affine maps.
 
     >>> cell_to_pixel(0, 4)
     1.5
     """
-    return (xy + 0.5) * stride - 0.5
+    return (_numbers(xy) + 0.5) * stride - 0.5
 
 
 def pixel_to_cell(xy: Any, stride: float) -> Any:
@@ -301,7 +301,7 @@ def pixel_to_cell(xy: Any, stride: float) -> Any:
     >>> pixel_to_cell(1.5, 4)
     0.0
     """
-    return (xy + 0.5) / stride - 0.5
+    return (_numbers(xy) + 0.5) / stride - 0.5
 
 
 def edges_to_pixels(xy: Any, stride: float) -> Any:
@@ -318,7 +318,7 @@ def edges_to_pixels(xy: Any, stride: float) -> Any:
     >>> edges_to_pixels(np.array([0.5, 3.0]), 4).tolist()
     [2.0, 12.0]
     """
-    return xy * stride
+    return _numbers(xy) * stride
 
 
 def edges_to_cells(xy: Any, stride: float) -> Any:
@@ -327,4 +327,9 @@ def edges_to_cells(xy: Any, stride: float) -> Any:
     >>> edges_to_cells(np.array([2.0, 12.0]), 4).tolist()
     [0.5, 3.0]
     """
-    return xy / stride
+    return _numbers(xy) / stride
+
+
+def _numbers(xy: Any) -> Any:
+    """Lists as arrays; numbers, arrays and tensors as they are."""
+    return np.asarray(xy, np.float64) if isinstance(xy, list | tuple) else xy

@@ -105,7 +105,7 @@ def test_empty_batch_and_empty_maps_give_no_corners():
 
 def test_wrong_shapes_are_named():
     heat, tag, off = (torch.zeros(1, d, 8, 8) for d in (3, 1, 2))
-    with pytest.raises(ValueError, match=r"tags are \(1, 1, 4, 8\).*\(1, D, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"br_tag is \(1, 1, 4, 8\).*\(1, D, 8, 8\)"):
         find_corners(heat, heat, tag, tag[:, :, :4])
-    with pytest.raises(ValueError, match=r"offsets are \(1, 1, 8, 8\), not \(1, 2, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"tl_off is \(1, 1, 8, 8\), not \(1, 2, 8, 8\)"):
         find_corners(heat, heat, tag, tag, tag, off)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from tagwise.data.label_formats import describe_other_format
-from tagwise.errors import UserError, unknown_name
+from tagwise.errors import UserError, brief, unknown_name
 from tagwise.files import read_json
 
 _LISTS = ("images", "annotations", "categories")
@@ -24,6 +25,10 @@ def read_coco(source: str | Path | dict[str, Any]) -> dict[str, Any]:
     if isinstance(source, dict):
         check_coco(source, name_of(source))
         return source
+    if not isinstance(source, str | PathLike):
+        raise UserError(
+            f"labels must be the path of a COCO JSON or its content, not {brief(source)}"
+        )
     try:
         content = read_json(source)
         check_coco(content, source)

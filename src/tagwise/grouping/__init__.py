@@ -4,7 +4,8 @@
 `decode_pixels` creates label maps. `group_by_type`, `group_pairs`, `group_by_reference`,
 `group_by_seed` and `group_connected` group any points that have tags.
 
-Maps are tensors or numpy arrays (`maps.py`); with arrays, nothing here needs torch. `candidates.py`
+Maps and points are tensors, numpy arrays or nested lists; anything else raises ValueError in one
+line that names the argument (`inputs.py`). With arrays, nothing here needs torch. `candidates.py`
 finds peaks within an exported graph.
 
 This folder needs only torch, numpy, scipy and numba, so that it can be copied into another project

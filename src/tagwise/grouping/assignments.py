@@ -14,6 +14,7 @@ import itertools
 
 import numpy as np
 
+from tagwise.grouping.inputs import Values, as_ids, check_count, check_length, check_reach
 from tagwise.grouping.kernels import clusters as kernels
 from tagwise.grouping.kernels import types as type_kernels
 from tagwise.grouping.points import (
@@ -21,12 +22,7 @@ from tagwise.grouping.points import (
     Groups,
     PairGate,
     Points,
-    Values,
-    as_array,
-    as_ids,
-    check_length,
     check_points,
-    check_reach,
     margin_of,
     narrowed,
     near_pairs,
@@ -200,10 +196,9 @@ def group_by_type(
     array([2, 0, 0, 1])
     """
     points = check_points(tags, scores, image)
-    types = as_array(types)
-    check_length("types", types, "tags", points.tags)
     types = as_ids("types", types)
-    radius = check_reach("radius", radius)
+    check_length("types", types, "tags", points.tags)
+    radius, sweeps = check_reach("radius", radius), check_count("sweeps", sweeps)
     count = len(points.tags)
     allowed = None if gate is None else PairGate(gate, count, count, symmetric=True)
     group, margin = _ungrouped(count)

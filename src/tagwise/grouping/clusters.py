@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from tagwise.grouping.inputs import (
+    Values,
+    as_numbers,
+    check_count,
+    check_length,
+    check_reach,
+)
 from tagwise.grouping.kernels import clusters as kernels
 from tagwise.grouping.kernels import links as link_kernels
 from tagwise.grouping.points import (
     Gate,
     Groups,
     PairGate,
-    Values,
-    as_array,
-    check_length,
     check_points,
-    check_reach,
     margin_of,
     narrowed,
     near_pairs,
@@ -61,7 +64,8 @@ def group_by_seed(
     array([1, 0, 1, 0])
     """
     points = check_points(tags, scores, image)
-    width = _bandwidths(bandwidth, points)
+    width, shifts = _bandwidths(bandwidth, points), check_count("shifts", shifts)
+    seed_threshold = float(as_numbers("seed_threshold", seed_threshold))
     count = len(points.tags)
     allowed = None if gate is None else PairGate(gate, count, count)
     group, margin = np.full(count, -1, np.int64), np.full(count, np.nan, np.float32)
@@ -79,7 +83,7 @@ def group_by_seed(
 
 def _bandwidths(bandwidth, points) -> np.ndarray:
     """The bandwidth of each point, (P,) float64, > 0 for all points to use."""
-    width = as_array(bandwidth).astype(np.float64)
+    width = as_numbers("bandwidth", bandwidth).astype(np.float64)
     if width.ndim:
         check_length("bandwidth", width, "tags", points.tags)
     else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tagwise.grouping.inputs import check_type, read_map
 from tagwise.grouping.kernels import corners as corner_kernels
 from tagwise.grouping.kernels import peaks as kernels
 from tagwise.grouping.maps import Maps, as_array, on_host, without_gradient
@@ -67,9 +68,15 @@ def find_corners(
     The maps are those of `decode_corners`. They are read on their own device; only the corners are
     copied to the CPU. Corners with a score, tag or offset that is not finite are left out.
     """
-    settings = settings or CornerSettings()
-    _check_maps(tl_heat, tl_tag, tl_off)
-    _check_maps(br_heat, br_tag, br_off)
+    settings = check_type("settings", settings or CornerSettings(), CornerSettings)
+    tl_heat, tl_tag, tl_off = _read_maps("tl", tl_heat, tl_tag, tl_off)
+    br_heat, br_tag, br_off = _read_maps("br", br_heat, br_tag, br_off)
+    for tl, br, name in ((tl_heat, br_heat, "heat"), (tl_tag, br_tag, "tag")):
+        if tl.shape != br.shape:
+            raise ValueError(
+                f"tl_{name} and br_{name} must have the same shape, got {tuple(tl.shape)} and "
+                f"{tuple(br.shape)}"
+            )
     tl = _find(tl_heat, tl_tag, tl_off, settings)
     br = _find(br_heat, br_tag, br_off, settings)
     return join_corners(tl, br, batch=len(tl_heat))
@@ -88,15 +95,23 @@ def join_corners(tl: Sequence[np.ndarray], br: Sequence[np.ndarray], *, batch: i
     return CornerPeaks(*(field[order] for field in fields), starts)
 
 
-def _check_maps(heat, tag, off) -> None:
+def _read_maps(corner, heat, tag, off):
+    """The maps of one corner, "tl" or "br", after checks of their shapes."""
+    heat = read_map(f"{corner}_heat", heat, "BCHW")
+    tag = read_map(f"{corner}_tag", tag, "BDHW")
     batch, _, height, width = heat.shape
-    if tag.ndim != 4 or tag.shape[0] != batch or tag.shape[2:] != heat.shape[2:]:
+    if tag.shape[0] != batch or tag.shape[2:] != heat.shape[2:]:
         raise ValueError(
-            f"tags are {tuple(tag.shape)}; heatmaps {tuple(heat.shape)} need "
+            f"{corner}_tag is {tuple(tag.shape)}; {corner}_heat {tuple(heat.shape)} needs "
             f"({batch}, D, {height}, {width})"
         )
-    if off is not None and off.shape != (batch, 2, height, width):
-        raise ValueError(f"offsets are {tuple(off.shape)}, not ({batch}, 2, {height}, {width})")
+    if off is not None:
+        off = read_map(f"{corner}_off", off, "BCHW")
+        if off.shape != (batch, 2, height, width):
+            raise ValueError(
+                f"{corner}_off is {tuple(off.shape)}, not ({batch}, 2, {height}, {width})"
+            )
+    return heat, tag, off
 
 
 def _find(heat, tag, off, settings):

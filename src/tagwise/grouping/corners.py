@@ -9,6 +9,7 @@ import numpy as np
 
 from tagwise.geometry import to_xywh
 from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
+from tagwise.grouping.inputs import read_map
 from tagwise.grouping.kernels import corners as kernels
 from tagwise.grouping.maps import Maps, as_array
 from tagwise.grouping.settings import CornerSettings
@@ -66,12 +67,22 @@ def decode_corners(
     tl_off, br_off: (B, 2, H, W), x and y of the corner within its cell, in cells; None: 0.
     centre_heat: (B, C, H, W) in [0, 1], the heatmaps of object centres, if the network has them.
 
+    Raises ValueError for shapes that do not match.
+
     >>> import torch
     >>> tl, br, tag = torch.zeros(3, 1, 1, 8, 8)
     >>> tl[0, 0, 1, 2] = br[0, 0, 6, 5] = 0.9
     >>> decode_corners(tl, br, tag, tag)[0].boxes.tolist()
     [[2.0, 1.0, 5.0, 6.0]]
     """
+    if centre_heat is not None:
+        centre_heat = read_map("centre_heat", centre_heat, "BCHW")
+        tl_heat = read_map("tl_heat", tl_heat, "BCHW")
+        if centre_heat.shape != tl_heat.shape:
+            raise ValueError(
+                f"centre_heat is {tuple(centre_heat.shape)}, not the shape of tl_heat, "
+                f"{tuple(tl_heat.shape)}"
+            )
     settings = settings or CornerSettings()
     peaks = find_corners(tl_heat, br_heat, tl_tag, br_tag, tl_off, br_off, settings)
     return pair_corners(peaks, settings, centre_heat)

@@ -11,6 +11,7 @@ import numpy as np
 from tagwise.geometry import keypoint_boxes
 from tagwise.grouping import published
 from tagwise.grouping.fill import fill_missing
+from tagwise.grouping.inputs import as_ids, as_numbers, check_images, check_type, read_map
 from tagwise.grouping.kernels import groups as kernels
 from tagwise.grouping.kernels import sweeps as sweep_kernels
 from tagwise.grouping.keypoint_groups import KeypointGroups
@@ -32,8 +33,13 @@ def decode_keypoints(
     tags: (B, K * D, H, W), channel k * D + d.
     order: the order in which keypoint types are grouped (a skeleton has one); 0, 1, ... if None.
     offsets: (B, 2 * K, H, W) in cells, for settings.subcell "offset".
+
+    Raises ValueError for shapes that do not match, and for an order that does not name each type
+    once.
     """
-    settings = settings or GroupingSettings()
+    settings = check_type("settings", settings or GroupingSettings(), GroupingSettings)
+    heatmaps, tags = read_map("heatmaps", heatmaps, "BKHW"), read_map("tags", tags, "BCHW")
+    offsets = None if offsets is None else read_map("offsets", offsets, "BCHW")
     peaks = find_peaks(heatmaps, tags, settings, offsets)
     return decode_peaks(peaks, heatmaps, tags, settings, order, offsets)
 
@@ -96,11 +102,12 @@ def group_keypoints(
 
     Raises ValueError if the order does not name each type once.
     """
-    settings = settings or GroupingSettings()
+    check_type("peaks", peaks, Peaks, ", which find_peaks returns")
+    settings = check_type("settings", settings or GroupingSettings(), GroupingSettings)
     types = peaks.starts.shape[1] - 1
     order = order if settings.order is None else settings.order
-    order = np.arange(types) if order is None else np.asarray(order, np.int64)
-    if sorted(order) != list(range(types)):
+    order = np.arange(types) if order is None else as_ids("order", order)
+    if order.ndim != 1 or sorted(order) != list(range(types)):
         raise ValueError(f"order {order.tolist()} does not name each of {types} types once")
     match = _match_by_sweeps if settings.method == "sweeps" else published.match
     out = []
@@ -202,9 +209,18 @@ def group_by_truth(
     truth: for each image (N, K, 3), x and y in cells and visibility; 0 is unlabelled.
     reach: the largest distance of a peak, as a share of the square root of the instance's box area,
         but at least `least` cells. Each peak is used for one instance.
+    Raises ValueError for shapes that do not match.
     """
+    check_type("peaks", peaks, Peaks, ", which find_peaks returns")
+    check_images("truth", truth, len(peaks.starts))
     out = []
     for image, people in enumerate(truth):
+        people = as_numbers("truth", people)
+        if people.shape[1:] != (peaks.starts.shape[1] - 1, 3):
+            raise ValueError(
+                f"truth must be (N, K, 3) for each image, with K = {peaks.starts.shape[1] - 1} as "
+                f"in peaks, got {people.shape}"
+            )
         typed = _typed_peaks(peaks, image)
         group = np.full(len(typed.scores), -1, np.int64)
         for k in range(people.shape[1]):

@@ -8,6 +8,7 @@ import numpy as np
 
 from tagwise.geometry import cell_to_pixel, pixel_to_cell
 from tagwise.grouping import published, subcell
+from tagwise.grouping.inputs import check_type, read_map
 from tagwise.grouping.kernels import peaks as kernels
 from tagwise.grouping.kernels import published as published_kernels
 from tagwise.grouping.maps import Maps, as_array, on_host, take_channels, without_gradient
@@ -75,7 +76,9 @@ def find_peaks(
     >>> find_peaks(heatmaps, np.ones((1, 1, 8, 8))).cells.tolist()
     [[5, 2]]
     """
-    settings = settings or GroupingSettings()
+    settings = check_type("settings", settings or GroupingSettings(), GroupingSettings)
+    heatmaps, tags = read_map("heatmaps", heatmaps, "BKHW"), read_map("tags", tags, "BCHW")
+    offsets = None if offsets is None else read_map("offsets", offsets, "BCHW")
     _check_maps(heatmaps, tags, offsets, settings)
     heatmaps, tags = without_gradient(heatmaps), without_gradient(tags)
     offsets = None if offsets is None else without_gradient(offsets)
@@ -99,7 +102,7 @@ def find_peaks(
 def _check_maps(heatmaps, tags, offsets, settings) -> None:
     batch, types, height, width = heatmaps.shape
     fits = tags.ndim == 4 and tags.shape[0] == batch and tags.shape[2:] == heatmaps.shape[2:]
-    if not fits or tags.shape[1] % types or not tags.shape[1]:
+    if not fits or not types or tags.shape[1] % types or not tags.shape[1]:
         raise ValueError(
             f"tags are {tuple(tags.shape)}; heatmaps {tuple(heatmaps.shape)} need "
             f"({batch}, {types} * D, {height}, {width})"

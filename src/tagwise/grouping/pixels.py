@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tagwise.grouping.inputs import check_images, check_type, read_map
 from tagwise.grouping.kernels import pixels as kernels
 from tagwise.grouping.maps import Maps, as_array
 from tagwise.grouping.settings import PixelSettings
@@ -58,12 +59,27 @@ def decode_pixels(
 
     Instances are connected: two separate regions with similar tags are two instances.
 
+    Raises ValueError for shapes that do not match.
+
     >>> import torch
     >>> tags = torch.tensor([[[[0.0, 0.0, 5.0, 5.0, 0.0]]]]).expand(1, 1, 4, 5)
     >>> decode_pixels(torch.ones(1, 4, 5), tags, None, PixelSettings(least_area=1))[0].labels[0]
     array([1, 1, 2, 2, 3], dtype=int32)
     """
-    settings = settings or PixelSettings()
+    settings = check_type("settings", settings or PixelSettings(), PixelSettings)
+    foreground, tags = read_map("foreground", foreground, "BHW"), read_map("tags", tags, "BDHW")
+    seeds = None if seeds is None else read_map("seeds", seeds, "BHW")
+    for name, maps, shape in (
+        ("tags", tags, (tags.shape[0], *tags.shape[2:])),
+        ("seeds", seeds, None if seeds is None else tuple(seeds.shape)),
+    ):
+        if maps is not None and shape != tuple(foreground.shape):
+            raise ValueError(
+                f"{name} are {tuple(maps.shape)}, which does not match foreground (B, H, W), "
+                f"{tuple(foreground.shape)}"
+            )
+    if grids is not None:
+        check_images("grids", grids, len(foreground))
     label_maps = []
     for image in range(len(foreground)):
         scores, values = as_array(foreground[image]), as_array(tags[image])

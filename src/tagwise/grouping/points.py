@@ -1,4 +1,4 @@
-"""Shared code of the groupings of points: input checks, gates, and the result."""
+"""Shared code of the groupings of points: the points, gates, and the result."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from tagwise.grouping.inputs import as_ids, as_numbers, check_length
 from tagwise.grouping.kernels import clusters as kernels
 
 if TYPE_CHECKING:
     import torch
     from scipy import sparse
-
-# Values per point: a list, an array, or a tensor on any device.
-Values = Union[ArrayLike, "torch.Tensor"]
 
 # Determines which pairs (i, j) may be in one group: a function of two index arrays, or a matrix.
 Gate = Union[
@@ -75,15 +72,15 @@ def check_points(
 
     level: the number of callers up to which the warning is attributed.
     """
-    tags = as_array(tags)
+    tags = as_numbers(names[0], tags)
     if tags.ndim != 2 or not tags.shape[1] or tags.dtype.kind not in "fiu":
         raise ValueError(f"{names[0]} must be (P, D) numbers, got {tags.dtype} {tags.shape}")
     tags = tags.astype(np.float64)
-    scores = np.ones(len(tags)) if scores is None else as_array(scores).astype(np.float64)
+    scores = np.ones(len(tags)) if scores is None else as_numbers(names[1], scores)
     check_length(names[1], scores, names[0], tags)
-    image = np.zeros(len(tags), np.int64) if image is None else as_array(image)
+    scores = scores.astype(np.float64)
+    image = np.zeros(len(tags), np.int64) if image is None else as_ids(names[2], image)
     check_length(names[2], image, names[0], tags)
-    image = as_ids(names[2], image)
     finite = np.isfinite(tags).all(axis=1) & np.isfinite(scores)
     if (scores[finite] < 0).any():
         raise ValueError(f"{names[1]} must be >= 0, the least is {scores[finite].min():g}")
@@ -96,37 +93,6 @@ def check_points(
     return Points(tags, scores, image, finite & (image >= 0), int((~finite).sum()))
 
 
-def check_length(name: str, value: np.ndarray, other: str, points: np.ndarray) -> None:
-    """Raise ValueError unless there is one value for each point."""
-    if value.shape != points.shape[:1]:
-        raise ValueError(
-            f"{name} must be ({len(points)},) to match {other} {points.shape}, got {value.shape}"
-        )
-
-
-def check_reach(name: str, value: float, infinite: bool = False) -> float:
-    """Convert a radius or bandwidth to float. Raises ValueError if it is not above 0."""
-    value = float(value)
-    if not value > 0 or (np.isinf(value) and not infinite):
-        raise ValueError(f"{name} must be > 0{'' if infinite else ' and finite'}, got {value:g}")
-    return value
-
-
-def as_array(values) -> np.ndarray:
-    """Convert anything to a numpy array; bfloat16, which numpy lacks, becomes float32."""
-    if _is_tensor(values):
-        values = values.detach().cpu()
-        return (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
-    return np.asarray(values)
-
-
-def as_ids(name: str, values: np.ndarray) -> np.ndarray:
-    """Convert integers of any type to int64."""
-    if values.dtype.kind not in "iu" and values.size:
-        raise ValueError(f"{name} must be integer, got {values.dtype}")
-    return values.astype(np.int64)
-
-
 class PairGate:
     """A function or matrix as one type of gate: index arrays i, j of equal length -> (M,) bool.
 
@@ -136,16 +102,16 @@ class PairGate:
     def __init__(self, gate: Gate, rows: int, columns: int, symmetric: bool = False):
         self.call = gate
         self.matrix = None
-        if isinstance(gate, np.ndarray) or _is_tensor(gate) or _is_sparse(gate):
+        if not callable(gate):
+            if not (_is_sparse(gate) or hasattr(gate, "__len__")):
+                raise ValueError(f"gate must be a function or a matrix, got {type(gate).__name__}")
+            gate = gate if _is_sparse(gate) else as_numbers("gate", gate)
             if tuple(gate.shape) != (rows, columns):
                 raise ValueError(f"gate must be ({rows}, {columns}), got {tuple(gate.shape)}")
-            self.matrix = gate.tocsr() if _is_sparse(gate) else as_array(gate)
-            self.matrix = self.matrix.astype(bool)
+            self.matrix = (gate.tocsr() if _is_sparse(gate) else gate).astype(bool)
             if symmetric:
                 other = self.matrix.T
                 self.matrix = self.matrix + other if self.sparse else self.matrix | other
-        elif not callable(gate):
-            raise ValueError(f"gate must be a function or a matrix, got {type(gate).__name__}")
 
     @property
     def sparse(self) -> bool:
@@ -154,17 +120,12 @@ class PairGate:
     def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         if self.matrix is not None:
             return np.asarray(self.matrix[i, j]).reshape(-1) if len(i) else np.zeros(0, bool)
-        allowed = as_array(self.call(i, j))
+        allowed = as_numbers("the result of gate", self.call(i, j))
         if allowed.shape != i.shape:
             raise ValueError(
                 f"gate must return shape {i.shape}, one bool per pair, got {allowed.shape}"
             )
         return allowed.astype(bool)
-
-
-def _is_tensor(values) -> bool:
-    """Whether it is one of torch, which need not be installed."""
-    return hasattr(values, "detach")
 
 
 def _is_sparse(matrix) -> bool:

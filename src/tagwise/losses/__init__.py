@@ -11,6 +11,9 @@ Inputs in half precision are converted to float32, and so is the result; float64
 loss of empty input is zero with a graph, so that `backward()` always works. Ignored points, cells
 and images may have any values, including NaN; their gradient is zero.
 
+Arguments are tensors, or numpy arrays and nested lists, which are converted. Anything else raises
+ValueError in one line that names the argument.
+
 This folder depends only on torch, so that it can be copied into another project.
 
 Public names are imported on first use: a task states its losses, and torch is needed only to train.

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tagwise.losses.inputs import takes_arrays
 from tagwise.losses.maps import full, over_images
 from tagwise.losses.pairs import Layout, layout_groups, take
 from tagwise.losses.tags import TagLoss, add_up, check_points
@@ -74,6 +75,7 @@ def per_image(values: Tensor, groups: Groups, images: str) -> Tensor:
     return over_images(total / groups.layout.number.to(values).clamp(min=1), images)
 
 
+@takes_arrays
 def discriminative(
     tags: Tensor,
     group: Tensor,
@@ -132,6 +134,7 @@ def discriminative(
     )
 
 
+@takes_arrays
 def cosine(
     tags: Tensor,
     group: Tensor,

@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tagwise.losses.inputs import raise_mismatch, takes_arrays
+
 _PART = 1 << 15
 """Cells that `heatmap_mse` works on at a time on a CPU; their numbers fit into its cache."""
 
 _CHOICES = {"normalise": ("mean", "valid", "sum"), "images": ("mean", "sum", "none")}
 
 
+@takes_arrays
 def heatmap_mse(
     pred: Tensor,
     target: Tensor,
@@ -40,7 +43,7 @@ def heatmap_mse(
         ValueError: shapes do not match, or a choice is unknown.
     """
     check_choices(_CHOICES, normalise=normalise, images=images)
-    _check_maps(pred, target, mask)
+    _check_maps("pred", pred, target, mask)
     single = pred.dtype == target.dtype == torch.float32 and not target.requires_grad
     if single and pred.is_cpu and pred.is_contiguous():
         loss = _SquaredErrors.apply(pred, target, mask, foreground, logits)
@@ -120,6 +123,7 @@ def _add_part(
     return total
 
 
+@takes_arrays
 def focal(
     logits: Tensor,
     target: Tensor,
@@ -149,7 +153,7 @@ def focal(
     Raises:
         ValueError: shapes do not match.
     """
-    _check_maps(logits, target, mask)
+    _check_maps("logits", logits, target, mask)
     logits, target, mask = _masked(logits, target, mask)
     if clamp:
         bound = math.log((1 - clamp) / clamp)
@@ -163,6 +167,7 @@ def focal(
     return loss.sum() / (positive.sum().clamp(min=1) if number is None else number)
 
 
+@takes_arrays
 def offset_l1(
     pred: Tensor,
     target: Tensor,
@@ -218,11 +223,6 @@ def check_choices(allowed: dict[str, tuple[str, ...]], **given: str) -> None:
             raise ValueError(f"{name} must be one of {choices}; got {value!r}")
 
 
-def raise_mismatch(what: str, one: Tensor, other: Tensor) -> None:
-    """Raise ValueError for two shapes that do not match."""
-    raise ValueError(f"{what}, got shapes {tuple(one.shape)} and {tuple(other.shape)}")
-
-
 def _masked(pred: Tensor, target: Tensor, mask: Tensor | None):
     """Convert all to one full-precision dtype, with zeros in masked cells.
 
@@ -236,13 +236,15 @@ def _masked(pred: Tensor, target: Tensor, mask: Tensor | None):
     return torch.where(keep, pred, 0), torch.where(keep, target, 0), mask.to(pred.dtype)
 
 
-def _check_maps(pred: Tensor, target: Tensor, mask: Tensor | None) -> None:
+def _check_maps(name: str, pred: Tensor, target: Tensor, mask: Tensor | None) -> None:
     if pred.shape != target.shape:
-        raise_mismatch("prediction and target must have the same shape", pred, target)
+        raise_mismatch(f"{name} and target must have the same shape", pred, target)
+    if not pred.ndim:
+        raise ValueError(f"{name} must have the batch as its first axis, got shape ()")
     if mask is None:
         return
     fits = mask.ndim <= pred.ndim and all(
         size in (1, whole) for size, whole in zip(reversed(mask.shape), reversed(pred.shape))
     )
     if not fits:
-        raise_mismatch("mask must broadcast to the prediction", mask, pred)
+        raise_mismatch(f"mask must broadcast to {name}", mask, pred)

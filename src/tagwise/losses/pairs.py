@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tagwise.losses.inputs import check_per_point, takes_arrays
+
 
 class Layout(NamedTuple):
     """int64 tensors for Q points in use, G groups and M pairs."""
@@ -23,6 +25,7 @@ class Layout(NamedTuple):
     scope: Tensor  # (images,) number of ordered pairs in scope, including each group with itself
 
 
+@takes_arrays
 def layout_groups(
     group: Tensor,
     image: Tensor,
@@ -37,7 +40,15 @@ def layout_groups(
         cls: (P,) integers; if given, both groups of a pair have the same class.
         used: (P,) bool; points with False are ignored.
         batch: number of images, with ids 0..batch-1; None: the images are the distinct ids.
+
+    Raises:
+        ValueError: shapes or dtypes do not match, an image id is not below `batch`, or the points
+            of a group have several classes.
     """
+    if group.ndim != 1:
+        raise ValueError(f"group must be (P,), got shape {tuple(group.shape)}")
+    check_per_point("group (P,)", group, ids={"group": group, "image": image, "cls": cls})
+    check_per_point("group (P,)", group, values={"used": used})
     build = _operator if torch.compiler.is_compiling() else _build
     return Layout(*build(group, image, cls, used, batch))
 
@@ -53,7 +64,7 @@ def _build(
     elif len(image) and int(image.max()) >= batch:
         raise ValueError(f"image has the id {int(image.max())}, but batch is {batch}")
     counts = counts & (group >= 0)
-    keep = (counts if used is None else counts & used).nonzero()[:, 0]
+    keep = (counts if used is None else counts & used.bool()).nonzero()[:, 0]
     ids, group = _rank(group[keep])
     # Ranking the group ids first keeps this product small for any ids.
     keys, slot = _rank(image[keep] * len(ids) + group)
@@ -140,8 +151,11 @@ def near_pairs(place: Tensor, near: float, layout: Layout) -> Tensor:
     return torch.linalg.vector_norm((ahead - behind).clamp(min=0), dim=1) <= near
 
 
+@takes_arrays
 def grid_places(labels: Tensor) -> Tensor:
     """Row and column of every pixel of label maps (B, H, W), as (B * H * W, 2) float32."""
+    if labels.ndim != 3:
+        raise ValueError(f"labels must be (B, H, W), got shape {tuple(labels.shape)}")
     rows, columns = (
         torch.arange(size, dtype=torch.float32, device=labels.device) for size in labels.shape[1:]
     )

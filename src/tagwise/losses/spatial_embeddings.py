@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tagwise.losses.embeddings import mean_tags, per_image, prepare
-from tagwise.losses.maps import full, raise_mismatch
+from tagwise.losses.inputs import raise_mismatch, takes_arrays
+from tagwise.losses.maps import full
 from tagwise.losses.pairs import point_groups, take
 from tagwise.losses.tags import add_up
 
@@ -20,6 +21,7 @@ class SpatialLoss(NamedTuple):
     closeness: Tensor
 
 
+@takes_arrays
 def spatial(
     tags: Tensor,
     group: Tensor,

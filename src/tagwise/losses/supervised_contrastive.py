@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tagwise.losses.embeddings import prepare
+from tagwise.losses.inputs import takes_arrays
 from tagwise.losses.maps import over_images
 from tagwise.losses.pairs import Layout, take
 from tagwise.losses.tags import add_up
@@ -17,6 +18,7 @@ from tagwise.losses.tags import add_up
 _BLOCK = 1 << 22  # similarities in memory at a time
 
 
+@takes_arrays
 def contrastive(
     tags: Tensor,
     group: Tensor,

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tagwise.losses.maps import check_choices, full, over_images, raise_mismatch
+from tagwise.losses.inputs import check_per_point, raise_mismatch, takes_arrays
+from tagwise.losses.maps import check_choices, full, over_images
 from tagwise.losses.pairs import Layout, grid_places, layout_groups, near_pairs, take
 
 # Settings with which `pull_push` reproduces the values and gradients of published code.
@@ -58,6 +59,7 @@ class TagLoss(NamedTuple):
     push: Tensor
 
 
+@takes_arrays
 def pull_push(
     tags: Tensor,
     group: Tensor,
@@ -177,6 +179,7 @@ def pull_push(
     return TagLoss(over_images(pull, images), over_images(apart, images) * push_scale)
 
 
+@takes_arrays
 def pull_push_dense(
     tags: Tensor,
     labels: Tensor,
@@ -201,17 +204,10 @@ def pull_push_dense(
     Raises:
         ValueError: as for `pull_push`.
     """
-    if tags.ndim != 4 or labels.shape != (tags.shape[0], *tags.shape[2:]):
-        raise ValueError(
-            "tags must be (B, D, H, W) and labels (B, H, W), got shapes "
-            f"{tuple(tags.shape)} and {tuple(labels.shape)}"
-        )
+    _check_label_maps(tags, labels)
     for name, value in (("cls", cls), ("weight", weight)):
         if value is not None and value.shape != labels.shape:
-            raise ValueError(
-                f"{name} must be (B, H, W) to match labels, got shapes "
-                f"{tuple(value.shape)} and {tuple(labels.shape)}"
-            )
+            raise_mismatch(f"{name} must be (B, H, W) to match labels", value, labels)
     if background is not None:
         labels = torch.where(labels == background, -1, labels)
     place = None if near is None else grid_places(labels)
@@ -226,6 +222,7 @@ def pull_push_dense(
     )
 
 
+@takes_arrays
 def dense_points(
     tags: Tensor, labels: Tensor, most: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -234,7 +231,9 @@ def dense_points(
     tags: (B, D, H, W). labels: (B, H, W) integers; negative: not an instance.
     most: draw this many pixels of each image at random, from its instances if they have as many.
         None: all pixels, so that P is B * H * W.
+    Raises ValueError for shapes that do not match.
     """
+    _check_label_maps(tags, labels)
     flat, labels = tags.flatten(2), labels.flatten(1)
     if most is not None and most < labels.shape[1]:
         drawn = torch.multinomial((labels >= 0).float() + 1e-9, most)
@@ -267,13 +266,15 @@ def check_points(tags, group, image, cls=None, weight=None, scope="image") -> No
         raise ValueError(f"tags must be floating point, got {tags.dtype}")
     if scope == "class" and cls is None:
         raise ValueError('scope="class" needs cls, the class of every point')
-    for name, value in (("group", group), ("image", image), ("cls", cls), ("weight", weight)):
-        if value is None:
-            continue
-        if value.shape != tags.shape[:1]:
-            raise_mismatch(f"{name} must be (P,) to match tags (P, D)", value, tags)
-        if name != "weight" and (value.is_floating_point() or value.dtype == torch.bool):
-            raise ValueError(f"{name} must be integer, got {value.dtype}")
+    ids = {"group": group, "image": image, "cls": cls}
+    check_per_point("tags (P, D)", tags, ids=ids, values={"weight": weight})
+
+
+def _check_label_maps(tags: Tensor, labels: Tensor) -> None:
+    if tags.ndim != 4 or labels.shape != (tags.shape[0], *tags.shape[2:]):
+        raise_mismatch("tags must be (B, D, H, W) and labels (B, H, W)", tags, labels)
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(f"labels must be integer, got {labels.dtype}")
 
 
 def _check_place(tags: Tensor, place: Tensor | None, near: float | None) -> None:

@@ -1,6 +1,6 @@
 """Measure results against a labelled set: figures of keypoints, boxes and masks.
 
-Imports `data`, `errors`, `geometry`, `runtime` and `skeletons`.
+Imports `data`, `errors`, `geometry`, `grouping`, `runtime` and `skeletons`.
 """
 
 from tagwise.metrics.detection_ap import box_metrics, mask_metrics

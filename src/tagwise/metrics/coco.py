@@ -13,11 +13,22 @@ from typing import Any
 import numpy as np
 
 from tagwise.data.report import Problem, summary
-from tagwise.errors import optional
+from tagwise.errors import UserError, brief, optional
 
 # Indices of IoU .5 and .75 among COCO's ten thresholds, and of the ranges of areas.
 _IOU = {"50": 0, "75": 5}
 _AREAS = {"S": 1, "M": 2, "L": 3}
+
+
+def check_results(results: Any, max_dets: Any, image_ids: Any) -> None:
+    """Raise UserError unless the arguments of an evaluation have the right types."""
+    if not isinstance(results, Sequence | np.ndarray) or isinstance(results, str | bytes):
+        raise UserError(f"results must be a list of COCO results (dicts), got {brief(results)}")
+    if not isinstance(max_dets, int | np.integer) or max_dets < 1:
+        raise UserError(f"max_dets must be a whole number of at least 1, got {brief(max_dets)}")
+    ids = () if image_ids is None else image_ids
+    if not isinstance(ids, Iterable) or isinstance(ids, str):
+        raise UserError(f"image_ids must be a list of ids of images, got {brief(image_ids)}")
 
 
 def part_of(truth: dict[str, Any], image_ids: Iterable[Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tagwise.data.regions import check_region
 from tagwise.data.report import Problem
 from tagwise.errors import UserError, brief
 from tagwise.metrics.coco import (
+    check_results,
     class_names,
     finite,
     hotcoco,
@@ -71,6 +72,7 @@ def box_metrics(
     >>> round(figures["AP50/cell"], 6), round(figures["AP75"], 6), round(figures["AP"], 6)
     (1.0, 1.0, 0.8)
     """
+    check_results(results, max_dets, image_ids)
     with no_collection():
         labels = ground_truth
         if not isinstance(labels, BoxLabels):
@@ -109,6 +111,7 @@ def mask_metrics(
     >>> round(mask_metrics([{**mask("079"), "score": 0.9}], scene)["AP"], 6)
     0.8
     """
+    check_results(results, max_dets, image_ids)
     with no_collection():
         truth = load_masks(ground_truth)
         if image_ids is not None:

@@ -16,7 +16,8 @@ from tagwise.data.coco_labels import Box
 from tagwise.data.keypoint_labels import KeypointLabels, read_keypoint_labels
 from tagwise.data.report import Problem
 from tagwise.errors import UserError, brief, unknown_name
-from tagwise.metrics.coco import finite, mean, no_collection, warn_of
+from tagwise.grouping.inputs import as_numbers
+from tagwise.metrics.coco import check_results, finite, mean, no_collection, warn_of
 from tagwise.metrics.plain_truth import in_order, plain_truth
 from tagwise.metrics.pose_matching import FoundPoses, Matches, PoseTruth, match_poses
 from tagwise.skeletons import Skeleton
@@ -68,6 +69,7 @@ def keypoint_metrics(
     """
     if style not in ("coco", "crowdpose"):
         raise unknown_name("style of evaluation", style, ("coco", "crowdpose"))
+    check_results(results, max_dets, image_ids)
     with no_collection():
         truth, category, problems = _truth(ground_truth, style)
         warn_of(problems)
@@ -124,8 +126,9 @@ def sigma_set(sigmas: float | Sequence[float] | None, category: dict[str, Any]) 
     K = len(category["keypoints"])
     if sigmas is None:
         return list(Skeleton.from_coco(category).sigmas)
-    values = [float(sigmas)] * K if np.ndim(sigmas) == 0 else [float(s) for s in sigmas]
-    if len(values) != K or not all(0 < value < np.inf for value in values):
+    given = as_numbers("sigmas", sigmas).astype(float)
+    values = [float(given)] * K if given.ndim == 0 else given.tolist()
+    if given.ndim > 1 or len(values) != K or not all(0 < value < np.inf for value in values):
         raise UserError(
             f"{len(values)} sigmas {values} for {K} keypoint types; give one above 0 for each, "
             "or one for all"
