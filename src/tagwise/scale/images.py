@@ -28,8 +28,6 @@ class StoredImage:
 
     remote = True  # so that many are fetched at the same time, see `Pipeline`
 
-    remote = True  # so that many are fetched at the same time, see `Pipeline`
-
     def __init__(self, address: str) -> None:
         self.address = self.filename = address
 
