@@ -140,7 +140,7 @@ class Runs:
         done = 0
         while done < count:
             out, ended = self.new_folder(), threading.Event()
-            moments = np.sort(self.rng.uniform(0, self.seconds, min(2, count - done)))
+            moments = np.sort(self.rng.uniform(0, self.seconds, min(5, count - done)))
             kills: list[bool] = []
             thread = threading.Thread(target=_kill_at, args=(moments, kill, ended, kills))
             thread.start()
@@ -158,7 +158,7 @@ class Runs:
         done = 0
         while done < count:
             out = self.new_folder()
-            for _ in range(min(int(self.rng.integers(1, 4)), count - done)):
+            for _ in range(min(int(self.rng.integers(1, 6)), count - done)):
                 done += self._kill_command(out)
             code = self._command(out).wait()
             if code != 1:  # two images cannot be read
@@ -287,6 +287,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20, help="of each")
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine", choices=["Ray", "processes"], help="both by default")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     options = parser.parse_args()
     wrong = 0
@@ -298,6 +299,8 @@ def main() -> int:
         plain = prepare(Path(name), options.images)
         connect(import_ray(), address="local", num_cpus=2, object_store_memory=200 * 2**20)
         for engine, ray in (("Ray", True), ("processes", None)):
+            if options.engine not in (None, engine):
+                continue
             runs = Runs(Path(name), plain, options.seed, ray)
             cases = {
                 "worker processes killed": lambda n, r=runs: r.killed_inside(n, kill_process),
@@ -310,7 +313,7 @@ def main() -> int:
             if ray is None:
                 del cases["actors killed"]
             for case, work in cases.items():
-                if options.only not in f"{engine}: {case}":
+                if options.only not in case:
                     continue
                 before = len(runs.faults)
                 done = work(options.count)

@@ -9,7 +9,7 @@ import pytest
 import tagwise
 from shard_outputs import assert_same, rows_of
 from tagwise.errors import UserError
-from tagwise.scale import predict_dataset
+from tagwise.scale import predict_dataset, ray_actors
 from tagwise.scale.ray_actors import RayActors, connect, share_out
 
 OPTIONS = {"device": "cpu", "precision": "fp32"}
@@ -140,6 +140,11 @@ def test_a_cluster_of_another_version_or_that_is_away_is_refused(monkeypatch, tm
     monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.setattr(ray, "init", refuse)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    with pytest.raises(UserError, match="cannot start Ray on this machine"):
+        RayActors(1, "cpu")
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:7")
+    monkeypatch.setattr(ray_actors, "_answers", lambda _: True)
     with pytest.raises(UserError, match=r"Ray 2.40.0 on Python 3.12.1, and this process has Ray 2"):
         RayActors(1, "cpu")
 

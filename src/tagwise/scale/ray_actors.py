@@ -161,7 +161,8 @@ def connect(ray: Any, **options: Any) -> None:
     given = os.environ.get("RAY_ADDRESS", "")
     if not _answers(given):
         raise _unreachable(f"nothing answers at {given}")
-    if not given and not _answers(_noted_address()):
+    noted = "" if given else _noted_address()
+    if not given and not (noted and _answers(noted)):
         options = {"address": "local", **options}
     try:
         with _silent(), _kept_signal():
@@ -173,6 +174,8 @@ def connect(ray: Any, **options: Any) -> None:
             )
     except Exception as error:  # of many types
         text = str(error)
+        if options.get("address") == "local":
+            raise UserError(f"cannot start Ray on this machine: {brief(text, 300)}") from error
         if "Version mismatch" not in text:
             raise _unreachable(text) from error
         cluster, here = re.findall(r"Ray: (\S+)\s+Python: (\S+)", text)
@@ -258,7 +261,7 @@ def _quiet(data: Any) -> Iterator[None]:
     context, log = data.DataContext.get_current(), logging.getLogger("ray.data")
     before, level = context.enable_progress_bars, log.level
     context.enable_progress_bars = False
-    log.setLevel(logging.ERROR)
+    log.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
