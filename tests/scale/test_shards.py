@@ -68,6 +68,14 @@ def test_a_damaged_shard_is_computed_again(work, photos, which, damage):
     assert path.read_bytes() == content
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    store = Store(tmp_path)
+    store.write("done/a.json", b"1")
+    (tmp_path / "done" / ".b.json.0.999999999.partial").write_bytes(b"2")
+    store.tidy()
+    assert [path.name for path in (tmp_path / "done").iterdir()] == ["a.json"]
+
+
 def test_the_record_of_other_images_does_not_count(work):
     work, shards = work
     Worker(work)(shards[0])

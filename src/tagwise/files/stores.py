@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from tagwise.errors import UserError, brief, optional
 from tagwise.files.reading import is_address
-from tagwise.files.writing import make_folder, whole_file
+from tagwise.files.writing import make_folder, remove_partials, whole_file
 
 _PAUSES = (0.1, 0.4, 1.6, 3.2)  # seconds before each further attempt
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, UserError)
@@ -104,6 +104,12 @@ class Store:
             raise
         names = (str(path).rstrip("/").rpartition("/")[2] for path in found)
         return sorted(name for name in names if name and not name.startswith("."))
+
+    def tidy(self) -> None:
+        """Remove what killed processes left unfinished in a folder of this machine."""
+        if self._fs is None:
+            for folder in (Path(self.where), *Path(self.where).glob("*/")):
+                remove_partials(folder)
 
     def read(self, name: str) -> bytes | None:
         """The content of a file, None if there is none. Raises UserError if it cannot be read."""

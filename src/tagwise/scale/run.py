@@ -95,6 +95,7 @@ class ShardRun(Results):
                         raise self._stopped(summary)
                     self._count(summary, bar)
                     yield summary
+            self._out.tidy()
         finally:
             self._pool.close()
 
