@@ -1,10 +1,10 @@
 """Runs in shards that are killed or damaged at random. `python tests/faults/shard_kills.py`.
 
-On Ray on this machine, with two workers, at random moments: a worker process is killed; an actor is
-killed; the command is killed, and continued with --resume; files of shards are damaged before
---resume; the disk is full; and a store fails one read and one write in ten. Each image must then
-have exactly one row, equal to that of a plain run. The same with processes instead of Ray for the
-first and the third. Needs Linux, tagwise[scale], and root for the full disks.
+At random moments, with two workers on Ray or in processes: a worker process is killed; an actor is
+killed; the command is killed, and continued with --resume. With one worker inside this process:
+files of shards are damaged before --resume; the disk is full; and a store fails one read and one
+write in ten. Each image must then have exactly one row, equal to that of a plain run. Needs Linux,
+tagwise[scale], and root for the full disks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,11 +29,16 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tagwise
+import tagwise.scale.run
 from shard_outputs import assert_same, rows_of
 from spots import PIN
 from tagwise.errors import UserError
 from tagwise.models import create_model, save_model
+from tagwise.scale.plan import Shard
+from tagwise.scale.processes import Processes
 from tagwise.scale.ray_actors import connect, import_ray
+from tagwise.scale.shards import Summary
+from tagwise.scale.worker import Work, Worker
 from tagwise.tasks import PoseTask
 
 OPTIONS = {"device": "cpu", "precision": "fp32"}
@@ -97,14 +102,29 @@ def prepare(folder: Path, count: int) -> dict[str, object]:
     return plain
 
 
+class OneWorker:
+    """Runs shards in this process, in place of `Processes`."""
+
+    workers, threads = 1, 1
+
+    def __init__(self, workers: int, device: str) -> None:
+        pass
+
+    def run(self, work: Work, shards: Iterable[Shard]) -> Iterator[Summary]:
+        return map(Worker(work), shards)
+
+    def close(self) -> None:
+        pass
+
+
 class Runs:
     """Runs in a folder, compared with a plain run.
 
-    faults: what was wrong. ray: Ray, connected; None runs processes.
+    faults: what was wrong. engine: a key of ENGINES.
     """
 
-    def __init__(self, folder: Path, plain: dict[str, object], seed: int, ray: object) -> None:
-        self.folder, self.plain, self.ray = folder, plain, ray
+    def __init__(self, folder: Path, plain: dict[str, object], seed: int, engine: str) -> None:
+        self.folder, self.plain, self.ray = folder, plain, engine == "Ray"
         self.rng, self.faults, self.number = np.random.default_rng(seed), [], 0
         self.seconds = 0.0
         started = time.monotonic()
@@ -113,7 +133,7 @@ class Runs:
 
     def new_folder(self) -> Path:
         self.number += 1
-        return self.folder / f"out {os.getpid()} {bool(self.ray)} {self.number}"
+        return self.folder / f"out {os.getpid()} {self.ray} {self.number}"
 
     def start(self, out: str | Path, source: str = "photos", resume: bool = False) -> object:
         """Begin a run; its results are computed by `finish`."""
@@ -287,7 +307,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20, help="of each")
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--engine", choices=["Ray", "processes"], help="both by default")
+    parser.add_argument("--engine", choices=list(ENGINES), help="both by default")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     options = parser.parse_args()
     wrong = 0
@@ -297,32 +317,47 @@ def main() -> int:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         sys.path.insert(0, name)
         plain = prepare(Path(name), options.images)
-        connect(import_ray(), address="local", num_cpus=2, object_store_memory=200 * 2**20)
-        for engine, ray in (("Ray", True), ("processes", None)):
-            if options.engine not in (None, engine):
-                continue
-            runs = Runs(Path(name), plain, options.seed, ray)
-            cases = {
-                "worker processes killed": lambda n, r=runs: r.killed_inside(n, kill_process),
-                "actors killed": lambda n, r=runs: r.killed_inside(n, kill_actor),
-                "commands killed": runs.killed_command,
-                "damaged shards": runs.damaged,
-                "full disks": runs.full_disks,
-                "flaky stores": runs.flaky_store,
-            }
-            if ray is None:
-                del cases["actors killed"]
-            for case, work in cases.items():
-                if options.only not in case:
-                    continue
-                before = len(runs.faults)
-                done = work(options.count)
-                faults = runs.faults[before:]
-                print(f"{engine}: {case:28}{done:5}{len(faults):5} faults", flush=True)
-                print("".join(f"    {fault}\n" for fault in faults), end="", flush=True)
-                wrong += len(faults)
+        for engine, cases in ENGINES.items():
+            chosen = [case for case in cases if options.only in case]
+            if options.engine in (None, engine) and chosen:
+                wrong += tried(engine, chosen, Path(name), plain, options)
     return 1 if wrong else 0
 
+
+def tried(
+    engine: str,
+    cases: list[str],
+    folder: Path,
+    plain: dict[str, object],
+    options: argparse.Namespace,
+) -> int:
+    """Try the cases of an engine, and return the number of faults."""
+    if engine == "Ray":
+        connect(import_ray(), address="local", num_cpus=2, object_store_memory=200 * 2**20)
+    tagwise.scale.run.Processes = OneWorker if engine == "one worker" else Processes
+    runs = Runs(folder, plain, options.seed, engine)
+    for case in cases:
+        before = len(runs.faults)
+        done = CASES[case](runs, options.count)
+        faults = runs.faults[before:]
+        print(f"{engine}: {case:28}{done:5}{len(faults):5} faults", flush=True)
+        print("".join(f"    {fault}\n" for fault in faults), end="", flush=True)
+    return len(runs.faults)
+
+
+CASES: dict[str, Callable[[Runs, int], int]] = {
+    "worker processes killed": lambda runs, count: runs.killed_inside(count, kill_process),
+    "actors killed": lambda runs, count: runs.killed_inside(count, kill_actor),
+    "commands killed": Runs.killed_command,
+    "damaged shards": Runs.damaged,
+    "full disks": Runs.full_disks,
+    "flaky stores": Runs.flaky_store,
+}
+ENGINES = {
+    "Ray": ("worker processes killed", "actors killed", "commands killed"),
+    "processes": ("worker processes killed", "commands killed"),
+    "one worker": ("damaged shards", "full disks", "flaky stores"),
+}
 
 if __name__ == "__main__":
     sys.exit(main())
