@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from tagwise.errors import UserError
 from tagwise.models import create_model
 from tagwise.tasks import PoseTask
 from tagwise.tasks.corners import CornerTask
+from tagwise.tasks.pixels import PixelTask
 from tagwise.training.loop import run_training
 from tagwise.training.model import synchronise_batch_norm
 from tagwise.training.recipe import save_recipe
@@ -167,6 +169,32 @@ def test_one_failing_process_ends_all_with_its_message(scenes):
     assert not (folder / "last.safetensors").exists()
 
 
+def test_a_signal_to_one_process_ends_all_after_the_same_step(scenes, whole):
+    """The checkpoint is written, all end with the code of the signal, and the run continues."""
+    folder = scenes / "stopped"
+    program = scenes / "stops_in_one.py"
+    program.write_text(
+        "import os, signal, sys\n"
+        "from tagwise.cli import main\n"
+        "from tagwise.training.log import TrainingLog\n"
+        "log = TrainingLog.step\n"
+        "def step(self, number, *rest):\n"
+        "    if os.environ['RANK'] == '1' and number == 3: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return log(self, number, *rest)\n"
+        "TrainingLog.step = step\n"
+        "code = main()\n"
+        "print('ended with', code, file=sys.stderr)\n"
+        "sys.exit(code)\n"
+    )
+    ran = train_in_two(TORCHRUN, recipe_without_statistics(scenes), folder, [program])
+    assert ran.returncode != 0
+    assert ran.stderr.count("ended with 143") == 2
+    assert "--resume continues from here" in ran.stderr
+    assert torch.load(folder / "last.pt", weights_only=True)["step"] == 3
+    train_alone(recipe_without_statistics(scenes, batch=8), folder, resume=True)
+    assert_same_curve(losses(folder), whole)
+
+
 def test_batch_norms_cannot_be_synchronised_on_cpus():
     two = SimpleNamespace(num_processes=2, device=torch.device("cpu"))
     with pytest.raises(UserError, match=r"run\.sync_batch_norm needs a GPU for each process"):
@@ -214,6 +242,41 @@ def test_losses_of_uneven_parts_average_to_the_loss_of_the_batch(kind):
     for name, term in expected.items():
         assert torch.isclose(mean(shared, name), term, rtol=1e-5), name
     assert not torch.isclose(mean(own, "heatmaps"), expected["heatmaps"], rtol=1e-3)
+
+
+def dice(outputs, targets):
+    """One minus the soft Dice coefficient of the foreground, in cells that count."""
+    counts = targets["weight"] > 0
+    found, truth = outputs["foreground"][:, 0].sigmoid()[counts], targets["foreground"][counts]
+    return 1 - 2 * ((found * truth).sum() + 1) / (found**2 + truth**2).sum().add(2)
+
+
+def test_masks_of_uneven_parts_average_except_for_their_dice_term():
+    """Instances and ignored regions of different sizes in each part."""
+    task, draw = PixelTask(), np.random.default_rng(0)
+    targets = []
+    for i in range(6):
+        labels = np.where(np.arange(256).reshape(16, 16) < 30 * i + 9, i % 2, -1)
+        weight = draw.uniform(0.5, 3, (16, 16)) * (np.arange(16) > i)
+        foreground = (labels >= 0).astype(np.float32)
+        targets.append({"labels": labels, "foreground": foreground, "weight": np.float32(weight)})
+    generator = torch.Generator().manual_seed(0)
+    outputs = {
+        n: torch.randn(6, h.channels, 16, 16, generator=generator) for n, h in task.heads().items()
+    }
+    whole = task.collate(targets)
+    expected = task.loss(outputs, whole)
+    expected["foreground"] -= dice(outputs, whole)
+    parts = [{4: task.collate(targets[i : i + 2])} for i in (0, 2, 4)]
+    alone = SimpleNamespace(num_processes=1, reduce=lambda value, how: value)
+    own = [task.loss(take(outputs, i), parts[i // 2][4]) for i in (0, 2, 4)]
+    share_divisors(task, parts, alone)
+    shared = [task.loss(take(outputs, i), parts[i // 2][4]) for i in (0, 2, 4)]
+    for i, terms in zip((0, 2, 4), shared):
+        terms["foreground"] -= dice(take(outputs, i), parts[i // 2][4])
+    for name in ("foreground", "seeds", "pull", "push"):
+        assert torch.isclose(mean(shared, name), expected[name], rtol=1e-5), name
+    assert not torch.isclose(mean(own, "seeds"), expected["seeds"], rtol=1e-3)
 
 
 def take(outputs, start):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TypeVar
@@ -36,14 +36,19 @@ class _State:
     loops = 0
 
 
-def stoppable(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the items; after a signal has arrived, raise Interrupted instead of the next item."""
+def stoppable(items: Iterable[Item], requested: Callable[[], int] | None = None) -> Iterator[Item]:
+    """Yield the items; after a signal has arrived, raise Interrupted instead of the next item.
+
+    requested: returns the number of the signal that ends the loop, 0 for none; by default
+        `stop_requested`. Processes that work together end at the same item if they agree on it.
+    """
+    requested = requested or stop_requested
     _State.loops += 1
     try:
-        _raise_if_requested()
+        _raise_if(requested())
         for item in items:
             yield item
-            _raise_if_requested()
+            _raise_if(requested())
     finally:
         _State.loops -= 1
 
@@ -87,9 +92,10 @@ def signals_handled() -> Iterator[None]:
         _State.requested = 0
 
 
-def _raise_if_requested() -> None:
-    if _State.requested:
-        raise Interrupted(signal.Signals(_State.requested).name)
+def _raise_if(number: int) -> None:
+    if number:
+        _State.requested = number  # for the exit code, if another process had the signal
+        raise Interrupted(signal.Signals(number).name)
 
 
 def _pass_on(number: int) -> None:

@@ -146,14 +146,21 @@ class PixelTask(Task):
         labels, weight = targets["labels"], targets["weight"]
         tags = outputs["tags"].float()
         logits = outputs["foreground"][:, 0]
-        terms = {"foreground": _foreground_loss(logits, targets["foreground"], weight)}
+        cells = targets.get("divisor.cells")
+        terms = {"foreground": _foreground_loss(logits, targets["foreground"], weight, cells)}
         terms |= self._tag_terms(tags, labels)
         if self.seeds:
             close = _closeness(tags.detach(), labels, self.grouping.bandwidth)
             error = (outputs["seeds"][:, 0].float().sigmoid() - close).square()
-            terms["seeds"] = _balanced(error, labels >= 0, weight > 0)
+            terms["seeds"] = _balanced(error, targets)
         total = sum(self.weights[name] * term for name, term in terms.items())
         return {**terms, "total": total}
+
+    def divisors(self, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weight of all cells, and the numbers of cells inside and outside of instances."""
+        inside, outside = _sides(targets)
+        cells = targets["weight"].float().sum()
+        return {"cells": cells, "inside": inside.float().sum(), "outside": outside.float().sum()}
 
     def _tag_terms(self, tags: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The terms of the tag loss; tags (B, D, h, w), labels (B, h, w), -1 for background."""
@@ -246,9 +253,12 @@ def _gaps(labels: np.ndarray, reach: int = 2) -> np.ndarray:
     return (np.isfinite(lowest) & (lowest < highest)).astype(np.float32)
 
 
-def _foreground_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def _foreground_loss(
+    logits: Tensor, target: Tensor, weight: Tensor, cells: Tensor | None
+) -> Tensor:
     """Return the mean cross-entropy per cell, plus 1 - the soft Dice coefficient of the batch.
 
+    cells: the divisor of the cross-entropy, by default the sum of the weights.
     Dice: Milletari, Navab and Ahmadi 2016 (arXiv:1606.04797), with squares in the denominator.
     """
     from torch.nn import functional as F
@@ -258,7 +268,7 @@ def _foreground_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     shared = (found * target * counts).sum()
     both = ((found.square() + target.square()) * counts).sum()
     dice = 1 - 2 * (shared + 1) / (both + 2)
-    return entropy / weight.sum().clamp(min=1) + dice
+    return entropy / (weight.sum().clamp(min=1) if cells is None else cells) + dice
 
 
 def _closeness(tags: Tensor, labels: Tensor, bandwidth: float) -> Tensor:
@@ -277,7 +287,15 @@ def _closeness(tags: Tensor, labels: Tensor, bandwidth: float) -> Tensor:
     return torch.where(labels >= 0, 0.5 ** (square / bandwidth**2), 0.0)
 
 
-def _balanced(error: Tensor, foreground: Tensor, counts: Tensor) -> Tensor:
+def _balanced(error: Tensor, targets: dict[str, Tensor]) -> Tensor:
     """Return the mean error of the foreground plus the mean error of the background."""
-    parts = (foreground & counts, ~foreground & counts)
-    return sum((error * part).sum() / part.sum().clamp(min=1) for part in parts)
+    inside, outside = _sides(targets)
+    within = targets.get("divisor.inside", inside.sum().clamp(min=1))
+    beyond = targets.get("divisor.outside", outside.sum().clamp(min=1))
+    return (error * inside).sum() / within + (error * outside).sum() / beyond
+
+
+def _sides(targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Which cells count and are in an instance, and which count and are not: (B, h, w) bool."""
+    counts, foreground = targets["weight"] > 0, targets["labels"] >= 0
+    return foreground & counts, ~foreground & counts

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from tagwise.console.interrupts import stop_requested, stoppable
+from tagwise.console.interrupts import stoppable
 from tagwise.data.report import print_note
 from tagwise.models.model_file import save_model
 from tagwise.training.checkpoint import Checkpoint
@@ -21,7 +21,7 @@ from tagwise.training.model import make_accelerator, make_model, synchronise_bat
 from tagwise.training.optimizer import make_optimizer, moving_average, set_learning_rate
 from tagwise.training.overview import print_overview
 from tagwise.training.recipe import Recipe
-from tagwise.training.step import add_gradients, images_per_step
+from tagwise.training.step import StopTogether, add_gradients, images_per_step
 from tagwise.training.validation import Validation, check_best
 
 
@@ -58,9 +58,9 @@ def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
     validation = Validation(recipe, val, folder, accelerator, checkpoint, log)
 
     wrapped.train()
-    batches = iter(loader)
+    batches, stop = iter(loader), StopTogether(accelerator)
     end = start if checkpoint.is_stale(recipe.run.patience) else recipe.optim.steps
-    for step in stoppable(range(start, end)):
+    for step in stoppable(range(start, end), stop.agreed):
         rate = set_learning_rate(optimizer, recipe.optim, step)
         with log.waiting():
             parts = [next(batches) for _ in range(recipe.optim.accumulate)]
@@ -75,7 +75,8 @@ def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
         done = step + 1 == recipe.optim.steps
         if val is not None and (done or due(step + 1, recipe.run.validate_every)):
             done |= validation.ends_training(average.module, step + 1)
-        if is_main and (done or due(step + 1, recipe.run.save_every) or stop_requested()):
+        save = bool(stop.ask()) or done or due(step + 1, recipe.run.save_every)
+        if is_main and save:
             checkpoint.save(step + 1)
         if done:
             break

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tagwise.console.interrupts import stop_requested
 from tagwise.models.network import Network
 from tagwise.tasks import Task
 from tagwise.training.model import network_input, stage_loss
@@ -52,6 +53,32 @@ def add_gradients(
         return sums
     means = accelerator.reduce(torch.stack([sums[name].float() for name in sums]), "mean")
     return dict(zip(sums, means.unbind(), strict=True))
+
+
+class StopTogether:
+    """The signal on which all processes of a run end after the same step.
+
+    A process that ended alone would leave the others waiting for its gradients.
+    """
+
+    def __init__(self, accelerator: Any) -> None:
+        self._accelerator = accelerator
+        self._agreed = 0
+
+    def ask(self) -> int:
+        """Return the number of the signal that any process has received, 0 for none.
+
+        All processes call it once per step.
+        """
+        self._agreed = stop_requested()
+        if self._accelerator.num_processes > 1:
+            own = torch.tensor([self._agreed], device=self._accelerator.device)
+            self._agreed = int(self._accelerator.gather(own).max())
+        return self._agreed
+
+    def agreed(self) -> int:
+        """What `ask` returned last; 0 before."""
+        return self._agreed
 
 
 def share_divisors(task: Task, parts: Sequence[Targets], accelerator: Any) -> None:
