@@ -22,7 +22,7 @@ _REFUSED = re.compile(r"(?<!L)\bA?GPL|(?<!Lesser )(?:Affero )?General Public", r
 
 _GPL_FILES = re.compile(r"(?:^|/)(?:lib)?(?:x264|x265|xvidcore)[-.]|/ffmpeg-[^/]*$")
 WITH_GPL_FILES = {
-    "av": "the extra video",
+    "av": "the extras video and viz",
     "imageio-ffmpeg": "sleap-io of the extra labels",
 }
 """Wheels with programs or libraries under the GPL, and what needs them; no core package may."""

@@ -1,6 +1,7 @@
 """SLEAP files, made by sleap-io."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +11,12 @@ from lab_files import NAMES, grey_of, save_sleap, sleap_labels, write_image, wri
 from tagwise.data import CocoKeypoints
 from tagwise.errors import UserError
 from tagwise.labels import read_labels, write_coco
+
+
+@pytest.fixture(autouse=True)
+def without_ffmpeg(monkeypatch):
+    """The wheel imageio-ffmpeg holds a program under the GPL, which tagwise does not need."""
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # an import of it fails
 
 
 def test_frames_and_keypoints_of_a_video(tmp_path):
