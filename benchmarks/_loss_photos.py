@@ -1,7 +1,8 @@
 """Photos for `losses.py`: recipes on a short schedule, with one network for all losses.
 
 The tags have DIM components and do not start from the position of the pixel, because `contrastive`
-and `cosine` compare directions, to which a position cannot be added.
+and `cosine` compare directions, to which a position cannot be added. WITH_POSITION is `exp` with
+the position of the recipe.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ from tagwise.training.optimizer import make_optimizer, moving_average, set_learn
 from tagwise.training.recipe import Recipe, load_recipe
 from tagwise.training.validation import as_in_file
 
+WITH_POSITION = "exp + position"
 RECIPES = Path(__file__).parents[1] / "recipes"
-MEASURED = (0.35, 0.5, 0.7, 1.0)  # shares of the steps
-SCALES = (0.15, 0.25, 0.4, 0.6, 0.85, 1.2, 1.7, 2.4)  # bandwidths that the search tries
+MEASURED = (0.4, 0.7, 1.0)  # shares of the steps
+SCALES = (0.15, 0.3, 0.6, 0.85, 1.2, 1.7, 2.4, 3.4, 5.0)  # bandwidths that the search tries
 # The tag distance that separates instances during training, which the seed map and the spatial
 # loss need: half the distance that the push term aims at.
 APART = {"hinge": 0.5, "contrastive": 0.7, "cosine": 0.7}
@@ -61,10 +63,10 @@ class PhotoTask:
 
 
 PHOTO_TASKS = {
-    "nuclei": PhotoTask("nuclei.yaml", "F1@.5", "grouping.bandwidth", 0.5, 1.0, 30, size=128),
-    "blood": PhotoTask("blood.yaml", "AP50", "pairing.tag_threshold", 0.2, 0.2, 40),
+    "nuclei": PhotoTask("nuclei.yaml", "F1@.5", "grouping.bandwidth", 0.5, 1.0, 20, size=128),
+    "blood": PhotoTask("blood.yaml", "AP50", "pairing.tag_threshold", 0.2, 0.2, 30),
     "robots": PhotoTask(
-        *("robots.yaml", "AP", "grouping.tag_threshold", 0.05, 0.05, 40),
+        *("robots.yaml", "AP", "grouping.tag_threshold", 0.05, 0.05, 30),
         overrides=("data.augment.mosaic=0",),
     ),
 }
@@ -107,6 +109,8 @@ def short_recipe(
     task: PhotoTask, data: Path, loss: str, seed: int, lr: float, weight: float
 ) -> Recipe:
     """The recipe of a task with the settings of a run."""
+    position = () if loss == WITH_POSITION else ("task_options.position=null",)
+    loss = "exp" if loss == WITH_POSITION else loss
     form = {"exp": "pull_push", "hinge": "pull_push"}
     weights = tag_weights(weight * task.pull, weight * task.push)
     overrides = (
@@ -116,7 +120,7 @@ def short_recipe(
         f"optim.steps={task.steps}",
         f"optim.batch={task.batch}",
         f"run.seed={seed}",
-        "task_options.position=null",
+        *position,
         f"task_options.tag_dim={DIM}",
         f"task_options.tag_loss={form.get(loss, loss)}",
         f"task_options.push={loss if loss in form else 'exp'}",

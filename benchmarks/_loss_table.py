@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from tagwise.errors import UserError
 from tagwise.files import whole_file
 
 FACTORS = (0.33, 1.0, 3.0)  # of the usual learning rate, and of the usual weight of the tag loss
 USUAL = (1.0, 1.0)
-COLOURS = ("#3366cc", "#66aadd", "#dd7711", "#229955", "#aa44aa", "#999999")
+COLOURS = ("#3366cc", "#66aadd", "#dd7711", "#229955", "#aa44aa", "#999999", "#223355")
 MARKERS = "<!-- written by benchmarks/losses.py --report -->", "<!-- end -->"
 
 
@@ -62,8 +63,13 @@ class Runs:
         """The runs of seed 0 by their factors of learning rate and weight."""
         return {k[3:]: r for k, r in self.rows.items() if k[:3] == (task, loss, 0)}
 
+    def losses(self, task: str) -> list[str]:
+        """The losses that were run on a task."""
+        ran = {key.loss for key in self.rows if key.task == task}
+        return [loss for loss in self.names("loss") if loss in ran]
+
     def has_grid(self, task: str) -> bool:
-        grids = [self.grid(task, loss) for loss in self.names("loss")]
+        grids = [self.grid(task, loss) for loss in self.losses(task)]
         return all(len(grid) == len(FACTORS) ** 2 for grid in grids)
 
 
@@ -118,11 +124,9 @@ def tables(runs: Runs) -> str:
     rows = [[f"`{loss}`", *(scores(runs.of(t, loss, USUAL)) for t in names)] for loss in losses]
     parts = [table(["loss", *names], rows)]
     for task in names:
-        columns = columns_of(runs, task)
-        rows = [[f"`{loss}`", *(make(loss) for make in columns.values())] for loss in losses]
-        seeds = max(len(runs.of(task, loss, USUAL)) for loss in losses)
-        title = f"**{task}** ({seeds} seed{'s' * (seeds > 1)})"
-        parts.append(f"{title}\n\n{table(['loss', *columns], rows)}")
+        columns, ran = columns_of(runs, task), runs.losses(task)
+        rows = [[f"`{loss}`", *(make(loss) for make in columns.values())] for loss in ran]
+        parts.append(f"**{task}**\n\n{table(['loss', *columns], rows)}")
     return "\n".join(parts)
 
 
@@ -130,7 +134,7 @@ def columns_of(runs: Runs, task: str) -> dict[str, Callable[[str], str]]:
     """The columns of the table of a task: from a loss to a cell."""
 
     def usual(cell: Callable[[list[dict]], str]) -> Callable[[str], str]:
-        return lambda loss: cell(runs.of(task, loss, USUAL)) if runs.of(task, loss, USUAL) else ""
+        return lambda loss: cell(runs.of(task, loss, USUAL))
 
     columns = {
         "score": usual(scores),
@@ -147,12 +151,14 @@ def columns_of(runs: Runs, task: str) -> dict[str, Callable[[str], str]]:
 
 
 def scores(rows: list[dict[str, Any]]) -> str:
-    """Mean and standard deviation over seeds in %; a note if there is only one seed."""
+    """Mean and standard deviation over seeds in %; a note if there are fewer than three seeds."""
     values = [100 * row["score"] for row in rows]
     if not values:
         return ""
-    spread = f"± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "(1 seed)"
-    return f"{np.mean(values):.1f} {spread}"
+    if len(values) == 1:
+        return f"{values[0]:.1f} (1 seed)"
+    note = "" if len(values) > 2 else f" ({len(values)} seeds)"
+    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}{note}"
 
 
 def mean(rows: list[dict[str, Any]], value: Callable[[dict[str, Any]], float]) -> float:
@@ -178,31 +184,32 @@ def table(titles: list[str], rows: list[list[str]]) -> str:
 
 def draw(runs: Runs) -> Figure:
     """Curves of all tasks, and for those with a grid the scores of all places of the grid."""
-    names, losses = runs.names("task"), runs.names("loss")
+    names, losses = sorted(runs.names("task"), key=runs.has_grid, reverse=True), runs.names("loss")
     grids = [task for task in names if runs.has_grid(task)]
     rows = 2 if grids else 1
     figure = Figure(figsize=(2.9 * len(names) + 1, 2.9 * rows), layout="constrained")
     axes = figure.subplots(rows, len(names), squeeze=False)
-    colours = dict(zip(losses, COLOURS))
+    colours = dict(zip(losses, COLOURS, strict=False))
     for axis, task in zip(axes[0], names):
         for loss in losses:
-            draw_curve(axis, runs.of(task, loss, USUAL), loss, colours[loss])
+            draw_curve(axis, runs.of(task, loss, USUAL), colours[loss])
         axis.set(title=task, xlabel="training step", ylim=(0, 100))
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("score in %, mean over seeds")
     for axis, task in zip(axes[1] if grids else (), names):
         if task in grids:
-            draw_grid(axis, runs, task, colours)
+            draw_grid(axis, runs, task, {loss: colours[loss] for loss in runs.losses(task)})
         else:
             axis.axis("off")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right", frameon=False)
+    lines = [Line2D([], [], color=colour, marker=".") for colour in colours.values()]
+    figure.legend(lines, losses, loc="outside right", frameon=False)
     return figure
 
 
-def draw_curve(axis, rows: list[dict[str, Any]], loss: str, colour: str) -> None:
+def draw_curve(axis, rows: list[dict[str, Any]], colour: str) -> None:
     if rows:
         curves = np.array([row["curve"] for row in rows]).mean(0)
-        axis.plot(curves[:, 0], 100 * curves[:, 1], color=colour, label=loss, marker=".")
+        axis.plot(curves[:, 0], 100 * curves[:, 1], color=colour, marker=".")
 
 
 def draw_grid(axis, runs: Runs, task: str, colours: dict[str, str]) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from _bench import arguments
-from _loss_photos import PHOTO_TASKS, at_smallest_size, run_photos
+from _loss_photos import PHOTO_TASKS, WITH_POSITION, at_smallest_size, run_photos
 from _loss_points import LOSSES, digit_task, particle_task, run_points
 from _loss_table import FACTORS, Key, Runs, best_factors, write_report
 
@@ -48,9 +48,10 @@ def tasks(options: Namespace) -> dict[str, Task]:
     return {name: task for name, task in found.items() if name in (options.only or found)}
 
 
-def plan(names: list[str], losses: tuple[str, ...], runs: Runs) -> Iterator[Key]:
+def plan(names: list[str], chosen: list[str], runs: Runs) -> Iterator[Key]:
     """The runs in their order. The last ones depend on the results of those before."""
     points = [name for name in names if name not in PHOTO_TASKS]
+    losses = [loss for loss in chosen if loss in LOSSES]
     for name in points:
         for seed in SEEDS:
             yield from (Key(name, loss, seed) for loss in losses)
@@ -62,14 +63,15 @@ def plan(names: list[str], losses: tuple[str, ...], runs: Runs) -> Iterator[Key]
             yield from (Key(name, loss, seed, *best_factors(runs, name, loss)) for loss in losses)
     for seed in SEEDS:
         for name in (name for name in names if name in PHOTO_TASKS):
-            yield from (Key(name, loss, seed) for loss in losses)
+            yield from (Key(name, loss, seed) for loss in chosen)
 
 
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--data", type=Path, help="folder of the photos and labels")
     parser.add_argument("--only", nargs="+", metavar="TASK", help="run these tasks only")
-    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES, metavar="LOSS")
+    every = (*LOSSES, WITH_POSITION)
+    parser.add_argument("--losses", nargs="+", choices=every, default=every, metavar="LOSS")
     parser.add_argument("--out", type=Path, default=OUT, help="file with a line for each run")
     parser.add_argument("--report", action="store_true", help="run nothing, write table and figure")
     parser.add_argument("--page", type=Path, help="the page to write them to")
@@ -83,7 +85,7 @@ def main() -> None:
     unknown = set(options.only or ()) - set(found)
     if unknown:
         parser.error(f"there is no task {min(unknown)}; use {', '.join(found)}")
-    for key in plan(list(found), tuple(options.losses), runs):
+    for key in plan(list(found), options.losses, runs):
         if key in runs:
             continue
         result = found[key.task](key.loss, key.seed, key.lr, key.weight)

@@ -90,6 +90,9 @@ def test_recipes_differ_in_the_loss_alone(tmp_path):
             )
             assert recipe.task_options["tag_dim"] == recipes[0].task_options["tag_dim"]
             assert recipe.task_options["position"] is None
+        placed = photos.short_recipe(task, tmp_path, photos.WITH_POSITION, 0, 1.0, 1.0)
+        own = photos.load_recipe(photos.RECIPES / task.recipe).task_options["position"]
+        assert placed.task_options == {**recipes[0].task_options, "position": own}
         tripled = photos.short_recipe(task, tmp_path, "exp", 0, 3.0, 3.0)
         assert tripled.optim.lr == pytest.approx(3 * recipes[0].optim.lr)
         assert tripled.task_options["weights"]["push"] == pytest.approx(3 * task.push)
