@@ -155,7 +155,7 @@ def measure(model: Network, val: Photos, recipe: Recipe, figure: str) -> dict[st
     return {
         "score": score(test, best, figure),
         "tuned": tuned,
-        "reading": f"bandwidth {SCALES[tried.index(best)]:g}",
+        "bandwidth": SCALES[tried.index(best)],
         "extent": float(np.mean([tag_extent(predictor, image) for image in images])),
     }
 

@@ -131,7 +131,7 @@ def group_points(loss: str, scale: float, found: Applied, type: Tensor | None) -
 
 @torch.no_grad()
 def measure(task: PointTask, network: nn.Module, loss: str, held_out: dict[str, Batch]) -> dict:
-    """Choose the reading on one set of points, and score it on the other."""
+    """Choose the bandwidth on one set of points, and score it on the other."""
     network.eval()
     found = {part: task.apply(network, batch) for part, batch in held_out.items()}
     network.train()
@@ -144,7 +144,7 @@ def measure(task: PointTask, network: nn.Module, loss: str, held_out: dict[str, 
     return {
         "score": score("test", best),
         "tuned": tuned,
-        "reading": f"bandwidth {best:g}",
+        "bandwidth": best,
         "extent": extent(loss, found["test"].output, held_out["test"].group),
     }
 

@@ -140,6 +140,7 @@ def columns_of(runs: Runs, task: str) -> dict[str, Callable[[str], str]]:
         "score": usual(scores),
         "steps to 90 %": usual(lambda rows: f"{mean(rows, lambda r: steps_to(r['curve'])):.0f}"),
         "extent of tags": usual(lambda rows: f"{mean(rows, lambda r: r['extent']):.1f}"),
+        "bandwidth": usual(lambda rows: f"{np.median([row['bandwidth'] for row in rows]):g}"),
         "CPU s": usual(lambda rows: f"{mean(rows, lambda r: r['seconds']):.1f}"),
     }
     if runs.has_grid(task):
@@ -169,7 +170,7 @@ def best_of_grid(runs: Runs, task: str, loss: str) -> str:
     """The score where the tuned score is best, and the factors of learning rate and weight."""
     factors = best_factors(runs, task, loss)
     lr, weight = (f"{factor:g}" for factor in factors)
-    return f"{scores(runs.of(task, loss, factors))} (lr × {lr}, weight × {weight})"
+    return f"{scores(runs.of(task, loss, factors))}, lr × {lr}, weight × {weight}"
 
 
 def spread_of_grid(runs: Runs, task: str, loss: str) -> str:

@@ -32,9 +32,9 @@ SEEDS = (0, 1, 2)
 OUT = Path(__file__).with_suffix(".jsonl")
 
 # A task takes a loss, a seed, and factors of the usual learning rate and weight of the tag loss.
-# It returns "score" in [0, 1], "tuned" (the score that chose the grouping), "reading" (the grouping
-# and bandwidth), "curve" ([step, score] pairs), "extent" (largest minus smallest tag of an image)
-# and "seconds" (CPU time of the training steps).
+# It returns "score" in [0, 1], "tuned" (the score that chose the bandwidth), "bandwidth" (of the
+# grouping), "curve" ([step, score] pairs), "extent" (largest minus smallest tag of an image) and
+# "seconds" (CPU time of the training steps).
 Task = Callable[[str, int, float, float], dict[str, Any]]
 
 
