@@ -219,5 +219,5 @@ def draw_grid(axis, runs: Runs, task: str, colours: dict[str, str]) -> None:
             shift = 0.22 * (FACTORS.index(lr) - 1)
             axis.plot(place + shift, 100 * row["score"], ".", color=colour)
     axis.set_xticks(range(len(colours)), list(colours), rotation=60)
-    axis.set(ylabel="score in %", ylim=(0, 100), title="learning rate × weight", xlabel="")
+    axis.set(ylabel="score in %", ylim=(60, 100), title="learning rate × weight")
     axis.grid(alpha=0.3, axis="y")

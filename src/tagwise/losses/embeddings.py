@@ -1,7 +1,7 @@
 """Other embedding losses of the literature, with the arguments of `pull_push`.
 
 All take the tags of points, the group and the image of each, and an optional weight. Points with a
-negative group or image are ignored. `docs/ingredient.md` compares them on the same data.
+negative group or image are ignored. `docs/which_loss.md` compares them on the same data.
 
 | loss | what it compares | cost grows with | grouping that reads it |
 |---|---|---|---|

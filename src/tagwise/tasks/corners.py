@@ -72,7 +72,7 @@ class CornerTask(Task):
     centres: also predict the centres of objects, which confirm the boxes around them, as in
         CenterNet (Duan et al. 2019, arXiv:1904.08189, "keypoint triplets").
     tag_loss: the loss of the tags, see `tagwise.losses`: "pull_push", "discriminative", "cosine",
-        "contrastive" or "spatial". docs/ingredient.md compares them.
+        "contrastive" or "spatial". docs/which_loss.md compares them.
     push: form of the push loss.
     published: "cornernet" uses the tag loss of the public code, a sum over the batch, instead of
         `push`.

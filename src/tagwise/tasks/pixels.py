@@ -56,7 +56,7 @@ class PixelTask(Task):
         instance. Instances grow from there; without it, from the most confident foreground.
     near: instances push each other if their boxes are at most this many cells apart.
     tag_loss: the loss of the tags, see `tagwise.losses`: "pull_push", "discriminative", "cosine",
-        "contrastive" or "spatial". docs/ingredient.md compares them.
+        "contrastive" or "spatial". docs/which_loss.md compares them.
     push: form of the push loss, with its default sigma or margin.
     gaps: the foreground loss has weight 1 + gaps in cells that are next to two instances.
     zoom: pixels of the network's input per pixel of the image. Images are not fitted into the

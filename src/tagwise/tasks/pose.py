@@ -66,7 +66,7 @@ class PoseTask(Task):
     reach: tags and offsets are learned in the (2 reach + 1)² cells around a keypoint, because a
         predicted peak may be one cell off.
     tag_loss: the loss of the tags, see `tagwise.losses`: "pull_push", "discriminative", "cosine",
-        "contrastive" or "spatial". docs/ingredient.md compares them.
+        "contrastive" or "spatial". docs/which_loss.md compares them.
     push: form of the push loss.
     published: targets and loss of published code, which replace `foreground`, `reach` and `push`:
         Gaussians around whole cells, plain MSE, and the preset of this name in
