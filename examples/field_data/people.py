@@ -130,7 +130,8 @@ def epipolar(pose, camera, cameras) -> np.ndarray:
 def save_picture(scenes: Scenes, groups: dict[str, np.ndarray], out: Path) -> None:
     """Draw a scene by truth and by methods (rows) in its three cameras; groups are (S, P).
 
-    It is the scene in which the methods except the last, the baselines, make most mistakes.
+    It is the scene in which the methods except the last, the baselines, make most mistakes. A group
+    has the colour of the person that most of its detections show; the others in it are dotted.
     """
     truth, baselines = scenes.person.numpy(), list(groups.values())[:-1]
     groups = {"truth": truth, **groups}
@@ -141,14 +142,22 @@ def save_picture(scenes: Scenes, groups: dict[str, np.ndarray], out: Path) -> No
     figure = Figure(figsize=(9, 2.3 * len(groups)), layout="constrained")
     axes = figure.subplots(len(groups), 3, squeeze=False)
     for line, (name, group) in zip(axes, groups.items()):
-        order = list(dict.fromkeys(group[scene][group[scene] >= 0].tolist()))
+        person = persons_of(group[scene], truth[scene])
         for camera, axis in enumerate(line):
             axis.set(title=f"{name}, camera {camera + 1}", xlim=(0, 640), ylim=(480, 0), aspect=1)
             axis.set(xticks=[], yticks=[])
             for n in np.flatnonzero(scenes.camera[scene] == camera).tolist():
-                own, pose = int(group[scene][n]), scenes.pose[scene, n].numpy()
-                colour = axis_colour(order.index(own)) if own >= 0 else (0.8, 0.8, 0.8)
+                own, pose = person[n], scenes.pose[scene, n].numpy()
+                style = {"lw": 2} if own == truth[scene][n] else {"lw": 1.5, "ls": ":"}
+                colour = axis_colour(own) if own >= 0 else (0.8, 0.8, 0.8)
                 for k, parent in enumerate(PARENT):
                     if parent >= 0:
-                        axis.plot(*pose[[k, parent]].T, color=colour, lw=2)
+                        axis.plot(*pose[[k, parent]].T, color=colour, **style)
     figure.savefig(out, dpi=80)
+
+
+def persons_of(group: np.ndarray, truth: np.ndarray) -> list[int]:
+    """The person of each detection by its group: that of most of the group's detections."""
+    return [
+        int(np.bincount(truth[group == own] + 1).argmax()) - 1 if own >= 0 else -1 for own in group
+    ]

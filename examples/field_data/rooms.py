@@ -107,15 +107,22 @@ def save_picture(rooms, groups: dict[str, np.ndarray], out: Path | None) -> None
     if out is None:
         return
     groups, room = {"truth": rooms[1].numpy(), **groups}, int(rooms[1].amax(1).argmax())
-    figure = Figure(figsize=(3.6 * len(groups), 2.6), layout="constrained")
-    for n, (name, all_rooms) in enumerate(groups.items()):
+    points = rooms[0][room].numpy() @ seen_from(azimuth=-65, height=32)
+    points, behind = points[:, :2], np.argsort(points[:, 2])
+    figure = Figure(figsize=(3 * len(groups), 2.2), layout="constrained")
+    for axis, (name, all_rooms) in zip(figure.subplots(1, len(groups)), groups.items()):
         group = all_rooms[room]
         order = list(dict.fromkeys(group[group >= 0].tolist()))
         colours = [axis_colour(order.index(g)) if g >= 0 else (0.8, 0.8, 0.8) for g in group]
-        axis = figure.add_subplot(1, len(groups), n + 1, projection="3d")
-        axis.scatter(*rooms[0][room].numpy().T, c=colours, s=6, lw=0, depthshade=False)
-        axis.set(title=name, xlim=(-2, 2), ylim=(-2, 2), zlim=(0, 1.4))
-        axis.set_box_aspect((4, 4, 1.4), zoom=1.55)
-        axis.view_init(32, -65)
+        axis.scatter(*points[behind].T, c=[colours[n] for n in behind], s=6, lw=0)
+        axis.set(title=name, aspect=1)
         axis.set_axis_off()
-    figure.savefig(out, dpi=90)
+    figure.savefig(out, dpi=100)
+
+
+def seen_from(azimuth: float, height: float) -> np.ndarray:
+    """The axes of a view (3, 3), one per column: right, up, and towards the viewer, in degrees."""
+    (a, h) = np.radians([azimuth, height])
+    towards = np.array([np.cos(h) * np.cos(a), np.cos(h) * np.sin(a), np.sin(h)])
+    right = np.array([-np.sin(a), np.cos(a), 0])
+    return np.stack([right, np.cross(towards, right), towards], axis=1)
