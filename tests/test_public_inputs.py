@@ -164,7 +164,11 @@ EACH = [(name, key) for name, key in dict.fromkeys(EACH) if not isinstance(CALLS
 
 
 @pytest.mark.parametrize(("name", "argument"), EACH)
-@pytest.mark.parametrize("wrong", ["text", [[1.0], [2.0, 3.0]], [None, {}], object(), 1j], ids=repr)
+@pytest.mark.parametrize(
+    "wrong",
+    ["text", [[1.0], [2.0, 3.0]], [None, {}], object(), 1j],
+    ids=["text", "ragged", "no numbers", "object", "complex"],
+)
 def test_what_is_no_number_is_refused_by_name(name, argument, wrong):
     words = {"results": "result", "ground_truth": "no such file" if wrong == "text" else "labels"}
     assert words.get(argument, argument) in refused(name, argument, wrong)
