@@ -16,7 +16,8 @@ from tagwise.tasks import read_result
 from tagwise.tasks.pixels import PixelTask
 from tagwise.tasks.pose import PoseTask
 
-PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "messi5.jpg"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PHOTO, COINS = EXAMPLES / "photos" / "messi5.jpg", EXAMPLES / "coins" / "coins.png"
 every_model = pytest.mark.parametrize("name", shipped_models())
 
 
@@ -131,3 +132,9 @@ def test_track_follows_instances(name, tmp_path):
 def test_people_are_found_in_the_example_photos():
     results = list(predict(PHOTO.parent, "people"))
     assert sum(map(len, results)) >= 6
+
+
+@pytest.mark.parametrize("weights", ["blood", "nuclei"])
+def test_models_of_cells_find_the_coins_of_the_documentation(weights):
+    found = Predictor(weights, device="cpu")(COINS)
+    assert 23 <= len(found) <= 26  # of 24, on every CPU
