@@ -132,7 +132,9 @@ def _fastest(model: models.Network, device: torch.device, precision: str, loaded
         check_choice("TAGWISE_RUNTIME", chosen, Runtime)
         if chosen != "auto":
             return chosen
+    # OpenVINO has instructions of its own beside those of oneDNN. Limits for oneDNN alone break it.
     suits = loaded and not model.corners and "converted_from" not in model.spec.info
+    suits = suits and "ONEDNN_MAX_CPU_ISA" not in os.environ
     able = device.type == "cpu" and precision in _OPENVINO and find_spec("openvino")
     return "openvino" if suits and able else "torch"
 
