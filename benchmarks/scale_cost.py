@@ -7,6 +7,8 @@ the JPEG file alone; and how many images a process reads per second from a store
 request after LATENCY seconds with SPEED bytes per second. Then computes, for the machines in KINDS,
 the time for 1, 10 and 100 million images, and simulates machines that stop without warning.
 
+Goal: a process reads from the store as fast as its core predicts.
+
 Assumes what is not measured: that cores scale evenly (docs/scale.md has the figure for two), that a
 machine's network carries what its vendor states, and that the store and the driver keep up, whose
 limits are printed beside it. No GPU is in the model, since none was measured.
@@ -25,7 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from _bench import arguments, at_size, report
+from _bench import arguments, at_size, report, verdict
 from pipeline import make_images
 
 import tagwise
@@ -154,6 +156,7 @@ def hours(
     rate = min(limits.values())
     row = {"model": weights, "machine": kind.name, "images/s": rate}
     row["full first"] = min(limits, key=limits.get)
+    row["reads as fast as it predicts"] = verdict(stored, 1 / whole, at_least=True)
     row["decoding, %"] = 100 * decode / whole
     row |= {f"hours for {count / 1e6:g} M": count / rate / 3600 for count in IMAGES}
     return row | {"machines until the store is full": STORE_REQUESTS / rate}
