@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -116,6 +117,10 @@ def _state(folder: Path) -> list[tuple[str, int, int]]:
     return sorted(found)
 
 
+# One advice is about the share of time that training waits for images.
+_ADVICE = re.compile(rb'<ol class="advice">.*?</ol>|Nothing unusual so far: [^<]*', re.DOTALL)
+
+
 def differences(whole: Path, out: Path) -> list[str]:
     """What is different in a run that was killed and continued."""
     names = [{str(p.relative_to(each)) for p in each.rglob("*")} for each in (whole, out)]
@@ -130,7 +135,8 @@ def differences(whole: Path, out: Path) -> list[str]:
 def _content(path: Path) -> object:
     """The bytes of a file, without times in logs and the layout of torch's archives."""
     if path.name == "report.html":  # its title is the name of the folder
-        return path.read_bytes().replace(f"Training of {path.parent.name}".encode(), b"")
+        page = path.read_bytes().replace(f"Training of {path.parent.name}".encode(), b"")
+        return _ADVICE.sub(b"", page)
     if path.name == "log.jsonl":
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         return [{key: row[key] for key in row if key not in TIMES} for row in rows]
