@@ -72,8 +72,10 @@ def test_single_size_is_the_longest_side(network):
 
 
 def test_auto_precision_is_the_fastest_of_the_processor(network, monkeypatch):
-    for able, expected in ((True, "bf16"), (False, "fp32")):
+    cases = ((True, True, "bf16"), (False, True, "fp32"), (True, False, "fp32"))
+    for able, allowed, expected in cases:
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda able=able: able)
+        monkeypatch.setattr("tagwise.runtime.runs_bf16", lambda allowed=allowed: allowed)
         assert predictor(network, precision="auto").precision == expected
 
 

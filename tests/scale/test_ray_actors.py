@@ -45,7 +45,7 @@ def test_two_actors_of_which_one_is_killed_give_the_rows_of_a_plain_run(
     assert printed.out == ""
     lines = printed.err.splitlines()
     assert f"tagwise: {plain['photos/bad.png']}" in lines
-    assert len(lines) == 2
+    assert all(line.startswith("tagwise: ") for line in lines)  # Ray may have more to tell
     assert any(line.startswith("tagwise: Ray: A worker died") for line in lines)
 
 
