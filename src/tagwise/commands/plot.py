@@ -27,12 +27,11 @@ from tagwise.plot import (
     theme,
 )
 from tagwise.prediction.options import OlderNames, check_threshold, with_older_names
-from tagwise.prediction.predictor import Outcome, Predictor
+from tagwise.prediction.predictor import Predictor
 from tagwise.results import Result
 from tagwise.results.pictures import write_picture
-from tagwise.serving.views import VIEWS, View
+from tagwise.serving.views import view_of
 from tagwise.tasks import read_result
-from tagwise.tasks.base import Placement
 
 Figure = Literal["tags", "instances", "keypoints", "corners", "maps", "tag_maps", "push", "curves"]
 FIGURES: tuple[str, ...] = get_args(Figure)
@@ -195,24 +194,15 @@ def _grouping(predictor: Predictor, path: Path, what: str) -> Any:
     if outcome.error is not None:
         raise outcome.error
     computed = predictor.run([outcome])
-    maps, affine = computed.passes(0, 1)[0].maps, outcome.affines[0]
+    maps = computed.passes(0, 1)[0].maps
     predictor.decode([outcome], computed)
-    view = _view(predictor, maps, affine, outcome)
+    view = view_of(predictor, outcome, maps, predictor.threshold)
     found, result = view.group().detections, outcome.result
     grouped = np.asarray(result.plot() if what == "keypoints" else result.explained())
     strong = int((found.scores > 0.1).sum())
     count = f"{len(result)} {'poses' if what == 'keypoints' else 'boxes'}"
     titles = (f"all {strong} {_WORDS[what]}", f"grouped by their tags: {count}")
     return plot_grouping(outcome.image, found, grouped, path.name, titles)
-
-
-def _view(predictor: Predictor, maps: Any, affine: Affine, outcome: Outcome) -> View:
-    """The detections of an image, as the tag explorer shows them."""
-    height, width = outcome.image.shape[:2]
-    placement = Placement(affine, (width, height))
-    kind = VIEWS[predictor.task.name]
-    stride, threshold = predictor.stride, predictor.threshold
-    return kind(predictor.task, maps, stride, placement, threshold, predictor.calibrated)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -211,8 +211,9 @@ def _picture(file: BinaryIO, length: int, name: str) -> Iterator[Image.Image]:
         content = kind_of(head) or "not an image in a known format"
         raise UserError(f"{name} is {content}; known formats: {_KNOWN}")
     if format_name == "WEBP":  # its decoder allocates the pixels as soon as it opens the file
-        check_size(_webp_size(head), name)
-        _check_claim(_webp_size(head), length, name)
+        size = _webp_size(head)
+        check_size(size, name)
+        _check_claim(size, length, name)
     # The decoders of these two formats read the whole file into memory.
     if format_name in ("WEBP", "AVIF") and length > 3 * max_pixels():
         raise UserError(f"{name} has {length} bytes, more than its pixels could need")

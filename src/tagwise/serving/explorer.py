@@ -19,8 +19,7 @@ from tagwise.serving.models import Loaded
 from tagwise.serving.responses import RequestError, json_response
 from tagwise.serving.sessions import Session
 from tagwise.serving.state import State
-from tagwise.serving.views import VIEWS, View
-from tagwise.tasks.base import Placement
+from tagwise.serving.views import View, view_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -132,12 +131,8 @@ def run_network(loaded: Loaded, source: bytes | Path) -> View:
     outcome = predictor.prepare(source)
     if outcome.error is not None:
         raise outcome.error
-    height, width = outcome.image.shape[:2]
     maps = predictor.run([outcome]).passes(0, 1)[0].maps
-    placement = Placement(outcome.affines[0], (width, height))
-    kind = VIEWS.get(predictor.task.name, View)
-    scores = loaded.threshold, predictor.calibrated
-    return kind(predictor.task, maps, predictor.stride, placement, *scores)
+    return view_of(predictor, outcome, maps, loaded.threshold)
 
 
 def _described(session: Session) -> dict[str, Any]:

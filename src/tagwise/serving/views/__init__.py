@@ -8,11 +8,22 @@ Imports `errors`, `geometry`, `grouping`, `prediction`, `results` and `tasks`.
 
 from __future__ import annotations
 
+from tagwise.prediction.predictor import Outcome, Predictor
+from tagwise.prediction.tta import Maps
 from tagwise.serving.views.base import Answer, Detections, Grouped, Slider, View
 from tagwise.serving.views.corners import CornerView
 from tagwise.serving.views.pixels import PixelView
 from tagwise.serving.views.pose import PoseView
+from tagwise.tasks.base import Placement
 
-__all__ = ["VIEWS", "Answer", "Detections", "Grouped", "Slider", "View"]
+__all__ = ["VIEWS", "Answer", "Detections", "Grouped", "Slider", "View", "view_of"]
 
 VIEWS: dict[str, type[View]] = {"pose": PoseView, "corners": CornerView, "pixels": PixelView}
+
+
+def view_of(predictor: Predictor, outcome: Outcome, maps: Maps, threshold: float) -> View:
+    """The view of a prepared image and its maps; threshold: least score of an instance."""
+    height, width = outcome.image.shape[:2]
+    placement = Placement(outcome.affines[0], (width, height))
+    kind = VIEWS.get(predictor.task.name, View)
+    return kind(predictor.task, maps, predictor.stride, placement, threshold, predictor.calibrated)
