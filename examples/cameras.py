@@ -19,6 +19,8 @@ from torch import nn
 
 from tagwise import grouping, losses
 
+torch.backends.mha.set_fastpath_enabled(False)  # in eval mode it takes a float mask for a bool one
+
 
 class ViewNet(nn.Module):
     """Tags (S, P, D) of detections, by attention that the geometry of each pair guides."""
