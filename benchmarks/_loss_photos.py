@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _loss_points import DIM, best_of
+from _loss_points import DIM, WITH_POSITION, best_of
 from torch.optim.swa_utils import AveragedModel
 
 from tagwise.data.photos import Photos
@@ -31,7 +31,6 @@ from tagwise.training.optimizer import make_optimizer, moving_average, set_learn
 from tagwise.training.recipe import Recipe, load_recipe
 from tagwise.training.validation import as_in_file
 
-WITH_POSITION = "exp + position"
 RECIPES = Path(__file__).parents[1] / "recipes"
 MEASURED = (0.4, 0.7, 1.0)  # shares of the steps
 SCALES = (0.15, 0.3, 0.6, 0.85, 1.2, 1.7, 2.4, 3.4, 5.0)  # bandwidths that the search tries

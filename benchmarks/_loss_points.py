@@ -25,6 +25,7 @@ import add_to_your_network as particles
 import digits
 
 LOSSES = ("exp", "hinge", "discriminative", "spatial", "contrastive", "cosine")
+WITH_POSITION = "exp + position"  # `exp` on tags that start from the position
 DIRECTIONS = ("contrastive", "cosine")  # compared on tags of length 1
 DIM = 8
 # Bandwidths that the grouping search tries; for the spatial loss, times the learned bandwidth.
@@ -48,13 +49,25 @@ class Applied(NamedTuple):
     used: Tensor  # (S, P) bool, the points that are grouped
 
 
+def share_exact(found: np.ndarray, true: Tensor) -> float:
+    """Share of the true groups that are one found group, point for point; both (S, P)."""
+    true = true.numpy()
+    together = [
+        (group[:, :, None] == group[:, None]) & (group >= 0)[:, :, None] for group in (found, true)
+    ]
+    right = (together[0] == together[1]).all(2)
+    share = (true >= 0) / np.maximum(together[1].sum(2), 1)  # sums to 1 over a true group
+    return float((right * share).sum() / share.sum())
+
+
 @dataclass(frozen=True)
 class PointTask:
     """A problem of grouping points, and the network and schedule that solve it.
 
     network: makes the network for a number of output channels. batch: makes the batch of a step,
     from the step and the seed. held_out: makes a set of points, from "tune" or "test". apply: runs
-    the network. steps, lr: of the one-cycle schedule of Adam.
+    the network. steps, lr: of the one-cycle schedule of Adam. score: of found and true groups, both
+    (S, P). with_position: makes the same network with tags that start from the position.
     """
 
     network: Callable[[int], nn.Module]
@@ -63,12 +76,15 @@ class PointTask:
     apply: Callable[[nn.Module, Batch], Applied]
     steps: int
     lr: float
+    score: Callable[[np.ndarray, Tensor], float] = share_exact
+    with_position: Callable[[int], nn.Module] | None = None
 
 
 def run_points(task: PointTask, loss: str, seed: int, lr: float, weight: float) -> dict[str, Any]:
     """Train with one loss and measure it; see `losses.Task` for the arguments and the result."""
     torch.manual_seed(seed)
-    network = task.network(DIM + 2)
+    make = task.with_position if loss == WITH_POSITION else task.network
+    network = make(DIM + 2)
     optimizer = torch.optim.Adam(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr * task.lr, total_steps=task.steps)
     held_out = {part: task.held_out(part) for part in ("tune", "test")}
@@ -96,8 +112,8 @@ def tag_loss(loss: str, output: Tensor, group: Tensor) -> Tensor:
     image = torch.arange(len(group))[:, None].expand_as(group).flatten()
     output, group = output.flatten(0, 1), group.flatten()
     points = output[:, :DIM], group, image
-    if loss in ("exp", "hinge"):
-        return sum(losses.pull_push(*points, push=loss))
+    if loss in ("exp", "hinge", WITH_POSITION):
+        return sum(losses.pull_push(*points, push="hinge" if loss == "hinge" else "exp"))
     if loss == "discriminative":
         pull, push, regularise = losses.discriminative(*points)
         return pull + push + 0.001 * regularise
@@ -138,7 +154,8 @@ def measure(task: PointTask, network: nn.Module, loss: str, held_out: dict[str, 
 
     def score(part: str, scale: float) -> float:
         batch = held_out[part]
-        return share_exact(group_points(loss, scale, found[part], batch.type), batch.group)
+        groups = group_points(loss, scale, found[part], batch.type)
+        return float(task.score(groups, batch.group))
 
     best, tuned = best_of(SCALES, lambda scale: score("tune", scale))
     return {
@@ -154,17 +171,6 @@ def best_of(tried: Sequence, score: Callable[[Any], float]) -> tuple[Any, float]
     scores = [score(setting) for setting in tried]
     equal = np.flatnonzero(np.isclose(scores, max(scores)))
     return tried[equal[len(equal) // 2]], float(max(scores))
-
-
-def share_exact(found: np.ndarray, true: Tensor) -> float:
-    """Share of the true groups that are one found group, point for point; both (S, P)."""
-    true = true.numpy()
-    together = [
-        (group[:, :, None] == group[:, None]) & (group >= 0)[:, :, None] for group in (found, true)
-    ]
-    right = (together[0] == together[1]).all(2)
-    share = (true >= 0) / np.maximum(together[1].sum(2), 1)  # sums to 1 over a true group
-    return float((right * share).sum() / share.sum())
 
 
 def extent(loss: str, output: Tensor, group: Tensor) -> float:

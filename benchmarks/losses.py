@@ -7,9 +7,9 @@ are chosen on one part of the held-out data, and scored on another. Each run add
 and runs that are in the file already are skipped, so that an interrupted benchmark continues.
 --report only prints the table of these lines, and writes it and the figure into docs/which_loss.md.
 
-DATA holds blood/, nuclei/ and robots/; without it, these tasks are left out. Of the tasks with
-points, the losses are first run with three seeds at the usual learning rate and weight, then with
-one seed at a grid of both, and then with all seeds at the best place of the grid.
+DATA holds blood/, nuclei/ and robots/; without it, these tasks are left out. The losses are run
+with three seeds at the usual learning rate and weight. On particles and digits, they are first also
+run with one seed at a grid of both, and with all seeds at the best place of the grid.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from typing import Any
 
 import torch
 from _bench import arguments
-from _loss_photos import PHOTO_TASKS, WITH_POSITION, at_smallest_size, run_photos
-from _loss_points import LOSSES, digit_task, particle_task, run_points
+from _loss_fields import FIELD_TASKS
+from _loss_photos import PHOTO_TASKS, at_smallest_size, run_photos
+from _loss_points import LOSSES, WITH_POSITION, digit_task, particle_task, run_points
 from _loss_table import FACTORS, Key, Runs, best_factors, write_report
 
 from tagwise.files import append_line
@@ -38,9 +39,13 @@ OUT = Path(__file__).with_suffix(".jsonl")
 Task = Callable[[str, int, float, float], dict[str, Any]]
 
 
+GRID_TASKS = {"particles": particle_task, "digits": digit_task}
+PLACED = (*PHOTO_TASKS, "rooms", "lines")  # tasks that are also run with WITH_POSITION
+
+
 def tasks(options: Namespace) -> dict[str, Task]:
     """The tasks to run, by name."""
-    points = {"particles": particle_task, "digits": digit_task}
+    points = GRID_TASKS | FIELD_TASKS
     found = {name: partial(run_points, make(options.quick)) for name, make in points.items()}
     for name, task in PHOTO_TASKS.items() if options.data else ():
         task = at_smallest_size(task) if options.quick else task
@@ -50,20 +55,22 @@ def tasks(options: Namespace) -> dict[str, Task]:
 
 def plan(names: list[str], chosen: list[str], runs: Runs) -> Iterator[Key]:
     """The runs in their order. The last ones depend on the results of those before."""
-    points = [name for name in names if name not in PHOTO_TASKS]
+    grids = [name for name in names if name in GRID_TASKS]
+    others = [name for name in names if name not in GRID_TASKS]
     losses = [loss for loss in chosen if loss in LOSSES]
-    for name in points:
+    for name in grids:
         for seed in SEEDS:
             yield from (Key(name, loss, seed) for loss in losses)
-    for name in points:
+    for name in grids:
         for lr, weight in ((lr, weight) for lr in FACTORS for weight in FACTORS):
             yield from (Key(name, loss, 0, lr, weight) for loss in losses)
-    for name in points:
+    for name in grids:
         for seed in SEEDS:
             yield from (Key(name, loss, seed, *best_factors(runs, name, loss)) for loss in losses)
     for seed in SEEDS:
-        for name in (name for name in names if name in PHOTO_TASKS):
-            yield from (Key(name, loss, seed) for loss in chosen)
+        for name in others:
+            own = chosen if name in PLACED else losses
+            yield from (Key(name, loss, seed) for loss in own)
 
 
 def main() -> None:

@@ -28,9 +28,9 @@ BASELINES = {
 class RoomNet(nn.Module):
     """Logits (R, P) that points (R, P, 3) belong to an object, and their tags (R, P, D), D >= 3."""
 
-    def __init__(self, tag_dim: int = 4, width: int = 16):
+    def __init__(self, tag_dim: int = 4, width: int = 16, start: float = 2.0):
         super().__init__()
-        w = width
+        w, self.start = width, start  # tags start from `start` times the position
         self.point = nn.Sequential(nn.Linear(6, w), nn.ReLU(), nn.Linear(w, w), nn.ReLU())
         self.down = nn.ModuleList([conv(w, w), conv(w, 2 * w), conv(2 * w, 4 * w)])
         self.up = nn.ModuleList([conv(6 * w, 2 * w), conv(3 * w, w)])
@@ -52,7 +52,7 @@ class RoomNet(nn.Module):
         where = (2 * place / CELLS - 1)[:, None, None]
         read = F.grid_sample(grid, where, align_corners=False)[:, :, 0, 0].transpose(1, 2)
         out = self.head(torch.cat([read, point, xyz], 2))
-        return out[..., 0], out[..., 1:] + F.pad(2 * xyz, (0, out.shape[2] - 4))
+        return out[..., 0], out[..., 1:] + F.pad(self.start * xyz, (0, out.shape[2] - 4))
 
 
 def conv(channels: int, out: int) -> nn.Sequential:

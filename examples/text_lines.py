@@ -23,9 +23,10 @@ from tagwise import grouping, losses
 class TextNet(nn.Module):
     """Tags of words and of lines, each (S, P, D), D >= 2, of the characters of pages."""
 
-    def __init__(self, tag_dim: int = 4, width: int = 64, near: int = 12):
+    def __init__(self, tag_dim: int = 4, width: int = 64, near: int = 12, start: float = 0.75):
         super().__init__()
         w, self.near, self.tag_dim = width, near, tag_dim
+        self.start = start  # tags start from `start` times the position
         self.own = nn.Sequential(nn.Linear(PATCH**2 + 2, 128), nn.ReLU(), nn.Linear(128, w))
         edges = (nn.Sequential(nn.Linear(2 * w + 4, w), nn.ReLU(), nn.Linear(w, w)) for _ in "abc")
         self.edges, self.place = nn.ModuleList(edges), nn.Linear(18, w)
@@ -48,7 +49,7 @@ class TextNet(nn.Module):
         wide = x + self.place(torch.cat([place / 10, waves.sin(), waves.cos()], 2))
         wide = self.mix(wide, src_key_padding_mask=~real[..., 0])  # and then at the whole page
         word, line = self.tags(torch.cat([x, wide], 2)).chunk(2, dim=2)
-        start = F.pad(0.75 * place, (0, self.tag_dim - 2))
+        start = F.pad(self.start * place, (0, self.tag_dim - 2))
         return word + start, line + start / 4
 
 

@@ -115,6 +115,40 @@ def test_numbers_of_digits_are_a_task_too():
     assert 0 < found["extent"] <= 2
 
 
+@pytest.mark.parametrize(
+    ("name", "loss"), [("rooms", "exp + position"), ("lines", "cosine"), ("cameras", "spatial")]
+)
+def test_examples_of_other_fields_are_tasks_too(name, loss):
+    import _loss_fields as fields
+    import _loss_points as points
+
+    task = fields.FIELD_TASKS[name](quick=True)
+    found = points.run_points(task, loss, 0, 1.0, 1.0)
+    assert found["curve"][-1] == [2, found["score"]]
+    assert 0 <= found["score"] <= 1
+    assert found["extent"] > 0
+    assert torch.equal(task.batch(1, 0).group, task.batch(1, 0).group)
+    assert not torch.equal(task.batch(1, 0).group, task.held_out("test").group)
+    true = task.held_out("test").group
+    assert task.score(true.numpy() * 3 + 2 * (true.numpy() < 0), true) == 1
+
+
+@pytest.mark.parametrize("name", ["rooms", "lines"])
+def test_tags_start_from_the_position_if_asked(name):
+    import _loss_fields as fields
+
+    task, outputs = fields.FIELD_TASKS[name](quick=True), []
+    batch = task.held_out("test")
+    for make in (task.network, task.with_position):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            outputs.append(task.apply(make(10).eval(), batch).output)
+    moved = (outputs[1] - outputs[0]).abs().amax((0, 1))
+    dimensions = 3 if name == "rooms" else 2
+    assert (moved[:dimensions] > 0.1).all()
+    assert moved[dimensions:].max() < 1e-5
+
+
 @pytest.mark.parametrize("loss", ["exp", "hinge", "discriminative", "contrastive", "cosine"])
 def test_score_is_the_share_of_groups_found_point_for_point(loss):
     import _loss_points as points
