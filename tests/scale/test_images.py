@@ -5,6 +5,7 @@ import json
 import fsspec
 import pyarrow as pa
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import parquet
 
 from servers import serving
@@ -114,6 +115,11 @@ def test_stores_have_folders_patterns_and_manifests(bucket, photos):
     assert list_images(f"file://{photos}")[0] == str(photos / "00.png")
 
 
+def test_a_folder_of_a_store_may_be_named_like_a_pattern(bucket, photos):
+    bucket.pipe_file("/bucket/in [1]/a.png", (photos / "00.png").read_bytes())
+    assert list_images("memory://bucket/in [1]") == ["memory://bucket/in [1]/a.png"]
+
+
 def test_images_missing_in_a_store_are_named(bucket):
     bucket.pipe_file("/bucket/list.csv", b"path\nin/00.png\nin/99.png\nelsewhere/1.png\n")
     with pytest.raises(UserError, match=r"2 of the 3 .* is memory://bucket/in/99.png, in row 2"):
@@ -155,6 +161,21 @@ def test_a_failure_of_a_store_is_tried_again(monkeypatch):
         read_address("memory://bucket/nothing.png")
 
 
+def test_a_store_that_takes_long_to_fail_is_asked_once(monkeypatch):
+    """Such as s3fs, which tries several times itself."""
+    clock, calls = [0.0], []
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+
+    def unreachable():
+        calls.append(1)
+        clock[0] += 15
+        raise OSError("no connection")
+
+    with pytest.raises(UserError, match="cannot read it: OSError: 'no connection'"):
+        with_attempts(unreachable, "cannot read it")
+    assert len(calls) == 1
+
+
 def test_an_http_image_is_tried_again_if_the_server_is_busy(monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     with serving(b"content") as server:
@@ -182,6 +203,37 @@ def test_a_store_keeps_whole_files(tmp_path, monkeypatch, where):
         assert Store(tmp_path / where).absolute().read("plan.json") == b"2"
     else:
         fsspec.filesystem("memory").rm("/bucket", recursive=True)
+
+
+class Buckets(MemoryFileSystem):
+    """A store as S3 is: paths begin with a bucket, which `makedirs` creates."""
+
+    protocol, root_marker, store = "buckets", "", {}
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return path.removeprefix("buckets://").strip("/")
+
+    def pipe_file(self, path, value, **options):
+        if not path.startswith("mine/"):
+            raise FileNotFoundError("The specified bucket does not exist")
+        self.store[path] = value
+
+    def cat_file(self, path, **options):
+        if path not in self.store:
+            raise FileNotFoundError(path)
+        return self.store[path]
+
+    def makedirs(self, path, exist_ok=False):
+        raise AssertionError("it needs the right to create buckets, and creates one")
+
+
+def test_no_bucket_is_created():
+    fsspec.register_implementation("buckets", Buckets, clobber=True)
+    Store("buckets://mine/out").write("done/a.json", b"1")
+    assert Store("buckets://mine/out").read("done/a.json") == b"1"
+    with pytest.raises(UserError, match=r"write buckets://typo/out/a.json: there is no .* bucket;"):
+        Store("buckets://typo/out").write("a.json", b"1")
 
 
 def test_json_lines_name_the_column(photos):

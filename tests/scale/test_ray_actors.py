@@ -49,6 +49,19 @@ def test_two_actors_of_which_one_is_killed_give_the_rows_of_a_plain_run(
     assert any(line.startswith("tagwise: Ray: A worker died") for line in lines)
 
 
+def test_messages_of_ray_become_notes_of_one_line(capsys):
+    """As Ray 2.60 words them."""
+    for text in (
+        "Task MapWorker(MapBatches(ShardActor)).submit failed. There are 5 retries remaining, so",
+        "A worker died or was killed. To troubleshoot the problem, check the logs",
+    ):
+        ray_actors._note({"lines": [text], "pid": "raylet"})
+    assert capsys.readouterr().err.splitlines() == [
+        "tagwise: Ray: an actor does not answer; another one gets its shard",
+        "tagwise: Ray: A worker died or was killed",
+    ]
+
+
 def test_a_problem_of_a_shard_ends_the_run_in_one_line(ray, photos, weights):
     run = tagwise.predict("photos", weights, out="out", engine="ray", workers=1, **OPTIONS)
     (photos.parent / "out" / "parquet").write_text("in the way")

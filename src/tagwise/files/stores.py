@@ -17,6 +17,7 @@ from tagwise.files.reading import is_address
 from tagwise.files.writing import make_folder, remove_partials, whole_file
 
 _PAUSES = (0.1, 0.4, 1.6, 3.2)  # seconds before each further attempt
+_LONGEST = 10.0  # seconds after which there is no further one; packages of stores try several times
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, UserError)
 _DONE = TypeVar("_DONE")
 
@@ -40,17 +41,18 @@ def open_store(address: str) -> tuple[Any, str]:
 
 
 def with_attempts(work: Callable[[], _DONE], what: str) -> _DONE:
-    """Call a function that reads or writes in a store, up to five times.
+    """Call a function that reads or writes in a store, up to five times within 10 seconds.
 
     what: the start of the message, such as "cannot read s3://bucket/a.jpg". A missing file and a
         missing right are final. Raises UserError if it fails in the end.
     """
+    started = time.monotonic()
     for pause in (*_PAUSES, None):
         try:
             return work()
         except Exception as error:  # stores raise errors of their own packages
             final = isinstance(error, _FINAL) and not isinstance(error, FetchError)
-            if final or pause is None:
+            if final or pause is None or time.monotonic() - started > _LONGEST:
                 raise _failed(error, what) from error
             time.sleep(pause)
     raise AssertionError
@@ -60,7 +62,7 @@ def _failed(error: Exception, what: str) -> UserError:
     if isinstance(error, UserError):
         return error
     if isinstance(error, FileNotFoundError):
-        return UserError(f"{what}: there is no such file; check the address")
+        return UserError(f"{what}: there is no such file or bucket; check the address")
     if isinstance(error, PermissionError):
         return UserError(f"{what}: permission denied; check the rights of this account")
     return UserError(f"{what}: {type(error).__name__}: {brief(str(error), 200)}")
@@ -73,7 +75,10 @@ def read_address(address: str) -> bytes:
 
 
 class Store:
-    """A folder, given as a path or an address. It is created when the first file is written."""
+    """A folder, given as a path or an address. It is created when the first file is written.
+
+    A bucket is not created: a wrong name would otherwise make one.
+    """
 
     def __init__(self, where: str | Path) -> None:
         self.where, self._fs, self._root = str(where), None, ""
@@ -132,7 +137,8 @@ class Store:
         path = f"{self._root}/{name}"
 
         def put() -> None:
-            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            if path.startswith("/"):  # in a bucket, folders are parts of names
+                self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._fs.pipe_file(path, content)
 
         with_attempts(put, f"cannot write {self}/{name}")

@@ -97,11 +97,12 @@ def _listed(source: str, fs: Any, path: str) -> list[str]:
     """The photos that an address of a store names: a photo, a folder, or a pattern."""
 
     def listed() -> list[str]:
-        if glob.has_magic(path):
-            return [name for name in fs.glob(path) if _is_photo(name)]
         if fs.isfile(path):
             return [path]
-        return [name for name in fs.find(path) if _is_photo(name)]
+        found = fs.find(path)
+        if not found and glob.has_magic(path):
+            found = fs.glob(path)
+        return [name for name in found if _is_photo(name)]
 
     names = with_attempts(listed, f"cannot list {source}")
     if not names:

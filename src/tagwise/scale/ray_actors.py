@@ -197,8 +197,10 @@ def _note_messages() -> None:
 
 
 def _note(message: Mapping[str, Any], **_: Any) -> None:
-    text = " ".join(map(str, message.get("lines", ())))
-    print_note(f"Ray: {text[:_LONGEST].partition('. ')[0]}")
+    text = " ".join(map(str, message.get("lines", ())))[:_LONGEST]
+    if "retries remaining" in text:
+        text = "an actor does not answer; another one gets its shard"
+    print_note(f"Ray: {text.partition('. ')[0]}")
 
 
 def _answers(address: str) -> bool:
