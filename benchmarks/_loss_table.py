@@ -17,6 +17,7 @@ from tagwise.files import whole_file
 
 FACTORS = (0.33, 1.0, 3.0)  # of the usual learning rate, and of the usual weight of the tag loss
 USUAL = (1.0, 1.0)
+COLUMNS = 5  # of the figure
 COLOURS = ("#3366cc", "#66aadd", "#dd7711", "#229955", "#aa44aa", "#999999", "#223355")
 MARKERS = "<!-- written by benchmarks/losses.py --report -->", "<!-- end -->"
 
@@ -185,23 +186,25 @@ def table(titles: list[str], rows: list[list[str]]) -> str:
 
 def draw(runs: Runs) -> Figure:
     """Curves of all tasks, and for those with a grid the scores of all places of the grid."""
-    names, losses = sorted(runs.names("task"), key=runs.has_grid, reverse=True), runs.names("loss")
+    names, losses = runs.names("task"), runs.names("loss")
     grids = [task for task in names if runs.has_grid(task)]
-    rows = 2 if grids else 1
-    figure = Figure(figsize=(2.9 * len(names) + 1, 2.9 * rows), layout="constrained")
-    axes = figure.subplots(rows, len(names), squeeze=False)
+    count = len(names) + len(grids)
+    columns = min(count, COLUMNS)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(2.9 * columns + 1, 2.9 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     colours = dict(zip(losses, COLOURS, strict=False))
-    for axis, task in zip(axes[0], names):
+    for axis, task in zip(axes.flat, names):
         for loss in losses:
             draw_curve(axis, runs.of(task, loss, USUAL), colours[loss])
         axis.set(title=task, xlabel="training step", ylim=(0, 100))
         axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("score in %, mean over seeds")
-    for axis, task in zip(axes[1] if grids else (), names):
-        if task in grids:
-            draw_grid(axis, runs, task, {loss: colours[loss] for loss in runs.losses(task)})
-        else:
-            axis.axis("off")
+    for axis, task in zip(axes.flat[len(names) :], grids):
+        draw_grid(axis, runs, task, {loss: colours[loss] for loss in runs.losses(task)})
+    for axis in axes.flat[count:]:
+        axis.axis("off")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("score in %, mean over seeds")
     lines = [Line2D([], [], color=colour, marker=".") for colour in colours.values()]
     figure.legend(lines, losses, loc="outside right", frameon=False)
     return figure
@@ -219,5 +222,5 @@ def draw_grid(axis, runs: Runs, task: str, colours: dict[str, str]) -> None:
             shift = 0.22 * (FACTORS.index(lr) - 1)
             axis.plot(place + shift, 100 * row["score"], ".", color=colour)
     axis.set_xticks(range(len(colours)), list(colours), rotation=60)
-    axis.set(ylabel="score in %", ylim=(60, 100), title="learning rate × weight")
+    axis.set(ylim=(60, 100), title=f"{task}: rate × weight")
     axis.grid(alpha=0.3, axis="y")
