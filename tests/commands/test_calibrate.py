@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spots import PIN, SpotNetwork, draw_pins
+from spots import SIZE as SPOTS_SIZE
 from tagwise import Predictor, calibrate, evaluate
 from tagwise.cli import main
+from tagwise.commands.calibrate import ScoredPoses, score_of_rank
+from tagwise.data.coco import CocoKeypoints
 from tagwise.errors import UserError
 from tagwise.models import load_model
 from tagwise.models.model_file import copy_with_spec, read_model_file
@@ -114,3 +118,53 @@ def test_the_calibration_reaches_json(calibrated, cells, tmp_path):
     record = json.loads((tmp_path / "0.predictions.json").read_text())
     expected = Predictor(path)(cells[1] / "0.png").scores
     np.testing.assert_allclose([i["score"] for i in record["instances"]], expected, atol=1e-6)
+
+
+# ---------------------------------------------------------------------- scores of poses
+
+
+@pytest.fixture(scope="module")
+def pins(tmp_path_factory):
+    """Photos with an upright pin, which is labelled, and one upside down, which is not."""
+    folder = tmp_path_factory.mktemp("pins")
+    rng = np.random.default_rng(0)
+    names = {"name": "pin", "keypoints": ["top", "foot"], "skeleton": [[1, 2]]}
+    content = {"images": [], "annotations": [], "categories": [{"id": 1, **names}]}
+    for number in range(60):
+        left, right = rng.uniform(25, 45), rng.uniform(80, 105)
+        high, low = rng.uniform(20, 40), rng.uniform(80, 105)
+        upright, falling = ((left, high), (left, low), 0.0), ((right, low), (right, high), 1.0)
+        Image.fromarray(draw_pins([upright, falling])).save(folder / f"{number}.png")
+        size = {"width": SPOTS_SIZE, "height": SPOTS_SIZE}
+        content["images"].append({"id": number, "file_name": f"{number}.png", **size})
+        label = {"id": number, "image_id": number, "category_id": 1, "num_keypoints": 2}
+        label |= {"keypoints": [left, high, 2, left, low, 2], "area": 3000, "iscrowd": 0}
+        content["annotations"].append({**label, "bbox": [left - 10, high, 20, low - high]})
+    (folder / "labels.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_a_score_of_poses_is_learned_from_the_poses_of_a_set(pins):
+    """The mean keypoint score of both pins is the same; only one of them is a true one."""
+    predictor = Predictor(SpotNetwork(), device="cpu", conf=0)
+    dataset = CocoKeypoints(pins / "labels.json", pins, skeleton=PIN)
+    scorer = predictor.task.make_scorer(dataset, sigmas=(0.1,))
+    poses = ScoredPoses.of(predictor, dataset, scorer, quiet=True)
+    assert (poses.similarity > 0.5).sum() == (poses.similarity < 0.1).sum() == 60
+    predictor.task = replace(predictor.task, score=poses.fit())
+    for number in range(3):
+        result = predictor(pins / f"{number}.png")
+        top, foot = result.keypoints[0, :, 1]
+        assert top < foot
+        assert result.scores[0] > 0.8
+        assert result.scores[1] < 0.2
+
+
+def test_the_score_of_a_rank():
+    scores = np.array([0.2, 0.9, 0.5])
+    assert [score_of_rank(scores, rank) for rank in (0, 1, 2, 3, 9)] == [1, 0.9, 0.5, 0.2, 0.2]
+
+
+def test_only_poses_have_a_learned_score(cells, tmp_path):
+    with pytest.raises(UserError, match="pose_score needs a model of poses, not nuclei"):
+        calibrate("nuclei", *cells, tmp_path / "a.safetensors", pose_score=True, quiet=True)

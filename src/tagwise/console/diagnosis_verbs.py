@@ -78,6 +78,7 @@ def calibrate(
     device: Device = "auto",
     imgsz: Imgsz = None,
     precision: Precision = "auto",
+    pose_score: bool = False,
 ) -> int:
     """Write a model whose scores say how likely an instance is right.
 
@@ -86,6 +87,8 @@ def calibrate(
 
     $ tagwise calibrate --weights runs/mice/best.safetensors      the validation photos of the run
     $ tagwise calibrate --weights blood --annotations val.json --images photos
+    $ tagwise calibrate --weights mice.safetensors --annotations train.json --images photos \\
+        --pose-score --out scored.safetensors      then calibrate this file on other photos
 
     Args:
         annotations: COCO JSON with keypoints or boxes, or a folder of label maps, of photos that
@@ -96,6 +99,8 @@ def calibrate(
             this folder.
         category: Category of the JSON to use; by default the first with annotated keypoints.
         sigmas: OKS sigma of all keypoint types; by default those of the JSON, else of the model.
+        pose_score: Learn the score of a pose from its keypoints first, for models of poses. This
+            changes the order of scores. Use many photos, such as those of the training.
     """
     report = tagwise.calibrate(**locals())
     before, after = report["before"]["ece"], report["cross_validated"]["ece"]

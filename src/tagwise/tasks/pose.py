@@ -19,8 +19,9 @@ from tagwise.errors import UserError
 from tagwise.evaluation.coco_rows import PoseRows
 from tagwise.evaluation.diagnosis.tag_separation import InstanceTags
 from tagwise.evaluation.pose_oracles import POSE_ORACLES, group_with_truth, pose_tags
+from tagwise.evaluation.pose_score import PoseScore
 from tagwise.evaluation.scoring import PoseScorer
-from tagwise.geometry import cell_to_pixel, edges_to_cells, pixel_to_cell, to_xyxy
+from tagwise.geometry import cell_to_pixel, pixel_to_cell, to_xyxy
 from tagwise.grouping import GroupingSettings, KeypointGroups, candidates
 from tagwise.grouping.keypoints import decode_peaks
 from tagwise.grouping.maps import AnyMaps, Maps
@@ -38,6 +39,7 @@ from tagwise.tasks.targets import (
     keypoints_in_cells,
     learned_cells,
     loss_weights,
+    published_keypoint_targets,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ class PoseTask(Task):
         `tagwise.losses.PRESETS`. Use it with the published fitting of the same family.
     weights: of the loss terms, by name; those left out keep their defaults.
     grouping: how peaks become groups.
+    score: the learned score of poses; `tagwise calibrate --pose-score` fits it. None: the score of
+        a pose is the mean score of its keypoints.
     """
 
     skeleton: Skeleton
@@ -88,6 +92,7 @@ class PoseTask(Task):
     published: Literal["higherhrnet", "newell2017"] | None = None
     weights: dict[str, NonNegative] = field(default_factory=dict)
     grouping: GroupingSettings = field(default_factory=GroupingSettings)
+    score: PoseScore | None = None
 
     name: ClassVar[str] = "pose"
     result: ClassVar[type[Poses]] = Poses
@@ -100,19 +105,21 @@ class PoseTask(Task):
         super().__post_init__()
         object.__setattr__(self, "weights", loss_weights(_WEIGHTS, self.weights))
         check_tag_loss(self.tag_loss, self.position, self.published)
-        order = self.grouping.order
-        if order is not None and len(order) != len(self.skeleton):
-            raise UserError(
-                f"the order of the grouping has {len(order)} keypoint types, the skeleton has "
-                f"{len(self.skeleton)}; leave the order out, or list each type once"
-            )
+        given = {"order of the grouping": self.grouping.order}
+        given |= {"score of poses": self.score and self.score.scores}
+        for name, values in given.items():
+            if values is not None and len(values) != len(self.skeleton):
+                raise UserError(
+                    f"the {name} has {len(values)} keypoint types, the skeleton has "
+                    f"{len(self.skeleton)}; leave it out, or give a value for each type"
+                )
 
     @property
     def class_names(self) -> tuple[str, ...]:
         return (self.skeleton.name,)
 
     def with_own_decoder(self) -> Self:
-        return replace(self, grouping=GroupingSettings())
+        return replace(self, grouping=GroupingSettings(), score=None)
 
     def rows(self, labels: KeypointLabels) -> PoseRows:
         return PoseRows(labels, self.skeleton)
@@ -146,7 +153,7 @@ class PoseTask(Task):
         from the cell's centre to the keypoint, in cells.
         """
         if self.published:
-            return self._encode_as_published(sample, stride)
+            return published_keypoint_targets(sample, stride, self.sigma)
         height, width = (side // stride for side in sample.image.shape[:2])
         count = len(self.skeleton.keypoints)
         cells = pixel_to_cell(sample.keypoints[..., :2], stride)
@@ -169,30 +176,6 @@ class PoseTask(Task):
             "group": instance[around.which].astype(np.int64),
             "weight": around.weight,
             "offset": around.offset,
-        }
-
-    def _encode_as_published(self, sample: Sample, stride: int) -> dict[str, np.ndarray]:
-        """Return the targets of HigherHRNet and pose-ae.
-
-        A keypoint is in the cell int(x / stride), where its Gaussian is 1: both programs measure
-        coordinates from the edge of the first pixel, not from its centre.
-        """
-        height, width = (side // stride for side in sample.image.shape[:2])
-        heatmaps = np.zeros((len(self.skeleton.keypoints), height, width), np.float32)
-        places = edges_to_cells(sample.keypoints[..., :2], stride)
-        cells = np.trunc(places).astype(np.int64)
-        inside = ((cells >= 0) & (cells < (width, height))).all(-1)
-        instance, types = np.nonzero((sample.keypoints[..., 2] > 0) & inside)
-        for k, (x, y) in zip(types, cells[instance, types], strict=True):
-            draw_gaussian(heatmaps[k], x, y, self.sigma, beyond=1)
-        x, y = cells[instance, types].T
-        return {
-            "heatmaps": heatmaps,
-            "mask": learned_cells(sample, stride)[None] & sample.labelled[:, None, None],
-            "points": np.stack([types, y, x], -1),
-            "group": instance.astype(np.int64),
-            "weight": np.ones(len(types), np.float32),
-            "offset": places[instance, types] - cells[instance, types] - 0.5,
         }
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
@@ -277,7 +260,11 @@ class PoseTask(Task):
             # Published decoders do not clip heatmaps to [0, 1], which would flatten peaks.
             heatmaps = raw if self.published else self.heatmap_values(raw)
             peaks = find_peaks(heatmaps, tags, rules, offsets)
-        return peaks, decode_peaks(peaks, heatmaps, tags, rules, order, offsets)
+        groups = decode_peaks(peaks, heatmaps, tags, rules, order, offsets)
+        return peaks, [self._ranked(group) for group in groups]
+
+    def _ranked(self, groups: KeypointGroups) -> KeypointGroups:
+        return groups if self.score is None else self.score.rank(groups)
 
     def candidates(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the peaks of all heatmaps, see `keypoint_candidates`, and the scores for filling.
@@ -334,7 +321,7 @@ class PoseTask(Task):
             self.skeleton.order,
             outputs["offsets"].float() if self.offsets else None,
         )
-        return placement.place(self.poses(groups, stride))
+        return placement.place(self.poses(self._ranked(groups), stride))
 
     def true_tags(
         self, outputs: dict[str, Tensor], stride: int, placement: Placement, sample: Sample

@@ -11,7 +11,7 @@ from tagwise import losses
 from tagwise.data.sample import Sample
 from tagwise.data.transforms import Affine
 from tagwise.errors import unknown_name
-from tagwise.geometry import pixel_to_cell
+from tagwise.geometry import edges_to_cells, pixel_to_cell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -169,3 +169,28 @@ def keypoints_in_cells(sample: Sample, to_input: Affine, stride: int) -> np.ndar
     truth = sample.keypoints.astype(np.float64)
     truth[..., :2] = pixel_to_cell(to_input.points(truth[..., :2]), stride)
     return truth
+
+
+def published_keypoint_targets(sample: Sample, stride: int, sigma: float) -> dict[str, np.ndarray]:
+    """The targets of HigherHRNet and pose-ae, named and shaped as those of `PoseTask.encode`.
+
+    A keypoint is in the cell int(x / stride), where its Gaussian is 1: both programs measure
+    coordinates from the edge of the first pixel, not from its centre.
+    """
+    height, width = (side // stride for side in sample.image.shape[:2])
+    heatmaps = np.zeros((len(sample.labelled), height, width), np.float32)
+    places = edges_to_cells(sample.keypoints[..., :2], stride)
+    cells = np.trunc(places).astype(np.int64)
+    inside = ((cells >= 0) & (cells < (width, height))).all(-1)
+    instance, types = np.nonzero((sample.keypoints[..., 2] > 0) & inside)
+    for k, (x, y) in zip(types, cells[instance, types], strict=True):
+        draw_gaussian(heatmaps[k], x, y, sigma, beyond=1)
+    x, y = cells[instance, types].T
+    return {
+        "heatmaps": heatmaps,
+        "mask": learned_cells(sample, stride)[None] & sample.labelled[:, None, None],
+        "points": np.stack([types, y, x], -1),
+        "group": instance.astype(np.int64),
+        "weight": np.ones(len(types), np.float32),
+        "offset": places[instance, types] - cells[instance, types] - 0.5,
+    }
