@@ -16,7 +16,7 @@ from tagwise.errors import UserError
 from tagwise.files import whole_file
 
 FACTORS = (0.33, 1.0, 3.0)  # of the usual learning rate, and of the usual weight of the tag loss
-USUAL = (1.0, 1.0)
+USUAL, TRIPLED = (1.0, 1.0), (1.0, 3.0)  # factors of learning rate and weight
 COLUMNS = 5  # of the figure
 COLOURS = ("#3366cc", "#66aadd", "#dd7711", "#229955", "#aa44aa", "#999999", "#223355")
 MARKERS = "<!-- written by benchmarks/losses.py --report -->", "<!-- end -->"
@@ -144,6 +144,8 @@ def columns_of(runs: Runs, task: str) -> dict[str, Callable[[str], str]]:
         "bandwidth": usual(lambda rows: f"{np.median([row['bandwidth'] for row in rows]):g}"),
         "CPU s": usual(lambda rows: f"{mean(rows, lambda r: r['seconds']):.1f}"),
     }
+    if any(runs.of(task, loss, TRIPLED) for loss in runs.losses(task)):
+        columns["weight × 3"] = lambda loss: scores(runs.of(task, loss, TRIPLED))
     if runs.has_grid(task):
         columns |= {
             "best of the grid": lambda loss: best_of_grid(runs, task, loss),

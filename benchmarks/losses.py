@@ -8,8 +8,9 @@ and runs that are in the file already are skipped, so that an interrupted benchm
 --report only prints the table of these lines, and writes it and the figure into docs/which_loss.md.
 
 DATA holds blood/, nuclei/ and robots/; without it, these tasks are left out. The losses are run
-with three seeds at the usual learning rate and weight. On particles and digits, they are first also
-run with one seed at a grid of both, and with all seeds at the best place of the grid.
+with three seeds at the usual learning rate and weight. On particles and digits, they are then run
+with one seed at a grid of both, and with all seeds at the best place of the grid; on the other
+points, with one seed at three times the weight.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from _bench import arguments
 from _loss_fields import FIELD_TASKS
 from _loss_photos import PHOTO_TASKS, at_smallest_size, run_photos
 from _loss_points import LOSSES, WITH_POSITION, digit_task, particle_task, run_points
-from _loss_table import FACTORS, Key, Runs, best_factors, write_report
+from _loss_table import FACTORS, TRIPLED, Key, Runs, best_factors, write_report
 
 from tagwise.files import append_line
 
@@ -67,10 +68,12 @@ def plan(names: list[str], chosen: list[str], runs: Runs) -> Iterator[Key]:
     for name in grids:
         for seed in SEEDS:
             yield from (Key(name, loss, seed, *best_factors(runs, name, loss)) for loss in losses)
+    own = {name: chosen if name in PLACED else losses for name in others}
     for seed in SEEDS:
         for name in others:
-            own = chosen if name in PLACED else losses
-            yield from (Key(name, loss, seed) for loss in own)
+            yield from (Key(name, loss, seed) for loss in own[name])
+    for name in (name for name in others if name in FIELD_TASKS):
+        yield from (Key(name, loss, 0, *TRIPLED) for loss in own[name])
 
 
 def main() -> None:
