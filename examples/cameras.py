@@ -1,6 +1,6 @@
 """The same person in several cameras: tags that agree across views.
 
-    python examples/cameras.py [--steps N] [--out PICTURE.png]
+    python examples/cameras.py [--steps N] [--seed N] [--out PICTURE.png]
 
 Two to four calibrated cameras see a group of people (`field_data/people.py`). A network is given
 the appearance of every detection, the ray to it, and how well each two detections of different
@@ -100,7 +100,7 @@ def by_matching(scenes: Scenes, limit: float, weight: float) -> np.ndarray:
     return groups
 
 
-def main(steps: int = 1500, scenes: int = 3000, tests: int = 200, out=None) -> Table:
+def main(steps: int = 1500, scenes: int = 3000, tests: int = 200, out=None, seed=0) -> Table:
     """Train, print the table and draw a scene. Returns the scores by method."""
     test, tuning, groups = make_scenes(tests, seed=1), make_scenes(min(tests, 60), seed=2), {}
     for name, weights in (("epipolar", [0]), ("epipolar + looks", [1, 2, 4, 8])):
@@ -108,7 +108,7 @@ def main(steps: int = 1500, scenes: int = 3000, tests: int = 200, out=None) -> T
         best = max(ways, key=lambda w: f1(by_matching(tuning, *w), tuning.person, 0.999, 2))
         print("tuned limit and weight of appearance:", *best)
         groups[name] = by_matching(test, *best)
-    groups["tags"] = by_tag(train(make_scenes(scenes, seed=0), steps), test)
+    groups["tags"] = by_tag(train(make_scenes(scenes, seed=0), steps, seed=seed), test)
     rows = {n: [f1(g, test.person, 0.999, 2), pair_f1(g, test.person)] for n, g in groups.items()}
     print_table(["people found", "pairs"], rows)
     if out:

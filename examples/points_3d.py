@@ -1,12 +1,10 @@
 """Objects in scans of rooms: points of objects that touch get different tags.
 
-    python examples/points_3d.py [--steps N] [--out PICTURE.png]
+    python examples/points_3d.py [--steps N] [--seed N] [--out PICTURE.png]
 
 A small network of points and voxels says which points of a room (`field_data/rooms.py`) are floor,
 and tags the others. DBSCAN and HDBSCAN on positions, tuned on other rooms, are told what is floor.
 """
-
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -102,14 +100,14 @@ def by_place(method, rooms) -> np.ndarray:
     return groups
 
 
-def main(steps: int = 600, rooms: int = 300, tests: int = 50, out: Path | None = None) -> Table:
+def main(steps: int = 600, rooms: int = 300, tests: int = 50, out=None, seed=0) -> Table:
     """Train, print the table and draw a room. Returns the scores by method."""
     test, tuning, groups = make_rooms(tests, seed=1), make_rooms(20, seed=2), {}
     for name, methods in BASELINES.items():
         best = max(methods, key=lambda m: f1(by_place(m, tuning), tuning[1], least=SMALLEST))
         print("tuned:", best)
         groups[name] = by_place(best, test)
-    groups["tags"] = by_tag(train(make_rooms(rooms, seed=0), steps), test[0])
+    groups["tags"] = by_tag(train(make_rooms(rooms, seed=0), steps, seed=seed), test[0])
     rows = {n: [f1(g, test[1], least=SMALLEST), pair_f1(g, test[1])] for n, g in groups.items()}
     print_table(["objects found", "pairs of points"], rows)
     save_picture(test, groups, out)

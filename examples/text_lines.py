@@ -1,6 +1,6 @@
 """Characters to words and to lines, on pages where lines are curved and cross each other.
 
-    python examples/text_lines.py [--steps N] [--out PICTURE.png] [--page SCAN.png]
+    python examples/text_lines.py [--steps N] [--seed N] [--out PICTURE.png] [--page SCAN.png]
 
 The characters of a page are its connected dark parts (`field_data/pages.py`). A network sees their
 places, sizes and surroundings, and gives each two tags: one of its word, and one of its line. The
@@ -92,13 +92,13 @@ def by_tag(network: TextNet, pages: Pages) -> list[np.ndarray]:
     return [groups.group.reshape(pages.word.shape) for groups in (words, lines)]
 
 
-def main(steps: int = 600, pages: int = 400, tests: int = 50, out=None, page=None) -> Table:
+def main(steps: int = 600, pages: int = 400, tests: int = 50, out=None, page=None, seed=0) -> Table:
     """Train, print the table and draw pages. Returns the scores by method."""
     test, tuning = make_pages(tests, seed=1), make_pages(min(tests, 30), seed=2)
     ways = list(product((n / 10 for n in range(1, 15)), (1, 2, 4)))
     best = [max(ways, key=lambda w: f1(by_gap(tuning, *w), true, 0.999)) for true in tuning[3:]]
     print("tuned gap and weight of vertical gaps, for words and lines:", *best)
-    network, rows = train(make_pages(pages, seed=0), steps), {}
+    network, rows = train(make_pages(pages, seed=0), steps, seed=seed), {}
     methods = {"small gaps": lambda some: [by_gap(some, *way) for way in best]}
     methods["tags"] = lambda some: by_tag(network, some)
     for name, method in methods.items():

@@ -51,9 +51,10 @@ def print_table(columns: list[str], rows: Table) -> None:
 
 
 def options(doc: str, steps: int, **files: str) -> dict:
-    """The options of the command line: --steps, --out, and files by name with a help text."""
+    """The options of the command line: --steps, --seed, --out, and files by name with a text."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--steps", type=int, default=steps, help="steps of training")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the training")
     parser.add_argument("--out", type=Path, help="file for the picture")
     for name, text in files.items():
         parser.add_argument(f"--{name}", type=Path, help=text)
