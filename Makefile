@@ -25,7 +25,7 @@ RELEASE_TOOLS := build==1.6.1 setuptools==84.2.1 twine==7.0.0 pip-audit==2.10.1 
 BENCHMARKS := $(filter-out benchmarks/_%.py %/nuclei.py %/predict.py %/everyday.py %/learning_curve.py %/suggestions.py %/losses.py %/models.py %/faster_rcnn.py %/verify.py,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-other-cpu check format bench models verify docs dist container audit licences clean
+.PHONY: help demo install test test-other-cpu check format bench models verify docs dist try-dist container audit licences clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,15 @@ dist: $(TOOLS)/.done  ## Build the wheel and the source archive into dist, and c
 		$(TOOLS)/bin/python -m build --no-isolation >/dev/null
 	$(TOOLS)/bin/twine check --strict dist/*
 	@cd dist && du --apparent-size --block-size=KB * && sha256sum *
+
+try-dist: dist  ## Install the wheel and the source archive, each in a clean environment, and predict with it
+	@for package in dist/*; do \
+		echo "== $$package in a clean environment"; rm -rf $(TOOLS)/clean && \
+		$(PYTHON) -m venv $(TOOLS)/clean && for what in torch $$package; do \
+			$(TOOLS)/clean/bin/python -m pip install --disable-pip-version-check --quiet \
+				--constraint constraints.txt $$what || exit 1; done && \
+		(cd $(TOOLS)/clean && bin/tagwise predict $(abspath $(PHOTOS)) --out out) || exit 1; done
+	@rm -rf $(TOOLS)/clean
 
 container: $(TOOLS)/.done  ## Check the container file, and build it if podman or docker runs here
 	$(TOOLS)/bin/hadolint examples/Containerfile
