@@ -49,15 +49,20 @@ def test_two_actors_of_which_one_is_killed_give_the_rows_of_a_plain_run(
     assert any(line.startswith("tagwise: Ray: A worker died") for line in lines)
 
 
-def test_messages_of_ray_become_notes_of_one_line(capsys):
-    """As Ray 2.60 words them."""
+def test_messages_of_ray_become_notes_of_one_line(ray, monkeypatch, capsys):
+    """As Ray 2.60 words them; the same note is shown once per minute."""
+    monkeypatch.setattr(ray._private.worker, "print_to_stdstream", None)
+    ray_actors._note_messages()
     for text in (
         "Task MapWorker(MapBatches(ShardActor)).submit failed. There are 5 retries remaining, so",
+        "Task MapWorker(MapBatches(ShardActor)).submit failed. There are 4 retries remaining, so",
+        "The node with node id: a and address: b has been marked dead because the detector",
         "A worker died or was killed. To troubleshoot the problem, check the logs",
     ):
-        ray_actors._note({"lines": [text], "pid": "raylet"})
+        ray._private.worker.print_to_stdstream({"lines": [text], "pid": "raylet"})
     assert capsys.readouterr().err.splitlines() == [
-        "tagwise: Ray: an actor does not answer; another one gets its shard",
+        "tagwise: Ray: an actor does not answer; its shard is tried again",
+        "tagwise: Ray: a machine does not answer; its shards go to others",
         "tagwise: Ray: A worker died or was killed",
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,19 +25,29 @@ from tagwise.scale.shards import Summary
 from tagwise.scale.worker import Work, Worker
 
 _BLOCKS = 10_000  # shards beyond this number share a block of Ray Data
-_TASK_RETRIES = 5  # of a shard whose actor ended; actors start again without a limit
+_TASK_RETRIES = 10  # of a shard whose actor ended; actors start again without a limit
+_PAUSE = 3000  # milliseconds before each; Ray takes up to 15 s to notice that a machine is lost
 _LONGEST = 200  # characters of a message of Ray
+_REPEAT = 60.0  # seconds until the same message is shown again
 _TIMEOUT = 10.0  # seconds to reach a cluster
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray sends nothing
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # otherwise it prints advice
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
+_NOTES = {
+    "retries remaining": "an actor does not answer; its shard is tried again",
+    "has been marked dead": "a machine does not answer; its shards go to others",
+}
+"""Parts of messages of Ray, and what is said instead."""
 
 
 def import_ray() -> Any:
-    """Import Ray Data, set to send no usage statistics. Raises UserError if it is missing."""
-    for name, value in _QUIET.items():
+    """Import Ray Data, set to send no usage statistics, and to wait before it tries a shard again.
+
+    Raises UserError if it is missing.
+    """
+    for name, value in (*_QUIET.items(), ("RAY_task_retry_delay_ms", str(_PAUSE))):
         os.environ.setdefault(name, value)
     ray = optional("ray", "scale", "the engine ray needs Ray")
     optional("ray.data", "scale", "the engine ray needs Ray Data")
@@ -191,16 +203,22 @@ def _note_messages() -> None:
 
     Ray prints them to the standard output, and has no setting for that.
     """
-    worker = sys.modules.get("ray._private.worker")
+    worker, shown = sys.modules.get("ray._private.worker"), {}
+
+    def note(message: Mapping[str, Any], **_: Any) -> None:
+        text, now = _short(message), time.monotonic()
+        if now - shown.get(text, -math.inf) > _REPEAT:
+            print_note(f"Ray: {text}")
+            shown[text] = now
+
     if hasattr(worker, "print_to_stdstream"):
-        worker.print_to_stdstream = _note
+        worker.print_to_stdstream = note
 
 
-def _note(message: Mapping[str, Any], **_: Any) -> None:
-    text = " ".join(map(str, message.get("lines", ())))[:_LONGEST]
-    if "retries remaining" in text:
-        text = "an actor does not answer; another one gets its shard"
-    print_note(f"Ray: {text.partition('. ')[0]}")
+def _short(message: Mapping[str, Any]) -> str:
+    text = " ".join(map(str, message.get("lines", ())))
+    known = (said for part, said in _NOTES.items() if part in text)
+    return next(known, text[:_LONGEST].partition(". ")[0])
 
 
 def _answers(address: str) -> bool:
