@@ -74,6 +74,16 @@ def test_a_problem_of_a_shard_ends_the_run_in_one_line(ray, photos, weights):
         run.finish()
 
 
+def test_actors_that_keep_ending_end_the_run_in_one_line(ray, photos, weights, monkeypatch):
+    def broken(*_, **__):
+        raise ray.exceptions.RaySystemError("the actor is unavailable")
+
+    monkeypatch.setattr(ray.data.Dataset, "iter_batches", broken)
+    run = tagwise.predict("photos", weights, out="out", engine="ray", workers=1, **OPTIONS)
+    with pytest.raises(UserError, match=r"the actor is unavailable.* begins with photos/00.png; "):
+        run.finish()
+
+
 def test_a_dataset_gets_columns_of_results(ray, photos, weights, plain):
     names = list(plain)
     paths = predict_dataset(ray.data.from_items([{"path": n} for n in names]), weights, **FP32)

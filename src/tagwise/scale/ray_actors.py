@@ -82,7 +82,7 @@ class RayActors:
         Shards of an actor that ends are given to another one. Raises UserError if a shard ends
         several actors.
         """
-        data = self._ray.data
+        data, done = self._ray.data, set()
         rows = [{"number": s.number, "first": s.first, "images": list(s.images)} for s in shards]
         with _quiet(data):
             results = data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
@@ -100,11 +100,15 @@ class RayActors:
                 for batch in results.iter_batches(
                     batch_size=None, batch_format="pyarrow", prefetch_batches=0
                 ):
-                    yield from map(Summary.from_json, batch["summary"].to_pylist())
+                    for summary in map(Summary.from_json, batch["summary"].to_pylist()):
+                        done.add(summary.shard)
+                        yield summary
             except self._ray.exceptions.RayError as error:
+                missing = next((row["images"][0] for row in rows if row["number"] not in done), "")
                 raise UserError(
-                    f"Ray stopped the run: {brief(str(error).strip(), 300)}; the same command with "
-                    "--resume continues from here"
+                    f"Ray stopped the run: {brief(str(error).strip(), 300)}; if an image crashes "
+                    f"the actors, it is probably in the shard that begins with {missing}; the same "
+                    "command with --resume continues from here"
                 ) from error
 
     @property
