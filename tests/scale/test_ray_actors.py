@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 import tagwise
+from servers import serving
 from shard_outputs import assert_same, rows_of
 from tagwise.errors import UserError
 from tagwise.scale import predict_dataset, ray_actors
@@ -186,3 +187,18 @@ def test_the_note_of_a_cluster_that_was_killed_does_not_count(monkeypatch, tmp_p
     (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9")
     connect(ray)
     assert given == ["local"]
+
+
+def test_the_end_of_ray_ends_the_command_in_one_line(monkeypatch, capsys):
+    ended, codes = threading.Event(), []
+    monkeypatch.setattr(ray_actors.os, "_exit", lambda code: (codes.append(code), ended.set()))
+    with serving(b"") as server:
+        timer = threading.Timer(0.1, ended.set)
+        timer.start()
+        ray_actors._watch({server.address.removeprefix("http://"): 0.0}, ended, every=0.01)
+        timer.join()
+    assert codes == []
+    ended.clear()
+    ray_actors._watch({"127.0.0.1:9": 0.0}, ended, every=0.01)
+    assert codes == [2]
+    assert "Ray does not answer at 127.0.0.1:9 any more; the same" in capsys.readouterr().err

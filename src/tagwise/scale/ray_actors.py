@@ -30,6 +30,7 @@ _PAUSE = 3000  # milliseconds before each; Ray takes up to 15 s to notice that a
 _LONGEST = 200  # characters of a message of Ray
 _REPEAT = 60.0  # seconds until the same message is shown again
 _TIMEOUT = 10.0  # seconds to reach a cluster
+_GONE = {"head": 45.0, "machine": 4.0}  # seconds without an answer; Ray then ends this process
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray sends nothing
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # otherwise it prints advice
@@ -84,7 +85,7 @@ class RayActors:
         """
         data, done = self._ray.data, set()
         rows = [{"number": s.number, "first": s.first, "images": list(s.images)} for s in shards]
-        with _quiet(data):
+        with _quiet(data), _watched(self._ray):
             results = data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
             results = results.map_batches(
                 ShardActor,
@@ -293,3 +294,34 @@ def _quiet(data: Any) -> Iterator[None]:
     finally:
         context.enable_progress_bars = before
         log.setLevel(level)
+
+
+@contextmanager
+def _watched(ray: Any) -> Iterator[None]:
+    """End this process in one line if Ray has ended, before Ray ends it without any."""
+    ended, own = threading.Event(), ray.get_runtime_context()
+    addresses = {own.gcs_address: _GONE["head"]}
+    for node in ray.nodes():
+        if node["NodeID"] == own.get_node_id():
+            address = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+            addresses[address] = _GONE["machine"]
+    threading.Thread(target=_watch, args=(addresses, ended), daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _watch(addresses: Mapping[str, float], ended: threading.Event, every: float = 1.0) -> None:
+    """addresses: HOST:PORT, and after how many seconds without an answer Ray counts as ended."""
+    answered = dict.fromkeys(addresses, time.monotonic())
+    while not ended.wait(every):
+        for address, longest in addresses.items():
+            if _answers(address):
+                answered[address] = time.monotonic()
+            elif time.monotonic() - answered[address] > longest:
+                print_note(
+                    f"Ray does not answer at {address} any more; the same command with --resume "
+                    "continues from here"
+                )
+                os._exit(2)
