@@ -95,8 +95,9 @@ def calibrate(
     scorer = predictor.task.make_scorer(dataset, **scoring)
     if pose_score:
         poses = ScoredPoses.of(predictor, dataset, scorer, quiet)
-        predictor.task = replace(predictor.task, score=poses.fit())
-        spec = replace(spec, task_options=predictor.task.to_dict())
+        score = poses.fit()
+        predictor.task = replace(predictor.task, score=score)
+        spec = replace(spec, task_options={**spec.task_options, "score": score.to_dict()})
     found = Detections.of(predictor, dataset, scorer, quiet)
     if pose_score:
         shown = score_of_rank(found.scores, int((poses.scores >= shown).sum()))
