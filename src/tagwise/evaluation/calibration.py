@@ -46,7 +46,7 @@ class Calibration:
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """Map scores (N,) in [0, 1] to calibrated ones, float64."""
         s = np.clip(np.asarray(scores, np.float64), _NEAR, 1 - _NEAR)
-        return _sigmoid(self.a * np.log(s) - self.b * np.log1p(-s) + self.c)
+        return sigmoid(self.a * np.log(s) - self.b * np.log1p(-s) + self.c)
 
     def inverse(self, calibrated: float) -> float:
         """The score that becomes a calibrated one, in [0, 1], by bisection."""
@@ -94,7 +94,7 @@ def fit_calibration(scores: np.ndarray, right: np.ndarray) -> Calibration:
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         margin = sign * (features @ values)
-        slope = -sign * _sigmoid(-margin) / len(s)
+        slope = -sign * sigmoid(-margin) / len(s)
         return float(np.logaddexp(0, -margin).mean()), features.T @ slope
 
     bounds = [(_LEAST_SLOPE, None), (_LEAST_SLOPE, None), (None, None)]
@@ -125,5 +125,6 @@ def cross_validated(
     return calibrated
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), without overflow."""
     return np.exp(-np.logaddexp(0, -x))

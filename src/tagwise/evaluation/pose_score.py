@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tagwise.errors import UserError
+from tagwise.evaluation.calibration import sigmoid
 from tagwise.geometry import keypoint_boxes
 from tagwise.grouping import KeypointGroups
 from tagwise.settings import Settings
@@ -52,7 +53,7 @@ class PoseScore(Settings):
     def __call__(self, keypoints: np.ndarray) -> np.ndarray:
         """The scores (N,) float64 of poses: (N, K, 3), x and y in cells and score."""
         weights = np.concatenate([self.scores, self.x, self.y, [self.size]])
-        return _sigmoid(pose_features(keypoints) @ weights + self.bias)
+        return sigmoid(pose_features(keypoints) @ weights + self.bias)
 
     def rank(self, groups: KeypointGroups) -> KeypointGroups:
         """The groups with these scores, best first."""
@@ -102,7 +103,7 @@ def fit_pose_score(keypoints: np.ndarray, similarity: np.ndarray, flip: Sequence
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         logits = inputs @ weights
         entropy = np.logaddexp(0, logits) - target * logits
-        slope = inputs.T @ (_sigmoid(logits) - target) + penalised * weights
+        slope = inputs.T @ (sigmoid(logits) - target) + penalised * weights
         return float(entropy.sum() + (penalised * weights**2).sum() / 2), slope
 
     found = minimize(loss, np.zeros(inputs.shape[1]), jac=True, method="L-BFGS-B").x
@@ -110,7 +111,3 @@ def fit_pose_score(keypoints: np.ndarray, similarity: np.ndarray, flip: Sequence
     bias = found[-1] - weights @ mean
     scores, x, y, size = np.split(weights.round(5), [count, 2 * count, 3 * count])
     return PoseScore(float(bias), float(size[0]), *map(tuple, (scores, x, y)))
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0, -x))
