@@ -69,9 +69,10 @@ class Runs:
         ran = {key.loss for key in self.rows if key.task == task}
         return [loss for loss in self.names("loss") if loss in ran]
 
-    def has_grid(self, task: str) -> bool:
-        grids = [self.grid(task, loss) for loss in self.losses(task)]
-        return all(len(grid) == len(FACTORS) ** 2 for grid in grids)
+    def with_grid(self, task: str) -> list[str]:
+        """The losses that were run on a task at several learning rates."""
+        rates = {loss: {lr for lr, _ in self.grid(task, loss)} for loss in self.losses(task)}
+        return [loss for loss, found in rates.items() if len(found) == len(FACTORS)]
 
 
 def best_factors(runs: Runs, task: str, loss: str) -> tuple[float, float]:
@@ -146,7 +147,7 @@ def columns_of(runs: Runs, task: str) -> dict[str, Callable[[str], str]]:
     }
     if any(runs.of(task, loss, TRIPLED) for loss in runs.losses(task)):
         columns["weight × 3"] = lambda loss: scores(runs.of(task, loss, TRIPLED))
-    if runs.has_grid(task):
+    if runs.with_grid(task):
         columns |= {
             "best of the grid": lambda loss: best_of_grid(runs, task, loss),
             "grid: median, worst": lambda loss: spread_of_grid(runs, task, loss),
@@ -171,6 +172,8 @@ def mean(rows: list[dict[str, Any]], value: Callable[[dict[str, Any]], float]) -
 
 def best_of_grid(runs: Runs, task: str, loss: str) -> str:
     """The score where the tuned score is best, and the factors of learning rate and weight."""
+    if loss not in runs.with_grid(task):
+        return ""
     factors = best_factors(runs, task, loss)
     lr, weight = (f"{factor:g}" for factor in factors)
     return f"{scores(runs.of(task, loss, factors))}, lr × {lr}, weight × {weight}"
@@ -178,7 +181,7 @@ def best_of_grid(runs: Runs, task: str, loss: str) -> str:
 
 def spread_of_grid(runs: Runs, task: str, loss: str) -> str:
     values = [100 * row["score"] for row in runs.grid(task, loss).values()]
-    return f"{np.median(values):.1f}, {min(values):.1f}"
+    return "" if loss not in runs.with_grid(task) else f"{np.median(values):.1f}, {min(values):.1f}"
 
 
 def table(titles: list[str], rows: list[list[str]]) -> str:
@@ -189,7 +192,7 @@ def table(titles: list[str], rows: list[list[str]]) -> str:
 def draw(runs: Runs) -> Figure:
     """Curves of all tasks, and for those with a grid the scores of all places of the grid."""
     names, losses = runs.names("task"), runs.names("loss")
-    grids = [task for task in names if runs.has_grid(task)]
+    grids = [task for task in names if runs.with_grid(task)]
     count = len(names) + len(grids)
     columns = min(count, COLUMNS)
     rows = -(-count // columns)
@@ -202,7 +205,7 @@ def draw(runs: Runs) -> Figure:
         axis.set(title=task, xlabel="training step", ylim=(0, 100))
         axis.grid(alpha=0.3)
     for axis, task in zip(axes.flat[len(names) :], grids):
-        draw_grid(axis, runs, task, {loss: colours[loss] for loss in runs.losses(task)})
+        draw_grid(axis, runs, task, {loss: colours[loss] for loss in runs.with_grid(task)})
     for axis in axes.flat[count:]:
         axis.axis("off")
     for axis in axes[:, 0]:
@@ -224,5 +227,5 @@ def draw_grid(axis, runs: Runs, task: str, colours: dict[str, str]) -> None:
             shift = 0.22 * (FACTORS.index(lr) - 1)
             axis.plot(place + shift, 100 * row["score"], ".", color=colour)
     axis.set_xticks(range(len(colours)), list(colours), rotation=60)
-    axis.set(ylim=(60, 100), title=f"{task}: rate × weight")
+    axis.set(title=f"{task}: rate × weight")
     axis.grid(alpha=0.3, axis="y")

@@ -8,9 +8,9 @@ and runs that are in the file already are skipped, so that an interrupted benchm
 --report only prints the table of these lines, and writes it and the figure into docs/which_loss.md.
 
 DATA holds blood/, nuclei/ and robots/; without it, these tasks are left out. The losses are run
-with three seeds at the usual learning rate and weight. On particles and digits, they are then run
-with one seed at a grid of both, and with all seeds at the best place of the grid; on rooms, with
-one seed at three times the weight.
+with three seeds at the usual learning rate and weight. On the tasks with points, they are then run
+with one seed at a grid of both, and with all seeds at the best place of the grid; on lines and
+cameras, the grid has learning rates only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from _bench import arguments
 from _loss_fields import FIELD_TASKS
 from _loss_photos import PHOTO_TASKS, at_smallest_size, run_photos
 from _loss_points import LOSSES, WITH_POSITION, digit_task, particle_task, run_points
-from _loss_table import FACTORS, TRIPLED, Key, Runs, best_factors, write_report
+from _loss_table import FACTORS, Key, Runs, best_factors, write_report
 
 from tagwise.files import append_line
 
@@ -40,17 +40,19 @@ OUT = Path(__file__).with_suffix(".jsonl")
 Task = Callable[[str, int, float, float], dict[str, Any]]
 
 
-GRID_TASKS = {"particles": particle_task, "digits": digit_task}
+POINT_TASKS = {"particles": particle_task, "digits": digit_task, **FIELD_TASKS}
 PLACED = (*PHOTO_TASKS, "rooms", "lines")  # tasks that are also run with WITH_POSITION
-# Tasks without a grid that are also run at three times the weight. Lines and cameras have no loss
-# besides that of the tags, and Adam does not depend on the scale of a loss.
-WEIGHED = ("rooms",)
+# Factors of learning rate and weight. Lines and cameras have no loss besides that of the tags, and
+# Adam does not depend on the scale of a loss, so that its weight has no effect.
+RATES = tuple((lr, 1.0) for lr in FACTORS)
+RATES_AND_WEIGHTS = tuple((lr, weight) for lr in FACTORS for weight in FACTORS)
+GRIDS = dict.fromkeys(("particles", "digits", "rooms"), RATES_AND_WEIGHTS)
+GRIDS |= dict.fromkeys(("lines", "cameras"), RATES)
 
 
 def tasks(options: Namespace) -> dict[str, Task]:
     """The tasks to run, by name."""
-    points = GRID_TASKS | FIELD_TASKS
-    found = {name: partial(run_points, make(options.quick)) for name, make in points.items()}
+    found = {name: partial(run_points, make(options.quick)) for name, make in POINT_TASKS.items()}
     for name, task in PHOTO_TASKS.items() if options.data else ():
         task = at_smallest_size(task) if options.quick else task
         found[name] = partial(run_photos, task, options.data)
@@ -59,24 +61,18 @@ def tasks(options: Namespace) -> dict[str, Task]:
 
 def plan(names: list[str], chosen: list[str], runs: Runs) -> Iterator[Key]:
     """The runs in their order. The last ones depend on the results of those before."""
-    grids = [name for name in names if name in GRID_TASKS]
-    others = [name for name in names if name not in GRID_TASKS]
     losses = [loss for loss in chosen if loss in LOSSES]
+    own = {name: chosen if name in PLACED else losses for name in names}
+    grids = [name for name in names if name in GRIDS]
+    for seed in SEEDS:
+        for name in names:
+            yield from (Key(name, loss, seed) for loss in own[name])
     for name in grids:
-        for seed in SEEDS:
-            yield from (Key(name, loss, seed) for loss in losses)
-    for name in grids:
-        for lr, weight in ((lr, weight) for lr in FACTORS for weight in FACTORS):
-            yield from (Key(name, loss, 0, lr, weight) for loss in losses)
+        for factors in GRIDS[name]:
+            yield from (Key(name, loss, 0, *factors) for loss in losses)
     for name in grids:
         for seed in SEEDS:
             yield from (Key(name, loss, seed, *best_factors(runs, name, loss)) for loss in losses)
-    own = {name: chosen if name in PLACED else losses for name in others}
-    for seed in SEEDS:
-        for name in others:
-            yield from (Key(name, loss, seed) for loss in own[name])
-    for name in (name for name in others if name in WEIGHED):
-        yield from (Key(name, loss, 0, *TRIPLED) for loss in own[name])
 
 
 def main() -> None:

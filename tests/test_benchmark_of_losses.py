@@ -58,21 +58,31 @@ def test_interrupted_benchmark_continues_and_writes_its_tables(monkeypatch, caps
     assert (tmp_path / "images" / "page.png").stat().st_size > 10_000
 
 
-def test_plan_has_every_loss_that_a_task_can_have_with_three_seeds():
+def test_plan_has_every_loss_that_a_task_can_have_with_three_seeds_and_a_grid():
     import _loss_table as table
 
     script = runpy.run_path(str(FOLDER / "losses.py"))
-    every = (*script["LOSSES"], script["WITH_POSITION"])
-    planned = list(script["plan"](["rooms", "cameras", "blood"], every, table.Runs()))
-    assert len(planned) == len(set(planned))
-    usual = [key for key in planned if key[3:] == table.USUAL]
-    tripled = [key for key in planned if key[3:] == table.TRIPLED]
-    assert len(planned) == len(usual) + len(tripled)
+    every, runs = (*script["LOSSES"], script["WITH_POSITION"]), table.Runs()
+    for key in script["plan"](["rooms", "cameras", "blood"], every, runs):
+        # A third of the weight is best; where all have the same, a third of the rate.
+        tuned = 1 / key.weight + 0.1 * (key.lr < 1)
+        runs.add({**key._asdict(), "tuned": tuned, "score": 0.5})
+    places = {}
+    for key in runs.rows:
+        places.setdefault((key.task, key.loss, key.seed), set()).add(key[3:])
+    usual, lowest = table.USUAL, {"rooms": (0.33, 0.33), "cameras": (0.33, 1.0)}
+    sizes = {"rooms": 9, "cameras": 3}
     for task, losses in (("rooms", every), ("cameras", every[:-1]), ("blood", every)):
-        ran = {(loss, seed) for loss in losses for seed in (0, 1, 2)}
-        assert {(key.loss, key.seed) for key in usual if key.task == task} == ran
-        once = [key.loss for key in tripled if key.task == task]
-        assert once == list(losses if task == "rooms" else ())
+        assert {loss for name, loss, _ in places if name == task} == set(losses)
+        for loss in losses:
+            first, *others = (places[task, loss, seed] for seed in (0, 1, 2))
+            if task in sizes and loss != every[-1]:
+                assert len(first) == sizes[task]
+                assert others == [{usual, lowest[task]}] * 2
+            else:
+                assert [first, *others] == [{usual}] * 3
+    assert runs.with_grid("rooms") == list(every[:-1])
+    assert runs.with_grid("blood") == []
 
 
 def test_page_has_the_tables_of_the_finished_runs():
