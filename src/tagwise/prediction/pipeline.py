@@ -19,7 +19,7 @@ from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
 from tagwise.prediction.workers import Workers
-from tagwise.runtime import run_torch_in_one_thread
+from tagwise.runtime import count_cores, run_torch_in_one_thread
 
 Image = TypeVar("Image", contravariant=True)
 Item = TypeVar("Item")
@@ -86,6 +86,18 @@ class Pipeline(Generic[Image, Item, Maps]):
             work.stop()
         if not isinstance(end, StopIteration):
             raise end
+
+
+def thread_counts(on_cpu: bool) -> dict[str, int]:
+    """The numbers of readers and decoders for this machine.
+
+    On a CPU, the network takes most of the cores, and more threads would wait for each other.
+    """
+    cores = count_cores()
+    if not on_cpu:
+        return {"readers": min(cores, 16), "decoders": min(cores, 8)}
+    half = max(1, cores // 2)
+    return {"readers": min(half, 2), "decoders": min(half, 8)}
 
 
 def _take(images: Iterator[Image], count: int) -> tuple[list[Image], Exception | None]:

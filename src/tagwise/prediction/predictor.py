@@ -23,7 +23,7 @@ from tagwise.prediction import options
 from tagwise.prediction.fitting import FitInside, Fitting, Tiled
 from tagwise.prediction.lost_devices import lost_devices
 from tagwise.prediction.options import OlderNames, Precision, Runtime
-from tagwise.prediction.pipeline import Pipeline
+from tagwise.prediction.pipeline import Pipeline, thread_counts
 from tagwise.prediction.protocols import Protocol, PublishedTest, default_protocol, published_test
 from tagwise.prediction.published_fittings import FITTINGS
 from tagwise.prediction.runners import ArrayRunner, Runner, TensorRunner, open_model
@@ -31,7 +31,6 @@ from tagwise.prediction.runtimes import check_file, choose_precision, open_forwa
 from tagwise.prediction.sources import Image
 from tagwise.prediction.tta import HostPasses, Maps, Pass
 from tagwise.results import Result
-from tagwise.runtime import count_cores
 from tagwise.tasks.base import Placement
 
 if TYPE_CHECKING:
@@ -204,9 +203,7 @@ class Predictor:
 
     def outcomes(self, images: Iterable[Image]) -> Iterator[Outcome]:
         """Like `stream`, with the image of each result, and errors instead of exceptions."""
-        cores = count_cores()
-        threads = {"readers": min(cores, 2 if self._on_cpu else 16), "decoders": min(cores, 8)}
-        return Pipeline(self, self.batch_size, **threads).run_on(images)
+        return Pipeline(self, self.batch_size, **thread_counts(self._on_cpu)).run_on(images)
 
     @lost_devices()
     def maps(self, image: Image) -> tuple[Maps, Affine]:
