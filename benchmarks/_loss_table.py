@@ -147,10 +147,14 @@ def columns_of(runs: Runs, task: str) -> dict[str, Callable[[str], str]]:
     }
     if any(runs.of(task, loss, TRIPLED) for loss in runs.losses(task)):
         columns["weight × 3"] = lambda loss: scores(runs.of(task, loss, TRIPLED))
-    if runs.with_grid(task):
+    if grids := runs.with_grid(task):
+
+        def of_grid(cell: Callable[[Runs, str, str], str]) -> Callable[[str], str]:
+            return lambda loss: cell(runs, task, loss) if loss in grids else ""
+
         columns |= {
-            "best of the grid": lambda loss: best_of_grid(runs, task, loss),
-            "grid: median, worst": lambda loss: spread_of_grid(runs, task, loss),
+            "best of the grid": of_grid(best_of_grid),
+            "grid: median, worst": of_grid(spread_of_grid),
         }
     return columns
 
@@ -172,8 +176,6 @@ def mean(rows: list[dict[str, Any]], value: Callable[[dict[str, Any]], float]) -
 
 def best_of_grid(runs: Runs, task: str, loss: str) -> str:
     """The score where the tuned score is best, and the factors of learning rate and weight."""
-    if loss not in runs.with_grid(task):
-        return ""
     factors = best_factors(runs, task, loss)
     lr, weight = (f"{factor:g}" for factor in factors)
     return f"{scores(runs.of(task, loss, factors))}, lr × {lr}, weight × {weight}"
@@ -181,7 +183,7 @@ def best_of_grid(runs: Runs, task: str, loss: str) -> str:
 
 def spread_of_grid(runs: Runs, task: str, loss: str) -> str:
     values = [100 * row["score"] for row in runs.grid(task, loss).values()]
-    return "" if loss not in runs.with_grid(task) else f"{np.median(values):.1f}, {min(values):.1f}"
+    return f"{np.median(values):.1f}, {min(values):.1f}"
 
 
 def table(titles: list[str], rows: list[list[str]]) -> str:
