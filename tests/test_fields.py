@@ -13,12 +13,8 @@ FIELDS = ("points_3d", "text_lines", "cameras")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _example_folder():
-    """Examples import each other by name, as they do when they run as scripts."""
+def _needs_scikit_learn():
     pytest.importorskip("sklearn", reason="scikit-learn, of the extra examples, is not installed")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(EXAMPLES))
-        yield
 
 
 @pytest.mark.parametrize("name", FIELDS)

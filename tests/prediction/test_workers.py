@@ -96,6 +96,27 @@ print(next(results))
 """
 
 
+def test_threads_that_another_thread_is_starting_are_waited_for(monkeypatch):
+    """As at the end of a program, while a stage hands its first item to the next stage."""
+    starting, go_on = threading.Event(), threading.Event()
+
+    class SlowToStart(threading.Thread):
+        def start(self):
+            starting.set()
+            assert go_on.wait(30)
+            super().start()
+
+    monkeypatch.setattr("tagwise.prediction.workers.Thread", SlowToStart)
+    workers = Workers(2, "slow")
+    stage = threading.Thread(target=workers.submit, args=(int,))
+    stage.start()
+    assert starting.wait(30)
+    threading.Timer(0.05, go_on.set).start()
+    workers.join()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("slow")]
+    stage.join()
+
+
 def test_a_program_ends_although_a_run_is_open():
     ran = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "[0]\n", "")

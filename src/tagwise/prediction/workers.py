@@ -11,7 +11,7 @@ import atexit
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any
 from weakref import WeakSet
 
@@ -33,12 +33,17 @@ class Workers:
         future: Future[Any] = Future()
         self._tasks.put((future, function, arguments))
         if not self._threads:
-            _LIVE.add(self)
-            names = (f"{self._name} {number}" for number in range(self._count))
-            self._threads = [Thread(target=self._work, name=n, daemon=True) for n in names]
-            for thread in self._threads:
-                thread.start()
+            self._start()
         return future
+
+    def _start(self) -> None:
+        with _STARTING:
+            _LIVE.add(self)
+            for number in range(self._count):
+                name = f"{self._name} {number}"
+                thread = Thread(target=self._work, name=name, daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
     def stop(self) -> None:
         """Cancel what has not begun and let the threads end; does not wait, and needs no lock."""
@@ -49,7 +54,9 @@ class Workers:
     def join(self, timeout: float | None = None) -> None:
         """Stop, and wait until the functions that have begun return."""
         self.stop()
-        for thread in self._threads:
+        with _STARTING:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(timeout)
 
     def _work(self) -> None:
@@ -68,12 +75,23 @@ class Workers:
 
 
 _LIVE: WeakSet[Workers] = WeakSet()
+# Held while threads start, which the thread of another stage may do when the program ends.
+# Reentrant, because the garbage collector may close a run in the thread that holds it.
+_STARTING = RLock()
 
 
 @atexit.register
 def _end() -> None:
     """Let abandoned threads end before the interpreter does, which would end them anywhere."""
-    for workers in list(_LIVE):
-        workers.stop()
-    for workers in list(_LIVE):
-        workers.join(timeout=10)
+    joined: set[Workers] = set()
+    while found := _live() - joined:  # a stage that is still running may start the next one
+        for workers in found:
+            workers.stop()
+        for workers in found:
+            workers.join(timeout=10)
+        joined |= found
+
+
+def _live() -> set[Workers]:
+    with _STARTING:
+        return set(_LIVE)
