@@ -1,7 +1,7 @@
 """Three more fields for `losses.py`: the examples of docs/fields.md on a short schedule.
 
 Data, networks and scores are those of examples/points_3d.py, text_lines.py and cameras.py. Their
-tags do not start from a position, except with WITH_POSITION, as in `_loss_photos.py`.
+tags do not start from a position, except with a loss of POSITIONED, as in `_loss_photos.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Photos for `losses.py`: recipes on a short schedule, with one network for all losses.
 
 The tags have DIM components and do not start from the position of the pixel, because `contrastive`
-and `cosine` compare directions, to which a position cannot be added. WITH_POSITION is `exp` with
-the position of the recipe.
+and `cosine` compare directions, to which a position cannot be added. Losses of POSITIONED have the
+position of the recipe.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _loss_points import DIM, WITH_POSITION, best_of
+from _loss_points import DIM, POSITION, best_of
 from torch.optim.swa_utils import AveragedModel
 
 from tagwise.data.photos import Photos
@@ -108,8 +108,8 @@ def short_recipe(
     task: PhotoTask, data: Path, loss: str, seed: int, lr: float, weight: float
 ) -> Recipe:
     """The recipe of a task with the settings of a run."""
-    position = () if loss == WITH_POSITION else ("task_options.position=null",)
-    loss = "exp" if loss == WITH_POSITION else loss
+    position = () if loss.endswith(POSITION) else ("task_options.position=null",)
+    loss = loss.removesuffix(POSITION)
     form = {"exp": "pull_push", "hinge": "pull_push"}
     weights = tag_weights(weight * task.pull, weight * task.push)
     overrides = (

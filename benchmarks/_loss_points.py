@@ -25,7 +25,8 @@ import add_to_your_network as particles
 import digits
 
 LOSSES = ("exp", "hinge", "discriminative", "spatial", "contrastive", "cosine")
-WITH_POSITION = "exp + position"  # `exp` on tags that start from the position
+POSITION = " + position"  # ends the name of a loss on tags that start from the position
+POSITIONED = tuple(loss + POSITION for loss in ("exp", "hinge", "spatial"))
 DIRECTIONS = ("contrastive", "cosine")  # compared on tags of length 1
 DIM = 8
 # Bandwidths that the grouping search tries; for the spatial loss, times the learned bandwidth.
@@ -83,7 +84,8 @@ class PointTask:
 def run_points(task: PointTask, loss: str, seed: int, lr: float, weight: float) -> dict[str, Any]:
     """Train with one loss and measure it; see `losses.Task` for the arguments and the result."""
     torch.manual_seed(seed)
-    make = task.with_position if loss == WITH_POSITION else task.network
+    make = task.with_position if loss.endswith(POSITION) else task.network
+    loss = loss.removesuffix(POSITION)
     network = make(DIM + 2)
     optimizer = torch.optim.Adam(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr * task.lr, total_steps=task.steps)
@@ -112,8 +114,8 @@ def tag_loss(loss: str, output: Tensor, group: Tensor) -> Tensor:
     image = torch.arange(len(group))[:, None].expand_as(group).flatten()
     output, group = output.flatten(0, 1), group.flatten()
     points = output[:, :DIM], group, image
-    if loss in ("exp", "hinge", WITH_POSITION):
-        return sum(losses.pull_push(*points, push="hinge" if loss == "hinge" else "exp"))
+    if loss in ("exp", "hinge"):
+        return sum(losses.pull_push(*points, push=loss))
     if loss == "discriminative":
         pull, push, regularise = losses.discriminative(*points)
         return pull + push + 0.001 * regularise

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from _loss_points import POSITION
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -18,7 +19,7 @@ from tagwise.files import whole_file
 FACTORS = (0.33, 1.0, 3.0)  # of the usual learning rate, and of the usual weight of the tag loss
 USUAL, TRIPLED = (1.0, 1.0), (1.0, 3.0)  # factors of learning rate and weight
 COLUMNS = 5  # of the figure
-COLOURS = ("#3366cc", "#66aadd", "#dd7711", "#229955", "#aa44aa", "#999999", "#223355")
+COLOURS = ("#3366cc", "#66aadd", "#dd7711", "#229955", "#aa44aa", "#999999")
 MARKERS = "<!-- written by benchmarks/losses.py --report -->", "<!-- end -->"
 
 
@@ -200,34 +201,42 @@ def draw(runs: Runs) -> Figure:
     rows = -(-count // columns)
     figure = Figure(figsize=(2.9 * columns + 1, 2.9 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
-    colours = dict(zip(losses, COLOURS, strict=False))
+    looks = {loss: look_of(loss, losses) for loss in losses}
     for axis, task in zip(axes.flat, names):
         for loss in losses:
-            draw_curve(axis, runs.of(task, loss, USUAL), colours[loss])
+            draw_curve(axis, runs.of(task, loss, USUAL), looks[loss])
         axis.set(title=task, xlabel="training step", ylim=(0, 100))
         axis.grid(alpha=0.3)
     for axis, task in zip(axes.flat[len(names) :], grids):
-        draw_grid(axis, runs, task, {loss: colours[loss] for loss in runs.with_grid(task)})
+        draw_grid(axis, runs, task, {loss: looks[loss] for loss in runs.with_grid(task)})
     for axis in axes.flat[count:]:
         axis.axis("off")
     for axis in axes[:, 0]:
         axis.set_ylabel("score in %, mean over seeds")
-    lines = [Line2D([], [], color=colour, marker=".") for colour in colours.values()]
+    lines = [Line2D([], [], **look) for look in looks.values()]
     figure.legend(lines, losses, loc="outside right", frameon=False)
     return figure
 
 
-def draw_curve(axis, rows: list[dict[str, Any]], colour: str) -> None:
+def look_of(loss: str, losses: list[str]) -> dict[str, str]:
+    """Each loss has its colour; its line is dashed if its tags start from the position."""
+    form = loss.removesuffix(POSITION)
+    forms = [name for name in losses if not name.endswith(POSITION)]
+    style = "-" if form == loss else "--"
+    return {"color": COLOURS[forms.index(form)], "linestyle": style, "marker": "."}
+
+
+def draw_curve(axis, rows: list[dict[str, Any]], look: dict[str, str]) -> None:
     if rows:
         curves = np.array([row["curve"] for row in rows]).mean(0)
-        axis.plot(curves[:, 0], 100 * curves[:, 1], color=colour, marker=".")
+        axis.plot(curves[:, 0], 100 * curves[:, 1], **look)
 
 
-def draw_grid(axis, runs: Runs, task: str, colours: dict[str, str]) -> None:
-    for place, (loss, colour) in enumerate(colours.items()):
+def draw_grid(axis, runs: Runs, task: str, looks: dict[str, dict[str, str]]) -> None:
+    for place, (loss, look) in enumerate(looks.items()):
         for (lr, _), row in runs.grid(task, loss).items():
             shift = 0.22 * (FACTORS.index(lr) - 1)
-            axis.plot(place + shift, 100 * row["score"], ".", color=colour)
-    axis.set_xticks(range(len(colours)), list(colours), rotation=60)
+            axis.plot(place + shift, 100 * row["score"], ".", color=look["color"])
+    axis.set_xticks(range(len(looks)), list(looks), rotation=60)
     axis.set(title=f"{task}: rate × weight")
     axis.grid(alpha=0.3, axis="y")

@@ -8,9 +8,9 @@ and runs that are in the file already are skipped, so that an interrupted benchm
 --report only prints the table of these lines, and writes it and the figure into docs/which_loss.md.
 
 DATA holds blood/, nuclei/ and robots/; without it, these tasks are left out. The losses are run
-with three seeds at the usual learning rate and weight. On the tasks with points, they are then run
-with one seed at a grid of both, and with all seeds at the best place of the grid; on lines and
-cameras, the grid has learning rates only.
+with three seeds at the usual learning rate and weight. They are then run
+with one seed at a grid of both, and with all seeds at the best place of the grid. On lines and
+cameras, the grid has learning rates only; on photos, one of the two changes at a time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 from _bench import arguments
 from _loss_fields import FIELD_TASKS
 from _loss_photos import PHOTO_TASKS, at_smallest_size, run_photos
-from _loss_points import LOSSES, WITH_POSITION, digit_task, particle_task, run_points
+from _loss_points import LOSSES, POSITIONED, digit_task, particle_task, run_points
 from _loss_table import FACTORS, Key, Runs, best_factors, write_report
 
 from tagwise.files import append_line
@@ -41,13 +41,15 @@ Task = Callable[[str, int, float, float], dict[str, Any]]
 
 
 POINT_TASKS = {"particles": particle_task, "digits": digit_task, **FIELD_TASKS}
-PLACED = (*PHOTO_TASKS, "rooms", "lines")  # tasks that are also run with WITH_POSITION
+PLACED = (*PHOTO_TASKS, "rooms", "lines")  # tasks that are also run with POSITIONED losses
 # Factors of learning rate and weight. Lines and cameras have no loss besides that of the tags, and
 # Adam does not depend on the scale of a loss, so that its weight has no effect.
 RATES = tuple((lr, 1.0) for lr in FACTORS)
 RATES_AND_WEIGHTS = tuple((lr, weight) for lr in FACTORS for weight in FACTORS)
+RATES_OR_WEIGHTS = tuple(factors for factors in RATES_AND_WEIGHTS if 1.0 in factors)
 GRIDS = dict.fromkeys(("particles", "digits", "rooms"), RATES_AND_WEIGHTS)
 GRIDS |= dict.fromkeys(("lines", "cameras"), RATES)
+GRIDS |= dict.fromkeys(PHOTO_TASKS, RATES_OR_WEIGHTS)
 
 
 def tasks(options: Namespace) -> dict[str, Task]:
@@ -79,7 +81,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--data", type=Path, help="folder of the photos and labels")
     parser.add_argument("--only", nargs="+", metavar="TASK", help="run these tasks only")
-    every = (*LOSSES, WITH_POSITION)
+    every = (*LOSSES, *POSITIONED)
     parser.add_argument("--losses", nargs="+", choices=every, default=every, metavar="LOSS")
     parser.add_argument("--out", type=Path, default=OUT, help="file with a line for each run")
     parser.add_argument("--report", action="store_true", help="run nothing, write table and figure")

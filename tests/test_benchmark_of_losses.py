@@ -62,7 +62,8 @@ def test_plan_has_every_loss_that_a_task_can_have_with_three_seeds_and_a_grid():
     import _loss_table as table
 
     script = runpy.run_path(str(FOLDER / "losses.py"))
-    every, runs = (*script["LOSSES"], script["WITH_POSITION"]), table.Runs()
+    losses, placed = script["LOSSES"], script["POSITIONED"]
+    every, runs = (*losses, *placed), table.Runs()
     for key in script["plan"](["rooms", "cameras", "blood"], every, runs):
         # A third of the weight is best; where all have the same, a third of the rate.
         tuned = 1 / key.weight + 0.1 * (key.lr < 1)
@@ -70,19 +71,19 @@ def test_plan_has_every_loss_that_a_task_can_have_with_three_seeds_and_a_grid():
     places = {}
     for key in runs.rows:
         places.setdefault((key.task, key.loss, key.seed), set()).add(key[3:])
-    usual, lowest = table.USUAL, {"rooms": (0.33, 0.33), "cameras": (0.33, 1.0)}
-    sizes = {"rooms": 9, "cameras": 3}
-    for task, losses in (("rooms", every), ("cameras", every[:-1]), ("blood", every)):
-        assert {loss for name, loss, _ in places if name == task} == set(losses)
-        for loss in losses:
+    usual = table.USUAL
+    lowest = {"rooms": (0.33, 0.33), "cameras": (0.33, 1.0), "blood": (1.0, 0.33)}
+    sizes = {"rooms": 9, "cameras": 3, "blood": 5}
+    for task, ran in (("rooms", every), ("cameras", losses), ("blood", every)):
+        assert {loss for name, loss, _ in places if name == task} == set(ran)
+        for loss in ran:
             first, *others = (places[task, loss, seed] for seed in (0, 1, 2))
-            if task in sizes and loss != every[-1]:
+            if loss in losses:
                 assert len(first) == sizes[task]
                 assert others == [{usual, lowest[task]}] * 2
             else:
                 assert [first, *others] == [{usual}] * 3
-    assert runs.with_grid("rooms") == list(every[:-1])
-    assert runs.with_grid("blood") == []
+        assert runs.with_grid(task) == list(losses)
 
 
 def test_page_has_the_tables_of_the_finished_runs():
@@ -114,7 +115,7 @@ def test_photos_are_trained_by_their_recipe_with_one_network(monkeypatch, tmp_pa
 
 def test_recipes_differ_in_the_loss_alone(tmp_path):
     import _loss_photos as photos
-    from _loss_points import LOSSES
+    from _loss_points import LOSSES, POSITIONED
 
     for task in photos.PHOTO_TASKS.values():
         recipes = [photos.short_recipe(task, tmp_path, loss, 0, 1.0, 1.0) for loss in LOSSES]
@@ -127,9 +128,11 @@ def test_recipes_differ_in_the_loss_alone(tmp_path):
             )
             assert recipe.task_options["tag_dim"] == recipes[0].task_options["tag_dim"]
             assert recipe.task_options["position"] is None
-        placed = photos.short_recipe(task, tmp_path, photos.WITH_POSITION, 0, 1.0, 1.0)
         own = photos.load_recipe(photos.RECIPES / task.recipe).task_options["position"]
-        assert placed.task_options == {**recipes[0].task_options, "position": own}
+        for loss in POSITIONED:
+            placed = photos.short_recipe(task, tmp_path, loss, 0, 1.0, 1.0)
+            form = recipes[LOSSES.index(loss.split()[0])]
+            assert placed.task_options == {**form.task_options, "position": own}
         tripled = photos.short_recipe(task, tmp_path, "exp", 0, 3.0, 3.0)
         assert tripled.optim.lr == pytest.approx(3 * recipes[0].optim.lr)
         assert tripled.task_options["weights"]["push"] == pytest.approx(3 * task.push)
@@ -144,7 +147,7 @@ def test_numbers_of_digits_are_a_task_too():
 
 
 @pytest.mark.parametrize(
-    ("name", "loss"), [("rooms", "exp + position"), ("lines", "cosine"), ("cameras", "spatial")]
+    ("name", "loss"), [("rooms", "spatial + position"), ("lines", "cosine"), ("cameras", "spatial")]
 )
 def test_examples_of_other_fields_are_tasks_too(name, loss):
     import _loss_fields as fields
