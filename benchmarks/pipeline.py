@@ -3,8 +3,8 @@
     python benchmarks/pipeline.py [PHOTOS] [--weights people robots] [--count 400]
 
 The network is replaced by one that returns the maps of an earlier run immediately. Images are JPEG
-files of 512 × 384 pixels: photos of a folder, scaled to this size, or else drawn scenes. Nothing is
-written. Goals: 180 images/s per core, and 1.8 times as many on two cores as on one.
+files of 512 × 384 pixels, scaled from the photos of a folder (by default examples/photos). Nothing
+is written. Goals: 180 images/s per core, and 1.8 times as many on two cores as on one.
 """
 
 import json
@@ -16,17 +16,17 @@ import time
 from pathlib import Path
 
 import cv2
-import numpy as np
 from _bench import arguments, report
 
 SIZE = (512, 384)
 GOAL, SCALING = 180, 1.8
-UNIQUE = 40  # different images
+UNIQUE = 40  # different images, at most
+EXAMPLES = Path(__file__).parents[1] / "examples" / "photos"
 
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("photos", nargs="?", type=Path)
+    parser.add_argument("photos", nargs="?", type=Path, default=EXAMPLES)
     parser.add_argument("--weights", nargs="+", default=["people", "robots"])
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=3)
@@ -43,24 +43,14 @@ def main() -> None:
         print("this machine has one core; the figures for two are missing", file=sys.stderr)
 
 
-def make_images(photos: Path | None, folder: Path) -> None:
-    """Write JPEG files of SIZE: of the photos, or of shapes on noise."""
-    files = sorted(photos.glob("*.jpg"))[:UNIQUE] if photos else []
-    for number in range(UNIQUE if photos is None else len(files)):
-        if photos:
-            image = cv2.resize(cv2.imread(str(files[number])), SIZE, interpolation=cv2.INTER_AREA)
-        else:
-            image = scene(np.random.default_rng(number))
+def make_images(photos: Path, folder: Path) -> None:
+    """Write the photos as JPEG files of SIZE."""
+    files = sorted(photos.glob("*.jpg"))[:UNIQUE]
+    if not files:
+        raise SystemExit(f"{photos} has no .jpg files")
+    for number, file in enumerate(files):
+        image = cv2.resize(cv2.imread(str(file)), SIZE, interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(folder / f"{number}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
-
-
-def scene(rng: np.random.Generator) -> np.ndarray:
-    noise = rng.integers(0, 255, (SIZE[1] // 8, SIZE[0] // 8, 3), np.uint8)
-    image = cv2.resize(noise, SIZE, interpolation=cv2.INTER_CUBIC)
-    for _ in range(30):
-        centre = rng.integers(0, SIZE).tolist()
-        cv2.circle(image, centre, int(rng.integers(5, 60)), rng.integers(0, 255, 3).tolist(), -1)
-    return image
 
 
 def rows(weights: str, folder: str, options) -> list[dict]:

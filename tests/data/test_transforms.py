@@ -109,6 +109,17 @@ def test_shrinking_averages_instead_of_skipping(scale):
     assert abs(small.mean() - 127.5) < 3
 
 
+@pytest.mark.parametrize(
+    ("factor", "columns", "rows"), [(4, 9, 7), (8, 6, 5), (5, 8, 3), (12, 7, 4)]
+)
+def test_shrinking_by_a_whole_factor_gives_the_means_of_blocks(factor, columns, rows):
+    rng = np.random.default_rng(factor)
+    image = rng.integers(0, 256, (rows * factor, columns * factor, 3), np.uint8)
+    small = Affine.scaling(1 / factor).image(image, (columns, rows)).astype(float)
+    means = image.reshape(rows, factor, columns, factor, 3).mean((1, 3))
+    assert np.abs(small - means).max() <= 2  # each halving rounds to whole grey levels
+
+
 def test_area_outside_of_the_image_is_filled():
     image = np.zeros((10, 10, 3), np.uint8)
     warped = Affine.shift(5, 0).image(image, (20, 10))

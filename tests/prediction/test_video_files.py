@@ -15,6 +15,7 @@ from tagwise.labels import read_labels
 from tagwise.prediction import run as runs
 from tagwise.prediction import video_files
 from tagwise.prediction.video import Video
+from tagwise.results import Poses
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_an_interrupted_run_is_repeated_and_a_complete_one_resumed(tmp_path, net
 def test_few_frames_wait_however_long_the_video_is(tmp_path, network, monkeypatch):
     """Drawn frames wait for the encoder, which is slow here; their number has a limit."""
     held, most, lock = 0, [0], threading.Lock()
-    save, drawn = video_files.VideoFiles._save, runs._drawn
+    save, drawn = video_files.VideoFiles._save, Poses.draw
 
     def count(change):
         nonlocal held
@@ -163,7 +164,7 @@ def test_few_frames_wait_however_long_the_video_is(tmp_path, network, monkeypatc
         save(*arguments)
         count(-1)
 
-    monkeypatch.setattr(runs, "_drawn", counted_draw)
+    monkeypatch.setattr(Poses, "draw", counted_draw)
     monkeypatch.setattr(video_files.VideoFiles, "_save", slow_save)
     peaks = []
     for frames in (30, 60):

@@ -14,7 +14,7 @@ from tagwise.errors import UserError
 STRETCH_GREY = "TAGWISE_STRETCH_GREY"
 """Environment variable: if 1, grey images of more than 8 bits are stretched to their own range."""
 
-_STRIP = 1 << 22  # number of pixels that are converted together
+_STRIP = 1 << 16  # number of pixels that are converted together; a strip stays in the cache
 _DIM = 0.25  # an image of more than 8 bits that uses less of its range than this looks black
 _SAMPLE = 1 << 20  # number of values from which quantiles are computed
 _QUANTILES = (0.001, 0.999)  # so that a few hot pixels do not darken the image

@@ -113,7 +113,7 @@ class Predictions:
         path = self.json_path(source)
         if self.pictures:
             with whole_file(path.with_suffix(".jpg")) as file:
-                file.write(encode_jpeg(result.plot(image)))
+                file.write(encode_jpeg(result.draw(image)))
         with whole_file(path) as file:
             file.write(_line(result.to_dict()))
 

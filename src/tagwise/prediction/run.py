@@ -203,7 +203,7 @@ class PredictRun(Results):
         files, picture, saved = self._files, None, None
         clip = None if files is None else files.clip_of(source)
         if self._window is not None or (clip is not None and files.pictures):
-            picture = self._writers.submit(_drawn, result, image)
+            picture = self._writers.submit(result.draw, image)
         if clip is not None:
             saved = files.videos.save(source, result, picture if files.pictures else None)
         elif files is not None:
@@ -249,11 +249,6 @@ class PredictRun(Results):
                 f"none of these photos is among the images of {annotations}; give the photos that "
                 "it lists"
             )
-
-
-def _drawn(result: Result, image: np.ndarray) -> np.ndarray:
-    """The picture of a result, (H, W, 3) uint8 RGB."""
-    return np.asarray(result.plot(image))
 
 
 def _named(result: Result, source: Source) -> Result:

@@ -12,11 +12,11 @@ from tagwise.errors import UserError
 from tagwise.files import whole_file
 
 
-def encode_jpeg(picture: Any, quality: int = 92) -> bytes:
-    """Encode a Pillow image as a JPEG file."""
+def encode_jpeg(image: np.ndarray, quality: int = 92) -> bytes:
+    """Encode an image (H, W, 3) uint8 RGB as a JPEG file."""
     import cv2
 
-    bgr = cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR)
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
