@@ -35,7 +35,8 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 MEASURED = (0.4, 0.7, 1.0)  # shares of the steps
 SCALES = (0.15, 0.3, 0.6, 0.85, 1.2, 1.7, 2.4, 3.4, 5.0)  # bandwidths that the search tries
 # The tag distance that separates instances during training, which the seed map and the spatial
-# loss need: half the distance that the push term aims at.
+# loss need: half the distance that the push term aims at. With a position, tags of an instance are
+# farther apart than that at first, and all losses use the distance of `exp`.
 APART = {"hinge": 0.5, "contrastive": 0.7, "cosine": 0.7}
 
 
@@ -108,6 +109,7 @@ def short_recipe(
     task: PhotoTask, data: Path, loss: str, seed: int, lr: float, weight: float
 ) -> Recipe:
     """The recipe of a task with the settings of a run."""
+    apart = APART.get(loss, 1.5)  # 1.5 with a position, whose losses have other names
     position = () if loss.endswith(POSITION) else ("task_options.position=null",)
     loss = loss.removesuffix(POSITION)
     form = {"exp": "pull_push", "hinge": "pull_push"}
@@ -123,7 +125,7 @@ def short_recipe(
         f"task_options.tag_dim={DIM}",
         f"task_options.tag_loss={form.get(loss, loss)}",
         f"task_options.push={loss if loss in form else 'exp'}",
-        f"task_options.{task.separates}={APART.get(loss, 1.5)}",
+        f"task_options.{task.separates}={apart}",
         *(f"task_options.weights.{term}={value}" for term, value in weights.items()),
         *task.overrides,
     )
