@@ -104,6 +104,12 @@ def test_counts_are_described_in_words():
     assert describe(counts) == "3 files with no suffix, 2 .txt files, 1 .mp4 file"
 
 
+def test_photos_of_phones_that_are_skipped_have_a_fix():
+    assert describe(Counter({".heic": 2, ".heif": 1})) == (
+        "2 .heic files (convert them to JPEG), 1 .heif file (convert it to JPEG)"
+    )
+
+
 def test_only_the_five_most_common_suffixes_are_described():
     counts = Counter({f".{letter}": number for number, letter in enumerate("abcdefg", 1)})
     assert describe(counts).count(",") == 4

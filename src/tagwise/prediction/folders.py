@@ -67,6 +67,8 @@ def describe(others: Counter[str]) -> str:
 
 def _number(count: int, suffix: str) -> str:
     files = "file" if count == 1 else "files"
+    if suffix in (".heic", ".heif"):  # a phone's photos: the user expects them to be read
+        files += f" (convert {'it' if count == 1 else 'them'} to JPEG)"
     return f"{count} {suffix} {files}" if suffix[0] == "." else f"{count} {files} with {suffix}"
 
 
