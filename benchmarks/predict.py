@@ -21,6 +21,7 @@ from tagwise.prediction import outputs, predictor
 from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.run import PredictRun
 from tagwise.prediction.sources import find_sources
+from tagwise.runtime import keep_freed_memory
 
 GOALS = {False: 0.10, True: 0.15}  # without and with pictures
 
@@ -35,6 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    keep_freed_memory()  # as the verb does
 
     model = Predictor(options.weights, device="cpu", precision=options.precision, flip=options.flip)
     sources = list(islice(find_sources(options.photos), options.count))

@@ -1,6 +1,6 @@
 """What predicting millions of images would take: hours, machine-hours, and what is full first.
 
-    OMP_NUM_THREADS=1 python benchmarks/scale_cost.py [--weights people robots] [--count 200]
+    OMP_NUM_THREADS=1 python benchmarks/scale_cost.py [PHOTOS] [--weights people robots]
 
 Measures on this machine, in CPU time of one core: one image from JPEG file to JSON, and decoding
 the JPEG file alone; and how many images a process reads per second from a store that answers each
@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 import torch
 from _bench import arguments, at_size, report, verdict
-from pipeline import make_images
+from pipeline import EXAMPLES, make_images
 
 import tagwise
 from tagwise.prediction.sources import find_sources
@@ -60,7 +60,7 @@ KINDS = (
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("photos", nargs="?", type=Path)
+    parser.add_argument("photos", nargs="?", type=Path, default=EXAMPLES)
     parser.add_argument("--weights", nargs="+", default=["people", "robots"])
     parser.add_argument("--count", type=int, default=200)
     options = parser.parse_args()

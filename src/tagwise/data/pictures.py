@@ -70,10 +70,6 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or its errors go to stderr
 with suppress(OSError, AttributeError):  # a build without libtiff
     ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)
-if "PILLOW_BLOCKS_MAX" not in os.environ:
-    # Pillow keeps up to 64 MB of freed memory for the next image. Without this, a quarter of the
-    # time of reading a large photo goes into getting new memory from the system.
-    PIL._imaging.set_blocks_max(4)
 
 
 @contextmanager
