@@ -1,4 +1,4 @@
-"""Ten lines that let any network group its detections into instances.
+"""A dozen lines that let any network group its detections into instances.
 
     python examples/add_to_your_network.py
 

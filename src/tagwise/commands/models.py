@@ -139,7 +139,7 @@ def _table(models: Sequence[ModelInfo]) -> str:
 
 _LEGEND = """\
 AP in %: of public models as published, of shipped models as measured by tagwise. ms: CPU, one
-thread, one photo. Available models are downloaded when --weights names them, into
+thread, fp32, one photo. Available models are downloaded when --weights names them, into
 {folder}. `tagwise models NAME` tells more."""
 
 

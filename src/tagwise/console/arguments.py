@@ -83,11 +83,11 @@ Protocol = Annotated[
     Literal["published", "fast"] | None,
     arg(
         help="How to test a public model or a published checkpoint: with the flip, scales and "
-        "decoder of its authors, or with the decoder of tagwise. For public models, eval is "
-        "published by default, and other verbs are fast.",
+        "decoder of its authors, or with the decoder of tagwise. For public models, eval uses "
+        "published by default, and other verbs use fast.",
     ),
 ]
-BatchSize = Annotated[int | None, arg(help="Images per forward pass: 1 on a CPU, 16 on a GPU.")]
+BatchSize = Annotated[int | None, arg(help="Images per forward pass: 1 on a CPU, 32 on a GPU.")]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],
     arg(help="bf16 is faster on a recent CPU or GPU; auto uses it there, and fp16 on older GPUs."),

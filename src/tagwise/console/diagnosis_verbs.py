@@ -87,8 +87,7 @@ def calibrate(
 
     $ tagwise calibrate --weights runs/mice/best.safetensors      the validation photos of the run
     $ tagwise calibrate --weights blood --annotations val.json --images photos
-    $ tagwise calibrate --weights mice.safetensors --annotations train.json --images photos \\
-        --pose-score --out scored.safetensors      then calibrate this file on other photos
+    $ tagwise calibrate --weights a.safetensors --annotations all.json --images photos --pose-score
 
     Args:
         annotations: COCO JSON with keypoints or boxes, or a folder of label maps, of photos that

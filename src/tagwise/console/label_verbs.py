@@ -25,7 +25,8 @@ def init(
 ) -> int:
     """Write a recipe for your own labels, and check them.
 
-    Reads SLEAP, DeepLabCut, Label Studio, YOLO, CVAT and COCO files and folders of label maps.
+    Reads SLEAP, DeepLabCut, Label Studio, YOLO, CVAT, labelme, Pascal VOC and COCO files and
+    folders of label maps.
     Splits the images, chooses settings for them, draws the labels and the samples that training
     will see, and lists labels that look wrong. `tagwise train` takes the recipe as it is.
 

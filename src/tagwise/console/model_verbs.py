@@ -37,7 +37,7 @@ def convert(
     $ tagwise convert labels.slp --images videos       videos that are elsewhere
     $ tagwise convert found --to sleap --out found.slp       predictions, to correct in SLEAP
 
-    Checkpoints: recognises HigherHRNet, pose-ae, mmpose's bottom-up HRNets, CornerNet,
+    Checkpoints: recognises HigherHRNet, pose-ae, mmpose's bottom-up networks, CornerNet,
     CornerNet-Lite and mmdetection's CornerNet, by the names and shapes of their tensors. Other
     verbs take such checkpoints as --weights too.
 

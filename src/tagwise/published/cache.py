@@ -1,7 +1,7 @@
 """The folder in which public models are kept, its lock, and the settings in the environment.
 
 TAGWISE_HOME: the folder; by default `tagwise` in XDG_CACHE_HOME or ~/.cache.
-TAGWISE_OFFLINE: 1 forbids any use of the network, as `--offline` does.
+TAGWISE_OFFLINE: 1 forbids downloads of models and photos, as `--offline` does.
 TAGWISE_MIRROR: replaces the scheme and host of every address, such as https://mirror.example.org.
 TAGWISE_KEEP_ORIGINALS: 1 keeps the authors' file next to the converted one.
 """

@@ -76,7 +76,8 @@ class PublicModel:
     ap, set: the published AP in %, and the photos it was measured on; None if it is not published.
     note: what else is published.
     licence: of the weights. source: where these facts are from.
-    ms: measured CPU milliseconds of the network, one thread, for one photo of 640 x 480.
+    ms: measured CPU milliseconds in float32, one thread: of the network for one photo of 640 x 480,
+        or, of a shipped model, from a photo in memory to the result at the size of the model.
     """
 
     name: str

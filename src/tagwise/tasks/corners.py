@@ -76,7 +76,7 @@ class CornerTask(Task):
     push: form of the push loss.
     published: "cornernet" uses the tag loss of the public code, a sum over the batch, instead of
         `push`.
-    weights: of the loss terms, by name; those left out keep their defaults.
+    weights: the weights of the loss terms, by name; those left out keep their defaults.
     pairing: how corners become boxes.
     """
 

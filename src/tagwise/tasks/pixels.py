@@ -61,7 +61,7 @@ class PixelTask(Task):
     gaps: the foreground loss has weight 1 + gaps in cells that are next to two instances.
     zoom: pixels of the network's input per pixel of the image. Images are not fitted into the
         input; the network runs over them at this size, in tiles.
-    weights: of the loss terms, by name; those left out keep their defaults.
+    weights: the weights of the loss terms, by name; those left out keep their defaults.
     grouping: how pixels become instances.
     """
 

@@ -73,7 +73,7 @@ class PoseTask(Task):
     published: targets and loss of published code, which replace `foreground`, `reach` and `push`:
         Gaussians around whole cells, plain MSE, and the preset of this name in
         `tagwise.losses.PRESETS`. Use it with the published fitting of the same family.
-    weights: of the loss terms, by name; those left out keep their defaults.
+    weights: the weights of the loss terms, by name; those left out keep their defaults.
     grouping: how peaks become groups.
     score: the learned score of poses; `tagwise calibrate --pose-score` fits it. None: the score of
         a pose is the mean score of its keypoints.

@@ -81,7 +81,8 @@ class DataConfig(Settings):
     train: the sets to train on. val: the set to validate on.
     root: the folder that all other paths are relative to.
     augment: random changes of the photos in training.
-    input_size, val_size: (width, height) in pixels, in training and validation.
+    input_size: (width, height) of the crops in training, in pixels.
+    val_size: (width, height) in validation and in the model file; None is input_size.
     cache_gib: the memory in GiB in which all worker processes together may keep decoded images.
     workers: the number of processes that load samples. None chooses it: 1 on a CPU, and next to a
         GPU one per core, except one core, but at most 16.
@@ -148,7 +149,7 @@ class OptimConfig(Settings):
 class RunConfig(Settings):
     """The settings of the run itself.
 
-    seed: of all random choices; the same seed gives the same run on the same machine.
+    seed: the seed of all random choices; the same seed gives the same run on the same machine.
     validate_every, save_every: in steps; 0 means only once, at the end.
     log_every: steps between two rows of log.jsonl.
     tensorboard: also write events for TensorBoard.
@@ -187,7 +188,10 @@ class TunedConfig(Settings):
     """Values that were chosen for one dataset, and are not used for other data.
 
     annotations: the dataset, written as in the first entry of `data.train`.
-    sigmas, task_options, decoder, info: used for values that the recipe itself does not state.
+    sigmas: the OKS sigmas, unless the recipe states its own.
+    task_options: options of the task, for those that the recipe does not state.
+    decoder: settings of prediction, for those that the recipe does not state.
+    info: further information to store in the model file.
     """
 
     annotations: str
