@@ -136,6 +136,14 @@ def test_links_lead_to_files(page):
         assert (page.parent / link).exists(), link
 
 
+def test_speed_figures_of_the_readme_are_those_of_the_page():
+    readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/speed.md"))
+    section = readme.split("\n## Speed\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    assert len(rows) >= 8
+    assert not [row for row in rows if row not in page.splitlines()]
+
+
 def test_pages_have_python_commands_and_flags():
     assert len(BLOCKS) >= 8
     assert len(COMMANDS) >= 20
