@@ -18,7 +18,7 @@ from tagwise.files import whole_file
 
 FACTORS = (0.33, 1.0, 3.0)  # of the usual learning rate, and of the usual weight of the tag loss
 USUAL, TRIPLED = (1.0, 1.0), (1.0, 3.0)  # factors of learning rate and weight
-COLUMNS = 5  # of the figure
+COLUMNS = 4  # of the figure
 COLOURS = ("#3366cc", "#66aadd", "#dd7711", "#229955", "#aa44aa", "#999999")
 MARKERS = "<!-- written by benchmarks/losses.py --report -->", "<!-- end -->"
 
