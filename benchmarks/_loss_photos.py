@@ -109,9 +109,9 @@ def short_recipe(
     task: PhotoTask, data: Path, loss: str, seed: int, lr: float, weight: float
 ) -> Recipe:
     """The recipe of a task with the settings of a run."""
-    apart = APART.get(loss, 1.5)  # 1.5 with a position, whose losses have other names
-    position = () if loss.endswith(POSITION) else ("task_options.position=null",)
-    loss = loss.removesuffix(POSITION)
+    placed, loss = loss.endswith(POSITION), loss.removesuffix(POSITION)
+    position = () if placed else ("task_options.position=null",)
+    apart = 1.5 if placed else APART.get(loss, 1.5)
     form = {"exp": "pull_push", "hinge": "pull_push"}
     weights = tag_weights(weight * task.pull, weight * task.push)
     overrides = (

@@ -8,9 +8,9 @@ and runs that are in the file already are skipped, so that an interrupted benchm
 --report only prints the table of these lines, and writes it and the figure into docs/which_loss.md.
 
 DATA holds blood/, nuclei/ and robots/; without it, these tasks are left out. The losses are run
-with three seeds at the usual learning rate and weight. They are then run
-with one seed at a grid of both, and with all seeds at the best place of the grid. On lines and
-cameras, the grid has learning rates only; on photos, one of the two changes at a time.
+with three seeds at the usual learning rate and weight. They are then run with one seed at a grid of
+both, and with all seeds at the best place of the grid. On lines and cameras, the grid has learning
+rates only; on photos, one of the two changes at a time.
 """
 
 from __future__ import annotations

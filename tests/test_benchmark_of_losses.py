@@ -132,12 +132,10 @@ def test_recipes_differ_in_the_loss_alone(tmp_path):
         for loss in POSITIONED:
             placed = photos.short_recipe(task, tmp_path, loss, 0, 1.0, 1.0)
             form = recipes[LOSSES.index(loss.split()[0])]
-            differing = {
-                key for key, value in placed.task_options.items() if value != form.task_options[key]
-            }
-            assert placed.task_options["position"] == own
-            # The distance between instances is that of `exp`, as tags spread more at first.
-            assert differing <= {"position", task.separates.partition(".")[0]}
+            section = task.separates.partition(".")[0]
+            # The distance between instances is that of `exp`, the first loss.
+            expected = {"position": own, section: recipes[0].task_options[section]}
+            assert placed.task_options == {**form.task_options, **expected}
         tripled = photos.short_recipe(task, tmp_path, "exp", 0, 3.0, 3.0)
         assert tripled.optim.lr == pytest.approx(3 * recipes[0].optim.lr)
         assert tripled.task_options["weights"]["push"] == pytest.approx(3 * task.push)

@@ -99,7 +99,8 @@ def calibrate(
         category: Category of the JSON to use; by default the first with annotated keypoints.
         sigmas: OKS sigma of all keypoint types; by default those of the JSON, else of the model.
         pose_score: Learn the score of a pose from its keypoints first, for models of poses. This
-            changes the order of scores. Use many photos, such as those of the training.
+            changes the order of scores. Use many photos, such as those of the training, and then
+            calibrate the new file on other photos.
     """
     report = tagwise.calibrate(**locals())
     before, after = report["before"]["ece"], report["cross_validated"]["ece"]

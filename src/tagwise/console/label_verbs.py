@@ -26,9 +26,9 @@ def init(
     """Write a recipe for your own labels, and check them.
 
     Reads SLEAP, DeepLabCut, Label Studio, YOLO, CVAT, labelme, Pascal VOC and COCO files and
-    folders of label maps.
-    Splits the images, chooses settings for them, draws the labels and the samples that training
-    will see, and lists labels that look wrong. `tagwise train` takes the recipe as it is.
+    folders of label maps. Splits the images, chooses settings for them, draws the labels and the
+    samples that training will see, and lists labels that look wrong. `tagwise train` takes the
+    recipe as it is.
 
     $ tagwise init labels.slp                       writes my_animal.yaml
     $ tagwise init labels.json --images photos --name mouse

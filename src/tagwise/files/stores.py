@@ -17,7 +17,7 @@ from tagwise.files.reading import is_address
 from tagwise.files.writing import make_folder, remove_partials, whole_file
 
 _PAUSES = (0.1, 0.4, 1.6, 3.2)  # seconds before each further attempt
-# Seconds after which there is no further attempt: some packages of stores retry on their own.
+# No attempt begins after this many seconds, because some packages of stores retry by themselves.
 _LONGEST = 10.0
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, UserError)
 _DONE = TypeVar("_DONE")
