@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from tagwise.data.jpeg import decode_jpeg
 from tagwise.data.pictures import FORMATS, check_size, name_of, opened
 from tagwise.data.pixels import rgb_of_array, rgb_of_picture, warn_if_dim, warn_once
 from tagwise.errors import UserError
@@ -63,9 +64,11 @@ def read_image(source: ImageSource, reduce: int = 1, *, upright: bool = True) ->
         deep = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
         remaining = reduce // _draft(picture, reduce) if encoded else reduce
         check_size(picture.size, f"image {name}")
-        picture.load()
+        image = decode_jpeg(picture) if encoded else None
+        if image is None:
+            picture.load()
+            image = rgb_of_picture(picture, name)
         turn = _TURNS.get(_orientation(picture)) if upright else None
-        image = rgb_of_picture(picture, name)
         if deep and not picture.mode.startswith("I"):
             warn_if_dim(image, name)
     if turn is not None:

@@ -1,6 +1,6 @@
 """Opening image files by their content, after checking their size.
 
-Pillow decodes all of them. A truncated file raises an error; nothing is printed.
+Pillow opens all of them. A truncated file raises an error; nothing is printed.
 """
 
 from __future__ import annotations
@@ -112,6 +112,11 @@ def name_of(source: Any) -> str:
     return str(name) if isinstance(name, (str, Path)) else "in memory"
 
 
+def content_of(picture: Any) -> bytes | None:
+    """The content of the file of an opened image; None if no image of its size needs as much."""
+    return picture.fp.content()
+
+
 def max_pixels() -> int:
     """The maximum number of pixels of an image: 100 million, or TAGWISE_MAX_MEGAPIXELS million.
 
@@ -191,6 +196,12 @@ class _Bounded:
     def allow(self, size: tuple[int, int]) -> None:
         """Allow as many more bytes as an image of this width and height can need."""
         self._bytes += _BYTES_PER_PIXEL * size[0] * size[1]
+
+    def content(self) -> bytes | None:
+        """The whole file; None if it is longer than is allowed."""
+        self.seek(0)
+        data = self._file.read(self._bytes + 1)
+        return data if len(data) <= self._bytes else None
 
     def read(self, count: int = -1) -> bytes:
         self._reads -= 1
