@@ -120,6 +120,22 @@ def test_shrinking_by_a_whole_factor_gives_the_means_of_blocks(factor, columns, 
     assert np.abs(small - means).max() <= 2  # each halving rounds to whole grey levels
 
 
+@pytest.mark.parametrize("scale", [0.55, 0.8, 1.0, 1.7])
+@pytest.mark.parametrize("corner", [(0, 0), (11, 5), (3.3, 5), (-4, 2)])
+@pytest.mark.parametrize("canvas", [(130, 110), (60, 40)])
+def test_images_are_placed_as_by_a_plain_warp(scale, corner, canvas):
+    """Whole corners inside the canvas take another way than the rest; edges are blended there."""
+    rng = np.random.default_rng(3)
+    image = cv2.resize(rng.integers(0, 256, (9, 11, 3), np.uint8), (60, 47))
+    affine = Affine.shift(*corner) @ Affine.scaling(scale)
+    placed = affine.image(image, canvas).astype(int)
+    plain = cv2.warpAffine(image, affine.matrix, canvas, borderValue=(FILL,) * 3)
+    covered = cv2.warpAffine(np.full((47, 60), 255, np.uint8), affine.matrix, canvas)
+    assert placed.shape == plain.shape
+    assert np.abs(placed - plain)[covered == 255].max() <= 3  # plain: steps of 1 / 32 pixel
+    assert (placed[covered == 0] == FILL).all()
+
+
 def test_area_outside_of_the_image_is_filled():
     image = np.zeros((10, 10, 3), np.uint8)
     warped = Affine.shift(5, 0).image(image, (20, 10))
@@ -150,8 +166,9 @@ def test_fit_fills_one_side_and_centres_the_other(size, input_size):
     assert w == pytest.approx(input_size[0]) or h == pytest.approx(input_size[1])
     assert w <= input_size[0] + 1e-6
     assert h <= input_size[1] + 1e-6
-    assert x == pytest.approx((input_size[0] - w) / 2, abs=1e-6)
-    assert y == pytest.approx((input_size[1] - h) / 2, abs=1e-6)
+    for place, side, whole in ((x, w, input_size[0]), (y, h, input_size[1])):
+        assert place == pytest.approx(round(place), abs=1e-6)
+        assert place == pytest.approx((whole - side) / 2, abs=0.5 + 1e-5)
 
 
 @given(st.tuples(st.integers(1, 3000), st.integers(1, 3000)))
