@@ -11,6 +11,7 @@ import io
 import os
 import pickle
 import sys
+import threading
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ from tagwise.errors import UserError, unknown_name
 if TYPE_CHECKING:
     import torch
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameter numbers of mallopt(3)
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # parameter numbers of mallopt(3)
 
 
 def find_device(device: str | torch.device = "auto") -> torch.device:
@@ -91,6 +92,7 @@ def keep_freed_memory() -> None:
 
     The maps of a network are so large that glibc returns the memory of each map to the system as
     soon as it is freed. The page faults of the next layer then take 10 to 20 % of a forward pass.
+    All threads share the freed pages; otherwise each that runs a network would keep its own.
     """
     if sys.platform != "linux":
         return
@@ -100,6 +102,7 @@ def keep_freed_memory() -> None:
         return
     libc.mallopt(_MMAP_MAX, 0)
     libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    libc.mallopt(_ARENA_MAX, 1)
 
 
 # ---------------------------------------------------------------------- threads
@@ -123,19 +126,56 @@ def count_threads() -> int:
     return int(asked) if asked.isdecimal() and int(asked) else count_cores()
 
 
+def share_threads(number: int) -> None:
+    """Let the calling thread run networks at the same time as others, `number` threads in all.
+
+    Its tensor operations then use their share of torch's threads, and `sharing_threads` returns
+    the number. `torch.set_num_threads` would change other threads too.
+    """
+    _HERE.sharing = number
+    if (torch := sys.modules.get("torch")) is not None:
+        _use_torch_threads(torch.get_num_threads() // number)
+
+
+def sharing_threads() -> int:
+    """The number of threads that run networks at the same time as the calling one, itself included.
+
+    It is 1 for a thread that has not called `share_threads`.
+    """
+    return getattr(_HERE, "sharing", 1)
+
+
+def can_share_threads() -> bool:
+    """Whether each thread can have its own number of torch threads: where OpenMP is found."""
+    return _openmp() is not None
+
+
 def run_torch_in_one_thread() -> None:
     """Let tensor operations of the calling thread run in this thread only.
 
     Otherwise each of several threads that decode would start as many threads of its own as the
-    machine has cores. `torch.set_num_threads` would change the other threads too. Does nothing
-    if torch is not loaded.
+    machine has cores. Does nothing if torch is not loaded.
     """
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return
-    torch.get_num_threads()  # torch sets the number at its first use in a thread
-    with suppress(AttributeError, OSError):  # torch without OpenMP
-        ctypes.CDLL(None).omp_set_num_threads(1)
+    if "torch" in sys.modules:
+        _use_torch_threads(1)
+
+
+_HERE = threading.local()
+
+
+def _use_torch_threads(number: int) -> None:
+    sys.modules["torch"].get_num_threads()  # torch sets the number at its first use in a thread
+    if (library := _openmp()) is not None:
+        library.omp_set_num_threads(max(1, number))
+
+
+def _openmp() -> ctypes.CDLL | None:
+    """The OpenMP library that torch has loaded, if it has one."""
+    try:
+        library = ctypes.CDLL(None)
+        return library if hasattr(library, "omp_set_num_threads") else None
+    except (OSError, TypeError):  # Windows has no library of all symbols
+        return None
 
 
 # ---------------------------------------------------------------------- compiled loops

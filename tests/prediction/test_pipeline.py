@@ -6,7 +6,9 @@ from itertools import count
 
 import pytest
 
-from tagwise.prediction.pipeline import Pipeline
+from tagwise.prediction import pipeline as module
+from tagwise.prediction.pipeline import Pipeline, thread_counts
+from tagwise.runtime import sharing_threads
 
 
 class Squares:
@@ -47,14 +49,15 @@ class Squares:
             raise ZeroDivisionError(f"{stage} {image}")
 
 
-def pipeline(stages, batch_size=4, readers=3, decoders=2):
-    return Pipeline(stages, batch_size, readers, decoders)
+def pipeline(stages, batch_size=4, readers=3, decoders=2, networks=1):
+    return Pipeline(stages, batch_size, readers, decoders, networks)
 
 
+@pytest.mark.parametrize("networks", [1, 3])
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 @pytest.mark.parametrize("number", [0, 1, 7, 60])
-def test_items_keep_the_order_of_the_images(batch_size, number):
-    found = list(pipeline(Squares(), batch_size).run_on(range(number)))
+def test_items_keep_the_order_of_the_images(batch_size, number, networks):
+    found = list(pipeline(Squares(), batch_size, networks=networks).run_on(range(number)))
     assert found == [[n, n * n] for n in range(number)]
 
 
@@ -70,10 +73,11 @@ def test_items_without_a_shape_skip_the_network():
     assert found == [[1, 1], [-2], [3, 9]]
 
 
+@pytest.mark.parametrize("networks", [1, 3])
 @pytest.mark.parametrize("stage", ["prepare", "run", "decode"])
-def test_an_exception_is_raised_at_its_item(stage):
+def test_an_exception_is_raised_at_its_item(stage, networks):
     stages, found = Squares(fails=[(stage, 13)]), []
-    results = pipeline(stages, batch_size=1).run_on(range(100))
+    results = pipeline(stages, batch_size=1, networks=networks).run_on(range(100))
     with pytest.raises(ZeroDivisionError, match=f"{stage} 13"):
         found.extend(results)
     assert found == [[n, n * n] for n in range(13)]
@@ -86,10 +90,11 @@ def test_only_a_part_of_the_batch_fails_with_its_decoding():
     assert found == [[0, 0], [1, 1], [2, 4]]
 
 
+@pytest.mark.parametrize("networks", [1, 3])
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_few_images_are_in_memory(batch_size):
+def test_few_images_are_in_memory(batch_size, networks):
     stages = Squares()
-    results = pipeline(stages, batch_size).run_on(count())
+    results = pipeline(stages, batch_size, networks=networks).run_on(count())
     for _ in range(10):
         next(results)
     time.sleep(0.2)
@@ -97,15 +102,46 @@ def test_few_images_are_in_memory(batch_size):
     results.close()
 
 
-def test_the_network_waits_for_decoding():
+def test_networks_run_at_the_same_time():
+    """None returns before three run, each in a thread that knows of the two others."""
+    stages, together, sharing = Squares(), threading.Barrier(3), set()
+    run = stages.run
+
+    def at_once(items):
+        sharing.add(sharing_threads())
+        together.wait(timeout=60)
+        return run(items)
+
+    stages.run = at_once
+    found = list(pipeline(stages, batch_size=1, networks=3).run_on(range(30)))
+    assert found == [[n, n * n] for n in range(30)]
+    assert sharing == {3}
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "networks"), [(1, 4, 1), (4, 4, 4), (4, 2, 2), (32, 64, 8)]
+)
+def test_the_number_of_networks_follows_the_machine(monkeypatch, threads, cores, networks):
+    monkeypatch.setattr(module, "count_threads", lambda: threads)
+    monkeypatch.setattr(module, "count_cores", lambda: cores)
+    monkeypatch.setattr(module, "can_share_threads", lambda: True)
+    assert thread_counts(on_cpu=True, parallel=True)["networks"] == networks
+    assert thread_counts(on_cpu=True)["networks"] == 1
+    assert "networks" not in thread_counts(on_cpu=False)
+    monkeypatch.setattr(module, "can_share_threads", lambda: False)
+    assert thread_counts(on_cpu=True, parallel=True)["networks"] == 1
+
+
+@pytest.mark.parametrize("networks", [1, 3])
+def test_the_network_waits_for_decoding(networks):
     stages, go_on = Squares(), threading.Event()
     decode = stages.decode
     stages.decode = lambda *arguments: (go_on.wait(30), decode(*arguments))
-    results = pipeline(stages, batch_size=2).run_on(range(20))
+    results = pipeline(stages, batch_size=2, networks=networks).run_on(range(40))
     first = threading.Thread(target=lambda: next(results))
     first.start()
     time.sleep(0.2)
-    assert len(stages.batches) <= 3
+    assert len(stages.batches) <= 2 + networks
     go_on.set()
     first.join()
     results.close()
@@ -133,9 +169,10 @@ def test_an_exception_of_the_iterator_is_raised():
     assert found == [[0, 0], [1, 1], [2, 4]]
 
 
-def test_threads_end_with_an_abandoned_run():
+@pytest.mark.parametrize("networks", [1, 3])
+def test_threads_end_with_an_abandoned_run(networks):
     before = threading.active_count()
-    results = pipeline(Squares(), batch_size=1).run_on(count())
+    results = pipeline(Squares(), batch_size=1, networks=networks).run_on(count())
     next(results)
     del results
     deadline = time.monotonic() + 30

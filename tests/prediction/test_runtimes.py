@@ -20,7 +20,7 @@ from tagwise.models import create_model, load_model, save_model, shipped_models
 from tagwise.models import openvino_convert as converting
 from tagwise.models.checks import TOLERANCE
 from tagwise.prediction import runtimes
-from tagwise.runtime import fastest_precision
+from tagwise.runtime import can_share_threads, fastest_precision, share_threads, sharing_threads
 from tagwise.tasks.pose import PoseTask
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "messi5.jpg"
@@ -108,6 +108,56 @@ def test_threads_may_share_a_predictor(openvino, tiny):
     expected = [predictor(image).to_dict() for image in images]
     with ThreadPoolExecutor(4) as pool:
         assert [found.to_dict() for found in pool.map(predictor, images)] == expected
+
+
+# ---------------------------------------------------------------------- several at once
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_networks_that_run_at_the_same_time_find_the_same(openvino, tiny, monkeypatch, runtime):
+    predictor = Predictor(tiny, runtime=runtime, precision="fp32", threshold=0, device="cpu")
+    images = [np.full((64, 32 * n, 3), 9 * n, np.uint8) for n in range(1, 8)] * 4
+    expected = [predictor(image) for image in images]
+    monkeypatch.setattr(
+        "tagwise.prediction.predictor.thread_counts",
+        lambda on_cpu, parallel: {"readers": 2, "decoders": 2, "networks": 3 if parallel else 1},
+    )
+    for found, alone in zip(predictor.stream(images), expected, strict=True):
+        np.testing.assert_allclose(found.keypoints, alone.keypoints, atol=1e-3)
+        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-5)
+
+
+def test_only_small_networks_of_files_run_at_the_same_time(openvino, tiny, monkeypatch):
+    def is_parallel(weights, **options):
+        return Predictor(weights, device="cpu", **options).runner.parallel
+
+    assert is_parallel(tiny)
+    assert is_parallel(tiny, runtime="torch")
+    assert not is_parallel(load_model(tiny))  # its owner may have added hooks
+    monkeypatch.setattr(runtimes, "_SMALL", 1000)
+    assert not is_parallel(tiny)
+
+
+def test_threads_that_share_have_their_part_of_the_threads():
+    from concurrent.futures import ThreadPoolExecutor
+
+    if not can_share_threads():
+        pytest.skip("this torch has no OpenMP whose threads could be shared")
+
+    def shared(number):
+        share_threads(number)
+        return torch.get_num_threads(), sharing_threads()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(6)
+    try:
+        for number, expected in ((2, 3), (4, 1), (9, 1)):
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(shared, number).result() == (expected, number)
+        assert torch.get_num_threads() == 6
+        assert sharing_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 # ---------------------------------------------------------------------- which one runs

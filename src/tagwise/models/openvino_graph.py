@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from tagwise.errors import UserError, optional
-from tagwise.runtime import runs_bf16
+from tagwise.runtime import runs_bf16, sharing_threads
 
 Shape = tuple[int | None, ...]
 
@@ -29,8 +29,8 @@ class OpenVinoGraph:
 
     A graph of fixed size is reshaped for images of another one, as Open Model Zoo's demos do. The
     first few shapes of images have a compiled graph of their own. All others share one, which takes
-    about a tenth longer; compiling takes as long as several images. Threads may share a graph: it
-    runs in one of them at a time.
+    about a tenth longer; compiling takes as long as several images. Threads may share a graph. It
+    runs in one of them at a time, except in those that called `tagwise.runtime.share_threads`.
 
     path: for errors. model: an openvino.Model. precision: of the computation; a processor that
     cannot run convolutions in bf16 uses f32.
@@ -40,9 +40,11 @@ class OpenVinoGraph:
         self._path, self._model = path, model
         self._precision = precision if runs_bf16() else "f32"
         self._core = need_openvino().Core()
-        self._compiled: dict[tuple[int, ...], Any] = {}
-        self._any_shape: Any = None
+        # The keys begin with the number of threads that run the graph at the same time.
+        self._compiled: dict[tuple[int, Shape], Any] = {}
+        self._any_shape: dict[int, Any] = {}
         self._lock = Lock()
+        self._requests = local()
         shape = model.input(0).get_partial_shape()
         self.shape = tuple(side.get_length() if side.is_static else None for side in shape)
         self.outputs = [_names_of(port) for port in model.outputs]
@@ -63,32 +65,43 @@ class OpenVinoGraph:
         try:
             kind = self._model.input(0).get_element_type().to_dtype()
             inputs = images if np.issubdtype(kind, np.floating) else np.rint(images)
-            with self._lock:
-                graph = self._graph(images.shape)
-                found = graph([np.ascontiguousarray(inputs, kind)], share_inputs=True)
-                return [np.array(found[n], np.float32) for n in range(len(self.outputs))]
+            request = self._request(images.shape)
+            found = request.infer([np.ascontiguousarray(inputs, kind)], share_inputs=True)
+            return [np.array(found[n], np.float32) for n in range(len(self.outputs))]
         except Exception as error:  # OpenVINO raises RuntimeErrors of its own, of many lines
             shape = " × ".join(map(str, images.shape))
             raise UserError(
                 f"{self._path} fails on images of {shape}: {reason_of(error)}"
             ) from error
 
-    def _graph(self, shape: tuple[int, ...]) -> Any:
-        """The graph compiled for images of a shape, or for images of any shape."""
-        if shape not in self._compiled:
-            model = self._for(shape[0], *shape[2:])
-            if len(self._compiled) < _OWN:
-                self._compiled[shape] = self._compile(model)
-            else:
-                if self._any_shape is None:
-                    self._any_shape = self._compile(self._reshaped([self.shape[0] or -1, -1, -1]))
-                self._compiled[shape] = self._any_shape
-        return self._compiled[shape]
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        """What runs the graph on images of a shape in the calling thread."""
+        streams = sharing_threads()
+        with self._lock:
+            graph = self._graph(streams, shape)
+        requests = vars(self._requests)
+        if graph not in requests:
+            requests[graph] = graph.create_infer_request()
+        return requests[graph]
 
-    def _compile(self, model: Any) -> Any:
+    def _graph(self, streams: int, shape: tuple[int, ...]) -> Any:
+        """The graph compiled for images of a shape, or for images of any shape."""
+        if (streams, shape) not in self._compiled:
+            model = self._for(shape[0], *shape[2:])
+            if sum(own == streams for own, _ in self._compiled) < _OWN:
+                self._compiled[streams, shape] = self._compile(streams, model)
+            else:
+                if streams not in self._any_shape:
+                    model = self._reshaped([self.shape[0] or -1, -1, -1])
+                    self._any_shape[streams] = self._compile(streams, model)
+                self._compiled[streams, shape] = self._any_shape[streams]
+        return self._compiled[streams, shape]
+
+    def _compile(self, streams: int, model: Any) -> Any:
         config = {
             "INFERENCE_PRECISION_HINT": self._precision,
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": streams * torch.get_num_threads(),
+            "NUM_STREAMS": streams,
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # reading and decoding run at the same time
         }

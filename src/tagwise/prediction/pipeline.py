@@ -1,7 +1,7 @@
 """Reading, the network and decoding as stages that run at the same time.
 
     read and fit   several threads, and more of them for images that are fetched
-    network        one thread, batch after batch, at most two batches ahead of decoding
+    network        one thread, or several on a CPU, a batch each, few batches ahead of decoding
     decode         several threads, each a part of a batch
 
 The caller's thread takes images from its iterator, and yields their outcomes in the same order.
@@ -13,19 +13,27 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby, islice
 from queue import SimpleQueue
 from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
 from tagwise.prediction.workers import Workers
-from tagwise.runtime import count_cores, run_torch_in_one_thread
+from tagwise.runtime import (
+    can_share_threads,
+    count_cores,
+    count_threads,
+    run_torch_in_one_thread,
+    share_threads,
+)
 
 Image = TypeVar("Image", contravariant=True)
 Item = TypeVar("Item")
 Maps = TypeVar("Maps")
 
-_AHEAD = 2  # batches that the network may be ahead of decoding
+_AHEAD = 2  # batches that a network may be ahead of decoding
+_NETWORKS = 8  # most threads that run the network, each of which has maps in memory
 _FETCHING = 16  # threads for images that are fetched, which wait most of the time
 _MIXED = 4  # batches that are sorted by shape together, so that images of one shape share a batch
 
@@ -43,7 +51,7 @@ class Stages(Protocol[Image, Item, Maps]):
         """What the items of a batch have in common; None for an item that has no further stages."""
 
     def run(self, items: list[Item]) -> Maps:
-        """Run the network on a batch of items of the same shape."""
+        """Run the network on a batch of items of the same shape; several threads may do so."""
 
     def decode(self, items: list[Item], maps: Maps, first: int) -> None:
         """Finish some items of a batch; `first` is the index of the first of them in the batch."""
@@ -53,13 +61,14 @@ class Stages(Protocol[Image, Item, Maps]):
 class Pipeline(Generic[Image, Item, Maps]):
     """Runs the stages on many images.
 
-    batch_size: images per call of `run`. readers, decoders: numbers of threads.
+    batch_size: images per call of `run`. readers, networks, decoders: numbers of threads.
     """
 
     stages: Stages[Image, Item, Maps]
     batch_size: int
     readers: int
     decoders: int
+    networks: int = 1
 
     def run_on(self, images: Iterable[Image]) -> Iterator[Item]:
         """Yield the item of each image, in order, while the next ones are being worked on.
@@ -69,7 +78,7 @@ class Pipeline(Generic[Image, Item, Maps]):
         """
         images, work = iter(images), _Work(self)
         window = self.batch_size * _MIXED if self.batch_size > 1 else 1
-        ahead = max(2 * window, self.readers + _AHEAD)
+        ahead = max(2 * window, self.readers + self.networks + 1)
         slots: deque[Future[Item]] = deque()
         end: Exception | None = None
         try:
@@ -88,16 +97,21 @@ class Pipeline(Generic[Image, Item, Maps]):
             raise end
 
 
-def thread_counts(on_cpu: bool) -> dict[str, int]:
-    """The numbers of readers and decoders for this machine.
+def thread_counts(on_cpu: bool, parallel: bool = False) -> dict[str, int]:
+    """The numbers of threads of a `Pipeline` for this machine.
 
-    On a CPU, the network takes most of the cores, and more threads would wait for each other.
+    parallel: whether several threads may run the network at the same time, on a CPU. A small
+        network is faster so than with all threads on one image, which wait for each other at the
+        end of each layer, and for every thread that has to share its core.
+
+    On a CPU, networks take most of the cores, and more readers and decoders would be in their way.
     """
     cores = count_cores()
     if not on_cpu:
         return {"readers": min(cores, 16), "decoders": min(cores, 8)}
     half = max(1, cores // 2)
-    return {"readers": min(half, 2), "decoders": min(half, 8)}
+    networks = min(count_threads(), cores, _NETWORKS) if parallel and can_share_threads() else 1
+    return {"readers": min(half, 2), "decoders": min(half, 8), "networks": networks}
 
 
 def _take(images: Iterator[Image], count: int) -> tuple[list[Image], Exception | None]:
@@ -123,9 +137,11 @@ class _Work(Generic[Image, Item, Maps]):
         self.stages = self.pipeline.stages
         self.reading = Workers(self.pipeline.readers, "read")
         self.fetching = Workers(_FETCHING, "fetch")
-        self.network = Workers(1, "network")
+        networks = self.pipeline.networks
+        begin = partial(share_threads, networks) if networks > 1 else None
+        self.network = Workers(networks, "network", begin)
         self.decoding = Workers(self.pipeline.decoders, "decode", run_torch_in_one_thread)
-        for _ in range(_AHEAD):
+        for _ in range(_AHEAD + networks - 1):
             self.room.put(None)
 
     def start(self, images: Sequence[Image]) -> list[Future[Item]]:
@@ -143,11 +159,11 @@ class _Work(Generic[Image, Item, Maps]):
         self.stopped = True
         for workers in (self.reading, self.fetching, self.network, self.decoding):
             workers.stop()
-        for _ in range(_AHEAD):
+        for _ in range(_AHEAD + self.pipeline.networks):  # more than wait for it
             self.room.put(None)
 
     def _run(self, reads: list[Future[Item]], slots: list[Future[Item]]) -> None:
-        """Run the network on some images once they have been read; called in its thread."""
+        """Run the network on some images once they have been read; called in one of its threads."""
         with _HandOver(*slots):  # nobody waits for this thread, only for the slots
             self._run_batches(reads, slots)
 

@@ -145,7 +145,8 @@ class Predictor:
         else:
             is_file = isinstance(weights, str | os.PathLike)
             forward = open_forward(self.model, self.device, self.precision, runtime, is_file)
-            self.runner = TensorRunner(*common, forward, self.device, self.size, self.batch_size)
+            how = (forward, self.device, self.size, self.batch_size)
+            self.runner = TensorRunner(*common, *how, parallel=forward.parallel)
             self.runtime = forward.runtime
 
     def _follow(self, test: PublishedTest | None) -> None:
@@ -203,7 +204,8 @@ class Predictor:
 
     def outcomes(self, images: Iterable[Image]) -> Iterator[Outcome]:
         """Like `stream`, with the image of each result, and errors instead of exceptions."""
-        return Pipeline(self, self.batch_size, **thread_counts(self._on_cpu)).run_on(images)
+        threads = thread_counts(self._on_cpu, self.runner.parallel)
+        return Pipeline(self, self.batch_size, **threads).run_on(images)
 
     @lost_devices()
     def maps(self, image: Image) -> tuple[Maps, Affine]:

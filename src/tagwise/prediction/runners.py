@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,13 +60,17 @@ def open_model(
 
 @dataclass
 class Runner(ABC):
-    """Runs the network of a predictor; fields: those of `Predictor`."""
+    """Runs the network of a predictor; fields: those of `Predictor`.
+
+    parallel: whether several threads may run the network at the same time.
+    """
 
     model: Any
     task: Task
     fitting: Fitting
     scales: tuple[float, ...]
     flip: bool
+    parallel: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def run(self, inputs: Inputs) -> HostPasses:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LEAST_PHOTOS = 100
 """Photos from which on it pays to start OpenVINO, which takes as long as about 60 photos."""
 
+_SMALL = 20_000_000  # parameters; HRNet-W32 has 29 million, the shipped models 3 to 5
 _HALF = {"bf16": "bfloat16", "fp16": "float16"}
 _OPENVINO = {"fp32": "f32", "bf16": "bf16"}
 
@@ -33,6 +34,7 @@ class Forward:
     """The forward pass of a network in some precision.
 
     runtime: "torch", "openvino", or "file" for the files that ONNX Runtime or OpenVINO run.
+    parallel: whether several threads may run the network at the same time, see `_is_parallel`.
     """
 
     def __init__(
@@ -41,8 +43,9 @@ class Forward:
         device: torch.device,
         precision: str,
         runtime: str,
+        parallel: bool = False,
     ) -> None:
-        self.precision, self.runtime = precision, runtime
+        self.precision, self.runtime, self.parallel = precision, runtime, parallel
         self._network, self._device = network, device
         self._half = _dtype(precision) if runtime == "torch" else None
 
@@ -87,17 +90,28 @@ def open_forward(
         runtime = _fastest(model, device, precision, loaded)
     elif runtime == "openvino":
         _check_openvino(device, precision)
+    parallel = _is_parallel(model, device, loaded)
     if runtime == "openvino":
         try:
             network = models.to_openvino(model, _OPENVINO[precision], keep=loaded)
-            return Forward(network, device, precision, "openvino")
+            return Forward(network, device, precision, "openvino", parallel)
         except UserError as error:
             if find_spec("openvino") is None:
                 raise
             print_note(f"{error}; torch runs it")
     if loaded and (half := _dtype(precision)):
         model.hold_weights(half)
-    return Forward(model, device, precision, "torch")
+    return Forward(model, device, precision, "torch", parallel)
+
+
+def _is_parallel(model: models.Network, device: torch.device, loaded: bool) -> bool:
+    """Whether threads may run a network at the same time: a small one of a file, on a CPU.
+
+    The maps of a large one would fill the memory, and it uses several threads well. A network that
+    a program made may have hooks that expect to be called in turn.
+    """
+    count = sum(parameter.numel() for parameter in model.parameters())
+    return device.type == "cpu" and loaded and count < _SMALL
 
 
 def check_file(weights: Any, runtime: Runtime) -> None:
