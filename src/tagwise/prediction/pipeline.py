@@ -24,6 +24,7 @@ from tagwise.runtime import (
     can_share_threads,
     count_cores,
     count_threads,
+    end_idle_threads,
     run_torch_in_one_thread,
     share_threads,
 )
@@ -76,6 +77,7 @@ class Pipeline(Generic[Image, Item, Maps]):
         An exception of a stage is raised at the item that it belongs to; one of `run`, at the first
         item of its batch; one of `images`, after the items of all images before it.
         """
+        end_idle_threads()
         images, work = iter(images), _Work(self)
         window = self.batch_size * _MIXED if self.batch_size > 1 else 1
         ahead = max(2 * window, self.readers + self.networks + 1)
