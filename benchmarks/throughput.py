@@ -1,0 +1,131 @@
+"""Images per second of `tagwise predict` by the clock, with all cores of the machine.
+
+    python benchmarks/throughput.py [PHOTOS] [--weights people robots] [--count 120]
+
+"plain loop" is what users write without tagwise: read a photo, scale it, run the network as it was
+trained, in fp32; it finds no instances. "network alone" runs the network of the predictor on photos
+that are fitted already, one after another, with all threads. `tagwise predict` reads, fits, finds
+instances, and writes JSON, and by default pictures too. Its goal is 90 % of the network alone. Each
+figure is the best of several runs, which take turns.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from itertools import cycle
+from pathlib import Path
+
+import cv2
+import torch
+from _bench import arguments, at_size, report, verdict
+
+from tagwise import Predictor, load_model
+from tagwise.prediction.outputs import Predictions
+from tagwise.prediction.run import PredictRun
+from tagwise.prediction.sources import find_sources
+from tagwise.runtime import count_threads, keep_freed_memory
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "photos"
+GOAL = 0.9
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("photos", nargs="?", type=Path, default=EXAMPLES)
+    parser.add_argument("--weights", nargs="+", default=at_size(["people", "robots"], ["people"]))
+    parser.add_argument("--count", type=int, default=120, help="photos of a run")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    cv2.setNumThreads(0)
+    keep_freed_memory()  # as the verb does
+    photos = sorted(options.photos.glob("*.jpg"))
+    if not photos:
+        print(f"skipped: {options.photos} has no .jpg files", file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for number, photo in zip(range(at_size(options.count, 2)), cycle(photos)):
+            (Path(folder) / f"{number}.jpg").symlink_to(photo.resolve())
+        files = sorted(Path(folder).iterdir())
+        report(
+            "throughput", [row for name in options.weights for row in rows(name, files, options)]
+        )
+    print(f"{count_threads()} threads")
+
+
+def rows(weights: str, files: list[Path], options) -> list[dict]:
+    """A row for each way to run a model."""
+    calls = {("", "plain loop"): plain_loop(weights, files)}
+    for runtime in at_size(("torch", "openvino"), ("torch",)):
+        if find_spec(runtime):
+            made = Predictor(weights, device="cpu", runtime=runtime, precision=options.precision)
+            for what, call in steps(made, files).items():
+                calls[f"{made.runtime} {made.precision}", what] = call
+    speeds = dict.fromkeys(calls, 0.0)
+    for number in range(1 + at_size(options.repeats, 1)):
+        for key, call in calls.items():
+            begun = time.perf_counter()
+            call()
+            if number:  # the first round compiles
+                speeds[key] = max(speeds[key], len(files) / (time.perf_counter() - begun))
+    table, loop = [], speeds["", "plain loop"]
+    for (how, what), speed in speeds.items():
+        row = {
+            "model": weights,
+            "how": how,
+            "what": what,
+            "images/s": speed,
+            "of loop": speed / loop,
+        }
+        if what.startswith("tagwise"):
+            share = speed / speeds[how, "network alone"]
+            row |= {"of network": share, "goal": GOAL, "": verdict(share, GOAL, at_least=True)}
+        table.append(row)
+    return table
+
+
+def steps(predictor: Predictor, files: list[Path]) -> dict[str, Callable[[], object]]:
+    """The network alone, and `tagwise predict` without and with pictures."""
+    fitted = [predictor.prepare(file) for file in files[:40]]
+    fitted = [one for one, _ in zip(cycle(fitted), files)]
+
+    def network() -> None:
+        for outcome in fitted:
+            predictor.run([outcome])
+
+    return {
+        "network alone": network,
+        "tagwise predict, JSON": partial(predict, predictor, files, False),
+        "tagwise predict, JSON and pictures": partial(predict, predictor, files, True),
+    }
+
+
+def predict(predictor: Predictor, files: list[Path], pictures: bool) -> None:
+    """What the verb does with photos."""
+    settings = {**predictor.settings(), "weights": "benchmark"}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Predictions(folder, settings, pictures=pictures, resume=False)
+        for _ in PredictRun(predictor, list(find_sources(files)), out, coco=None, progress=False):
+            pass
+
+
+def plain_loop(weights: str, files: list[Path]) -> Callable[[], None]:
+    """Read each photo, fit it, run the network as it was trained."""
+    predictor = Predictor(load_model(weights), device="cpu", precision="fp32")
+
+    @torch.inference_mode()
+    def run() -> None:
+        for file in files:
+            image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+            array, _ = predictor.fitting.fit(image, 1)
+            images = torch.from_numpy(array)[None].permute(0, 3, 1, 2)
+            predictor.fitting.run(predictor.runner.forward, images)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
