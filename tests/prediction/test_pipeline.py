@@ -158,6 +158,21 @@ def test_images_are_taken_in_the_callers_thread():
     assert threads == {threading.get_ident()}
 
 
+def test_results_of_a_camera_are_not_held_back():
+    """Frames come more slowly than results; twelve could be in memory, and few are."""
+    taken, behind = [], []
+
+    def frames():
+        for number in range(40):
+            time.sleep(0.02)
+            taken.append(number)
+            yield number
+
+    for number, _ in enumerate(pipeline(Squares(), batch_size=1, networks=8).run_on(frames())):
+        behind.append(len(taken) - number)
+    assert sorted(behind)[20] <= 6
+
+
 def test_an_exception_of_the_iterator_is_raised():
     def images():
         yield from range(3)

@@ -74,6 +74,9 @@ class Pipeline(Generic[Image, Item, Maps]):
     def run_on(self, images: Iterable[Image]) -> Iterator[Item]:
         """Yield the item of each image, in order, while the next ones are being worked on.
 
+        An item that is finished is not held back while more images are waited for, such as frames
+        of a camera.
+
         An exception of a stage is raised at the item that it belongs to; one of `run`, at the first
         item of its batch; one of `images`, after the items of all images before it.
         """
@@ -90,6 +93,8 @@ class Pipeline(Generic[Image, Item, Maps]):
                     if any(map(self.stages.fetches, taken)):
                         ahead = max(ahead, _FETCHING + _AHEAD)
                     slots.extend(work.start(taken))
+                    if slots and slots[0].done():
+                        break
                 if not slots:
                     break
                 yield slots.popleft().result()
