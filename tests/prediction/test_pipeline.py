@@ -185,9 +185,12 @@ def test_an_exception_of_the_iterator_is_raised():
 
 
 @pytest.mark.parametrize("networks", [1, 3])
-def test_threads_end_with_an_abandoned_run(networks):
-    before = threading.active_count()
-    results = pipeline(Squares(), batch_size=1, networks=networks).run_on(count())
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_threads_end_with_an_abandoned_run(networks, batch_size):
+    """No two images have the same shape, so that many batches wait for decoding."""
+    stages, before = Squares(shape=lambda number: number), threading.active_count()
+    stages.decode = lambda *arguments: time.sleep(0.05)
+    results = pipeline(stages, batch_size, networks=networks).run_on(count())
     next(results)
     del results
     deadline = time.monotonic() + 30

@@ -166,8 +166,7 @@ class _Work(Generic[Image, Item, Maps]):
         self.stopped = True
         for workers in (self.reading, self.fetching, self.network, self.decoding):
             workers.stop()
-        for _ in range(_AHEAD + self.pipeline.networks):  # more than wait for it
-            self.room.put(None)
+        self.room.put(None)
 
     def _run(self, reads: list[Future[Item]], slots: list[Future[Item]]) -> None:
         """Run the network on some images once they have been read; called in one of its threads."""
@@ -192,6 +191,7 @@ class _Work(Generic[Image, Item, Maps]):
     def _run_batch(self, items: list[Item], slots: list[Future[Item]]) -> None:
         self.room.get()
         if self.stopped:
+            self.room.put(None)  # for all others that wait
             return
         with _HandOver(*slots) as attempt:
             maps = self.stages.run(items)

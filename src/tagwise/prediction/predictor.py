@@ -194,8 +194,9 @@ class Predictor:
     def stream(self, images: Iterable[Image]) -> Iterator[Result]:
         """Yield the result of each image in order; only a few batches are in memory at a time.
 
-        Images are read, run through the network and decoded at the same time, in threads. Raises
-        UserError at the first image that cannot be read.
+        Images are read, run through the network and decoded at the same time, in threads. On a CPU,
+        a small network of a model file runs on several images at the same time, one per core.
+        Raises UserError at the first image that cannot be read.
         """
         for outcome in self.outcomes(images):
             if outcome.error is not None:
