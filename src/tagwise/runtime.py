@@ -146,8 +146,18 @@ def sharing_threads() -> int:
 
 
 def can_share_threads() -> bool:
-    """Whether each thread can have its own number of torch threads: where OpenMP is found."""
-    return _openmp() is not None
+    """Whether each thread can have its own number of torch's threads.
+
+    It can if torch uses the OpenMP library that is found; a program may have loaded several.
+    """
+    torch, library = sys.modules.get("torch"), _openmp()
+    if torch is None or library is None:
+        return False
+    number = torch.get_num_threads()
+    library.omp_set_num_threads(number + 1)
+    follows = torch.get_num_threads() == number + 1
+    library.omp_set_num_threads(number)
+    return follows
 
 
 def run_torch_in_one_thread() -> None:
@@ -183,7 +193,7 @@ def _use_torch_threads(number: int) -> None:
 
 
 def _openmp() -> ctypes.CDLL | None:
-    """The OpenMP library that torch has loaded, if it has one."""
+    """The OpenMP library of this program, if it has one."""
     try:
         library = ctypes.CDLL(None)
         return library if hasattr(library, "omp_set_num_threads") else None

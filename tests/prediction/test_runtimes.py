@@ -141,14 +141,15 @@ def test_only_small_networks_of_files_run_at_the_same_time(openvino, tiny, monke
 def test_threads_that_share_have_their_part_of_the_threads():
     from concurrent.futures import ThreadPoolExecutor
 
+    before = torch.get_num_threads()
     if not can_share_threads():
         pytest.skip("this torch has no OpenMP whose threads could be shared")
+    assert torch.get_num_threads() == before  # asking changes nothing
 
     def shared(number):
         share_threads(number)
         return torch.get_num_threads(), sharing_threads()
 
-    before = torch.get_num_threads()
     torch.set_num_threads(6)
     try:
         for number, expected in ((2, 3), (4, 1), (9, 1)):
