@@ -125,11 +125,11 @@ def test_the_number_of_networks_follows_the_machine(monkeypatch, threads, cores,
     monkeypatch.setattr(module, "count_threads", lambda: threads)
     monkeypatch.setattr(module, "count_cores", lambda: cores)
     monkeypatch.setattr(module, "can_share_threads", lambda: True)
-    assert thread_counts(on_cpu=True, parallel=True)["networks"] == networks
+    assert thread_counts(on_cpu=True, most_networks=8)["networks"] == networks
     assert thread_counts(on_cpu=True)["networks"] == 1
     assert "networks" not in thread_counts(on_cpu=False)
     monkeypatch.setattr(module, "can_share_threads", lambda: False)
-    assert thread_counts(on_cpu=True, parallel=True)["networks"] == 1
+    assert thread_counts(on_cpu=True, most_networks=8)["networks"] == 1
 
 
 @pytest.mark.parametrize("networks", [1, 3])

@@ -120,7 +120,7 @@ def test_networks_that_run_at_the_same_time_find_the_same(openvino, tiny, monkey
     expected = [predictor(image) for image in images]
     monkeypatch.setattr(
         "tagwise.prediction.predictor.thread_counts",
-        lambda on_cpu, parallel: {"readers": 2, "decoders": 2, "networks": 3 if parallel else 1},
+        lambda on_cpu, most: {"readers": 2, "decoders": 2, "networks": min(most, 3)},
     )
     for found, alone in zip(predictor.stream(images), expected, strict=True):
         np.testing.assert_allclose(found.keypoints, alone.keypoints, atol=1e-3)
@@ -129,13 +129,30 @@ def test_networks_that_run_at_the_same_time_find_the_same(openvino, tiny, monkey
 
 def test_only_small_networks_of_files_run_at_the_same_time(openvino, tiny, monkeypatch):
     def is_parallel(weights, **options):
-        return Predictor(weights, device="cpu", **options).runner.parallel
+        return Predictor(weights, device="cpu", **options).runner.most_networks > 1
 
     assert is_parallel(tiny)
     assert is_parallel(tiny, runtime="torch")
     assert not is_parallel(load_model(tiny))  # its owner may have added hooks
     monkeypatch.setattr(runtimes, "_SMALL", 1000)
     assert not is_parallel(tiny)
+
+
+@pytest.mark.parametrize(
+    ("options", "networks"),
+    [
+        ({"imgsz": (512, 384)}, 8),
+        ({"imgsz": (1280, 960)}, 3),
+        ({"imgsz": (640, 480), "scales": (1, 2)}, 3),
+        ({"imgsz": (512, 384), "batch_size": 16}, 1),
+        ({"imgsz": (4096, 4096)}, 1),
+    ],
+)
+def test_large_inputs_run_in_fewer_threads(tiny, options, networks):
+    """Each network that runs has the maps of its images in memory."""
+    assert (
+        Predictor(tiny, device="cpu", runtime="torch", **options).runner.most_networks == networks
+    )
 
 
 def test_threads_that_share_have_their_part_of_the_threads():

@@ -34,7 +34,6 @@ Item = TypeVar("Item")
 Maps = TypeVar("Maps")
 
 _AHEAD = 2  # batches that a network may be ahead of decoding
-_NETWORKS = 8  # most threads that run the network, each of which has maps in memory
 _FETCHING = 16  # threads for images that are fetched, which wait most of the time
 _MIXED = 4  # batches that are sorted by shape together, so that images of one shape share a batch
 
@@ -104,12 +103,12 @@ class Pipeline(Generic[Image, Item, Maps]):
             raise end
 
 
-def thread_counts(on_cpu: bool, parallel: bool = False) -> dict[str, int]:
+def thread_counts(on_cpu: bool, most_networks: int = 1) -> dict[str, int]:
     """The numbers of threads of a `Pipeline` for this machine.
 
-    parallel: whether several threads may run the network at the same time, on a CPU. A small
-        network is faster so than with all threads on one image, which wait for each other at the
-        end of each layer, and for every thread that has to share its core.
+    most_networks: how many threads may run the network at the same time, on a CPU. A small network
+        is faster so than with all threads on one image, which wait for each other at the end of
+        each layer, and for every thread that has to share its core.
 
     On a CPU, networks take most of the cores, and more readers and decoders would be in their way.
     """
@@ -117,7 +116,7 @@ def thread_counts(on_cpu: bool, parallel: bool = False) -> dict[str, int]:
     if not on_cpu:
         return {"readers": min(cores, 16), "decoders": min(cores, 8)}
     half = max(1, cores // 2)
-    networks = min(count_threads(), cores, _NETWORKS) if parallel and can_share_threads() else 1
+    networks = min(count_threads(), cores, most_networks) if can_share_threads() else 1
     return {"readers": min(half, 2), "decoders": min(half, 8), "networks": networks}
 
 

@@ -145,8 +145,8 @@ class Predictor:
         else:
             is_file = isinstance(weights, str | os.PathLike)
             forward = open_forward(self.model, self.device, self.precision, runtime, is_file)
-            how = (forward, self.device, self.size, self.batch_size)
-            self.runner = TensorRunner(*common, *how, parallel=forward.parallel)
+            how = (forward, self.device, self.size, self.batch_size, forward.parallel)
+            self.runner = TensorRunner(*common, *how)
             self.runtime = forward.runtime
 
     def _follow(self, test: PublishedTest | None) -> None:
@@ -205,7 +205,7 @@ class Predictor:
 
     def outcomes(self, images: Iterable[Image]) -> Iterator[Outcome]:
         """Like `stream`, with the image of each result, and errors instead of exceptions."""
-        threads = thread_counts(self._on_cpu, self.runner.parallel)
+        threads = thread_counts(self._on_cpu, self.runner.most_networks)
         return Pipeline(self, self.batch_size, **threads).run_on(images)
 
     @lost_devices()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ from tagwise.tasks.base import Task
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+_NETWORKS = 8  # most threads that run a network at the same time
+_PIXELS = 4_000_000  # of the inputs of all of them; maps take about 500 bytes per pixel
 
 Inputs = Sequence[Sequence[np.ndarray]]
 """For each scale, the inputs (H, W, 3) uint8 of the images of a batch."""
@@ -60,17 +63,18 @@ def open_model(
 
 @dataclass
 class Runner(ABC):
-    """Runs the network of a predictor; fields: those of `Predictor`.
-
-    parallel: whether several threads may run the network at the same time.
-    """
+    """Runs the network of a predictor; fields: those of `Predictor`."""
 
     model: Any
     task: Task
     fitting: Fitting
     scales: tuple[float, ...]
     flip: bool
-    parallel: bool = field(default=False, kw_only=True)
+
+    @property
+    def most_networks(self) -> int:
+        """How many threads of a pipeline may run the network at the same time."""
+        return 1
 
     @abstractmethod
     def run(self, inputs: Inputs) -> HostPasses:
@@ -113,12 +117,21 @@ class TensorRunner(Runner):
     """Runs a network on tensors, with every pass over an image; device: of `Predictor`.
 
     forward: the network, from images (B, 3, H, W) uint8 to maps; see `runtimes`.
+    parallel: whether several threads may run it at the same time.
     """
 
     forward: Callable[[Tensor], Maps]
     device: torch.device
     size: tuple[int, int]
     part_size: int
+    parallel: bool
+
+    @property
+    def most_networks(self) -> int:
+        """How many threads may run the network: all of them have the maps of images in memory."""
+        width, height = self.size
+        pixels = self.part_size * width * height * max(self.scales) ** 2
+        return max(1, min(_NETWORKS, int(_PIXELS / pixels))) if self.parallel else 1
 
     def run(self, inputs: Inputs) -> HostPasses:
         """Run a batch; one that does not fit into the memory of the GPU is halved.
