@@ -16,6 +16,7 @@ from itertools import islice
 import cv2
 import torch
 from _bench import arguments, report
+from _predict_runs import predict_run
 
 from tagwise.prediction import outputs, predictor
 from tagwise.prediction.predictor import Predictor
@@ -55,10 +56,8 @@ def main() -> None:
 
 
 def run(model: Predictor, sources: list, pictures: bool) -> PredictRun:
-    settings = {**model.settings(), "weights": "benchmark"}
-    files = outputs.Predictions(tempfile.mkdtemp(), settings, pictures=pictures, resume=False)
     model.threshold = 0.2
-    return PredictRun(model, sources, files, coco=None, progress=False)
+    return predict_run(model, sources, tempfile.mkdtemp(), pictures)
 
 
 class Clock:

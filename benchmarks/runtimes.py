@@ -27,6 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import torch
 from _bench import arguments, at_size, report, timed, verdict
+from _predict_runs import plain_loop
 
 from tagwise import Predictor, load_model, predict
 from tagwise.commands.export import export
@@ -180,7 +181,7 @@ def average_precision(predictor: Predictor, options) -> float:
 
 def whole(weights: str, photos: list[Path]) -> list[dict]:
     """Images per second of CPU time of `tagwise predict` and of a plain loop."""
-    loop = plain_loop(weights, photos)
+    loop = loop_speed(weights, photos)
     rows = [{"model": weights, "what": "plain loop, torch fp32", "images/s": loop}]
     for runtime in at_size(("torch", "openvino"), ("torch",)):
         if runtime == "openvino" and find_spec("openvino") is None:
@@ -194,18 +195,9 @@ def whole(weights: str, photos: list[Path]) -> list[dict]:
     return rows
 
 
-def plain_loop(weights: str, photos: list[Path]) -> float:
-    """Read each photo, fit it, run the network as it was trained: images per second of CPU time."""
-    predictor = Predictor(load_model(weights), device="cpu", precision="fp32")
-
-    @torch.inference_mode()
-    def run(files):
-        for file in files:
-            image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
-            array, _ = predictor.fitting.fit(image, 1)
-            images = torch.from_numpy(array)[None].permute(0, 3, 1, 2)
-            predictor.fitting.run(predictor.runner.forward, images)
-
+def loop_speed(weights: str, photos: list[Path]) -> float:
+    """Images per second of CPU time of the plain loop."""
+    run = plain_loop(weights)
     run(photos[:3])
     begun = time.process_time()
     run(photos)

@@ -19,12 +19,10 @@ from itertools import cycle
 from pathlib import Path
 
 import cv2
-import torch
 from _bench import arguments, at_size, report, verdict
+from _predict_runs import plain_loop, predict_run
 
-from tagwise import Predictor, load_model
-from tagwise.prediction.outputs import Predictions
-from tagwise.prediction.run import PredictRun
+from tagwise import Predictor
 from tagwise.prediction.sources import find_sources
 from tagwise.runtime import count_threads, keep_freed_memory
 
@@ -58,7 +56,7 @@ def main() -> None:
 
 def rows(weights: str, files: list[Path], options) -> list[dict]:
     """A row for each way to run a model."""
-    calls = {("", "plain loop"): plain_loop(weights, files)}
+    calls = {("", "plain loop"): partial(plain_loop(weights), files)}
     for runtime in at_size(("torch", "openvino"), ("torch",)):
         if find_spec(runtime):
             made = Predictor(weights, device="cpu", runtime=runtime, precision=options.precision)
@@ -104,27 +102,10 @@ def steps(predictor: Predictor, files: list[Path]) -> dict[str, Callable[[], obj
 
 
 def predict(predictor: Predictor, files: list[Path], pictures: bool) -> None:
-    """What the verb does with photos."""
-    settings = {**predictor.settings(), "weights": "benchmark"}
+    """Predict all photos."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Predictions(folder, settings, pictures=pictures, resume=False)
-        for _ in PredictRun(predictor, list(find_sources(files)), out, coco=None, progress=False):
+        for _ in predict_run(predictor, list(find_sources(files)), folder, pictures):
             pass
-
-
-def plain_loop(weights: str, files: list[Path]) -> Callable[[], None]:
-    """Read each photo, fit it, run the network as it was trained."""
-    predictor = Predictor(load_model(weights), device="cpu", precision="fp32")
-
-    @torch.inference_mode()
-    def run() -> None:
-        for file in files:
-            image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
-            array, _ = predictor.fitting.fit(image, 1)
-            images = torch.from_numpy(array)[None].permute(0, 3, 1, 2)
-            predictor.fitting.run(predictor.runner.forward, images)
-
-    return run
 
 
 if __name__ == "__main__":
