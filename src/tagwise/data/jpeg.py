@@ -12,9 +12,7 @@ from PIL import Image
 
 from tagwise.data.pictures import content_of
 
-_SCANS = (
-    100  # a progressive file has about ten; each of a damaged one would take as long as an image
-)
+_SCANS = 100  # A progressive file has about ten. Each takes time, even if it is a few bytes long.
 
 
 def decode_jpeg(picture: Image.Image) -> np.ndarray | None:

@@ -106,9 +106,9 @@ class Pipeline(Generic[Image, Item, Maps]):
 def thread_counts(on_cpu: bool, most_networks: int = 1) -> dict[str, int]:
     """The numbers of threads of a `Pipeline` for this machine.
 
-    most_networks: how many threads may run the network at the same time, on a CPU. A small network
-        is faster so than with all threads on one image, which wait for each other at the end of
-        each layer, and for every thread that has to share its core.
+    most_networks: how many threads may run the network at the same time, on a CPU. This is faster
+        for a small network: threads that work on one image wait for each other at the end of each
+        layer, and for any of them that has to share its core.
 
     On a CPU, networks take most of the cores, and more readers and decoders would be in their way.
     """

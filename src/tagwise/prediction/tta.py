@@ -123,8 +123,8 @@ def resample(maps: Tensor, size: tuple[int, int], scale: tuple[float, float]) ->
     """Resample maps bilinearly to another grid with the same centre; edges are repeated.
 
     maps: (B, C, h, w). size: (h', w') of the new grid. scale: (x, y), width and height
-        of a new cell in old cells. Letterboxing needs no shift: it keeps the image centred, to half
-        a pixel of the input.
+        of a new cell in old cells. Letterboxing needs no shift: it keeps the image centred, to
+        within half a pixel of the input.
     """
     (height, width), (x_scale, y_scale) = maps.shape[-2:], scale
     if (height, width) == tuple(size) and (x_scale, y_scale) == (1.0, 1.0):
