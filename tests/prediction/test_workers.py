@@ -4,10 +4,12 @@ import gc
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import CancelledError
 
 import pytest
 
+from tagwise.prediction import workers as module
 from tagwise.prediction.workers import Workers
 
 
@@ -50,6 +52,21 @@ def test_threads_start_with_the_first_function():
     workers.join()
 
 
+def test_threads_start_once_although_several_submit_at_the_same_time():
+    workers, begun = Workers(2, "work"), []
+    workers._begin = lambda: begun.append(1)
+    with module._STARTING:  # all submit before the first can start the threads
+        callers = [threading.Thread(target=workers.submit, args=(int,)) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        while workers._tasks.qsize() < 4:
+            time.sleep(0.001)
+    for caller in callers:
+        caller.join(30)
+    workers.join(30)
+    assert len(begun) == 2
+
+
 def test_a_finalizer_may_stop_while_a_task_is_submitted():
     """As the garbage collector does, which may run inside any line of `submit`."""
 
@@ -84,6 +101,9 @@ class Slow:
         return [image]
     def fetches(self, image):
         return False
+    def nbytes(self, item):
+        return 8
+
     def shape(self, item):
         return ()
     def run(self, items):

@@ -38,6 +38,8 @@ class Workers:
 
     def _start(self) -> None:
         with _STARTING:
+            if self._threads:  # another thread has submitted a function at the same time
+                return
             _LIVE.add(self)
             for number in range(self._count):
                 name = f"{self._name} {number}"
