@@ -25,7 +25,7 @@ def decode_jpeg(picture: Image.Image) -> np.ndarray | None:
     if picture.format != "JPEG" or picture.mode not in ("RGB", "L"):
         return None
     data = content_of(picture)
-    if data is None or data.count(b"\xff\xda") > _SCANS:
+    if data is None or _count_scans(data) > _SCANS:
         return None
     width, height = picture.size
     try:
@@ -33,3 +33,9 @@ def decode_jpeg(picture: Image.Image) -> np.ndarray | None:
     except ValueError:
         return None
     return image if image.shape == (height, width, 3) else None
+
+
+def _count_scans(data: bytes) -> int:
+    """The number of markers that start a scan; numpy counts them faster than `bytes.count`."""
+    values = np.frombuffer(data, np.uint8)
+    return np.count_nonzero((values[:-1] == 0xFF) & (values[1:] == 0xDA))

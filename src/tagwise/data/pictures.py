@@ -32,6 +32,7 @@ _TILE = 4096  # side in pixels up to which the tiles of a TIFF may be larger tha
 _LARGE, _PIXELS_PER_BYTE = 25_000_000, 10_000
 # A file counts as damaged if decoding it reads more than this. Decoders read 64 KiB at a time.
 _READS, _HEADER_BYTES, _BYTES_PER_PIXEL = 200_000, 64 << 20, 16
+_SMALL = 16 << 20  # bytes of a file that is read in one call instead of about ten
 _HOW_TO_ALLOW = f"allow more with {MAX_MEGAPIXELS}=NUMBER in the environment"
 
 
@@ -174,7 +175,8 @@ def _file_of(source: Any, what: str) -> Iterator[BinaryIO]:
     """Open the file of an image at its beginning. A file that the caller opened stays open."""
     if isinstance(source, (str, Path)):
         with open_regular(source, what) as file:
-            yield file
+            size = os.fstat(file.fileno()).st_size
+            yield io.BytesIO(file.read(size)) if 0 < size <= _SMALL else file
     elif isinstance(source, (bytes, bytearray, memoryview)):
         yield io.BytesIO(source)
     elif isinstance(source.read(0), str):

@@ -74,18 +74,25 @@ class Affine:
 
     def inverse(self) -> Affine:
         """The inverse map."""
-        linear = np.linalg.inv(self.matrix[:, :2])
-        return Affine(np.column_stack([linear, -linear @ self.matrix[:, 2]]))
+        (a, b, x), (c, d, y) = self.matrix.tolist()
+        size = self._determinant
+        a, b, c, d = d / size, -b / size, -c / size, a / size
+        return Affine(np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y]]))
 
     @property
     def scale(self) -> float:
         """The factor by which lengths grow (the geometric mean over both axes)."""
-        return math.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
+        return math.sqrt(abs(self._determinant))
 
     @property
     def mirrored(self) -> bool:
         """Whether the map swaps left and right."""
-        return bool(np.linalg.det(self.matrix[:, :2]) < 0)
+        return self._determinant < 0
+
+    @property
+    def _determinant(self) -> float:
+        (a, b, _), (c, d, _) = self.matrix.tolist()
+        return a * d - b * c
 
     def points(self, xy: np.ndarray) -> np.ndarray:
         """Move points (..., 2), of any float type; returns the same shape and type."""
@@ -157,10 +164,10 @@ def _resized(image: np.ndarray, matrix: np.ndarray, size: Size, fill: int) -> np
     None unless the map places the whole image upright, inside `size`, with its top left corner on
     the corner of a pixel.
     """
-    (x_scale, shear, x), (turn, y_scale, y) = matrix
-    corner = np.array([x - cell_to_pixel(0, x_scale), y - cell_to_pixel(0, y_scale)])
-    left, top = np.rint(corner).astype(int)
-    if shear or turn or min(x_scale, y_scale) <= 0 or np.abs(corner - (left, top)).max() > _EXACT:
+    (x_scale, shear, x), (turn, y_scale, y) = matrix.tolist()
+    x, y = x - cell_to_pixel(0, x_scale), y - cell_to_pixel(0, y_scale)
+    left, top = round(x), round(y)
+    if shear or turn or min(x_scale, y_scale) <= 0 or max(abs(x - left), abs(y - top)) > _EXACT:
         return None
     width, height = round(image.shape[1] * x_scale), round(image.shape[0] * y_scale)
     fits = left >= 0 and top >= 0 and left + width <= size[0] and top + height <= size[1]
@@ -204,7 +211,9 @@ def fit_affine(size: Size, input_size: Size, multiple: int | None = None) -> tup
     else:  # 384.0000001 is 384
         outer = tuple(max(1, math.ceil(side / multiple - _EXACT)) * multiple for side in inner)
     left, top = (round((outer[axis] - inner[axis]) / 2 - _EXACT) for axis in (0, 1))
-    return Affine.shift(left, top) @ Affine.scaling(scale), (int(outer[0]), int(outer[1]))
+    x, y = left + cell_to_pixel(0, scale), top + cell_to_pixel(0, scale)
+    matrix = np.array([[scale, 0.0, x], [0.0, scale, y]])
+    return Affine(matrix), (int(outer[0]), int(outer[1]))
 
 
 def warp_sample(
