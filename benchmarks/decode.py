@@ -15,8 +15,9 @@ from _bench import at_size, report, scene_maker, timed, verdict
 from scipy.ndimage import maximum_filter
 from scipy.optimize import linear_sum_assignment
 
-from tagwise.grouping import GroupingSettings, decode_keypoints, group_keypoints
+from tagwise.grouping import GroupingSettings, decode_keypoints
 from tagwise.grouping.fill import fill_missing
+from tagwise.grouping.keypoints import group_batch
 from tagwise.grouping.peaks import find_peaks
 
 ORDER = [0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16]
@@ -90,12 +91,11 @@ def _presets(pose_scenes, size, dimension) -> list[dict]:
 def _steps(heatmaps, tags) -> dict:
     default = GroupingSettings()
     peaks = find_peaks(heatmaps, tags, default)
-    (groups,) = group_keypoints(peaks, default, ORDER)
-    maxima = peaks.block_maxima[0]
+    groups, maxima = group_batch(peaks, default, ORDER), peaks.block_maxima
     return {
         "peaks": lambda: find_peaks(heatmaps, tags, default),
-        "group": lambda: group_keypoints(peaks, default, ORDER),
-        "fill": lambda: fill_missing(groups, heatmaps[0], tags[0], default, maxima),
+        "group": lambda: group_batch(peaks, default, ORDER),
+        "fill": lambda: fill_missing(groups, heatmaps, tags, default, maxima),
         "all": lambda: decode_keypoints(heatmaps, tags, default, ORDER),
     }
 

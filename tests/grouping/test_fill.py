@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from tagwise.grouping import GroupingSettings, KeypointGroups, PublishedRules
-from tagwise.grouping.fill import _best_cells_on_device, fill_missing
+from tagwise.geometry import keypoint_boxes
+from tagwise.grouping import GroupingSettings, PublishedRules
+from tagwise.grouping.fill import _best_cells_on_device, fill_missing, surroundings
 from tagwise.grouping.kernels.fill import Queries, SearchMaps, best_cells
 from tagwise.grouping.kernels.peaks import block_maxima
+from tagwise.grouping.keypoint_groups import BatchGroups
 
 SIZE = (40, 60)
 
@@ -20,14 +22,14 @@ def _one_group(kinds=3, x=30.0, y=20.0):
     tags[0, 0] = 1
     peak = np.full((1, kinds), -1)
     peak[0, 0] = 0
-    return KeypointGroups(keypoints, np.array([0.3], np.float32), tags, peak)
+    return BatchGroups(keypoints, np.array([0.3], np.float32), tags, peak, np.zeros(1, int))
 
 
 def _maps(kinds=3):
-    heatmaps, tags = torch.zeros(kinds, *SIZE), torch.zeros(kinds, *SIZE)
-    heatmaps[1, 5, 7], tags[1, 5, 7] = 0.4, 1.2  # similar tag
-    heatmaps[1, 9, 9], tags[1, 9, 9] = 0.8, 2.0  # higher, but another instance's tag
-    heatmaps[2, 3, 3], tags[2, 3, 3] = 0.7, 9.0  # another instance's tag; no cell has a similar one
+    heatmaps, tags = torch.zeros(1, kinds, *SIZE), torch.zeros(1, kinds, *SIZE)
+    heatmaps[0, 1, 5, 7], tags[0, 1, 5, 7] = 0.4, 1.2  # similar tag
+    heatmaps[0, 1, 9, 9], tags[0, 1, 9, 9] = 0.8, 2.0  # higher, but another instance's tag
+    heatmaps[0, 2, 3, 3], tags[0, 2, 3, 3] = 0.7, 9.0  # no cell has a similar tag
     return heatmaps, tags
 
 
@@ -63,8 +65,8 @@ def test_search_is_limited_to_the_surroundings_of_the_group():
 
 
 def test_filled_score_one_and_offsets():
-    offsets = torch.zeros(6, *SIZE)
-    offsets[2, 5, 7], offsets[3, 5, 7] = 0.3, -0.2
+    offsets = torch.zeros(1, 6, *SIZE)
+    offsets[0, 2, 5, 7], offsets[0, 3, 5, 7] = 0.3, -0.2
     settings = GroupingSettings(fill_reach=None, published=PublishedRules(fill_score="one"))
     filled = fill_missing(_one_group(), *_maps(), settings, offsets=offsets)
     assert filled.keypoints[0, 1] == pytest.approx([7.3, 4.8, 1])
@@ -72,8 +74,8 @@ def test_filled_score_one_and_offsets():
 
 def test_fill_below_types_limits_the_lower_neighbour():
     heatmaps, tags = _maps()
-    heatmaps[1, 6, 7] = 0.3  # the cell below; above it is 0, in row 2 (3 types less one) -0.1
-    heatmaps[1, 2, 7] = -0.1
+    heatmaps[0, 1, 6, 7] = 0.3  # the cell below; above it is 0, in row 2 (3 types less one) -0.1
+    heatmaps[0, 1, 2, 7] = -0.1
     for below, y in (("map", 5.25), ("types", 4.75)):
         rules = PublishedRules(subcell="quarter", fill_below=below)
         settings = GroupingSettings(fill_reach=None, published=rules)
@@ -84,8 +86,26 @@ def test_groups_without_missing_keypoints_are_unchanged():
     nobody = _one_group().take(np.zeros(0, int))
     assert fill_missing(nobody, *_maps(), EVERYWHERE) is nobody
     whole = _one_group(kinds=1)
-    maps = torch.ones(1, *SIZE)
+    maps = torch.ones(1, 1, *SIZE)
     assert fill_missing(whole, maps, maps, EVERYWHERE) is whole
+
+
+@pytest.mark.parametrize("reach", [0.0, 0.5, 9.0])
+@pytest.mark.parametrize("counts", [(9,), (1, 3, 5), (2, 0, 7)])
+def test_surroundings_contain_the_group_and_its_margin(reach, counts):
+    rng = np.random.default_rng(8)
+    keypoints = rng.uniform(0, 1, (9, 6, 3)).astype(np.float32)
+    keypoints[:, :, :2] *= rng.uniform(2, 60, (9, 1, 2))
+    keypoints[rng.random((9, 6)) < 0.4] = np.nan, np.nan, 0
+    keypoints[:, 0] = 30, 20, 1  # every group has a keypoint
+    low, high = np.nanmin(keypoints, axis=1)[:, :2], np.nanmax(keypoints, axis=1)[:, :2]
+    side, images = (high - low).max(axis=1), np.repeat(np.arange(len(counts)), counts)
+    median = np.array([np.median(side[images == image]) for image in images])
+    margin = reach * np.maximum(side, median)[:, None]
+    first = np.clip(np.floor(low - margin), 0, (69, 39))
+    last = np.clip(np.ceil(high + margin) + 1, first + 1, (70, 40))
+    got = surroundings(keypoint_boxes(keypoints), images, reach, (70, 40))
+    assert got.tolist() == np.concatenate([first, last], axis=1).tolist()
 
 
 @pytest.mark.parametrize("least", [-np.inf, 0.3])

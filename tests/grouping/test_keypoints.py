@@ -111,12 +111,27 @@ def test_given_peaks_with_nan_tags_do_not_raise(method):
     assert len(groups) >= 2
 
 
-def test_images_of_a_batch_are_independent():
-    one, two = _people_maps(TWO[:1]), _people_maps(TWO)
-    batch = [torch.cat(pair) for pair in zip(one, two)]
-    decoded = decode_keypoints(*batch)
-    for groups, alone in zip(decoded, [decode_keypoints(*one)[0], decode_keypoints(*two)[0]]):
-        assert np.array_equal(groups.keypoints, alone.keypoints, equal_nan=True)
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        GroupingSettings(),
+        GroupingSettings(max_instances=3, small_side=20.0, duplicate_similarity=0.3),
+        GroupingSettings(method="greedy", fill=False),
+        *map(GroupingSettings.preset, ("higherhrnet", "poseae", "mmpose1", "openmodelzoo")),
+    ],
+)
+def test_images_of_a_batch_are_independent(chosen):
+    """Small and large people, none, and the same people twice, in any order."""
+    scenes = [pose_scene(seed, people, 2) for seed, people in ((1, 4), (2, 12), (3, 1))]
+    images = [(scene.heatmaps, scene.tags) for scene in scenes]
+    images = [images[0], (images[0][0] * 0, images[0][1]), images[1], images[0], images[2]]
+    batch = [np.concatenate([np.asarray(maps) for maps in part]) for part in zip(*images)]
+    decoded = decode_keypoints(*batch, chosen)
+    assert len(decoded[0]) > 0 == len(decoded[1])
+    for groups, maps in zip(decoded, images, strict=True):
+        (alone,) = decode_keypoints(*maps, chosen)
+        for field in ("keypoints", "scores", "tags", "peaks"):
+            np.testing.assert_array_equal(getattr(groups, field), getattr(alone, field))
 
 
 def test_groups_are_sorted_and_limited_to_max_instances():

@@ -30,6 +30,9 @@ class Squares:
     def fetches(self, image):
         return False
 
+    def nbytes(self, item):
+        return 8
+
     def shape(self, item):
         return None if item[0] < 0 else (self.of(item[0]),)
 
@@ -63,8 +66,9 @@ def test_items_keep_the_order_of_the_images(batch_size, number, networks):
 
 def test_images_of_one_shape_share_batches():
     stages = Squares(shape=lambda number: number % 2)
-    assert list(pipeline(stages).run_on(range(32))) == [[n, n * n] for n in range(32)]
-    assert {len(batch) for batch in stages.batches} == {4}
+    assert list(pipeline(stages).run_on(range(64))) == [[n, n * n] for n in range(64)]
+    # Until the size of an image is known, only the images of one batch are sorted by shape.
+    assert {len(batch) for batch in stages.batches[-8:]} == {4}
     assert all(len({n % 2 for n in batch}) == 1 for batch in stages.batches)
 
 
@@ -99,6 +103,19 @@ def test_few_images_are_in_memory(batch_size, networks):
         next(results)
     time.sleep(0.2)
     assert len(stages.prepared) <= 10 + 8 * batch_size + 5
+    results.close()
+
+
+@pytest.mark.parametrize(("share", "most"), [(1 / 5, 5), (1 / 100, 32), (3, 1)])
+def test_fewer_images_are_in_memory_if_they_are_large(share, most):
+    """most: images that are sorted by shape together; twice as many are in work."""
+    stages = Squares()
+    stages.nbytes = lambda item: int(module._MEMORY * share)
+    results = pipeline(stages, batch_size=8, readers=1).run_on(count())
+    for _ in range(100):
+        next(results)
+    time.sleep(0.2)
+    assert most <= len(stages.prepared) - 100 <= 2 * most + 3
     results.close()
 
 

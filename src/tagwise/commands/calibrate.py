@@ -185,7 +185,7 @@ class ScoredPoses:
                 maps, placement = placed_maps(predictor, sample.image)
             except UserError:
                 continue
-            groups = task.decode_groups(maps)[1][0]
+            groups = task.decode_groups(maps)[1]
             poses = placement.place(task.poses(groups, predictor.stride))
             errors = scorer.sort_errors(sample, poses)
             keep, matched = errors.found_kinds != IGNORED, errors.match >= 0

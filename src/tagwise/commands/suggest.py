@@ -26,7 +26,8 @@ from tagwise.labels.write import SUFFIXES, Target
 from tagwise.plot.sheets import contact_sheet
 from tagwise.prediction.doubt import Doubt, choose_varied, doubt_of, thumbnail
 from tagwise.prediction.options import OlderNames, with_older_names
-from tagwise.prediction.predictor import Outcome, Predictor
+from tagwise.prediction.outcome import Outcome
+from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.sources import Source, find_sources
 from tagwise.results.pictures import write_picture
 from tagwise.training.folds import sequence_of

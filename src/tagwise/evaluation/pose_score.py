@@ -9,14 +9,14 @@ example, in Geng et al.: Bottom-Up Human Pose Estimation via Disentangled Keypoi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from tagwise.errors import UserError
 from tagwise.evaluation.calibration import sigmoid
 from tagwise.geometry import keypoint_boxes
-from tagwise.grouping import KeypointGroups
+from tagwise.grouping.keypoint_groups import AnyGroups
 from tagwise.settings import Settings
 
 LEAST_EACH = 50
@@ -55,10 +55,9 @@ class PoseScore(Settings):
         weights = np.concatenate([self.scores, self.x, self.y, [self.size]])
         return sigmoid(pose_features(keypoints) @ weights + self.bias)
 
-    def rank(self, groups: KeypointGroups) -> KeypointGroups:
+    def rank(self, groups: AnyGroups) -> AnyGroups:
         """The groups with these scores, best first."""
-        scores = self(groups.keypoints).astype(np.float32)
-        return replace(groups, scores=scores).take(np.argsort(-scores, kind="stable"))
+        return groups.ranked(self(groups.keypoints).astype(np.float32))
 
 
 def pose_features(keypoints: np.ndarray) -> np.ndarray:

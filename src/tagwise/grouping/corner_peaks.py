@@ -10,7 +10,7 @@ import numpy as np
 from tagwise.grouping.inputs import check_type, read_map
 from tagwise.grouping.kernels import corners as corner_kernels
 from tagwise.grouping.kernels import peaks as kernels
-from tagwise.grouping.maps import Maps, as_array, on_host, without_gradient
+from tagwise.grouping.maps import Maps, as_array, on_host, readable
 from tagwise.grouping.settings import CornerSettings
 
 
@@ -116,8 +116,8 @@ def _read_maps(corner, heat, tag, off):
 
 def _find(heat, tag, off, settings):
     """Image (P,), then xy, cells, scores, classes and tags of one of the two corners."""
-    heat, tag = without_gradient(heat), without_gradient(tag)
-    off = None if off is None else without_gradient(off)
+    heat, tag = readable(heat), readable(tag)
+    off = None if off is None else readable(off)
     scan = _scan_on_cpu if on_host(heat) else _scan_on_device
     image, index = scan(heat, settings)
     classes, y, x = np.unravel_index(index, heat.shape[1:])
@@ -132,16 +132,16 @@ def _find(heat, tag, off, settings):
 
 def _values_at(places, heat, tag, off) -> np.ndarray:
     """Heatmap value, tag and offset at places (image, class, y, x), (P, 1 + D + 2) float32."""
-    if isinstance(heat, np.ndarray):
-        join = np.concatenate
-    else:
+    maps = [heat, tag, *([] if off is None else [off])]
+    join = np.concatenate
+    if not all(isinstance(one, np.ndarray) for one in maps):
         import torch
 
-        join, places = torch.cat, [torch.as_tensor(part, device=heat.device) for part in places]
+        join, maps = torch.cat, [torch.as_tensor(one) for one in maps]
+        places = [torch.as_tensor(part, device=maps[0].device) for part in places]
     image, classes, y, x = places
-    values = [heat[image, classes, y, x][:, None], tag[image, :, y, x]]
-    if off is not None:
-        values.append(off[image, :, y, x])
+    heat, *others = maps
+    values = [heat[image, classes, y, x][:, None], *(one[image, :, y, x] for one in others)]
     return as_array(join(values, 1))
 
 

@@ -1,8 +1,11 @@
-"""The result of grouping keypoints: the instances of one image, in cells."""
+"""The results of grouping keypoints: the instances of one image, or of a batch, in cells."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -30,3 +33,55 @@ class KeypointGroups:
         return KeypointGroups(
             self.keypoints[index], self.scores[index], self.tags[index], self.peaks[index]
         )
+
+    def best_first(self, scores: np.ndarray) -> np.ndarray:
+        """The index of each instance in the order of falling scores (N,)."""
+        return np.argsort(-scores, kind="stable")
+
+    def ranked(self, scores: np.ndarray) -> Self:
+        """The instances with these scores (N,), best first."""
+        return replace(self, scores=scores).take(self.best_first(scores))
+
+
+@dataclass(frozen=True)
+class BatchGroups(KeypointGroups):
+    """The grouped keypoints of a batch, sorted by image; those of an image best instance first.
+
+    images: (N,) int64, the index of the image of each instance.
+    peaks: the index among the peaks of the batch.
+
+    Each step of grouping is done for all images together, so that a batch needs few calls.
+    """
+
+    images: np.ndarray
+
+    def take(self, index: np.ndarray) -> BatchGroups:
+        return BatchGroups(
+            self.keypoints[index],
+            self.scores[index],
+            self.tags[index],
+            self.peaks[index],
+            self.images[index],
+        )
+
+    def best_first(self, scores: np.ndarray) -> np.ndarray:
+        return np.lexsort((-scores, self.images))
+
+    def parts(self, count: int) -> list[slice]:
+        """The instances of each of `count` images."""
+        starts = np.searchsorted(self.images, np.arange(count + 1)).tolist()
+        return [slice(*bounds) for bounds in pairwise(starts)]
+
+    def split(self, first_peaks: Sequence[int]) -> list[KeypointGroups]:
+        """The groups of each image. first_peaks: the index of the first peak of each image."""
+        groups = []
+        for part, first in zip(self.parts(len(first_peaks)), first_peaks):
+            peaks = self.peaks[part]
+            peaks = np.where(peaks < 0, peaks, peaks - first)
+            groups.append(
+                KeypointGroups(self.keypoints[part], self.scores[part], self.tags[part], peaks)
+            )
+        return groups
+
+
+AnyGroups = TypeVar("AnyGroups", bound=KeypointGroups)

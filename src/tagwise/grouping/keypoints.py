@@ -14,7 +14,7 @@ from tagwise.grouping.fill import fill_missing
 from tagwise.grouping.inputs import as_ids, as_numbers, check_images, check_type, read_map
 from tagwise.grouping.kernels import groups as kernels
 from tagwise.grouping.kernels import sweeps as sweep_kernels
-from tagwise.grouping.keypoint_groups import KeypointGroups
+from tagwise.grouping.keypoint_groups import BatchGroups, KeypointGroups
 from tagwise.grouping.maps import Maps
 from tagwise.grouping.peaks import Peaks, find_peaks
 from tagwise.grouping.settings import GroupingSettings
@@ -41,7 +41,8 @@ def decode_keypoints(
     heatmaps, tags = read_map("heatmaps", heatmaps, "BKHW"), read_map("tags", tags, "BCHW")
     offsets = None if offsets is None else read_map("offsets", offsets, "BCHW")
     peaks = find_peaks(heatmaps, tags, settings, offsets)
-    return decode_peaks(peaks, heatmaps, tags, settings, order, offsets)
+    groups = decode_peaks(peaks, heatmaps, tags, settings, order, offsets)
+    return groups.split(peaks.starts[:, 0])
 
 
 def decode_peaks(
@@ -51,24 +52,19 @@ def decode_peaks(
     settings: GroupingSettings,
     order: Sequence[int] | None = None,
     offsets: Maps | None = None,
-) -> list[KeypointGroups]:
+) -> BatchGroups:
     """Group peaks and fill missing keypoints: `decode_keypoints` from the second step on.
 
     peaks: of `find_peaks` with the same maps and settings. The other arguments are those of
     `decode_keypoints`. Without filling, only peaks are needed.
     """
-    groups = group_keypoints(peaks, settings, order)
-    if not settings.fill:
-        return [_scored_by_size(group, settings) for group in groups]
-    filled = []
-    for image, group in enumerate(groups):
-        maxima = None if peaks.block_maxima is None else peaks.block_maxima[image]
-        offset = None if offsets is None else offsets[image]
-        group = fill_missing(group, heatmaps[image], tags[image], settings, maxima, offset)
+    groups = group_batch(peaks, settings, order)
+    if settings.fill:
+        groups = fill_missing(groups, heatmaps, tags, settings, peaks.block_maxima, offsets)
         if settings.score_filled:
-            group = replace(group, scores=group.keypoints[:, :, 2].mean(axis=1))
-        filled.append(_scored_by_size(_best(group, settings), settings))
-    return filled
+            groups = replace(groups, scores=groups.keypoints[:, :, 2].mean(axis=1))
+        groups = _best(groups, settings)
+    return _scored_by_size(groups, settings)
 
 
 def group_keypoints(
@@ -104,23 +100,26 @@ def group_keypoints(
     """
     check_type("peaks", peaks, Peaks, ", which find_peaks returns")
     settings = check_type("settings", settings or GroupingSettings(), GroupingSettings)
+    return group_batch(peaks, settings, order).split(peaks.starts[:, 0])
+
+
+def group_batch(
+    peaks: Peaks, settings: GroupingSettings, order: Sequence[int] | None
+) -> BatchGroups:
+    """`group_keypoints` for all images together."""
     types = peaks.starts.shape[1] - 1
     order = order if settings.order is None else settings.order
     order = np.arange(types) if order is None else as_ids("order", order)
     if order.ndim != 1 or sorted(order) != list(range(types)):
         raise ValueError(f"order {order.tolist()} does not name each of {types} types once")
     match = _match_by_sweeps if settings.method == "sweeps" else published.match
-    out = []
-    for image in range(len(peaks.starts)):
-        typed = _typed_peaks(peaks, image)
-        out.append(_best(_gather(typed, *match(typed, order, settings)), settings))
-    return out
+    return _best(_gather(peaks, *match(_typed_peaks(peaks), order, settings)), settings)
 
 
 def _match_by_sweeps(
     peaks: kernels.TypedPeaks, order: np.ndarray, settings: GroupingSettings
-) -> tuple[np.ndarray, int]:
-    """The group of each peak (P,) int64, -1 for none, and the number of groups."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """The group of each peak (P,) int64, -1 for none, and the number of groups of each image."""
     rules = _sweep_rules(settings, len(order), peaks.tags.shape[1])
     return sweep_kernels.match_by_sweeps(peaks, order, rules)
 
@@ -152,7 +151,7 @@ def join_terms(
     that distance; the cost of the distance in the image; the gain. The peak can join the group if
     the sum of the costs is below the gain, see `group_keypoints`.
     """
-    typed, count = _typed_peaks(peaks, 0), len(groups)
+    typed, count = _typed_peaks(peaks), len(groups)
     group = np.full(len(typed.scores), -1, np.int64)
     n, k = np.nonzero(groups.peaks >= 0)
     group[groups.peaks[n, k]] = n
@@ -160,7 +159,7 @@ def join_terms(
     return sweep_kernels.join_terms(typed, group, count, peak, rules)
 
 
-def _scored_by_size(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
+def _scored_by_size(groups: BatchGroups, settings: GroupingSettings) -> BatchGroups:
     """Lower the scores of small instances, see `GroupingSettings.small_side`."""
     if settings.small_side == 0:
         return groups
@@ -169,34 +168,46 @@ def _scored_by_size(groups: KeypointGroups, settings: GroupingSettings) -> Keypo
     return _best(replace(groups, scores=groups.scores * factor), settings)
 
 
-def _best(groups: KeypointGroups, settings: GroupingSettings) -> KeypointGroups:
+def _best(groups: BatchGroups, settings: GroupingSettings) -> BatchGroups:
     """Sort groups best first; remove low scores, duplicates and those beyond max_instances."""
+    if not len(groups):
+        return groups
     present = (groups.keypoints[:, :, 2] > 0).sum(axis=1)
     least = min(settings.min_keypoints, groups.keypoints.shape[1])
     good = (groups.scores >= settings.instance_threshold) & (present >= least)
-    index = np.argsort(-groups.scores, kind="stable")
+    index = groups.best_first(groups.scores)
     index = index[good[index]]
-    if settings.duplicate_similarity is not None:
-        keypoints = groups.keypoints[index]
+    images = groups.images[index]
+    if settings.duplicate_similarity is not None and len(index) > 1:
+        limit, keypoints = settings.duplicate_similarity, groups.keypoints[index]
         areas = keypoint_boxes(keypoints, 1.0)[:, 2:].prod(axis=1)
         sigmas = np.full(keypoints.shape[1], settings.duplicate_sigma)
-        index = index[~kernels.duplicates(keypoints, areas, sigmas, settings.duplicate_similarity)]
-    return groups.take(index[: settings.max_instances])
+        kept = ~kernels.duplicates(images, keypoints, areas, sigmas, limit)
+        index, images = index[kept], images[kept]
+    rank = np.arange(len(images)) - np.searchsorted(images, images)  # in its image
+    return groups.take(index[rank < settings.max_instances])
 
 
-def _typed_peaks(peaks: Peaks, image: int) -> kernels.TypedPeaks:
-    """The peaks of one image, in the form for the compiled loops."""
-    starts = peaks.starts[image]
-    part = slice(starts[0], starts[-1])
-    return kernels.TypedPeaks(
-        peaks.xy[part], peaks.tags[part], peaks.scores[part], starts - starts[0]
-    )
+def _typed_peaks(peaks: Peaks) -> kernels.TypedPeaks:
+    """Peaks in the form for the compiled loops."""
+    return kernels.TypedPeaks(peaks.xy, peaks.tags, peaks.scores, peaks.starts)
 
 
-def _gather(peaks: kernels.TypedPeaks, group: np.ndarray, count: int) -> KeypointGroups:
-    """Create instances from the group of each peak of one image, (P,) int64, -1 for none."""
-    keypoints, tags, members = kernels.gather_groups(peaks, group, count)
-    return KeypointGroups(keypoints, keypoints[:, :, 2].mean(axis=1), tags, members)
+def _gather(peaks: Peaks, group: np.ndarray, counts: np.ndarray) -> BatchGroups:
+    """Create instances from the group of each peak.
+
+    group: (P,) int64, -1 for none; groups are numbered by image. counts: (B,), those of each image.
+    """
+    total, types = counts.sum(), peaks.starts.shape[1] - 1
+    keypoints = np.full((total, types, 3), (np.nan, np.nan, 0), np.float32)
+    tags = np.full((total, types, peaks.tags.shape[1]), np.nan, np.float32)
+    members = np.full((total, types), -1)
+    inside = np.flatnonzero(group >= 0)
+    place = group[inside], peaks.types[inside]
+    keypoints[*place, :2], keypoints[*place, 2] = peaks.xy[inside], peaks.scores[inside]
+    tags[place], members[place] = peaks.tags[inside], inside
+    images = np.repeat(np.arange(len(counts)), counts)
+    return BatchGroups(keypoints, keypoints[:, :, 2].mean(axis=1), tags, members, images)
 
 
 def group_by_truth(
@@ -213,7 +224,7 @@ def group_by_truth(
     """
     check_type("peaks", peaks, Peaks, ", which find_peaks returns")
     check_images("truth", truth, len(peaks.starts))
-    out = []
+    groups, counts = [np.empty(0, np.int64)], []
     for image, people in enumerate(truth):
         people = as_numbers("truth", people)
         if people.shape[1:] != (peaks.starts.shape[1] - 1, 3):
@@ -221,16 +232,17 @@ def group_by_truth(
                 f"truth must be (N, K, 3) for each image, with K = {peaks.starts.shape[1] - 1} as "
                 f"in peaks, got {people.shape}"
             )
-        typed = _typed_peaks(peaks, image)
+        typed = _typed_peaks(peaks).image(image)
         group = np.full(len(typed.scores), -1, np.int64)
         for k in range(people.shape[1]):
             part = slice(*typed.starts[k : k + 2])
             person, peak = _nearest(typed.xy[part], people, k, reach, least)
-            group[part.start + peak] = person
-        groups = _gather(typed, group, len(people))
-        groups = groups.take((groups.peaks >= 0).any(axis=1))
-        out.append(groups.take(np.argsort(-groups.scores, kind="stable")))
-    return out
+            group[part.start + peak] = person + sum(counts)
+        groups.append(group)
+        counts.append(len(people))
+    found = _gather(peaks, np.concatenate(groups), np.array(counts, int))
+    found = found.take((found.peaks >= 0).any(axis=1))
+    return found.ranked(found.scores).split(peaks.starts[:, 0])
 
 
 def _nearest(xy, people, k, reach, least):

@@ -51,12 +51,23 @@ def locate(
 
 def match(
     peaks: TypedPeaks, order: np.ndarray, settings: GroupingSettings
-) -> tuple[np.ndarray, int]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Match each keypoint type once, greedily: Newell, Huang, Deng 2017, section 3.2.
 
     order: (K,) int64. Returns the group of each peak (P,) int64, -1 for none, and the number of
-    groups.
+    groups of each image (B,). The groups of a batch are numbered together.
     """
+    groups, counts = [np.empty(0, np.int64)], np.zeros(len(peaks.starts), np.int64)
+    for image in range(len(counts)):
+        group, count = _match_image(peaks.image(image), order, settings)
+        groups.append(np.where(group >= 0, group + counts.sum(), -1))
+        counts[image] = count
+    return np.concatenate(groups), counts
+
+
+def _match_image(
+    peaks: TypedPeaks, order: np.ndarray, settings: GroupingSettings
+) -> tuple[np.ndarray, int]:
     rules = settings.published or PublishedRules()
     matching = kernels.MatchRules(
         threshold=settings.tag_threshold,
@@ -91,7 +102,7 @@ def place_filled(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Replace `subcell.locate` for filled keypoints: positions (P, 2) and scores (P,)."""
     rules = settings.published
-    types, height, width = heatmaps.shape
+    types, height, width = heatmaps.shape[-3:]
     if rules.fill_place == "corner":
         xy = subcell.cell_centres(index, height, width) - np.float32(0.5)
         scores = take(heatmaps, index)

@@ -13,7 +13,8 @@ from tagwise.data.photos import Photos
 from tagwise.data.sample import Sample
 from tagwise.errors import UserError
 from tagwise.evaluation.diagnosis.tag_separation import InstanceTags
-from tagwise.prediction.predictor import Outcome, Predictor
+from tagwise.prediction.outcome import Outcome
+from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.tta import Maps
 from tagwise.results import Result
 from tagwise.tasks.base import Placement

@@ -36,6 +36,7 @@ Maps = TypeVar("Maps")
 _AHEAD = 2  # batches that a network may be ahead of decoding
 _FETCHING = 16  # threads for images that are fetched, which wait most of the time
 _MIXED = 4  # batches that are sorted by shape together, so that images of one shape share a batch
+_MEMORY = 1 << 30  # bytes of the images that are sorted together
 
 
 class Stages(Protocol[Image, Item, Maps]):
@@ -49,6 +50,9 @@ class Stages(Protocol[Image, Item, Maps]):
 
     def shape(self, item: Item) -> tuple[Any, ...] | None:
         """What the items of a batch have in common; None for an item that has no further stages."""
+
+    def nbytes(self, item: Item) -> int:
+        """The bytes that an item takes in memory between reading and decoding."""
 
     def run(self, items: list[Item]) -> Maps:
         """Run the network on a batch of items of the same shape; several threads may do so."""
@@ -81,16 +85,16 @@ class Pipeline(Generic[Image, Item, Maps]):
         """
         end_idle_threads()
         images, work = iter(images), _Work(self)
-        window = self.batch_size * _MIXED if self.batch_size > 1 else 1
-        ahead = max(2 * window, self.readers + self.networks + 1)
+        least = self.readers + self.networks + 1  # images in work that keep all threads busy
         slots: deque[Future[Item]] = deque()
         end: Exception | None = None
         try:
             while True:
-                while end is None and len(slots) <= ahead - window:
+                window = self._window(work.largest)
+                while end is None and len(slots) <= max(2 * window, least) - window:
                     taken, end = _take(images, window)
                     if any(map(self.stages.fetches, taken)):
-                        ahead = max(ahead, _FETCHING + _AHEAD)
+                        least = max(least, _FETCHING + _AHEAD)
                     slots.extend(work.start(taken))
                     if slots and slots[0].done():
                         break
@@ -101,6 +105,15 @@ class Pipeline(Generic[Image, Item, Maps]):
             work.stop()
         if not isinstance(end, StopIteration):
             raise end
+
+    def _window(self, largest: int) -> int:
+        """The number of images that are sorted by shape together.
+
+        largest: bytes of the largest image so far, 0 before the first.
+        """
+        if self.batch_size == 1 or not largest:
+            return self.batch_size
+        return max(1, min(self.batch_size * _MIXED, _MEMORY // largest))
 
 
 def thread_counts(on_cpu: bool, most_networks: int = 1) -> dict[str, int]:
@@ -138,6 +151,7 @@ class _Work(Generic[Image, Item, Maps]):
     pipeline: Pipeline[Image, Item, Maps]
     room: SimpleQueue[None] = field(default_factory=SimpleQueue)
     stopped: bool = False
+    largest: int = 0  # bytes of an item so far
 
     def __post_init__(self) -> None:
         self.stages = self.pipeline.stages
@@ -177,6 +191,7 @@ class _Work(Generic[Image, Item, Maps]):
         for read, slot in zip(reads, slots):
             with _HandOver(slot):
                 item = read.result()
+                self.largest = max(self.largest, self.stages.nbytes(item))
                 shape = self.stages.shape(item)
                 if shape is None:
                     slot.set_result(item)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -23,6 +23,7 @@ from tagwise.prediction import options
 from tagwise.prediction.fitting import FitInside, Fitting, Tiled
 from tagwise.prediction.lost_devices import lost_devices
 from tagwise.prediction.options import OlderNames, Precision, Runtime
+from tagwise.prediction.outcome import Outcome
 from tagwise.prediction.pipeline import Pipeline, thread_counts
 from tagwise.prediction.protocols import Protocol, PublishedTest, default_protocol, published_test
 from tagwise.prediction.published_fittings import FITTINGS
@@ -229,9 +230,10 @@ class Predictor:
 
         `result` must be decoded by `task`; results of this class are calibrated already.
         """
-        if self.calibration is None:
-            return result
-        return replace(result, scores=self.calibration(result.scores))
+        return replace(result, scores=self._calibrated_scores(result))
+
+    def _calibrated_scores(self, result: Result) -> np.ndarray:
+        return result.scores if self.calibration is None else self.calibration(result.scores)
 
     # ---------------------------------------------- the stages of a pipeline
 
@@ -258,6 +260,10 @@ class Predictor:
         if outcome.error is not None:
             return None
         return tuple(array.shape for array in outcome.inputs)
+
+    def nbytes(self, outcome: Outcome) -> int:
+        """The bytes that an image and its inputs take in memory."""
+        return sum(array.nbytes for array in (outcome.image, *outcome.inputs) if array is not None)
 
     @lost_devices()
     def run(self, batch: Sequence[Outcome]) -> HostPasses:
@@ -296,13 +302,15 @@ class Predictor:
         """Fill in the result of an image from the results of its passes."""
         single = len(results) == 1 and not self.fitting.fuses_one_pass
         result = results[0] if single else self.task.merge_results(results)
-        outcome.result = replace(
-            self._selected(self.calibrated(result)),
+        named = replace(
+            result,
+            scores=self._calibrated_scores(result),
             model=self.name,
             file=str(outcome.source) if outcome.is_file else None,
             # A file can be read again; results that keep their images would fill the memory.
             image=None if outcome.is_file else outcome.image,
         )
+        outcome.result = self._selected(named)
         outcome.inputs.clear()
 
     def _selected(self, result: Result) -> Result:
@@ -311,26 +319,6 @@ class Predictor:
         if self.classes is not None:
             result = result[np.isin(result.category_names, self.classes)]
         return result if self.max_instances is None else result[: self.max_instances]
-
-
-@dataclass
-class Outcome:
-    """The result of one image, or the error that was raised when it was read.
-
-    inputs, affines: one per scale, see `Fitting.fit`.
-    """
-
-    source: Image
-    image: np.ndarray | None = None
-    result: Result | None = None
-    error: UserError | None = None
-    inputs: list[np.ndarray] = field(default_factory=list)
-    affines: list[Affine] = field(default_factory=list)
-
-    @property
-    def is_file(self) -> bool:
-        """Whether the image was read from a file."""
-        return isinstance(self.source, (str, Path))
 
 
 def choose_fitting(

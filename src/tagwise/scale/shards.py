@@ -15,7 +15,7 @@ from tagwise.files import Store
 from tagwise.labels.from_results import categories_of, instances_of
 from tagwise.labels.label_set import LabelledImage, LabelSet
 from tagwise.labels.write_coco import coco_content
-from tagwise.prediction.predictor import Outcome
+from tagwise.prediction.outcome import Outcome
 from tagwise.scale.plan import Shard
 from tagwise.scale.table import to_parquet
 from tagwise.tasks import Task

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tagwise.errors import optional
-from tagwise.prediction.predictor import Outcome
+from tagwise.prediction.outcome import Outcome
 from tagwise.results import Result
 from tagwise.tasks import read_result
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from tagwise.errors import UserError
 from tagwise.files import Store
-from tagwise.prediction.predictor import Outcome, Predictor
+from tagwise.prediction.outcome import Outcome
+from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.run import fingerprint
 from tagwise.runtime import keep_freed_memory
 from tagwise.scale.images import image_source

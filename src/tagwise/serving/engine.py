@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any
 
 from tagwise.errors import UserError
-from tagwise.prediction.predictor import Outcome
+from tagwise.prediction.outcome import Outcome
 from tagwise.serving.metrics import Metrics
 from tagwise.serving.models import Loaded, ModelStore
 from tagwise.serving.responses import RequestError, busy

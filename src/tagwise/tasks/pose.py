@@ -23,6 +23,7 @@ from tagwise.evaluation.pose_score import PoseScore
 from tagwise.evaluation.scoring import PoseScorer
 from tagwise.geometry import cell_to_pixel, pixel_to_cell, to_xyxy
 from tagwise.grouping import GroupingSettings, KeypointGroups, candidates
+from tagwise.grouping.keypoint_groups import AnyGroups, BatchGroups
 from tagwise.grouping.keypoints import decode_peaks
 from tagwise.grouping.maps import AnyMaps, Maps
 from tagwise.grouping.peaks import Peaks, find_peaks
@@ -247,10 +248,15 @@ class PoseTask(Task):
 
     def decode_input(self, outputs: Mapping[str, Maps], stride: int) -> list[Poses]:
         """Decode the poses of each image of a batch, best first, in pixels of the input."""
-        return [self.poses(groups, stride) for groups in self.decode_groups(outputs)[1]]
+        peaks, groups = self.decode_groups(outputs)
+        found = self.poses(groups, stride)
+        return [
+            Poses(found.keypoints[part], found.scores[part], found.tags[part], self.skeleton)
+            for part in groups.parts(len(peaks.starts))
+        ]
 
-    def decode_groups(self, outputs: Mapping[str, Maps]) -> tuple[Peaks, list[KeypointGroups]]:
-        """Return the peaks of a batch, and the groups of each image, in cells."""
+    def decode_groups(self, outputs: Mapping[str, Maps]) -> tuple[Peaks, BatchGroups]:
+        """Return the peaks of a batch, and its groups, in cells."""
         rules, order, tags = self.grouping, self.skeleton.order, outputs.get("tags")
         offsets = outputs.get("offsets") if self.offsets else None
         if "peak_scores" in outputs:
@@ -260,10 +266,9 @@ class PoseTask(Task):
             # Published decoders do not clip heatmaps to [0, 1], which would flatten peaks.
             heatmaps = raw if self.published else self.heatmap_values(raw)
             peaks = find_peaks(heatmaps, tags, rules, offsets)
-        groups = decode_peaks(peaks, heatmaps, tags, rules, order, offsets)
-        return peaks, [self._ranked(group) for group in groups]
+        return peaks, self._ranked(decode_peaks(peaks, heatmaps, tags, rules, order, offsets))
 
-    def _ranked(self, groups: KeypointGroups) -> KeypointGroups:
+    def _ranked(self, groups: AnyGroups) -> AnyGroups:
         return groups if self.score is None else self.score.rank(groups)
 
     def candidates(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:

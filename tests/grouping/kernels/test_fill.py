@@ -3,26 +3,9 @@
 import numpy as np
 import pytest
 
-from tagwise.geometry import keypoint_boxes
 from tagwise.grouping.kernels import fill as kernels
 from tagwise.grouping.kernels.peaks import block_maxima
 from tagwise.grouping.kernels.whole_maps import best_cells_anywhere
-
-
-@pytest.mark.parametrize("reach", [0.0, 0.5, 9.0])
-def test_surroundings_contain_the_group_and_its_margin(reach):
-    rng = np.random.default_rng(8)
-    keypoints = rng.uniform(0, 1, (9, 6, 3)).astype(np.float32)
-    keypoints[:, :, :2] *= rng.uniform(2, 60, (9, 1, 2))
-    keypoints[rng.random((9, 6)) < 0.4] = np.nan, np.nan, 0
-    keypoints[:, 0] = 30, 20, 1  # every group has a keypoint
-    low, high = np.nanmin(keypoints, axis=1)[:, :2], np.nanmax(keypoints, axis=1)[:, :2]
-    side = (high - low).max(axis=1)
-    margin = reach * np.maximum(side, np.median(side))[:, None]
-    first = np.clip(np.floor(low - margin), 0, (69, 39))
-    last = np.clip(np.ceil(high + margin) + 1, first + 1, (70, 40))
-    got = kernels.surroundings(keypoint_boxes(keypoints), reach, 70, 40)
-    assert got.tolist() == np.concatenate([first, last], axis=1).tolist()
 
 
 def _best_by_hand(heatmap, tags, mean, box, least):

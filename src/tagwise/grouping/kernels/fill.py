@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagwise.grouping.kernels.median import median
 from tagwise.grouping.kernels.peaks import BLOCK
 from tagwise.runtime import compiled
 
@@ -28,29 +27,6 @@ class Queries(NamedTuple):
     types: np.ndarray
     means: np.ndarray
     boxes: np.ndarray
-
-
-@compiled()
-def surroundings(around, reach, width, height):
-    """The bounding box of each group, extended on all sides by reach times its longer side.
-
-    around: (N, 4) float64, the bounding boxes x, y, width, height, N >= 1. Groups smaller than
-    the median group of the image, such as fragments, are extended as much as the median group.
-    Returns (N, 4) int64.
-    """
-    boxes, sides = np.empty((len(around), 4), np.int64), np.empty(len(around))
-    for n in range(len(around)):
-        sides[n] = max(around[n, 2], around[n, 3])
-    least = median(sides.copy())
-    for n in range(len(around)):
-        margin = reach * max(sides[n], least)
-        for axis, size in ((0, width), (1, height)):
-            start = around[n, axis]
-            first = np.int64(np.floor(start - margin))
-            last = np.int64(np.ceil(start + around[n, 2 + axis] + margin)) + 1
-            boxes[n, axis] = min(max(first, 0), size - 1)
-            boxes[n, 2 + axis] = max(min(last, size), boxes[n, axis] + 1)
-    return boxes
 
 
 @compiled(inline="always")

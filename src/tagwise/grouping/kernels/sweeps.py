@@ -31,19 +31,43 @@ class SweepRules(NamedTuple):
 def match_by_sweeps(peaks, order, rules):
     """Match the peaks of each type with the groups of the other types' peaks, in several sweeps.
 
-    peaks: TypedPeaks. order: (K,) types. rules: SweepRules. The cost is that of
+    peaks: TypedPeaks of a batch. order: (K,) types. rules: SweepRules. The cost is that of
     `tagwise.grouping.group_keypoints`. Returns the group of each peak (P,) int64, -1 for none, and
-    the number of groups.
+    the number of groups of each image (B,) int64. The groups of a batch are numbered together.
     """
-    (total, dims), starts = peaks.tags.shape, peaks.starts
-    rows = np.empty((total, 3 + dims))  # score, x, y and tag of each peak
-    claims, group = np.empty(total), np.empty(total, np.int64)
-    sums, table = np.empty((6 + dims, total)), np.empty((5 + dims, total))
+    rows, count = _rows(peaks), 0
+    group, counts = np.empty(len(rows), np.int64), np.empty(len(peaks.starts), np.int64)
+    for image in range(len(counts)):
+        starts = peaks.starts[image]
+        sums = _swept(rows, starts, order, rules, group)
+        before, count = count, _number(group, starts, sums, count)
+        counts[image] = count - before
+    return group, counts
+
+
+@compiled(inline="always")
+def _rows(peaks):
+    """The score, x, y and tag of each peak, (P, 3 + D) float64."""
+    total, dims = peaks.tags.shape
+    rows = np.empty((total, 3 + dims))
     for p in range(total):
         rows[p, 0], rows[p, 1], rows[p, 2] = peaks.scores[p], peaks.xy[p, 0], peaks.xy[p, 1]
         for d in range(dims):
             rows[p, 3 + d] = peaks.tags[p, d]
-        claims[p], group[p] = rows[p, 0] ** rules.score_power, -1
+    return rows
+
+
+@compiled(inline="always")
+def _swept(rows, starts, order, rules, group):
+    """Write the group of each peak of an image to group (P,); return the sums of the groups.
+
+    rows: the peaks of the batch, see `_rows`. starts: (K + 1,), the first peak of each type.
+    """
+    begin, total, dims = starts[0], starts[-1] - starts[0], rows.shape[1] - 3
+    claims = np.empty(total)
+    sums, table = np.empty((6 + dims, total)), np.empty((5 + dims, total))
+    for p in range(total):
+        claims[p], group[begin + p] = rows[begin + p, 0] ** rules.score_power, -1
         for i in range(6 + dims):
             sums[i, p] = 0.0
     extent = 0.0  # unknown before the first sweep, which uses only tags
@@ -58,7 +82,7 @@ def match_by_sweeps(peaks, order, rules):
             _describe(sums, count, extent, rules, table)
             cost = np.empty((last - first, count))
             for p in range(first, last):
-                _price(table, rows, p, claims[p], cost[p - first])
+                _price(table, rows, p, claims[p - begin], cost[p - first])
             column = assign(cost, 0.0)
             for p in range(first, last):
                 g = column[p - first]
@@ -71,7 +95,7 @@ def match_by_sweeps(peaks, order, rules):
         if number and not changed:
             break
         extent = _typical_extent(sums) if rules.compactness > 0.0 else 0.0
-    return _numbered(group, sums)
+    return sums
 
 
 @compiled()
@@ -184,17 +208,17 @@ def _typical_extent(sums):
 
 
 @compiled(inline="always")
-def _numbered(group, sums):
-    """Number the groups without gaps; return them and their number."""
-    number, count = np.empty(sums.shape[1], np.int64), 0
+def _number(group, starts, sums, count):
+    """Number the groups of an image without gaps, from `count` on; return the next number."""
+    number = np.empty(sums.shape[1], np.int64)
     for g in range(sums.shape[1]):
         if sums[0, g] > 0.5:
             number[g] = count
             count += 1
-    for p in range(len(group)):
+    for p in range(starts[0], starts[-1]):
         if group[p] >= 0:
             group[p] = number[group[p]]
-    return group, count
+    return count
 
 
 @compiled()
@@ -204,12 +228,9 @@ def join_terms(peaks, group, count, p, rules):
     peaks: TypedPeaks. group: (P,) int64, -1 for none. rules: SweepRules. The columns are those of
     `tagwise.grouping.keypoints.join_terms`.
     """
-    total, dims = peaks.tags.shape
-    rows, sums = np.empty((total, 3 + dims)), np.zeros((6 + dims, count))
-    for q in range(total):
-        rows[q, 0], rows[q, 1], rows[q, 2] = peaks.scores[q], peaks.xy[q, 0], peaks.xy[q, 1]
-        for d in range(dims):
-            rows[q, 3 + d] = peaks.tags[q, d]
+    rows, dims = _rows(peaks), peaks.tags.shape[1]
+    sums = np.zeros((6 + dims, count))
+    for q in range(len(rows)):
         if group[q] >= 0:
             _add(sums, group[q], 1.0, rows, q)
     extent = _typical_extent(sums) if rules.compactness > 0.0 else 0.0

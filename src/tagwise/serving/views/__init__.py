@@ -8,7 +8,8 @@ Imports `errors`, `geometry`, `grouping`, `prediction`, `results` and `tasks`.
 
 from __future__ import annotations
 
-from tagwise.prediction.predictor import Outcome, Predictor
+from tagwise.prediction.outcome import Outcome
+from tagwise.prediction.predictor import Predictor
 from tagwise.prediction.tta import Maps
 from tagwise.serving.views.base import Answer, Detections, Grouped, Slider, View
 from tagwise.serving.views.corners import CornerView

@@ -82,7 +82,7 @@ class PoseView(View):
     @cached_property
     def _decoded(self) -> tuple:
         peaks, groups = self.task.decode_groups(self.maps)
-        return peaks, self.calibrated(groups[0])
+        return peaks, self.calibrated(groups)
 
     @cached_property
     def _raw(self) -> KeypointGroups:
