@@ -88,10 +88,10 @@ def test_an_exception_is_raised_at_its_item(stage, networks):
 
 
 def test_only_a_part_of_the_batch_fails_with_its_decoding():
-    stages, found = Squares(fails=[("decode", 3)]), []
+    stages, found = Squares(fails=[("decode", 40)]), []
     with pytest.raises(ZeroDivisionError):
-        found.extend(pipeline(stages, batch_size=4, decoders=4).run_on(range(4)))
-    assert found == [[0, 0], [1, 1], [2, 4]]
+        found.extend(pipeline(stages, batch_size=64, decoders=4).run_on(range(64)))
+    assert found == [[n, n * n] for n in range(32)]
 
 
 @pytest.mark.parametrize("networks", [1, 3])

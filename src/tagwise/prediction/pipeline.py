@@ -37,6 +37,7 @@ _AHEAD = 2  # batches that a network may be ahead of decoding
 _FETCHING = 16  # threads for images that are fetched, which wait most of the time
 _MIXED = 4  # batches that are sorted by shape together, so that images of one shape share a batch
 _MEMORY = 1 << 30  # bytes of the images that are sorted together
+_PART = 16  # images that are decoded together, at least: each call takes time of its own
 
 
 class Stages(Protocol[Image, Item, Maps]):
@@ -126,9 +127,9 @@ def thread_counts(on_cpu: bool, most_networks: int = 1) -> dict[str, int]:
     On a CPU, networks take most of the cores, and more readers and decoders would be in their way.
     """
     cores = count_cores()
-    if not on_cpu:
-        return {"readers": min(cores, 16), "decoders": min(cores, 8)}
     half = max(1, cores // 2)
+    if not on_cpu:
+        return {"readers": min(cores, 16), "decoders": min(half, 8)}
     networks = min(count_threads(), cores, most_networks) if can_share_threads() else 1
     return {"readers": min(half, 2), "decoders": min(half, 8), "networks": networks}
 
@@ -212,7 +213,7 @@ class _Work(Generic[Image, Item, Maps]):
         if attempt.failed:
             self.room.put(None)
             return
-        size = -(-len(items) // self.pipeline.decoders)
+        size = max(-(-len(items) // self.pipeline.decoders), _PART)
         firsts = range(0, len(items), size)
         left = _Countdown(len(firsts), lambda: self.room.put(None))
         for first in firsts:
