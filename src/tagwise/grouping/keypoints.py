@@ -177,15 +177,17 @@ def _best(groups: BatchGroups, settings: GroupingSettings) -> BatchGroups:
     good = (groups.scores >= settings.instance_threshold) & (present >= least)
     index = groups.best_first(groups.scores)
     index = index[good[index]]
-    images = groups.images[index]
     if settings.duplicate_similarity is not None and len(index) > 1:
         limit, keypoints = settings.duplicate_similarity, groups.keypoints[index]
         areas = keypoint_boxes(keypoints, 1.0)[:, 2:].prod(axis=1)
         sigmas = np.full(keypoints.shape[1], settings.duplicate_sigma)
-        kept = ~kernels.duplicates(images, keypoints, areas, sigmas, limit)
-        index, images = index[kept], images[kept]
-    rank = np.arange(len(images)) - np.searchsorted(images, images)  # in its image
-    return groups.take(index[rank < settings.max_instances])
+        images = groups.images[index]
+        index = index[~kernels.duplicates(images, keypoints, areas, sigmas, limit)]
+    if len(index) > settings.max_instances:
+        images = groups.images[index]
+        rank = np.arange(len(index)) - np.searchsorted(images, images)  # in its image
+        index = index[rank < settings.max_instances]
+    return groups.take(index)
 
 
 def _typed_peaks(peaks: Peaks) -> kernels.TypedPeaks:
