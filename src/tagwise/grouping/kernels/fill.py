@@ -104,7 +104,7 @@ def _best_in_block(heatmap, tags, mean, box, block, best, squares):
             total = 0.0
             for d in range(len(mean)):
                 total += (tags[d, y, x] - mean[d]) ** 2
-            value -= np.round(np.sqrt(total))
+            value -= np.rint(np.sqrt(total))
             other = y * heatmap.shape[1] + x
             if value > highest or (value == highest and other < cell):
                 highest, cell = value, other
@@ -161,7 +161,7 @@ def best_cells(maps, queries, least):
                 continue
             block = (row, column)
             bound = _tag_distance_bound(tag_map, mean, block, ranges[k, row, column])
-            if largest - np.round(bound) >= best[0]:
+            if largest - np.rint(bound) >= best[0]:
                 best = _best_in_block(heatmap, tag_map, mean, box, block, best, squares)
         out[q] = best[1] if best[0] > least else -1
     return out
