@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from scenes.poses import as_coco, pose_scene, right_keypoints
 from tagwise.grouping import GroupingSettings, decode_keypoints, group_by_truth, group_keypoints
+from tagwise.grouping import fill as fill_module
+from tagwise.grouping import maps as maps_module
+from tagwise.grouping import peaks as peaks_module
 from tagwise.grouping.peaks import Peaks, find_peaks
 from tagwise.metrics import keypoint_metrics
 from tagwise.skeletons import COCO17
@@ -132,6 +135,22 @@ def test_images_of_a_batch_are_independent(chosen):
         (alone,) = decode_keypoints(*maps, chosen)
         for field in ("keypoints", "scores", "tags", "peaks"):
             np.testing.assert_array_equal(getattr(groups, field), getattr(alone, field))
+
+
+@pytest.mark.parametrize("preset", ["default", "higherhrnet", "mmpose1"])
+def test_tensor_operations_of_a_device_give_the_same_groups(preset, monkeypatch):
+    """The path of tensors on a GPU, here on the CPU."""
+    scenes, chosen = [pose_scene(seed, 6, 2) for seed in (1, 2)], GroupingSettings.preset(preset)
+    maps = [
+        torch.cat([torch.as_tensor(getattr(scene, name)) for scene in scenes])
+        for name in ("heatmaps", "tags")
+    ]
+    on_host = decode_keypoints(*maps, chosen)
+    for module in (maps_module, peaks_module, fill_module):
+        monkeypatch.setattr(module, "on_host", lambda maps: False)
+    for groups, expected in zip(decode_keypoints(*maps, chosen), on_host, strict=True):
+        np.testing.assert_array_equal(groups.keypoints, expected.keypoints)
+        np.testing.assert_array_equal(groups.tags, expected.tags)
 
 
 def test_groups_are_sorted_and_limited_to_max_instances():
