@@ -119,6 +119,13 @@ def test_fewer_images_are_in_memory_if_they_are_large(share, most):
     results.close()
 
 
+def test_one_large_image_does_not_make_later_batches_small():
+    stages = Squares()
+    stages.nbytes = lambda item: module._MEMORY if item == [20] else 8
+    assert len(list(pipeline(stages, batch_size=8).run_on(range(400)))) == 400
+    assert [len(batch) for batch in stages.batches[-10:]] == [8] * 10
+
+
 def test_networks_run_at_the_same_time():
     """None returns before three run, each in a thread that knows of the two others."""
     stages, together, sharing = Squares(), threading.Barrier(3), set()

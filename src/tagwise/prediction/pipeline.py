@@ -110,7 +110,7 @@ class Pipeline(Generic[Image, Item, Maps]):
     def _window(self, largest: int) -> int:
         """The number of images that are sorted by shape together.
 
-        largest: bytes of the largest image so far, 0 before the first.
+        largest: bytes of the largest of those that were read last, 0 before the first.
         """
         if self.batch_size == 1 or not largest:
             return self.batch_size
@@ -152,7 +152,7 @@ class _Work(Generic[Image, Item, Maps]):
     pipeline: Pipeline[Image, Item, Maps]
     room: SimpleQueue[None] = field(default_factory=SimpleQueue)
     stopped: bool = False
-    largest: int = 0  # bytes of an item so far
+    largest: int = 0  # bytes of an item, of those that were read last
 
     def __post_init__(self) -> None:
         self.stages = self.pipeline.stages
@@ -189,15 +189,17 @@ class _Work(Generic[Image, Item, Maps]):
 
     def _run_batches(self, reads: list[Future[Item]], slots: list[Future[Item]]) -> None:
         ready: list[tuple[tuple[Any, ...], Item, Future[Item]]] = []
+        largest = 0
         for read, slot in zip(reads, slots):
             with _HandOver(slot):
                 item = read.result()
-                self.largest = max(self.largest, self.stages.nbytes(item))
+                largest = max(largest, self.stages.nbytes(item))
                 shape = self.stages.shape(item)
                 if shape is None:
                     slot.set_result(item)
                 else:
                     ready.append((shape, item, slot))
+        self.largest = largest
         ready.sort(key=lambda entry: entry[0])
         for _, alike in groupby(ready, key=lambda entry: entry[0]):
             while batch := list(islice(alike, self.pipeline.batch_size)):
