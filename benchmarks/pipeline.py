@@ -11,6 +11,7 @@ one core each, say what the machine itself allows: its cores share memory and ca
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -77,18 +78,25 @@ def rows(weights: str, batch: int, folder: str, options) -> list[dict]:
 
 
 def measured(command: list[str], processes: list[list[int]]) -> dict:
-    """Run a command in processes at the same time, each on its cores; the sum of their speeds."""
+    """Run a command in processes, each on its cores; all measure at the same time."""
     started = [
         subprocess.Popen(
             command,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             preexec_fn=partial(os.sched_setaffinity, 0, cores),
         )
         for cores in processes
     ]
+    for process in started:
+        process.stdout.readline()  # it is ready
+    for process in started:
+        process.stdin.write("\n")
+        process.stdin.flush()
     found = [json.loads(process.communicate()[0]) for process in started]
-    return {**found[0], "images/s": sum(each["images/s"] for each in found)}
+    mean = {name: statistics.mean(each[name] for each in found) for name in found[0]}
+    return {**mean, "images/s": sum(each["images/s"] for each in found)}
 
 
 def speed(options) -> dict:
@@ -113,6 +121,8 @@ def speed(options) -> dict:
     order = cycle(stored)
     predictor.runner.forward = lambda images: next(order)
     files = [next(names) for _ in range(-(-count // batch) * batch)]
+    print("ready", flush=True)
+    sys.stdin.readline()  # the other process is ready too
     begun, used = time.perf_counter(), time.process_time()
     instances = sum(len(outcome.result) for outcome in pipeline.run_on(files))
     elapsed, used = time.perf_counter() - begun, time.process_time() - used

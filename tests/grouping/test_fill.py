@@ -34,6 +34,7 @@ def _maps(kinds=3):
 
 
 EVERYWHERE = GroupingSettings(fill_reach=None, subcell="none")
+WITH_OFFSETS = GroupingSettings(fill_reach=None)
 
 
 def test_only_cells_with_similar_tags_are_filled():
@@ -70,6 +71,13 @@ def test_filled_score_one_and_offsets():
     settings = GroupingSettings(fill_reach=None, published=PublishedRules(fill_score="one"))
     filled = fill_missing(_one_group(), *_maps(), settings, offsets=offsets)
     assert filled.keypoints[0, 1] == pytest.approx([7.3, 4.8, 1])
+
+
+def test_maps_may_have_a_gradient():
+    heatmaps, tags = (maps.requires_grad_() for maps in _maps())
+    offsets = torch.zeros(1, 6, *SIZE, requires_grad=True)
+    filled = fill_missing(_one_group(), heatmaps, tags, WITH_OFFSETS, offsets=offsets)
+    assert filled.keypoints[0, 1] == pytest.approx([7, 5, 0.4])
 
 
 def test_fill_below_types_limits_the_lower_neighbour():

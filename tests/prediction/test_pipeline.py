@@ -66,7 +66,7 @@ def test_items_keep_the_order_of_the_images(batch_size, number, networks):
 
 def test_images_of_one_shape_share_batches():
     stages = Squares(shape=lambda number: number % 2)
-    assert list(pipeline(stages).run_on(range(64))) == [[n, n * n] for n in range(64)]
+    assert list(pipeline(stages).run_on(range(68))) == [[n, n * n] for n in range(68)]
     # Until the size of an image is known, only the images of one batch are sorted by shape.
     assert {len(batch) for batch in stages.batches[-8:]} == {4}
     assert all(len({n % 2 for n in batch}) == 1 for batch in stages.batches)

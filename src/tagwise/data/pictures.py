@@ -32,7 +32,7 @@ _TILE = 4096  # side in pixels up to which the tiles of a TIFF may be larger tha
 _LARGE, _PIXELS_PER_BYTE = 25_000_000, 10_000
 # A file counts as damaged if decoding it reads more than this. Decoders read 64 KiB at a time.
 _READS, _HEADER_BYTES, _BYTES_PER_PIXEL = 200_000, 64 << 20, 16
-_SMALL = 16 << 20  # bytes of a file that is read in one call instead of about ten
+_SMALL = 16 << 20  # files of up to this many bytes are read in one call instead of about ten
 _HOW_TO_ALLOW = f"allow more with {MAX_MEGAPIXELS}=NUMBER in the environment"
 
 

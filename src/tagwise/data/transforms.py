@@ -73,7 +73,7 @@ class Affine:
         return Affine(np.column_stack([linear, offset]))
 
     def inverse(self) -> Affine:
-        """The inverse map."""
+        """The inverse map. Raises ZeroDivisionError if there is none."""
         (a, b, x), (c, d, y) = self.matrix.tolist()
         size = self._determinant
         a, b, c, d = d / size, -b / size, -c / size, a / size

@@ -39,14 +39,15 @@ def fill_missing(
     group, types = map(np.ascontiguousarray, found)  # one type of array for the compiled loops
     if not len(group):
         return groups
-    count, height, width = heatmaps.shape[1:]
+    kinds, height, width = heatmaps.shape[1:]
     boxes = np.tile(np.array([0, 0, width, height]), (len(groups), 1))
     if settings.fill_reach is not None:
         around = keypoint_boxes(groups.keypoints)
         boxes = surroundings(around, groups.images, settings.fill_reach, (width, height))
-    maps = groups.images[group] * count + types  # of the whole batch
+    maps = groups.images[group] * kinds + types  # of the whole batch
     queries = kernels.Queries(maps, _mean_tags(groups)[group], boxes[group])
     heatmaps, tags = readable(heatmaps), readable(tags)
+    offsets = None if offsets is None else readable(offsets)
     cells = _best_cells(heatmaps, tags, block_maxima, queries, settings)
     filled = cells >= 0
     group, types = group[filled], types[filled]
@@ -100,7 +101,8 @@ def _best_cells(heatmaps, tags, block_maxima, queries, settings) -> np.ndarray:
     least = -np.inf if settings.fill_threshold is None else settings.fill_threshold * scale
     everywhere = settings.fill_reach is None
     if not on_host(heatmaps):
-        return _best_cells_on_device(heatmaps.float() * scale, tags, queries, least)
+        scaled = heatmaps if scale == 1 else heatmaps.float() * scale
+        return _best_cells_on_device(scaled, tags, queries, least)
     maps = as_array(heatmaps)
     if block_maxima is None:
         block_maxima = find_block_maxima(maps)
@@ -109,7 +111,7 @@ def _best_cells(heatmaps, tags, block_maxima, queries, settings) -> np.ndarray:
         maps, block_maxima = maps * np.float32(scale), block_maxima * np.float32(scale)
     search = kernels.SearchMaps(maps, as_array(tags), block_maxima)
     if everywhere:
-        return best_cells_anywhere(search, queries.types, queries.means, least, scale)
+        return best_cells_anywhere(search, queries.maps, queries.means, least, scale)
     return kernels.best_cells(search, queries, least)
 
 
@@ -120,7 +122,7 @@ def _best_cells_on_device(heatmaps, tag_maps, queries, least) -> np.ndarray:
     width = heatmaps.shape[2]
     means = torch.as_tensor(queries.means, dtype=torch.float32, device=heatmaps.device)
     cells, values = [], []
-    for k, mean, (x0, y0, x1, y1) in zip(queries.types.tolist(), means, queries.boxes.tolist()):
+    for k, mean, (x0, y0, x1, y1) in zip(queries.maps.tolist(), means, queries.boxes.tolist()):
         squares = (tag_maps[k, :, y0:y1, x0:x1].float() - mean[:, None, None]).square()
         distance = squares.sum(dim=0).sqrt()
         value = heatmaps[k, y0:y1, x0:x1].float() - distance.round()

@@ -35,11 +35,11 @@ class KeypointGroups:
         )
 
     def best_first(self, scores: np.ndarray) -> np.ndarray:
-        """The index of each instance in the order of falling scores (N,)."""
+        """The indices of the instances (N,), highest score first."""
         return np.argsort(-scores, kind="stable")
 
     def ranked(self, scores: np.ndarray) -> Self:
-        """The instances with these scores (N,), best first."""
+        """The same instances with new scores (N,), best first."""
         return replace(self, scores=scores).take(self.best_first(scores))
 
 

@@ -198,7 +198,8 @@ def _typed_peaks(peaks: Peaks) -> kernels.TypedPeaks:
 def _gather(peaks: Peaks, group: np.ndarray, counts: np.ndarray) -> BatchGroups:
     """Create instances from the group of each peak.
 
-    group: (P,) int64, -1 for none; groups are numbered by image. counts: (B,), those of each image.
+    group: (P,) int64, -1 for none. Groups are numbered through the batch, image after image.
+    counts: (B,), the number of groups of each image.
     """
     total, types = counts.sum(), peaks.starts.shape[1] - 1
     keypoints = np.full((total, types, 3), (np.nan, np.nan, 0), np.float32)

@@ -23,7 +23,7 @@ def on_host(maps: Maps) -> bool:
 
 
 def readable(maps: Maps) -> Maps:
-    """The same maps without a gradient: an array if that needs no copy, otherwise a tensor.
+    """The same maps without a gradient: an array for contiguous float32 on the host, else a tensor.
 
     A value of an array is read in a fraction of the time that one of a tensor takes.
     """

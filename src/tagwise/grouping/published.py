@@ -55,7 +55,7 @@ def match(
     """Match each keypoint type once, greedily: Newell, Huang, Deng 2017, section 3.2.
 
     order: (K,) int64. Returns the group of each peak (P,) int64, -1 for none, and the number of
-    groups of each image (B,). The groups of a batch are numbered together.
+    groups of each image (B,). Groups are numbered through the batch.
     """
     groups, counts = [np.empty(0, np.int64)], np.zeros(len(peaks.starts), np.int64)
     for image in range(len(counts)):

@@ -37,7 +37,7 @@ _AHEAD = 2  # batches that a network may be ahead of decoding
 _FETCHING = 16  # threads for images that are fetched, which wait most of the time
 _MIXED = 4  # batches that are sorted by shape together, so that images of one shape share a batch
 _MEMORY = 1 << 30  # bytes of the images that are sorted together
-_PART = 16  # images that are decoded together, at least: each call takes time of its own
+_PART = 8  # images that are decoded together, at least: each call takes time of its own
 
 
 class Stages(Protocol[Image, Item, Maps]):
@@ -78,21 +78,23 @@ class Pipeline(Generic[Image, Item, Maps]):
     def run_on(self, images: Iterable[Image]) -> Iterator[Item]:
         """Yield the item of each image, in order, while the next ones are being worked on.
 
-        An item that is finished is not held back while more images are waited for, such as frames
-        of a camera.
+        With a batch size of 1, an item that is finished is not held back while more images are
+        waited for, such as frames of a camera.
 
         An exception of a stage is raised at the item that it belongs to; one of `run`, at the first
         item of its batch; one of `images`, after the items of all images before it.
         """
         end_idle_threads()
         images, work = iter(images), _Work(self)
-        least = self.readers + self.networks + 1  # images in work that keep all threads busy
+        # Images in work that keep all threads busy; with batches, there are enough.
+        least = self.readers + self.networks + 1 if self.batch_size == 1 else 0
         slots: deque[Future[Item]] = deque()
         end: Exception | None = None
         try:
             while True:
                 window = self._window(work.largest)
-                while end is None and len(slots) <= max(2 * window, least) - window:
+                windows = 2 if work.largest else 1
+                while end is None and len(slots) <= max(windows * window, least) - window:
                     taken, end = _take(images, window)
                     if any(map(self.stages.fetches, taken)):
                         least = max(least, _FETCHING + _AHEAD)
@@ -110,7 +112,7 @@ class Pipeline(Generic[Image, Item, Maps]):
     def _window(self, largest: int) -> int:
         """The number of images that are sorted by shape together.
 
-        largest: bytes of the largest of those that were read last, 0 before the first.
+        largest: bytes of the largest image of the window that was read last, 0 before the first.
         """
         if self.batch_size == 1 or not largest:
             return self.batch_size
@@ -125,6 +127,7 @@ def thread_counts(on_cpu: bool, most_networks: int = 1) -> dict[str, int]:
         layer, and for any of them that has to share its core.
 
     On a CPU, networks take most of the cores, and more readers and decoders would be in their way.
+    On a GPU, reading takes longer than decoding.
     """
     cores = count_cores()
     half = max(1, cores // 2)
@@ -152,7 +155,7 @@ class _Work(Generic[Image, Item, Maps]):
     pipeline: Pipeline[Image, Item, Maps]
     room: SimpleQueue[None] = field(default_factory=SimpleQueue)
     stopped: bool = False
-    largest: int = 0  # bytes of an item, of those that were read last
+    largest: int = 0  # bytes of the largest item of the window that was read last
 
     def __post_init__(self) -> None:
         self.stages = self.pipeline.stages

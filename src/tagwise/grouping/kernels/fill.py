@@ -11,7 +11,7 @@ from tagwise.runtime import compiled
 
 
 class SearchMaps(NamedTuple):
-    """The maps of one image: heatmaps (K, H, W), tags (K, D, H, W), maxima as `block_maxima`."""
+    """M maps, K of each image: heatmaps (M, H, W), tags (M, D, H, W), maxima as `block_maxima`."""
 
     heatmaps: np.ndarray
     tags: np.ndarray
@@ -19,12 +19,13 @@ class SearchMaps(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """Q searches: types (Q,) int64, mean tags (Q, D) float64, boxes (Q, 4) int64.
+    """Q searches: maps (Q,) int64, mean tags (Q, D) float64, boxes (Q, 4) int64.
 
-    A box contains x and y of the first cell to search, then x and y of the end, exclusive.
+    maps: the index of the map to search. A box contains x and y of the first cell to search, then x
+    and y of the end, exclusive.
     """
 
-    types: np.ndarray
+    maps: np.ndarray
     means: np.ndarray
     boxes: np.ndarray
 
@@ -145,13 +146,13 @@ def best_cells(maps, queries, least):
     """
     # Plain arrays, because passing structures of arrays counts references in every inner call.
     heatmaps, tags, maxima = maps
-    types, means, boxes = queries
-    out, height, width = np.empty(len(types), np.int64), heatmaps.shape[1], heatmaps.shape[2]
+    which, means, boxes = queries
+    out, height, width = np.empty(len(which), np.int64), heatmaps.shape[1], heatmaps.shape[2]
     ranges = np.full((*maxima.shape, tags.shape[1], 2), np.nan, np.float32)
     columns = maxima.shape[2]
     near, squares = np.empty(maxima.shape[1] * columns, np.int64), np.empty(BLOCK, np.float32)
-    for q in range(len(types)):
-        k, mean, box = types[q], means[q], boxes[q]
+    for q in range(len(which)):
+        k, mean, box = which[q], means[q], boxes[q]
         heatmap, tag_map = heatmaps[k], tags[k]
         best = (least, height * width)
         for number in range(_brighter_first(maxima[k], box, near)):

@@ -33,8 +33,8 @@ class TypedPeaks(NamedTuple):
 def duplicates(images, keypoints, areas, sigmas, limit):
     """Find groups that have nearly the same pose as a better group of their image, (N,) bool.
 
-    images: (N,) ascending. keypoints: (N, K, 3) x, y, score (0 for missing), the best group of an
-    image first. areas: (N,) of their boxes. sigmas: (K,). The similarity is the object keypoint
+    images: (N,) ascending. keypoints: (N, K, 3) x, y, score (0 for missing), best first within each
+    image. areas: (N,) of their boxes. sigmas: (K,). The similarity is the object keypoint
     similarity of the worse group's keypoints to the better group's, where missing keypoints count
     0, and the area is the larger of the two.
     """

@@ -33,7 +33,7 @@ def match_by_sweeps(peaks, order, rules):
 
     peaks: TypedPeaks of a batch. order: (K,) types. rules: SweepRules. The cost is that of
     `tagwise.grouping.group_keypoints`. Returns the group of each peak (P,) int64, -1 for none, and
-    the number of groups of each image (B,) int64. The groups of a batch are numbered together.
+    the number of groups of each image (B,) int64. Groups are numbered through the batch.
     """
     rows, count = _rows(peaks), 0
     group, counts = np.empty(len(rows), np.int64), np.empty(len(peaks.starts), np.int64)
@@ -209,7 +209,10 @@ def _typical_extent(sums):
 
 @compiled(inline="always")
 def _number(group, starts, sums, count):
-    """Number the groups of an image without gaps, from `count` on; return the next number."""
+    """Renumber the groups of an image in `group`, without gaps, from `count` on.
+
+    Returns the next number.
+    """
     number = np.empty(sums.shape[1], np.int64)
     for g in range(sums.shape[1]):
         if sums[0, g] > 0.5:

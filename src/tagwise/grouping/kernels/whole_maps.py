@@ -15,33 +15,33 @@ _KEPT = 32
 
 
 @compiled()
-def best_cells_anywhere(maps, types, means, least, scale):
+def best_cells_anywhere(maps, which, means, least, scale):
     """For each query, find the cell where scale * heatmap - round(tag distance) is largest.
 
-    maps: SearchMaps. types (Q,) int64, means (Q, D) float64. scale: a power of 2. Returns (Q,)
-    int64, cells as y * W + x, -1 if no value exceeds `least`. Of equal values, the first in reading
-    order is chosen.
+    maps: SearchMaps. which (Q,) int64 and means (Q, D) float64: the first two fields of `Queries`.
+    scale: a power of 2. Returns (Q,) int64, cells as y * W + x, -1 if no value exceeds `least`. Of
+    equal values, the first in reading order is chosen.
 
     The largest heatmap value of a block and the range of its tags bound the values in it. A block
-    is not read if its bound is below the best of the cells that earlier queries of the type found.
-    The others are copied, so that their cells are contiguous: all queries of a type read the same
+    is not read if its bound is below the best of the cells that earlier queries of the map found.
+    The others are copied, so that their cells are contiguous: all queries of a map read the same
     few blocks.
     """
     heatmaps, tags, maxima = maps
-    out = np.empty(len(types), np.int64)
+    out = np.empty(len(which), np.int64)
     copies = np.empty((maxima[0].size, tags.shape[1] + 1, _AREA), np.float32)
     for k in range(len(heatmaps)):
-        queries = np.flatnonzero(types == k)
+        queries = np.flatnonzero(which == k)
         if len(queries):
             planes = (heatmaps[k], tags[k], np.float32(scale))
             largest = maxima[k] * np.float32(scale)
-            out[queries] = _search_type(planes, largest, means[queries], least, copies)
+            out[queries] = _search_map(planes, largest, means[queries], least, copies)
     return out
 
 
 @compiled()
-def _search_type(planes, maxima, means, least, copies):
-    """The best cells of the queries of one type, as `best_cells_anywhere`; copies: a buffer."""
+def _search_map(planes, maxima, means, least, copies):
+    """The best cells of the queries of one map, as `best_cells_anywhere`; copies: a buffer."""
     blocks, (height, width) = maxima.size, planes[0].shape
     ranges = _tag_ranges(planes[1], maxima.shape)
     squares, passes = np.empty(_AREA, np.float32), np.empty(_AREA, np.bool_)
