@@ -75,8 +75,8 @@ class Affine:
     def inverse(self) -> Affine:
         """The inverse map. Raises ZeroDivisionError if there is none."""
         (a, b, x), (c, d, y) = self.matrix.tolist()
-        size = self._determinant
-        a, b, c, d = d / size, -b / size, -c / size, a / size
+        area = self._determinant
+        a, b, c, d = d / area, -b / area, -c / area, a / area
         return Affine(np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y]]))
 
     @property

@@ -12,12 +12,13 @@ from tagwise.grouping.corner_peaks import CornerPeaks, find_corners
 from tagwise.grouping.inputs import read_map
 from tagwise.grouping.kernels import corners as kernels
 from tagwise.grouping.maps import Maps, as_array
+from tagwise.grouping.rows import Rows
 from tagwise.grouping.settings import CornerSettings
 from tagwise.grouping.suppression import soft_nms
 
 
 @dataclass(frozen=True)
-class CornerBoxes:
+class CornerBoxes(Rows):
     """The boxes of one image, best first.
 
     boxes: (N, 4) float32, x1, y1, x2, y2 in cells; integers are the edges of cells.
@@ -34,20 +35,6 @@ class CornerBoxes:
     corner_scores: np.ndarray
     tags: np.ndarray
     corners: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def take(self, index: np.ndarray) -> CornerBoxes:
-        """Select boxes by an index array or a mask, in its order."""
-        return CornerBoxes(
-            self.boxes[index],
-            self.scores[index],
-            self.classes[index],
-            self.corner_scores[index],
-            self.tags[index],
-            self.corners[index],
-        )
 
 
 def decode_corners(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Self, TypeVar
 
 import numpy as np
 
+from tagwise.grouping.rows import Rows
+
 
 @dataclass(frozen=True)
-class KeypointGroups:
+class KeypointGroups(Rows):
     """The grouped keypoints of one image, best instance first.
 
     keypoints: (N, K, 3) float32, x and y in cells and score; NaN, NaN, 0 where missing.
@@ -24,15 +25,6 @@ class KeypointGroups:
     scores: np.ndarray
     tags: np.ndarray
     peaks: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def take(self, index: np.ndarray) -> KeypointGroups:
-        """Select instances by an index array or a mask, in its order."""
-        return KeypointGroups(
-            self.keypoints[index], self.scores[index], self.tags[index], self.peaks[index]
-        )
 
     def best_first(self, scores: np.ndarray) -> np.ndarray:
         """The indices of the instances (N,), highest score first."""
@@ -55,15 +47,6 @@ class BatchGroups(KeypointGroups):
 
     images: np.ndarray
 
-    def take(self, index: np.ndarray) -> BatchGroups:
-        return BatchGroups(
-            self.keypoints[index],
-            self.scores[index],
-            self.tags[index],
-            self.peaks[index],
-            self.images[index],
-        )
-
     def best_first(self, scores: np.ndarray) -> np.ndarray:
         return np.lexsort((-scores, self.images))
 
@@ -72,8 +55,8 @@ class BatchGroups(KeypointGroups):
         starts = np.searchsorted(self.images, np.arange(count + 1)).tolist()
         return [slice(*bounds) for bounds in pairwise(starts)]
 
-    def split(self, first_peaks: Sequence[int]) -> list[KeypointGroups]:
-        """The groups of each image. first_peaks: the index of the first peak of each image."""
+    def split(self, first_peaks: np.ndarray) -> list[KeypointGroups]:
+        """The groups of each image. first_peaks: (B,), the index of its first peak."""
         groups = []
         for part, first in zip(self.parts(len(first_peaks)), first_peaks):
             peaks = self.peaks[part]
