@@ -195,6 +195,23 @@ def test_a_signal_to_one_process_ends_all_after_the_same_step(scenes, whole):
     assert_same_curve(losses(folder), whole)
 
 
+def test_threads_of_collectives_end_before_the_interpreter(scenes):
+    """One that frees a tensor while the interpreter ends would abort the process, now and then."""
+    program = scenes / "ends_the_group.py"
+    program.write_text(
+        "import atexit, sys, torch\n"
+        "from tagwise.cli import main\n"
+        "def check():\n"
+        "    print('group left', torch.distributed.is_initialized(), file=sys.stderr)\n"
+        "atexit.register(check)\n"  # called after all that are registered later
+        "sys.exit(main())\n"
+    )
+    recipe = recipe_without_statistics(scenes, steps=1)
+    ran = train_in_two(TORCHRUN, recipe, scenes / "ends", [program])
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert ran.stderr.count("group left False") == 2
+
+
 def test_batch_norms_cannot_be_synchronised_on_cpus():
     two = SimpleNamespace(num_processes=2, device=torch.device("cpu"))
     with pytest.raises(UserError, match=r"run\.sync_batch_norm needs a GPU for each process"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from dataclasses import replace
 from typing import Any
 
@@ -71,7 +72,20 @@ def make_accelerator(run: RunConfig) -> Any:
     mixed = "bf16" if run.precision == "bf16" else "no"
     # accelerate keeps the precision of an earlier run in this process, and refuses another one.
     accelerate.state.AcceleratorState._reset_state()
-    return accelerate.Accelerator(cpu=run.device == "cpu", mixed_precision=mixed)
+    accelerator = accelerate.Accelerator(cpu=run.device == "cpu", mixed_precision=mixed)
+    if accelerator.num_processes > 1:
+        atexit.register(_end_process_group)
+    return accelerator
+
+
+def _end_process_group() -> None:
+    """Join the threads of torch's collectives before the interpreter ends.
+
+    Such a thread may still have to free a tensor of Python. One that tries to do so while the
+    interpreter ends would abort the process, and the launcher would report a failed training.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def synchronise_batch_norm(model: Network, accelerator: Any) -> None:
