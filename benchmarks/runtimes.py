@@ -31,7 +31,8 @@ from _predict_runs import plain_loop
 
 from tagwise import Predictor, load_model, predict
 from tagwise.commands.export import export
-from tagwise.models import to_openvino
+from tagwise.models import OnnxNetwork, to_openvino
+from tagwise.models.onnx_model import read_onnx_model
 from tagwise.models.openvino_graph import need_openvino
 from tagwise.prediction.labelled import predict_labelled
 from tagwise.runtime import keep_freed_memory
@@ -121,12 +122,8 @@ def forwards(weights: str, calibration: list[Path]) -> Iterator[tuple[str, Forwa
     else:
         yield "torch.compile fp32", of(torch.compile(plain))
         yield "torch.compile bf16", of(torch.compile(plain), BF16)
-    if find_spec("onnxruntime") is None:
-        yield "onnxruntime fp32", "not measured: pip install 'tagwise[export]'"
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            exported = load_model(export(weights, out=f"{folder}/model.onnx"))
-        yield "onnxruntime fp32", of(exported)
+    for name, network in exported(weights):
+        yield name, of(network) if network else "not measured: pip install 'tagwise[export]'"
     if find_spec("openvino") is None:
         yield "OpenVINO", "not measured: pip install 'tagwise[openvino]'"
         return
@@ -136,6 +133,20 @@ def forwards(weights: str, calibration: list[Path]) -> Iterator[tuple[str, Forwa
         yield "OpenVINO int8", "not measured: pip install nncf"
     else:
         yield "OpenVINO int8", of(quantised(to_openvino(fused, "f32"), weights, calibration))
+
+
+def exported(weights: str) -> Iterator[tuple[str, OnnxNetwork | None]]:
+    """The file of `tagwise export`, run by each program; None if a package is missing."""
+    if find_spec("onnx") is None or find_spec("onnxruntime") is None:
+        yield "exported", None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = export(weights, out=f"{folder}/model.onnx")
+        yield "exported, onnxruntime fp32", OnnxNetwork(read_onnx_model(file))
+        for precision in ("fp32", "bf16") if find_spec("openvino") else ():
+            network = OnnxNetwork(read_onnx_model(file, runtime="openvino"))
+            network.use(precision)
+            yield f"exported, OpenVINO {precision}", network
 
 
 def calibration_photos(options) -> list[Path]:

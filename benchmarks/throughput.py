@@ -5,14 +5,15 @@
 "plain loop" is what users write without tagwise: read a photo, scale it, run the network as it was
 trained, in fp32; it finds no instances. "network alone" runs the network of the predictor on photos
 that are fitted already, one after another, with all threads. `tagwise predict` reads, fits, finds
-instances, and writes JSON, and by default pictures too. Its goal is 90 % of the network alone. Each
-figure is the best of several runs, which take turns.
+instances, and writes JSON, and by default pictures too. Its goal is 90 % of the network alone.
+"exported" is the file of `tagwise export`. Each figure is the best of several runs, which take
+turns.
 """
 
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from itertools import cycle
@@ -23,6 +24,7 @@ from _bench import arguments, at_size, report, verdict
 from _predict_runs import plain_loop, predict_run
 
 from tagwise import Predictor
+from tagwise.commands.export import export
 from tagwise.prediction.sources import find_sources
 from tagwise.runtime import count_threads, keep_freed_memory
 
@@ -57,11 +59,9 @@ def main() -> None:
 def rows(weights: str, files: list[Path], options) -> list[dict]:
     """A row for each way to run a model."""
     calls = {("", "plain loop"): partial(plain_loop(weights), files)}
-    for runtime in at_size(("torch", "openvino"), ("torch",)):
-        if find_spec(runtime):
-            made = Predictor(weights, device="cpu", runtime=runtime, precision=options.precision)
-            for what, call in steps(made, files).items():
-                calls[f"{made.runtime} {made.precision}", what] = call
+    for name, predictor in predictors(weights, options.precision):
+        for what, call in steps(predictor, files).items():
+            calls[name, what] = call
     speeds = dict.fromkeys(calls, 0.0)
     for number in range(1 + at_size(options.repeats, 1)):
         for key, call in calls.items():
@@ -83,6 +83,21 @@ def rows(weights: str, files: list[Path], options) -> list[dict]:
             row |= {"of network": share, "goal": GOAL, "": verdict(share, GOAL, at_least=True)}
         table.append(row)
     return table
+
+
+def predictors(weights: str, precision: str) -> Iterator[tuple[str, Predictor]]:
+    """Each program that runs a model, and then its exported file, with its name."""
+    runtimes = [name for name in at_size(("torch", "openvino"), ("torch",)) if find_spec(name)]
+    for runtime in runtimes:
+        made = Predictor(weights, device="cpu", runtime=runtime, precision=precision)
+        yield f"{made.runtime} {made.precision}", made
+    if not (find_spec("onnx") and find_spec("onnxruntime")):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = export(weights, out=f"{folder}/model.onnx")
+        for runtime in runtimes:
+            made = Predictor(file, device="cpu", runtime=runtime)
+            yield f"exported, {made.runtime} {made.precision}", made
 
 
 def steps(predictor: Predictor, files: list[Path]) -> dict[str, Callable[[], object]]:

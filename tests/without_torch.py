@@ -7,15 +7,17 @@ import sys
 # Packages that an environment for ONNX files does not have; see docs/export.md.
 MISSING = ("torch", "onnx", "safetensors", "triton")
 
-_HIDE = f"""
+_HIDE = """
 import sys
+
+MISSING = %r
 
 class Hiding:
     def __init__(self, finder):
         self.finder = finder
 
     def find_spec(self, name, path=None, target=None):
-        hidden = name.partition(".")[0] in {MISSING}
+        hidden = name.partition(".")[0] in MISSING
         return None if hidden else self.finder.find_spec(name, path, target)
 
     def __getattr__(self, name):
@@ -25,8 +27,8 @@ sys.meta_path[:] = map(Hiding, sys.meta_path)
 """
 
 
-def run(code, *arguments):
+def run(code, *arguments, missing=MISSING):
     """Run code with arguments in such a process; returns the finished process."""
-    command = [sys.executable, "-c", _HIDE + code, *map(str, arguments)]
+    command = [sys.executable, "-c", _HIDE % (missing,) + code, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)

@@ -20,12 +20,15 @@ from typing import TYPE_CHECKING
 from numba import njit
 from numba.core import event
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.codegen import get_host_cpu_features
 
 from tagwise.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     import torch
 
+# Values of ONEDNN_MAX_CPU_ISA; there are newer ones, of processors with more instructions.
+_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # parameter numbers of mallopt(3)
 
 
@@ -55,33 +58,28 @@ def find_device(device: str | torch.device = "auto") -> torch.device:
     return chosen
 
 
-def fastest_precision(device: torch.device) -> str:
+def fastest_precision(device: torch.device | str) -> str:
     """The precision that "auto" selects: "bf16", "fp16" or "fp32".
 
     GPUs have fast instructions for fp16 from compute capability 7.0 on, and for bf16 from 8.0 on.
     """
-    import torch
+    kind = str(device).partition(":")[0]
+    if kind == "cuda":
+        import torch
 
-    if device.type == "cuda":
         version = (9, 0) if torch.version.hip else torch.cuda.get_device_capability(device)
         return "bf16" if version >= (8, 0) else "fp16" if version >= (7, 0) else "fp32"
-    # torch has no public function for this, and early versions have no private one either.
-    has_instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bf16" if device.type == "cpu" and has_instructions() and runs_bf16() else "fp32"
+    return "bf16" if kind == "cpu" and has_bf16() else "fp32"
 
 
-def runs_bf16() -> bool:
-    """Whether oneDNN, which computes convolutions on a CPU, may run them in bf16.
+def has_bf16() -> bool:
+    """Whether the processor has instructions for bf16 that convolutions may use.
 
-    It needs AVX-512 or newer instructions, and ONEDNN_MAX_CPU_ISA in the environment can forbid
-    them.
+    ONEDNN_MAX_CPU_ISA in the environment can forbid them. AVX-512 can compute in bf16 without such
+    instructions, but no faster than in float32.
     """
-    import torch
-
-    try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except (AttributeError, RuntimeError):  # a build of torch without oneDNN
-        return False
+    forbidden = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _WITHOUT_BF16
+    return not forbidden and "+avx512bf16" in get_host_cpu_features().split(",")
 
 
 # ---------------------------------------------------------------------- memory
@@ -115,15 +113,16 @@ def count_cores() -> int:
 
 
 def count_threads() -> int:
-    """The number of threads of a network: torch's own if it is loaded, else one per core.
+    """The number of threads of a network in the calling thread, see `share_threads`.
 
-    The variable OMP_NUM_THREADS sets the latter too.
+    It is torch's own if torch is loaded, else one per core; OMP_NUM_THREADS sets both.
     """
     torch = sys.modules.get("torch")
     if torch is not None:
         return torch.get_num_threads()
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) else count_cores()
+    number = int(asked) if asked.isdecimal() and int(asked) else count_cores()
+    return max(1, number // sharing_threads())
 
 
 def share_threads(number: int) -> None:
@@ -146,12 +145,13 @@ def sharing_threads() -> int:
 
 
 def can_share_threads() -> bool:
-    """Whether each thread can have its own number of torch's threads.
+    """Whether each thread can have its own number of threads for its networks.
 
-    It can if torch uses the OpenMP library that is found; a program may have loaded several.
+    With torch, it can if torch uses the OpenMP library that is found; a program may have several.
     """
-    torch, library = sys.modules.get("torch"), _openmp()
-    if torch is None or library is None:
+    if (torch := sys.modules.get("torch")) is None:
+        return True
+    if (library := _openmp()) is None:
         return False
     number = torch.get_num_threads()
     library.omp_set_num_threads(number + 1)

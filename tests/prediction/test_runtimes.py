@@ -15,6 +15,7 @@ from torch import nn
 from small_runs import FIGURE
 from tagwise import Predictor
 from tagwise.cli import main
+from tagwise.commands.export import export
 from tagwise.errors import UserError
 from tagwise.models import create_model, load_model, save_model, shipped_models
 from tagwise.models import openvino_convert as converting
@@ -51,10 +52,13 @@ def empty_cache(openvino, monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A model file of a tiny network."""
+    """A model file of a tiny network, which finds something in any image."""
     torch.manual_seed(0)
     task = PoseTask(FIGURE, tag_dim=2, position=16, offsets=True)
     model = create_model("small", task, input_size=(96, 96), width=8)
+    heatmaps = model.heads["heatmaps"].output
+    heatmaps.weight.data.mul_(40)
+    heatmaps.bias.data.zero_()
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_model(model, path)
     return path
@@ -118,6 +122,7 @@ def test_networks_that_run_at_the_same_time_find_the_same(openvino, tiny, monkey
     predictor = Predictor(tiny, runtime=runtime, precision="fp32", threshold=0, device="cpu")
     images = [np.full((64, 32 * n, 3), 9 * n, np.uint8) for n in range(1, 8)] * 4
     expected = [predictor(image) for image in images]
+    assert all(map(len, expected))
     monkeypatch.setattr(
         "tagwise.prediction.predictor.thread_counts",
         lambda on_cpu, most: {"readers": 2, "decoders": 2, "networks": min(most, 3)},
@@ -178,6 +183,88 @@ def test_threads_that_share_have_their_part_of_the_threads():
         torch.set_num_threads(before)
 
 
+# ---------------------------------------------------------------------- files of tagwise export
+
+
+@pytest.fixture(scope="module")
+def exported(tiny):
+    pytest.importorskip("onnx", reason="needs the extra 'export'")
+    pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
+    return export(tiny, out=tiny.with_name("tiny.onnx"))
+
+
+def test_exported_files_have_the_same_instances_in_openvino(openvino, tmp_path):
+    """Once mirrored too, which runs on tensors."""
+    people = export("people", out=tmp_path / "people.onnx")
+    for flip in (False, True):
+        fixed = {"conf": 0, "precision": "fp32", "imgsz": 256, "flip": flip}
+        ours = Predictor(people, runtime="openvino", **fixed)
+        theirs = Predictor(people, runtime="torch", **fixed)
+        assert (ours.runtime, theirs.runtime) == ("openvino", "onnxruntime")
+        images = [PHOTO, np.full((64, 96, 3), 99, np.uint8)] * 3
+        for found, expected in zip(ours.stream(images), map(theirs, images), strict=True):
+            assert len(found) == len(expected)
+            np.testing.assert_allclose(found.keypoints, expected.keypoints, atol=0.01)
+            np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+        assert len(ours(PHOTO))
+
+
+def test_auto_is_openvino_for_exported_files(openvino, exported, monkeypatch):
+    def chosen(**options):
+        predictor = Predictor(exported, **options)
+        return predictor.runtime, predictor.precision, predictor.runner.most_networks > 1
+
+    monkeypatch.setattr("tagwise.runtime.has_bf16", lambda: True)
+    assert chosen() == ("openvino", "bf16", True)
+    assert chosen(precision="fp32") == ("openvino", "fp32", True)
+    assert chosen(runtime="torch") == ("onnxruntime", "fp32", True)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert chosen() == ("onnxruntime", "fp32", True)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    monkeypatch.setenv("TAGWISE_RUNTIME", "torch")
+    assert chosen() == ("onnxruntime", "fp32", True)
+    with pytest.raises(UserError, match="onnxruntime runs small in fp32, not in bf16"):
+        chosen(precision="bf16")
+    with pytest.raises(UserError, match="openvino runs small in fp32 or bf16, not in fp16"):
+        chosen(runtime="openvino", precision="fp16")
+
+
+def test_one_installed_program_runs_exported_files(openvino, exported, monkeypatch):
+    def only(*installed):
+        def find(name):
+            return name if name in installed else None
+
+        monkeypatch.setattr(runtimes, "find_spec", find)
+        monkeypatch.setattr("tagwise.models.onnx_model.find_spec", find)
+
+    only("openvino")
+    assert Predictor(exported, runtime="torch").runtime == "openvino"  # also for a few photos
+    only("onnxruntime")
+    assert Predictor(exported).runtime == "onnxruntime"
+
+
+def test_exported_file_that_openvino_cannot_run(openvino, exported, monkeypatch, capsys):
+    def fail(session, *arguments):
+        raise ValueError("no such operator")
+
+    monkeypatch.setattr("tagwise.models.onnx_sessions.OpenVinoSession.run", fail)
+    assert Predictor(exported).runtime == "onnxruntime"
+    told = capsys.readouterr().err
+    assert "no such operator" in told
+    assert told.endswith("onnxruntime runs it\n")
+    with pytest.raises(UserError, match="no such operator"):
+        Predictor(exported, runtime="openvino")
+
+
+def test_damaged_exported_file_has_one_error(openvino, exported, tmp_path, capsys):
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(exported.read_bytes()[:-5000])
+    for options in ({}, {"runtime": "openvino"}):
+        with pytest.raises(UserError, match=r"damaged\.onnx is not a readable ONNX file"):
+            Predictor(damaged, **options)
+    assert not capsys.readouterr().err
+
+
 # ---------------------------------------------------------------------- which one runs
 
 
@@ -235,14 +322,11 @@ def test_bad_runtimes(openvino, tiny, options, message):
         Predictor(tiny, device="cpu", **options)
 
 
-def test_openvino_does_not_run_onnx_files():
-    with pytest.raises(UserError, match=r"onnxruntime runs a\.onnx, not openvino; give the model"):
-        Predictor("a.onnx", runtime="openvino")
-
-
 def test_openvino_runs_on_the_cpu_alone():
     with pytest.raises(UserError, match="runs on the CPU, not on cuda; use --device cpu"):
         runtimes._check_openvino(torch.device("cuda"), "fp32")
+    with pytest.raises(UserError, match="runs on the CPU, not on cuda:1; use --device cpu"):
+        runtimes.runtime_of_file("openvino", "cuda:1")
 
 
 @pytest.mark.parametrize("verb", ["predict", "eval", "track"])

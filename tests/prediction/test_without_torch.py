@@ -1,6 +1,7 @@
 """Prediction from ONNX files in a process that has no torch: the same results as with it."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,17 @@ for file in files:
     assert predictor(photo).plot().size == (548, 342)
 code = main(["predict", photo, "--weights", file, "--out", "found", "--threshold", "0"])
 assert code == 0 and "torch" not in sys.modules
+"""
+
+OPENVINO = """
+import json, sys
+import tagwise
+
+photo, file = sys.argv[1:]
+predictor = tagwise.Predictor(file, conf=0, precision="fp32")
+(result,) = predictor.stream([photo])
+assert predictor.runtime == "openvino" and "torch" not in sys.modules
+print(json.dumps(result.to_dict()))
 """
 
 REFUSED = """
@@ -100,6 +112,21 @@ def test_results_are_those_of_the_network(files, tmp_path, monkeypatch):
     (record,) = Path("found").glob("*.json")
     assert json.loads(record.read_text())["instances"] == found[0]["instances"]
     assert record.with_suffix(".jpg").stat().st_size > 1000
+
+
+def test_openvino_alone_runs_exported_files(files, tmp_path, monkeypatch):
+    """Without torch and onnxruntime, the results are the same."""
+    pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+    if "ONEDNN_MAX_CPU_ISA" in os.environ:
+        pytest.skip("OpenVINO fails if oneDNN alone is limited")
+    monkeypatch.chdir(tmp_path)
+    file = files["pose"]
+    ours = Predictor(file, threshold=0)(PHOTO)
+    hidden = (*without_torch.MISSING, "onnxruntime")
+    done = without_torch.run(OPENVINO, PHOTO, file, missing=hidden)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    np.testing.assert_allclose(numbers(found), numbers(ours.to_dict()), atol=0.02)
 
 
 def test_what_needs_torch_says_so(files):

@@ -1,7 +1,7 @@
 """Networks: a registry, self-contained model files, and loading.
 
 Public names are imported on first use: of these files, `checks`, `onnx_graph`, `onnx_model`,
-`shipped` and `spec` work without torch.
+`onnx_sessions`, `openvino_graph`, `shipped` and `spec` work without torch.
 
 Imports `errors`, `evaluation`, `files`, `geometry`, `published`, `runtime`, `skeletons` and
 `tasks`.
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tagwise.models.load import load_model
     from tagwise.models.model_file import save_model
     from tagwise.models.network import Network, parameter_groups
+    from tagwise.models.onnx import OnnxNetwork
     from tagwise.models.openvino import weights_beside
     from tagwise.models.openvino_convert import to_openvino
     from tagwise.models.shipped import shipped_models
@@ -26,6 +27,7 @@ __all__ = [
     "MODELS",
     "ModelSpec",
     "Network",
+    "OnnxNetwork",
     "create_model",
     "find_weights",
     "load_model",
@@ -47,6 +49,7 @@ _FILES = {
     "weights_beside": "openvino",
     "ModelSpec": "spec",
     "Network": "network",
+    "OnnxNetwork": "onnx",
     "parameter_groups": "network",
     "MODELS": "zoo",
 }

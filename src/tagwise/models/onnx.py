@@ -13,12 +13,12 @@ from tagwise.models.onnx_model import OnnxModel, read_onnx_model
 class OnnxNetwork(nn.Module):
     """A network with the interface of `Network` that runs an ONNX file written by `export`."""
 
-    fp32_only = True
-
     def __init__(self, model: OnnxModel) -> None:
         super().__init__()
         self.spec, self.task = model.spec, model.task
         self.multiple, self.stride = model.multiple, model.stride
+        self.runtime, self.precisions = model.runtime, model.precisions
+        self.parallel, self.use = model.parallel, model.use
         self._model = model
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from tagwise.errors import UserError, optional
 from tagwise.models.checks import TOLERANCE, difference, small_side
 from tagwise.models.network import Network
-from tagwise.models.onnx_model import INPUT, OnnxModel, open_session
+from tagwise.models.onnx_model import INPUT, OnnxModel
+from tagwise.models.onnx_sessions import OnnxRuntimeSession
 from tagwise.models.spec import HEADER, header_of
 
 OPSET = 18
@@ -75,8 +76,7 @@ def check_graph(network: Network, graph: bytes) -> None:
     Its candidates are compared with those in its own maps, since rounding decides whether two
     nearly equal cells are peaks. graph: content of the file, from `onnx_file`.
     """
-    session = open_session(graph)
-    model = OnnxModel(session, network.spec, network.multiple, network.stride)
+    model = OnnxModel(OnnxRuntimeSession(graph), network.spec, network.multiple, network.stride)
     side = small_side(network)
     for shape in ((1, 3, 2 * side, side), (2, 3, side, side + network.multiple)):
         images = torch.rand(shape, generator=torch.Generator().manual_seed(0))

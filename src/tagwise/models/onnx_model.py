@@ -1,4 +1,4 @@
-"""ONNX files that `tagwise export` wrote, run by onnxruntime on numpy arrays.
+"""ONNX files that `tagwise export` wrote, run by onnxruntime or OpenVINO on numpy arrays.
 
 Nothing here needs torch: `tagwise.models.onnx` makes a torch module of it. The package onnx, which
 examines a graph before it is run, is optional.
@@ -10,39 +10,49 @@ import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
-from tagwise.errors import UserError, brief, optional
+from tagwise.errors import UserError, brief
 from tagwise.files import SNIFFED, kind_of, open_regular
 from tagwise.models.checks import check_maps, check_values
 from tagwise.models.onnx_graph import fault_of
+from tagwise.models.onnx_sessions import (
+    OnnxRuntimeSession,
+    OpenVinoSession,
+    Session,
+    need_onnxruntime,
+)
 from tagwise.models.spec import HEADER, ModelSpec, parse_spec
-from tagwise.runtime import count_threads
 from tagwise.tasks import create_task
 
 INPUT = "images"
+
+FileRuntime = Literal["onnxruntime", "openvino"]
 
 
 class OnnxModel:
     """A network that maps arrays to arrays.
 
-    session: an onnxruntime session, see `open_session`.
-    multiple, stride: attributes of the network that was exported.
+    session: the graph. multiple, stride: attributes of the network that was exported.
     maps: names of the maps, as in `Task.heads`. candidates: names of the other outputs, see
         `Task.candidates`; files of earlier versions have none.
+    runtime, precisions, parallel: those of the session.
     """
 
-    fp32_only = True
-
-    def __init__(self, session: Any, spec: ModelSpec, multiple: int, stride: int) -> None:
+    def __init__(self, session: Session, spec: ModelSpec, multiple: int, stride: int) -> None:
         self.spec, self.multiple, self.stride = spec, multiple, stride
         self.task = create_task(spec.task, **spec.task_options)
-        self._session = session
-        names, heads = [output.name for output in session.get_outputs()], self.task.heads()
-        self.maps = [name for name in names if name in heads]
-        self.candidates = [name for name in names if name not in heads]
+        self._session, heads = session, self.task.heads()
+        self.maps = [name for name in session.outputs if name in heads]
+        self.candidates = [name for name in session.outputs if name not in heads]
+        self.runtime, self.precisions = session.runtime, session.precisions
+        self.parallel = session.parallel
+
+    def use(self, precision: str) -> None:
+        """Run in one of `precisions` from now on; before, it is fp32."""
+        self._session.use(precision)
 
     def __call__(
         self, images: np.ndarray, names: Sequence[str] | None = None
@@ -53,7 +63,9 @@ class OnnxModel:
         """
         names = list(self.maps if names is None else names)
         try:
-            found = self._session.run(names, {INPUT: np.ascontiguousarray(images, np.float32)})
+            found = self._session.run(np.ascontiguousarray(images, np.float32), names)
+        except UserError:
+            raise
         except Exception as error:  # onnxruntime's own classes, e.g. for a graph of fixed size
             shape = " × ".join(map(str, images.shape))
             raise UserError(
@@ -62,33 +74,40 @@ class OnnxModel:
         return dict(zip(names, found, strict=True))
 
 
-def read_onnx_model(path: Path, device: str = "cpu") -> OnnxModel:
+def read_onnx_model(
+    path: Path, device: str = "cpu", runtime: FileRuntime = "onnxruntime"
+) -> OnnxModel:
     """The model of an ONNX file that `tagwise export` wrote.
 
     The graph is run only after checks that `tagwise export` wrote it and, if the package onnx is
-    installed, that it is harmless.
-    Raises UserError for damaged files and files of other programs, and if onnxruntime is missing.
+    installed, that it is harmless. device: see `find_provider`; OpenVINO runs on the CPU.
+    Raises UserError for damaged files and files of other programs, and if `runtime` is missing.
     """
-    need_onnxruntime()
     with open_regular(path, "ONNX file") as file:
         data = file.read()
     if find_spec("onnx"):
         _check_graph(data, path)
     try:
-        session = open_session(data, device)
-        header = session.get_modelmeta().custom_metadata_map.get(HEADER)
+        session = _open(data, path, device, runtime)
+        header = session.entry(HEADER)
         if header is None:
             raise _of_others(path)
         spec, sides = parse_spec(header, path), json.loads(header)
         multiple, stride = (int(sides[name]) for name in ("multiple", "stride"))
         model = OnnxModel(session, spec, multiple, stride)
-        _check_outputs(model, [each.name for each in session.get_inputs()])
+        _check_outputs(model, session.inputs)
     except UserError:
         raise
     except Exception as error:  # onnxruntime has its own class for each type of damage
         raise _damaged(path, _reason(error)) from error
     check_maps(model, model, path)
     return model
+
+
+def _open(data: bytes, path: Path, device: str, runtime: FileRuntime) -> Session:
+    if runtime == "openvino":
+        return OpenVinoSession(data, path)
+    return OnnxRuntimeSession(data, device)
 
 
 def _check_graph(data: bytes, path: Path) -> None:
@@ -136,24 +155,14 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def open_session(graph: str | bytes, device: str = "cpu") -> Any:
-    """An onnxruntime session with torch's number of threads; graph: a path, or the bytes."""
-    runtime = need_onnxruntime()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = count_threads()
-    options.log_severity_level = 4  # errors are raised; print nothing else
-    providers: list[Any] = ["CPUExecutionProvider"]
-    kind, _, index = device.partition(":")
-    if kind == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers():
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(index or 0)}))
-    # With the CPU alone there is nothing to fall back to, and no reason to print that.
-    fall_back = int(len(providers) > 1)
-    return runtime.InferenceSession(graph, options, providers=providers, enable_fallback=fall_back)
-
-
 def find_provider(device: str = "auto") -> str:
-    """The device on which onnxruntime runs files: "cpu" or "cuda". Raises UserError for others."""
-    runs_cuda = "CUDAExecutionProvider" in need_onnxruntime().get_available_providers()
+    """The device that runs ONNX files: "cpu", or "cuda" with the onnxruntime for GPUs.
+
+    Raises UserError for other devices, and if neither onnxruntime nor OpenVINO is installed.
+    """
+    openvino_alone = find_spec("onnxruntime") is None and find_spec("openvino") is not None
+    providers = () if openvino_alone else need_onnxruntime().get_available_providers()
+    runs_cuda = "CUDAExecutionProvider" in providers
     if device == "auto":
         return "cuda" if runs_cuda else "cpu"
     kind, _, index = device.partition(":")
@@ -165,8 +174,3 @@ def find_provider(device: str = "auto") -> str:
             f"{'cpu and cuda' if runs_cuda else 'the cpu only'}; use --device cpu"
         )
     return device
-
-
-def need_onnxruntime() -> Any:
-    """Import onnxruntime. Raises UserError that names the extra if it is missing."""
-    return optional("onnxruntime", "onnx", "ONNX files need onnxruntime")

@@ -30,7 +30,7 @@ class OpenVinoNetwork(nn.Module):
     heatmaps, embeddings: the places of these outputs. multiple, stride: as in `Network`.
     """
 
-    fp32_only = True
+    runtime, precisions, parallel = "openvino", ("fp32",), False
 
     def __init__(
         self, graph: OpenVinoGraph, spec: ModelSpec, stride: int, heatmaps: int, embeddings: int
@@ -39,6 +39,9 @@ class OpenVinoNetwork(nn.Module):
         self.spec, self.multiple, self.stride = spec, MULTIPLE, stride
         self.task = create_task(spec.task, **spec.task_options)
         self._graph, self._heatmaps, self._embeddings = graph, heatmaps, embeddings
+
+    def use(self, precision: str) -> None:
+        """Do nothing: there is one precision."""
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """RGB images (B, 3, H, W), float in [0, 1], to float32 maps by head name, as `Network`.

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock, local
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from tagwise.errors import UserError, optional
-from tagwise.runtime import runs_bf16, sharing_threads
+from tagwise.runtime import count_threads, has_bf16, sharing_threads
 
 Shape = tuple[int | None, ...]
 
@@ -32,13 +31,13 @@ class OpenVinoGraph:
     about a tenth longer; compiling takes as long as several images. Threads may share a graph. It
     runs in one of them at a time, except in those that called `tagwise.runtime.share_threads`.
 
-    path: for errors. model: an openvino.Model. precision: of the computation; a processor that
-    cannot run convolutions in bf16 uses f32.
+    path: for errors. model: an openvino.Model. precision: of the computation; a processor without
+    instructions for bf16 uses f32.
     """
 
     def __init__(self, path: Path, model: Any, precision: Literal["f32", "bf16"] = "f32") -> None:
         self._path, self._model = path, model
-        self._precision = precision if runs_bf16() else "f32"
+        self._precision = precision if has_bf16() else "f32"
         self._core = need_openvino().Core()
         # The keys begin with the number of threads that run the graph at the same time.
         self._compiled: dict[tuple[int, Shape], Any] = {}
@@ -49,11 +48,15 @@ class OpenVinoGraph:
         self.shape = tuple(side.get_length() if side.is_static else None for side in shape)
         self.outputs = [_names_of(port) for port in model.outputs]
 
-    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        """(B, C, H, W) to the graph's outputs, each (B, ...) float32, in the order of `outputs`."""
+    def __call__(self, images: np.ndarray, places: Sequence[int] | None = None) -> list[np.ndarray]:
+        """(B, C, H, W) to outputs (B, ...) of the graph; those of floats are float32.
+
+        places: of the outputs to return, in `outputs`; by default all.
+        """
+        places = range(len(self.outputs)) if places is None else places
         if self.shape[0] is None or self.shape[0] == len(images):
-            return self._run(images)
-        parts = [self._run(images[n : n + 1]) for n in range(len(images))]
+            return self._run(images, places)
+        parts = [self._run(images[n : n + 1], places) for n in range(len(images))]
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
     def output_shapes(self, height: int, width: int) -> list[Shape]:
@@ -61,13 +64,13 @@ class OpenVinoGraph:
         shapes = [port.get_partial_shape() for port in self._for(1, height, width).outputs]
         return [tuple(s.get_length() if s.is_static else None for s in shape) for shape in shapes]
 
-    def _run(self, images: np.ndarray) -> list[np.ndarray]:
+    def _run(self, images: np.ndarray, places: Sequence[int]) -> list[np.ndarray]:
         try:
             kind = self._model.input(0).get_element_type().to_dtype()
             inputs = images if np.issubdtype(kind, np.floating) else np.rint(images)
             request = self._request(images.shape)
             found = request.infer([np.ascontiguousarray(inputs, kind)], share_inputs=True)
-            return [np.array(found[n], np.float32) for n in range(len(self.outputs))]
+            return [_copy(found[place]) for place in places]
         except Exception as error:  # OpenVINO raises RuntimeErrors of its own, of many lines
             shape = " × ".join(map(str, images.shape))
             raise UserError(
@@ -100,7 +103,7 @@ class OpenVinoGraph:
     def _compile(self, streams: int, model: Any) -> Any:
         config = {
             "INFERENCE_PRECISION_HINT": self._precision,
-            "INFERENCE_NUM_THREADS": streams * torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": streams * count_threads(),
             "NUM_STREAMS": streams,
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # reading and decoding run at the same time
@@ -120,6 +123,11 @@ class OpenVinoGraph:
         model = self._model.clone()
         model.reshape({model.input(0): [sides[0], self.shape[1], *sides[1:]]})
         return model
+
+
+def _copy(values: np.ndarray) -> np.ndarray:
+    """A copy of an output, which the next images will overwrite."""
+    return np.array(values, np.float32 if np.issubdtype(values.dtype, np.floating) else None)
 
 
 def fault_of(model: Any, images: int = 1) -> str | None:

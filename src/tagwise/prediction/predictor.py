@@ -28,7 +28,7 @@ from tagwise.prediction.pipeline import Pipeline, thread_counts
 from tagwise.prediction.protocols import Protocol, PublishedTest, default_protocol, published_test
 from tagwise.prediction.published_fittings import FITTINGS
 from tagwise.prediction.runners import ArrayRunner, Runner, TensorRunner, open_model
-from tagwise.prediction.runtimes import check_file, choose_precision, open_forward
+from tagwise.prediction.runtimes import choose_precision, open_forward
 from tagwise.prediction.sources import Image
 from tagwise.prediction.tta import HostPasses, Maps, Pass
 from tagwise.results import Result
@@ -76,6 +76,7 @@ class Predictor:
     runtime: "torch", or "openvino" to run the network with OpenVINO, on a CPU; "auto" is OpenVINO
         if it is installed (the extra openvino), for a model file whose network runs faster there.
         The first time, it takes some seconds to convert the network, which then is in the cache.
+        OpenVINO runs .onnx files too; without it, or with "torch", onnxruntime does.
 
     The older names `threshold` for `conf` and `size` for `imgsz` still work. Raises UserError for
     values that do not work, and for other names of arguments.
@@ -116,10 +117,9 @@ class Predictor:
             runtime=runtime,
         )
         self.max_instances = options.check_max_instances(max_instances)
-        check_file(weights, runtime)
         self.flip, self.scales = bool(flip), tuple(map(float, scales))
         one_pass = not flip and self.scales == (1.0,) and protocol is None
-        self.model, self.device, self.name = open_model(weights, device, one_pass)
+        self.model, self.device, self.name = open_model(weights, device, one_pass, runtime)
         self.task, spec = self.model.task, self.model.spec
         self.classes = options.class_names(classes, self.task.class_names)
         given = options.input_size(size, spec.input_size)
@@ -140,14 +140,16 @@ class Predictor:
         """Read the calibration of the model, and create the runner of its network."""
         self.calibration = Calibration.from_decoder(self.model.spec.decoder)
         common = (self.model, self.task, self.fitting, self.scales, self.flip)
+        sizes = (self.size, self.batch_size)
         if isinstance(self.model, OnnxModel):
-            self.runner: Runner = ArrayRunner(*common)
-            self.runtime = "onnxruntime"
+            self.model.use(self.precision)
+            self.runner: Runner = ArrayRunner(*common, *sizes, self.model.parallel)
+            self.runtime = self.model.runtime
         else:
             is_file = isinstance(weights, str | os.PathLike)
             forward = open_forward(self.model, self.device, self.precision, runtime, is_file)
-            how = (forward, self.device, self.size, self.batch_size, forward.parallel)
-            self.runner = TensorRunner(*common, *how)
+            how = (forward.parallel, forward, self.device)
+            self.runner = TensorRunner(*common, *sizes, *how)
             self.runtime = forward.runtime
 
     def _follow(self, test: PublishedTest | None) -> None:

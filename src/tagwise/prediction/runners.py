@@ -1,8 +1,8 @@
 """How a predictor runs its network: with torch on tensors, or without it on arrays.
 
-`TensorRunner` runs any network with torch, several passes over an image included. `ArrayRunner`
-runs an ONNX file of `tagwise export` with onnxruntime, one pass over an image; what the file gives
-is decoded as it is. It needs no torch, so torch is imported here only where tensors are made.
+`TensorRunner` runs any network on tensors, several passes over an image included. `ArrayRunner`
+runs an ONNX file of `tagwise export`, one pass over an image; what the file gives is decoded as it
+is. It needs no torch, so torch is imported here only where tensors are made.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,11 @@ from tagwise import models
 from tagwise.data.report import print_note
 from tagwise.errors import UserError, need_torch
 from tagwise.files import refuse_address
-from tagwise.models.onnx_model import find_provider, read_onnx_model
+from tagwise.models.onnx_model import OnnxModel, find_provider, read_onnx_model
 from tagwise.prediction import tta
 from tagwise.prediction.fitting import FitInside, Fitting
+from tagwise.prediction.options import Runtime
+from tagwise.prediction.runtimes import runtime_of_file
 from tagwise.prediction.tta import HostPasses, Maps, Pass
 from tagwise.runtime import find_device
 from tagwise.tasks.base import Task
@@ -39,21 +42,23 @@ Inputs = Sequence[Sequence[np.ndarray]]
 
 
 def open_model(
-    weights: str | Path | nn.Module, device: str | torch.device, one_pass: bool
+    weights: str | Path | nn.Module, device: str | torch.device, one_pass: bool, runtime: Runtime
 ) -> tuple[Any, str | torch.device, str]:
     """Load a model for prediction; returns it, its device and its name.
 
     one_pass: whether images are run once, neither mirrored nor at other scales. An ONNX file is
         then opened as an `OnnxModel`, unless a published fitting joins its maps.
+    runtime: for ONNX files; for others, see `open_forward`.
     Raises UserError if it cannot be loaded, or needs torch and torch is not installed.
     """
     is_file = isinstance(weights, str | os.PathLike)
-    if is_file and one_pass and Path(weights).suffix == ".onnx":
+    if is_file and Path(weights).suffix == ".onnx":
         refuse_address(weights)
-        device_used = find_provider(str(device))
-        model = read_onnx_model(Path(weights), device_used)
-        if "fitting" not in model.spec.decoder:
+        model, device_used = _open_onnx(Path(weights), str(device), runtime)
+        if one_pass and "fitting" not in model.spec.decoder:
             return model, device_used, Path(weights).stem
+        need_torch(f"{weights} with these options")
+        return models.OnnxNetwork(model), find_device(device_used), Path(weights).stem
     need_torch(f"{weights} with these options" if is_file else "this model")
     found = find_device(device)
     if not is_file:
@@ -61,20 +66,43 @@ def open_model(
     return models.load_model(weights, device=found, fuse=True).eval(), found, Path(weights).stem
 
 
+def _open_onnx(path: Path, device: str, runtime: Runtime) -> tuple[OnnxModel, str]:
+    """An ONNX file and its device. Where "auto" is OpenVINO and it fails, onnxruntime runs it."""
+    device = find_provider(device)
+    chosen = runtime_of_file(runtime, device)
+    try:
+        return read_onnx_model(path, device, chosen), device
+    except UserError as error:
+        if (runtime, chosen) != ("auto", "openvino") or find_spec("onnxruntime") is None:
+            raise
+        model = read_onnx_model(path, device)  # fails too if the file is damaged
+        print_note(f"OpenVINO: {error}; onnxruntime runs it")
+        return model, device
+
+
 @dataclass
 class Runner(ABC):
-    """Runs the network of a predictor; fields: those of `Predictor`."""
+    """Runs the network of a predictor; fields: those of `Predictor`.
+
+    part_size: images per forward pass. parallel: whether several threads may run the network at the
+    same time.
+    """
 
     model: Any
     task: Task
     fitting: Fitting
     scales: tuple[float, ...]
     flip: bool
+    size: tuple[int, int]
+    part_size: int
+    parallel: bool
 
     @property
     def most_networks(self) -> int:
-        """How many threads of a pipeline may run the network at the same time."""
-        return 1
+        """How many threads may run the network: all of them have the maps of images in memory."""
+        width, height = self.size
+        pixels = self.part_size * width * height * max(self.scales) ** 2
+        return max(1, min(_NETWORKS, int(_PIXELS / pixels))) if self.parallel else 1
 
     @abstractmethod
     def run(self, inputs: Inputs) -> HostPasses:
@@ -117,21 +145,10 @@ class TensorRunner(Runner):
     """Runs a network on tensors, with every pass over an image; device: of `Predictor`.
 
     forward: the network, from images (B, 3, H, W) uint8 to maps; see `runtimes`.
-    parallel: whether several threads may run it at the same time.
     """
 
     forward: Callable[[Tensor], Maps]
     device: torch.device
-    size: tuple[int, int]
-    part_size: int
-    parallel: bool
-
-    @property
-    def most_networks(self) -> int:
-        """How many threads may run the network: all of them have the maps of images in memory."""
-        width, height = self.size
-        pixels = self.part_size * width * height * max(self.scales) ** 2
-        return max(1, min(_NETWORKS, int(_PIXELS / pixels))) if self.parallel else 1
 
     def run(self, inputs: Inputs) -> HostPasses:
         """Run a batch; one that does not fit into the memory of the GPU is halved.

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tagwise import models
 from tagwise.data.report import print_note
@@ -29,11 +29,14 @@ _SMALL = 20_000_000  # parameters; HRNet-W32 has 29 million, the shipped models 
 _HALF = {"bf16": "bfloat16", "fp16": "float16"}
 _OPENVINO = {"fp32": "f32", "bf16": "bf16"}
 
+PRECISIONS = ("fp32", *_HALF)
+"""Those of networks that torch runs."""
+
 
 class Forward:
     """The forward pass of a network in some precision.
 
-    runtime: "torch", "openvino", or "file" for the files that ONNX Runtime or OpenVINO run.
+    runtime: "torch", "openvino", or "onnxruntime".
     parallel: whether several threads may run the network at the same time, see `_is_parallel`.
     """
 
@@ -65,11 +68,14 @@ def choose_precision(
 
     Raises UserError for a network that does not run in the given precision.
     """
-    fp32_only = getattr(model, "fp32_only", False)
+    able = getattr(model, "precisions", PRECISIONS)
     if precision == "auto":
-        return "fp32" if fp32_only or exact else fastest_precision(device)
-    if fp32_only and precision != "fp32":
-        raise UserError(f"{model.spec.name} runs in fp32 only, not in {precision}")
+        fastest = fastest_precision(device)
+        return fastest if fastest in able and not exact else "fp32"
+    if precision not in able:
+        raise UserError(
+            f"{model.runtime} runs {model.spec.name} in {' or '.join(able)}, not in {precision}"
+        )
     return precision
 
 
@@ -82,8 +88,9 @@ def open_forward(
     Raises UserError for a runtime that cannot run on the device or in the precision. If OpenVINO
     cannot convert the network, one line says so, and torch runs it.
     """
-    if getattr(model, "fp32_only", False):
-        return Forward(model, device, precision, "file")
+    if hasattr(model, "precisions"):  # of a file that torch does not run
+        model.use(precision)
+        return Forward(model, device, precision, model.runtime, model.parallel)
     if not isinstance(model, models.Network):
         return Forward(model, device, precision, "torch")
     if runtime == "auto":
@@ -114,13 +121,18 @@ def _is_parallel(model: models.Network, device: torch.device, loaded: bool) -> b
     return device.type == "cpu" and loaded and count < _SMALL
 
 
-def check_file(weights: Any, runtime: Runtime) -> None:
-    """Raise UserError if OpenVINO was asked for to run an ONNX file."""
-    if runtime == "openvino" and str(weights).endswith(".onnx"):
-        raise UserError(
-            f"onnxruntime runs {weights}, not openvino; give the model file that it was exported "
-            "from"
-        )
+def runtime_of_file(runtime: Runtime, device: str) -> Literal["onnxruntime", "openvino"]:
+    """The program that runs an ONNX file on a device: "cpu" or "cuda", see `find_provider`.
+
+    It is OpenVINO where "auto" stands for it, and where onnxruntime is missing.
+    Raises UserError if OpenVINO was asked for on a GPU.
+    """
+    if runtime == "auto":
+        runtime = _asked() or ("openvino" if device == "cpu" and _has_openvino() else "torch")
+    if runtime == "openvino":
+        _check_on_cpu(device)
+    alone = find_spec("onnxruntime") is None and find_spec("openvino")
+    return "openvino" if runtime == "openvino" or alone else "onnxruntime"
 
 
 def runtime_for(runtime: Runtime, photos: int | None) -> Runtime:
@@ -140,21 +152,35 @@ def _fastest(model: models.Network, device: torch.device, precision: str, loaded
     """The runtime that "auto" stands for.
 
     OpenVINO is no faster for corner pooling, and published networks are not measured with it.
-    TAGWISE_RUNTIME in the environment decides instead if it is set.
     """
-    if chosen := os.environ.get("TAGWISE_RUNTIME"):
-        check_choice("TAGWISE_RUNTIME", chosen, Runtime)
-        if chosen != "auto":
-            return chosen
-    # OpenVINO has instructions of its own beside those of oneDNN. Limits for oneDNN alone break it.
+    if asked := _asked():
+        return asked
     suits = loaded and not model.corners and "converted_from" not in model.spec.info
-    suits = suits and "ONEDNN_MAX_CPU_ISA" not in os.environ
-    able = device.type == "cpu" and precision in _OPENVINO and find_spec("openvino")
+    able = device.type == "cpu" and precision in _OPENVINO and _has_openvino()
     return "openvino" if suits and able else "torch"
 
 
+def _asked() -> Runtime | None:
+    """The runtime that TAGWISE_RUNTIME in the environment sets in place of "auto"."""
+    asked = os.environ.get("TAGWISE_RUNTIME") or "auto"
+    check_choice("TAGWISE_RUNTIME", asked, Runtime)
+    return None if asked == "auto" else asked
+
+
+def _has_openvino() -> bool:
+    """Whether OpenVINO is installed, and works.
+
+    It has instructions of its own beside those of oneDNN. Limits for oneDNN alone break it.
+    """
+    return "ONEDNN_MAX_CPU_ISA" not in os.environ and find_spec("openvino") is not None
+
+
 def _check_openvino(device: torch.device, precision: str) -> None:
-    if device.type != "cpu":
-        raise UserError(f"the runtime openvino runs on the CPU, not on {device}; use --device cpu")
+    _check_on_cpu(str(device))
     if precision not in _OPENVINO:
         raise UserError(f"the runtime openvino runs in fp32 or bf16, not in {precision}")
+
+
+def _check_on_cpu(device: str) -> None:
+    if device != "cpu":
+        raise UserError(f"the runtime openvino runs on the CPU, not on {device}; use --device cpu")
