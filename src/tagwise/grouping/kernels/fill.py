@@ -134,21 +134,30 @@ def _brighter_first(maxima, box, out):
     return count
 
 
-@compiled()
 def best_cells(maps, queries, least):
     """For each query, find the cell where heatmap - round(distance of tag from mean) is largest.
 
     maps: SearchMaps. queries: Queries. Returns (Q,) int64, cells as y * W + x, -1 if no value
     exceeds `least`. Of equal values, the first in reading order is chosen.
+    """
+    ranges = np.full((*maps.maxima.shape, maps.tags.shape[1], 2), np.nan, np.float32)
+    return _best_cells(maps, queries, least, ranges)
+
+
+@compiled()
+def _best_cells(maps, queries, least, ranges):
+    """`best_cells` with a cache of the range of the tags of each block, NaN where it is unknown.
 
     The largest heatmap value and the range of the tags bound the values in a block. As bright
     blocks are searched first, most blocks are never read. Ranges are computed when first needed.
+
+    ranges: (M, rows, columns, D, 2) float32. It is made outside, because numba takes .4 s to
+    compile the making of an array of five dimensions.
     """
     # Plain arrays, because passing structures of arrays counts references in every inner call.
     heatmaps, tags, maxima = maps
     which, means, boxes = queries
     out, height, width = np.empty(len(which), np.int64), heatmaps.shape[1], heatmaps.shape[2]
-    ranges = np.full((*maxima.shape, tags.shape[1], 2), np.nan, np.float32)
     columns = maxima.shape[2]
     near, squares = np.empty(maxima.shape[1] * columns, np.int64), np.empty(BLOCK, np.float32)
     for q in range(len(which)):

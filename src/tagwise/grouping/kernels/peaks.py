@@ -9,9 +9,7 @@ from tagwise.runtime import compiled
 BLOCK = 16
 
 
-# Without the rules for NaN, a maximum compiles to vector instructions. A NaN cell can then only
-# hide the other cells of its column in the block.
-@compiled(fastmath={"nnan", "nsz"})
+@compiled(inline="always")
 def _largest_in_columns(rows, out):
     for x in range(rows.shape[1]):
         out[x] = rows[0, x]
@@ -20,7 +18,7 @@ def _largest_in_columns(rows, out):
             out[x] = max(out[x], rows[y, x])
 
 
-@compiled(fastmath={"nnan", "nsz"})
+@compiled(inline="always")
 def _largest(values):
     best = values[0]
     for x in range(1, len(values)):
@@ -28,7 +26,9 @@ def _largest(values):
     return best
 
 
-@compiled()
+# Without the rules for NaN, a maximum compiles to vector instructions. A NaN cell can then only
+# hide the other cells of its column in the block.
+@compiled(fastmath={"nnan", "nsz"})
 def block_maxima(heatmaps):
     """The largest value of each 16 x 16 block of maps (C, H, W), (C, ceil(H/16), ceil(W/16))."""
     channels, height, width = heatmaps.shape
