@@ -43,14 +43,16 @@ assert code == 0 and "torch" not in sys.modules
 """
 
 OPENVINO = """
-import json, sys
+import json, os, sys
 import tagwise
 
+os.environ["OMP_NUM_THREADS"] = "2"  # threads that run the network at the same time
 photo, file = sys.argv[1:]
 predictor = tagwise.Predictor(file, conf=0, precision="fp32")
-(result,) = predictor.stream([photo])
+first, *others = predictor.stream([photo] * 4)
 assert predictor.runtime == "openvino" and "torch" not in sys.modules
-print(json.dumps(result.to_dict()))
+assert all(other.to_dict() == first.to_dict() for other in others)
+print(json.dumps(first.to_dict()))
 """
 
 REFUSED = """

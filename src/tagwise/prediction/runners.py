@@ -76,7 +76,8 @@ def _open_onnx(path: Path, device: str, runtime: Runtime) -> tuple[OnnxModel, st
         if (runtime, chosen) != ("auto", "openvino") or find_spec("onnxruntime") is None:
             raise
         model = read_onnx_model(path, device)  # fails too if the file is damaged
-        print_note(f"OpenVINO: {error}; onnxruntime runs it")
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        print_note(f"OpenVINO cannot run {path}, but onnxruntime can ({reason})")
         return model, device
 
 
