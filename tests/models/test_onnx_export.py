@@ -167,7 +167,9 @@ def test_invalid_input_is_refused(small, tmp_path):
     path = export(small, out=tmp_path / "m.onnx")
     with pytest.raises(UserError, match="is already an ONNX file"):
         export(path)
-    with pytest.raises(UserError, match="onnxruntime runs small in fp32, not in bf16"):
+    with pytest.raises(
+        UserError, match="onnxruntime runs small in fp32, not in bf16; use --runtime op"
+    ):
         Predictor(path, precision="bf16")
     (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:500])
     with pytest.raises(UserError, match=r"cut\.onnx is not a readable ONNX file"):

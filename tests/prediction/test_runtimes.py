@@ -223,7 +223,9 @@ def test_auto_is_openvino_for_exported_files(openvino, exported, monkeypatch):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
     monkeypatch.setenv("TAGWISE_RUNTIME", "torch")
     assert chosen() == ("onnxruntime", "fp32", True)
-    with pytest.raises(UserError, match="onnxruntime runs small in fp32, not in bf16"):
+    with pytest.raises(
+        UserError, match="onnxruntime runs small in fp32, not in bf16; use --runtime op"
+    ):
         chosen(precision="bf16")
     with pytest.raises(UserError, match="openvino runs small in fp32 or bf16, not in fp16"):
         chosen(runtime="openvino", precision="fp16")

@@ -28,6 +28,7 @@ LEAST_PHOTOS = 100
 _SMALL = 20_000_000  # parameters; HRNet-W32 has 29 million, the shipped models 3 to 5
 _HALF = {"bf16": "bfloat16", "fp16": "float16"}
 _OPENVINO = {"fp32": "f32", "bf16": "bf16"}
+_ONLY_OPENVINO = ("onnxruntime", "bf16")  # runs files in bf16, where onnxruntime does not
 
 PRECISIONS = ("fp32", *_HALF)
 """Those of networks that torch runs."""
@@ -73,8 +74,10 @@ def choose_precision(
         fastest = fastest_precision(device)
         return fastest if fastest in able and not exact else "fp32"
     if precision not in able:
+        hint = "; use --runtime openvino" if (model.runtime, precision) == _ONLY_OPENVINO else ""
+        those = " or ".join(able)
         raise UserError(
-            f"{model.runtime} runs {model.spec.name} in {' or '.join(able)}, not in {precision}"
+            f"{model.runtime} runs {model.spec.name} in {those}, not in {precision}{hint}"
         )
     return precision
 
