@@ -168,7 +168,7 @@ def test_invalid_input_is_refused(small, tmp_path):
     with pytest.raises(UserError, match="is already an ONNX file"):
         export(path)
     with pytest.raises(
-        UserError, match="onnxruntime runs small in fp32, not in bf16; use --runtime op"
+        UserError, match="onnxruntime runs this file in fp32, not in bf16; use --runtime op"
     ):
         Predictor(path, precision="bf16")
     (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:500])

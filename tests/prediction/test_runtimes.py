@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,13 @@ from tagwise.models import create_model, load_model, save_model, shipped_models
 from tagwise.models import openvino_convert as converting
 from tagwise.models.checks import TOLERANCE
 from tagwise.prediction import runtimes
-from tagwise.runtime import can_share_threads, fastest_precision, share_threads, sharing_threads
+from tagwise.runtime import (
+    can_share_threads,
+    fastest_precision,
+    has_bf16,
+    share_threads,
+    sharing_threads,
+)
 from tagwise.tasks.pose import PoseTask
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "messi5.jpg"
@@ -209,11 +216,16 @@ def test_exported_files_have_the_same_instances_in_openvino(openvino, tmp_path):
         assert len(ours(PHOTO))
 
 
-def test_auto_is_openvino_for_exported_files(openvino, exported, monkeypatch):
+def test_auto_is_openvino_for_exported_files(openvino, tiny, exported, monkeypatch):
     def chosen(**options):
         predictor = Predictor(exported, **options)
         return predictor.runtime, predictor.precision, predictor.runner.most_networks > 1
 
+    if has_bf16():
+        computed = Predictor(exported).maps(PHOTO)[0], Predictor(tiny).maps(PHOTO)[0]
+        exact = Predictor(exported, precision="fp32").maps(PHOTO)[0]["tags"]
+        for maps in computed:
+            assert not torch.equal(maps["tags"], exact)
     monkeypatch.setattr("tagwise.runtime.has_bf16", lambda: True)
     assert chosen() == ("openvino", "bf16", True)
     assert chosen(precision="fp32") == ("openvino", "fp32", True)
@@ -224,10 +236,10 @@ def test_auto_is_openvino_for_exported_files(openvino, exported, monkeypatch):
     monkeypatch.setenv("TAGWISE_RUNTIME", "torch")
     assert chosen() == ("onnxruntime", "fp32", True)
     with pytest.raises(
-        UserError, match="onnxruntime runs small in fp32, not in bf16; use --runtime op"
+        UserError, match="onnxruntime runs this file in fp32, not in bf16; use --runtime op"
     ):
         chosen(precision="bf16")
-    with pytest.raises(UserError, match="openvino runs small in fp32 or bf16, not in fp16"):
+    with pytest.raises(UserError, match="openvino runs this file in fp32 or bf16, not in fp16"):
         chosen(runtime="openvino", precision="fp16")
 
 
@@ -307,10 +319,12 @@ def test_auto_is_torch_without_openvino(openvino, tiny, monkeypatch):
 
 
 def test_a_few_photos_do_not_start_openvino():
-    assert runtimes.runtime_for("auto", runtimes.LEAST_PHOTOS - 1) == "torch"
-    assert runtimes.runtime_for("auto", runtimes.LEAST_PHOTOS) == "auto"
-    assert runtimes.runtime_for("auto", None) == "auto"
-    assert runtimes.runtime_for("openvino", 1) == "openvino"
+    few = runtimes.LEAST_PHOTOS - 1
+    assert runtimes.runtime_for("auto", "people", few) == "torch"
+    assert runtimes.runtime_for("auto", "people", few + 1) == "auto"
+    assert runtimes.runtime_for("auto", "people", None) == "auto"
+    assert runtimes.runtime_for("openvino", "people", 1) == "openvino"
+    assert runtimes.runtime_for("auto", "people.onnx", 1) == "auto"  # always the same precision
 
 
 @pytest.mark.parametrize(
@@ -323,6 +337,15 @@ def test_a_few_photos_do_not_start_openvino():
 def test_bad_runtimes(openvino, tiny, options, message):
     with pytest.raises(UserError, match=message):
         Predictor(tiny, device="cpu", **options)
+
+
+def test_precision_of_a_file_does_not_ask_torch(monkeypatch):
+    """onnxruntime may run it on a GPU where torch is missing, or knows no GPU."""
+    file = SimpleNamespace(runtime="onnxruntime", precisions=("fp32",))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert runtimes.choose_precision(file, "auto", "cuda", exact=False) == "fp32"
+    with pytest.raises(UserError, match=r"onnxruntime runs this file in fp32, not in bf16$"):
+        runtimes.choose_precision(file, "bf16", "cuda", exact=False)
 
 
 def test_openvino_runs_on_the_cpu_alone():

@@ -99,7 +99,7 @@ def evaluate(
     scoring = {name: value for name, value in scoring.items() if value is not None}
     keep_freed_memory()
     protocol = protocol or default_protocol(weights, measured=True)
-    runtime = runtime_for(runtime, limit)
+    runtime = runtime_for(runtime, weights, limit)
     predictor = Predictor(weights, device=device, protocol=protocol, runtime=runtime, **options)
     predictor.task.check_evaluation(oracle, scoring)
     dataset = open_labelled(predictor, annotations, images, category, quiet)

@@ -117,7 +117,7 @@ def predict(
         protocol=protocol,
         batch_size=1 if live and batch_size is None else batch_size,
         precision=precision,
-        runtime=runtime_for(runtime, count_of(found)),
+        runtime=runtime_for(runtime, weights, count_of(found)),
     )
     files = None
     if out is not None:

@@ -101,7 +101,7 @@ def track(
         protocol=protocol,
         batch_size=1 if live and batch_size is None else batch_size,
         precision=precision,
-        runtime=runtime_for(runtime, video.frames),
+        runtime=runtime_for(runtime, weights, video.frames),
     )
     if settings is None or conf is not None:
         high = predictor.threshold

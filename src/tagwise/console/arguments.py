@@ -96,7 +96,8 @@ Runtime = Annotated[
     Literal["auto", "torch", "openvino"],
     arg(
         help="What runs the network. On a CPU, auto is OpenVINO if it is installed (pip install "
-        "'tagwise[openvino]') and there are 100 photos or more.",
+        "'tagwise[openvino]') and there are 100 photos or more. For .onnx files, torch stands for "
+        "onnxruntime, and one photo is enough.",
     ),
 ]
 

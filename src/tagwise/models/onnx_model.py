@@ -111,7 +111,7 @@ def _open(data: bytes, path: Path, device: str, runtime: FileRuntime) -> Session
 
 
 def _check_graph(data: bytes, path: Path) -> None:
-    """Raise UserError for a graph that must not be run, before onnxruntime opens it."""
+    """Raise UserError for a graph that must not be run, before it is opened."""
     import onnx
     from onnx import TensorProto, numpy_helper
 
@@ -169,8 +169,9 @@ def find_provider(device: str = "auto") -> str:
     if kind == "cuda" and runs_cuda and (not index or index.isdecimal()):
         return device
     if device != "cpu":
+        program = "OpenVINO" if openvino_alone else "this onnxruntime"
         raise UserError(
-            f"device {device!r} is not available: this onnxruntime runs on "
+            f"device {device!r} is not available: {program} runs on "
             f"{'cpu and cuda' if runs_cuda else 'the cpu only'}; use --device cpu"
         )
     return device

@@ -15,7 +15,7 @@ import numpy as np
 
 from tagwise.errors import optional
 from tagwise.models.openvino_graph import OpenVinoGraph, fault_of, need_openvino, reason_of
-from tagwise.runtime import count_threads
+from tagwise.runtime import count_threads, sharing_threads
 
 _LARGE = 80_000_000  # bytes of a file, 20 million float32 weights; see `runtimes._is_parallel`
 
@@ -58,7 +58,7 @@ class OnnxRuntimeSession(Session):
     def __init__(self, graph: bytes, device: str = "cpu") -> None:
         self._graph, self._device = graph, device
         self.parallel = device == "cpu" and len(graph) < _LARGE
-        self._opened: dict[int, Any] = {}  # by the number of threads
+        self._opened: dict[int, Any] = {}  # by the number of callers at the same time
         self._lock = Lock()
         session = self._session()
         self.inputs = [each.name for each in session.get_inputs()]
@@ -74,12 +74,16 @@ class OnnxRuntimeSession(Session):
         return self._session().run(list(names), {self.inputs[0]: images})
 
     def _session(self) -> Any:
-        """What runs the graph with the number of threads of the calling one; any may share it."""
-        threads = count_threads()
+        """What runs the graph in the calling thread and those that share the cores with it.
+
+        Each caller computes too, beside the threads of the session, which serve all callers.
+        """
+        callers = sharing_threads()
         with self._lock:
-            if threads not in self._opened:
-                self._opened[threads] = _open_session(self._graph, self._device, threads)
-            return self._opened[threads]
+            if callers not in self._opened:
+                threads = callers * (count_threads() - 1) + 1
+                self._opened[callers] = _open_session(self._graph, self._device, threads)
+            return self._opened[callers]
 
 
 def _open_session(graph: bytes, device: str, threads: int) -> Any:
@@ -107,7 +111,7 @@ class OpenVinoSession(Session):
     precisions = ("fp32", "bf16")
 
     def __init__(self, graph: bytes, path: Path) -> None:
-        core = need_openvino().Core()
+        core = need_openvino("the runtime openvino needs").Core()
         try:
             self._model = core.read_model(graph, b"")
             fault = fault_of(self._model)
@@ -119,6 +123,7 @@ class OpenVinoSession(Session):
         self.inputs = [port.get_any_name() for port in self._model.inputs]
         self.outputs = [port.get_any_name() for port in self._model.outputs]
         self._places = {name: place for place, name in enumerate(self.outputs)}
+        self._precision = ""
         self.use("fp32")
 
     def entry(self, name: str) -> str | None:
@@ -128,8 +133,9 @@ class OpenVinoSession(Session):
         )
 
     def use(self, precision: str) -> None:
-        kind = {"fp32": "f32", "bf16": "bf16"}[precision]
-        self._graph = OpenVinoGraph(self._path, self._model, kind)
+        if precision != self._precision:
+            kind = {"fp32": "f32", "bf16": "bf16"}[precision]
+            self._precision, self._graph = precision, OpenVinoGraph(self._path, self._model, kind)
 
     def run(self, images: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
         return self._graph(images, [self._places[name] for name in names])

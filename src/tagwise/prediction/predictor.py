@@ -198,7 +198,7 @@ class Predictor:
         """Yield the result of each image in order; only a few batches are in memory at a time.
 
         Images are read, run through the network and decoded at the same time, in threads. On a CPU,
-        a small network of a model file runs on several images at the same time, one per core.
+        a small network of a file runs on several images at the same time, one per core.
         Raises UserError at the first image that cannot be read.
         """
         for outcome in self.outcomes(images):

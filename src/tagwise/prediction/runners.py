@@ -58,7 +58,7 @@ def open_model(
         if one_pass and "fitting" not in model.spec.decoder:
             return model, device_used, Path(weights).stem
         need_torch(f"{weights} with these options")
-        return models.OnnxNetwork(model), find_device(device_used), Path(weights).stem
+        return models.OnnxNetwork(model), find_device(device), Path(weights).stem
     need_torch(f"{weights} with these options" if is_file else "this model")
     found = find_device(device)
     if not is_file:

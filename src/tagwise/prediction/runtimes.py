@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tagwise import models
@@ -28,7 +29,6 @@ LEAST_PHOTOS = 100
 _SMALL = 20_000_000  # parameters; HRNet-W32 has 29 million, the shipped models 3 to 5
 _HALF = {"bf16": "bfloat16", "fp16": "float16"}
 _OPENVINO = {"fp32": "f32", "bf16": "bf16"}
-_ONLY_OPENVINO = ("onnxruntime", "bf16")  # runs files in bf16, where onnxruntime does not
 
 PRECISIONS = ("fp32", *_HALF)
 """Those of networks that torch runs."""
@@ -38,7 +38,8 @@ class Forward:
     """The forward pass of a network in some precision.
 
     runtime: "torch", "openvino", or "onnxruntime".
-    parallel: whether several threads may run the network at the same time, see `_is_parallel`.
+    parallel: whether several threads may run the network at the same time, see `_is_parallel`, and
+        for files, `Session`.
     """
 
     def __init__(
@@ -69,16 +70,16 @@ def choose_precision(
 
     Raises UserError for a network that does not run in the given precision.
     """
-    able = getattr(model, "precisions", PRECISIONS)
+    able = tuple(getattr(model, "precisions", PRECISIONS))
     if precision == "auto":
-        fastest = fastest_precision(device)
-        return fastest if fastest in able and not exact else "fp32"
+        # Asking for the fastest may need torch, which files run without.
+        fastest = "fp32" if exact or able == ("fp32",) else fastest_precision(device)
+        return fastest if fastest in able else "fp32"
     if precision not in able:
-        hint = "; use --runtime openvino" if (model.runtime, precision) == _ONLY_OPENVINO else ""
+        bf16_elsewhere = (model.runtime, precision, str(device)) == ("onnxruntime", "bf16", "cpu")
+        hint = "; use --runtime openvino" if bf16_elsewhere else ""
         those = " or ".join(able)
-        raise UserError(
-            f"{model.runtime} runs {model.spec.name} in {those}, not in {precision}{hint}"
-        )
+        raise UserError(f"{model.runtime} runs this file in {those}, not in {precision}{hint}")
     return precision
 
 
@@ -138,9 +139,13 @@ def runtime_of_file(runtime: Runtime, device: str) -> Literal["onnxruntime", "op
     return "openvino" if runtime == "openvino" or alone else "onnxruntime"
 
 
-def runtime_for(runtime: Runtime, photos: int | None) -> Runtime:
-    """The runtime for a number of photos, None if it is unknown: "auto" is torch for a few."""
-    few = photos is not None and photos < LEAST_PHOTOS
+def runtime_for(runtime: Runtime, weights: Any, photos: int | None) -> Runtime:
+    """The runtime for a number of photos, None if it is unknown: "auto" is torch for a few.
+
+    Exported files need no conversion, so a few photos are enough for OpenVINO. With onnxruntime,
+    they would be run in another precision than many.
+    """
+    few = photos is not None and photos < LEAST_PHOTOS and Path(str(weights)).suffix != ".onnx"
     return "torch" if runtime == "auto" and few else runtime
 
 

@@ -143,7 +143,7 @@ def start_run(
     weights, store = os.fspath(weights), Store(out)
     images = list_images(sources)
     settings = _settings(weights, options)
-    options = {**options, "runtime": runtime_for(options["runtime"], len(images))}
+    options = {**options, "runtime": runtime_for(options["runtime"], weights, len(images))}
     device = options.pop("device")
     pool = RayActors(workers, device) if engine == "ray" else Processes(workers, device)
     try:
@@ -160,7 +160,5 @@ def start_run(
 def _settings(weights: str, options: dict[str, Any]) -> dict[str, Any]:
     """The settings that results depend on; loads the model once, which checks them all."""
     here = {"device": "cpu", "runtime": "torch", "precision": "fp32", "half": False}
-    if Path(weights).suffix == ".onnx":
-        here.pop("runtime")
     found = Predictor(weights, **{**options, **here}).settings()
     return {**found, "precision": options["precision"], "half": options["half"]}
