@@ -75,11 +75,18 @@ def fastest_precision(device: torch.device | str) -> str:
 def has_bf16() -> bool:
     """Whether the processor has instructions for bf16 that convolutions may use.
 
-    ONEDNN_MAX_CPU_ISA in the environment can forbid them. AVX-512 can compute in bf16 without such
-    instructions, but no faster than in float32.
+    ONEDNN_MAX_CPU_ISA in the environment can forbid them; torch knows whether it did when the
+    program started. AVX-512 can compute in bf16 without such instructions, but no faster than in
+    float32.
     """
-    forbidden = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _WITHOUT_BF16
-    return not forbidden and "+avx512bf16" in get_host_cpu_features().split(",")
+    if "+avx512bf16" not in get_host_cpu_features().split(","):
+        return False
+    if (torch := sys.modules.get("torch")) is None:
+        return os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in _WITHOUT_BF16
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a build of torch without oneDNN
+        return False
 
 
 # ---------------------------------------------------------------------- memory
