@@ -155,13 +155,18 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
+def openvino_alone() -> bool:
+    """Whether OpenVINO is the only installed program that runs ONNX files."""
+    return find_spec("onnxruntime") is None and find_spec("openvino") is not None
+
+
 def find_provider(device: str = "auto") -> str:
     """The device that runs ONNX files: "cpu", or "cuda" with the onnxruntime for GPUs.
 
     Raises UserError for other devices, and if neither onnxruntime nor OpenVINO is installed.
     """
-    openvino_alone = find_spec("onnxruntime") is None and find_spec("openvino") is not None
-    providers = () if openvino_alone else need_onnxruntime().get_available_providers()
+    alone = openvino_alone()
+    providers = () if alone else need_onnxruntime().get_available_providers()
     runs_cuda = "CUDAExecutionProvider" in providers
     if device == "auto":
         return "cuda" if runs_cuda else "cpu"
@@ -169,7 +174,7 @@ def find_provider(device: str = "auto") -> str:
     if kind == "cuda" and runs_cuda and (not index or index.isdecimal()):
         return device
     if device != "cpu":
-        program = "OpenVINO" if openvino_alone else "this onnxruntime"
+        program = "OpenVINO" if alone else "this onnxruntime"
         raise UserError(
             f"device {device!r} is not available: {program} runs on "
             f"{'cpu and cuda' if runs_cuda else 'the cpu only'}; use --device cpu"

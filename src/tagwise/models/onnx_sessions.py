@@ -30,7 +30,7 @@ class Session(ABC):
 
     runtime: str
     precisions: tuple[str, ...] = ("fp32",)
-    parallel = False
+    parallel: bool
     inputs: list[str]
     outputs: list[str]
 

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tagwise import models
 from tagwise.data.report import print_note
 from tagwise.errors import UserError
+from tagwise.models.onnx_model import FileRuntime, openvino_alone
 from tagwise.prediction.options import Precision, Runtime, check_choice
 from tagwise.prediction.tta import Maps
 from tagwise.runtime import fastest_precision
@@ -125,7 +126,7 @@ def _is_parallel(model: models.Network, device: torch.device, loaded: bool) -> b
     return device.type == "cpu" and loaded and count < _SMALL
 
 
-def runtime_of_file(runtime: Runtime, device: str) -> Literal["onnxruntime", "openvino"]:
+def runtime_of_file(runtime: Runtime, device: str) -> FileRuntime:
     """The program that runs an ONNX file on a device: "cpu" or "cuda", see `find_provider`.
 
     It is OpenVINO where "auto" stands for it, and where onnxruntime is missing.
@@ -135,8 +136,7 @@ def runtime_of_file(runtime: Runtime, device: str) -> Literal["onnxruntime", "op
         runtime = _asked() or ("openvino" if device == "cpu" and _has_openvino() else "torch")
     if runtime == "openvino":
         _check_on_cpu(device)
-    alone = find_spec("onnxruntime") is None and find_spec("openvino")
-    return "openvino" if runtime == "openvino" or alone else "onnxruntime"
+    return "openvino" if runtime == "openvino" or openvino_alone() else "onnxruntime"
 
 
 def runtime_for(runtime: Runtime, weights: Any, photos: int | None) -> Runtime:
