@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -131,6 +132,25 @@ def test_characters_are_the_dark_parts_of_a_page(page):
     assert found.place[0] == pytest.approx(
         [(x.max() + x.min()) / 2 * scale, (y.max() + y.min()) / 2 * scale]
     )
+
+
+def test_pages_are_the_same_on_every_machine():
+    """Fonts of the system would change them."""
+    from field_data import pages
+
+    own = Path(matplotlib.get_data_path())
+    assert len(pages.fonts()) >= 10
+    assert all(own in Path(file).parents for file in pages.fonts())
+
+
+def test_characters_get_the_colours_of_their_groups():
+    """Some characters have no group, and some were drawn over."""
+    from field_data import pages
+
+    labels = np.array([[0, 1, 2]])
+    few, many = (pages.in_colours(labels, np.array(group))[0] for group in ([3], [3, 3, 5, 5]))
+    assert few[0].tolist() == few[2].tolist() == [255, 255, 255]
+    assert few[1].tolist() == many[1].tolist() == many[2].tolist() != [255, 255, 255]
 
 
 def test_pages_have_words_within_lines():

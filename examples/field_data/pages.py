@@ -35,9 +35,9 @@ class Pages(NamedTuple):
 
 
 def fonts() -> list[str]:
-    """The files of DejaVu, which matplotlib brings along, and of Liberation, if installed."""
+    """The files of DejaVu and STIX that matplotlib brings along, so that every machine has them."""
     own = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    files = [*own.glob("DejaVuS*.ttf"), *Path("/usr/share/fonts").rglob("LiberationS*.ttf")]
+    files = [*own.glob("DejaVuS*.ttf"), *own.glob("STIXGeneral*.ttf")]
     return sorted(str(file) for file in files if "Display" not in file.name)
 
 
@@ -187,7 +187,10 @@ def save_picture(methods: dict[str, Callable], file: Path | None, out: Path, see
 
 
 def in_colours(labels: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3) of numbered characters (H, W), 0 for none; groups (P,) have colours."""
-    colours = np.full((labels.max() + 1, 3), 255, np.uint8)
+    """An image (H, W, 3) of numbered characters (H, W), 0 for none; groups (P,) have colours.
+
+    Characters after the first P stay white, and some of the P may have no pixel.
+    """
+    colours = np.full((max(labels.max(), len(group)) + 1, 3), 255, np.uint8)
     colours[1 : len(group) + 1] = [np.array(instance_colour(g)) * 0.85 for g in group]
     return colours[labels]
