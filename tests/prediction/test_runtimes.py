@@ -2,8 +2,6 @@
 
 import builtins
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,59 +14,19 @@ from torch import nn
 from small_runs import FIGURE
 from tagwise import Predictor
 from tagwise.cli import main
-from tagwise.commands.export import export
 from tagwise.errors import UserError
-from tagwise.models import create_model, load_model, save_model, shipped_models
+from tagwise.models import load_model, shipped_models
 from tagwise.models import openvino_convert as converting
 from tagwise.models.checks import TOLERANCE
 from tagwise.prediction import runtimes
 from tagwise.runtime import (
     can_share_threads,
     fastest_precision,
-    has_bf16,
     share_threads,
     sharing_threads,
 )
-from tagwise.tasks.pose import PoseTask
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "messi5.jpg"
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A cache that the tests share, since each conversion takes a second."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture
-def openvino(monkeypatch, home):
-    """The extra is there, and "auto" is what it is outside of tests."""
-    if os.environ.get("ONEDNN_MAX_CPU_ISA", "") == "SSE41":
-        pytest.skip("OpenVINO fails if oneDNN alone is limited to SSE 4.1")
-    monkeypatch.setenv("TAGWISE_HOME", str(home))
-    for limit in ("TAGWISE_RUNTIME", "ONEDNN_MAX_CPU_ISA"):
-        monkeypatch.delenv(limit, raising=False)
-    return pytest.importorskip("openvino", reason="needs pip install 'tagwise[openvino]'")
-
-
-@pytest.fixture
-def empty_cache(openvino, monkeypatch, tmp_path):
-    monkeypatch.setenv("TAGWISE_HOME", str(tmp_path / "home"))
-    return tmp_path / "home" / "openvino"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A model file of a tiny network, which finds something in any image."""
-    torch.manual_seed(0)
-    task = PoseTask(FIGURE, tag_dim=2, position=16, offsets=True)
-    model = create_model("small", task, input_size=(96, 96), width=8)
-    heatmaps = model.heads["heatmaps"].output
-    heatmaps.weight.data.mul_(40)
-    heatmaps.bias.data.zero_()
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(model, path)
-    return path
 
 
 def assert_same(found, expected):
@@ -190,96 +148,6 @@ def test_threads_that_share_have_their_part_of_the_threads():
         torch.set_num_threads(before)
 
 
-# ---------------------------------------------------------------------- files of tagwise export
-
-
-@pytest.fixture(scope="module")
-def exported(tiny):
-    pytest.importorskip("onnx", reason="needs the extra 'export'")
-    pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
-    return export(tiny, out=tiny.with_name("tiny.onnx"))
-
-
-def test_exported_files_have_the_same_instances_in_openvino(openvino, tmp_path):
-    """Once mirrored too, which runs on tensors."""
-    people = export("people", out=tmp_path / "people.onnx")
-    for flip in (False, True):
-        fixed = {"conf": 0, "precision": "fp32", "imgsz": 256, "flip": flip}
-        ours = Predictor(people, runtime="openvino", **fixed)
-        theirs = Predictor(people, runtime="torch", **fixed)
-        assert (ours.runtime, theirs.runtime) == ("openvino", "onnxruntime")
-        images = [PHOTO, np.full((64, 96, 3), 99, np.uint8)] * 3
-        for found, expected in zip(ours.stream(images), map(theirs, images), strict=True):
-            assert len(found) == len(expected)
-            np.testing.assert_allclose(found.keypoints, expected.keypoints, atol=0.01)
-            np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
-        assert len(ours(PHOTO))
-
-
-def test_auto_is_openvino_for_exported_files(openvino, tiny, exported, monkeypatch):
-    def chosen(**options):
-        predictor = Predictor(exported, **options)
-        return predictor.runtime, predictor.precision, predictor.runner.most_networks > 1
-
-    if has_bf16():
-        computed = Predictor(exported).maps(PHOTO)[0], Predictor(tiny).maps(PHOTO)[0]
-        exact = Predictor(exported, precision="fp32").maps(PHOTO)[0]["tags"]
-        for maps in computed:
-            assert not torch.equal(maps["tags"], exact)
-    monkeypatch.setattr("tagwise.runtime.has_bf16", lambda: True)
-    assert chosen() == ("openvino", "bf16", True)
-    assert chosen(precision="fp32") == ("openvino", "fp32", True)
-    assert chosen(runtime="torch") == ("onnxruntime", "fp32", True)
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert chosen() == ("onnxruntime", "fp32", True)
-    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
-    monkeypatch.setenv("TAGWISE_RUNTIME", "torch")
-    assert chosen() == ("onnxruntime", "fp32", True)
-    with pytest.raises(
-        UserError, match="onnxruntime runs this file in fp32, not in bf16; use --runtime op"
-    ):
-        chosen(precision="bf16")
-    with pytest.raises(UserError, match="openvino runs this file in fp32 or bf16, not in fp16"):
-        chosen(runtime="openvino", precision="fp16")
-
-
-def test_one_installed_program_runs_exported_files(openvino, exported, monkeypatch):
-    def only(*installed):
-        def find(name):
-            return name if name in installed else None
-
-        monkeypatch.setattr(runtimes, "find_spec", find)
-        monkeypatch.setattr("tagwise.models.onnx_model.find_spec", find)
-
-    only("openvino")
-    assert Predictor(exported, runtime="torch").runtime == "openvino"  # also for a few photos
-    only("onnxruntime")
-    assert Predictor(exported).runtime == "onnxruntime"
-
-
-def test_exported_file_that_openvino_cannot_run(openvino, exported, monkeypatch, capsys):
-    def fail(session, *arguments):
-        raise ValueError("no such operator")
-
-    monkeypatch.setattr("tagwise.models.onnx_sessions.OpenVinoSession.run", fail)
-    assert Predictor(exported).runtime == "onnxruntime"
-    told = capsys.readouterr().err
-    assert "OpenVINO cannot run" in told
-    assert "tiny.onnx, but onnxruntime can (" in told
-    assert "no such operator" in told
-    with pytest.raises(UserError, match="no such operator"):
-        Predictor(exported, runtime="openvino")
-
-
-def test_damaged_exported_file_has_one_error(openvino, exported, tmp_path, capsys):
-    damaged = tmp_path / "damaged.onnx"
-    damaged.write_bytes(exported.read_bytes()[:-5000])
-    for options in ({}, {"runtime": "openvino"}):
-        with pytest.raises(UserError, match=r"damaged\.onnx is not a readable ONNX file"):
-            Predictor(damaged, **options)
-    assert not capsys.readouterr().err
-
-
 # ---------------------------------------------------------------------- which one runs
 
 
@@ -377,98 +245,6 @@ def test_runtime_of_the_command_line(openvino, tiny, tmp_path, monkeypatch, caps
     assert capsys.readouterr().err.count("torch runs it") == 0
     if verb == "eval":
         assert json.loads(Path("a.json").read_text())["settings"]["runtime"] == "openvino"
-
-
-# ---------------------------------------------------------------------- faults
-
-
-def test_network_that_cannot_be_converted_runs_in_torch(empty_cache, tiny, monkeypatch, capsys):
-    def fail(network):
-        raise RuntimeError("first line\nno such operation")
-
-    monkeypatch.setattr(converting, "_traced", fail)
-    predictor = Predictor(tiny, device="cpu")
-    assert predictor.runtime == "torch"
-    assert len(list(predictor.stream([PHOTO]))) == 1
-    said = capsys.readouterr().err
-    assert said == "tagwise: OpenVINO cannot run this network: no such operation; torch runs it\n"
-
-
-def test_graph_with_other_maps_is_not_used(empty_cache, tiny, monkeypatch, capsys):
-    traced = converting._traced
-
-    def brighter(network):
-        other = load_model(tiny, fuse=True)
-        with torch.no_grad():
-            other.heads["heatmaps"].output.bias += 0.01
-        return traced(other)
-
-    monkeypatch.setattr(converting, "_traced", brighter)
-    assert Predictor(tiny, device="cpu").runtime == "torch"
-    assert (
-        "its heatmaps differ by 0.01, more than rounding explains; torch" in capsys.readouterr().err
-    )
-    assert not empty_cache.exists()
-
-
-# ---------------------------------------------------------------------- the cache
-
-
-def test_conversion_is_done_once(openvino, tiny, monkeypatch):
-    first = Predictor(tiny, device="cpu").maps(PHOTO)[0]
-
-    def fail(network):
-        raise AssertionError("converted again")
-
-    monkeypatch.setattr(converting, "_traced", fail)
-    for name, maps in Predictor(tiny, device="cpu").maps(PHOTO)[0].items():
-        assert torch.equal(maps, first[name])
-
-
-def test_damaged_cache_is_replaced(empty_cache, tiny):
-    network = load_model(tiny, fuse=True)
-    converting.to_openvino(network, "f32", keep=True)
-    (kept,) = empty_cache.iterdir()
-    content = kept.read_bytes()
-    for damaged in (content[:-5], content[:-1] + b"\1", content[:9], b""):
-        kept.write_bytes(damaged)
-        assert converting._read(kept) is None
-    converting.to_openvino(network, "f32", keep=True)
-    assert converting._read(kept) is not None
-
-
-def test_other_weights_have_another_graph(openvino, tiny):
-    network = load_model(tiny, fuse=True)
-    before = converting._key(network)
-    assert converting._key(load_model(tiny, fuse=True)) == before
-    with torch.no_grad():
-        network.heads["tags"].output.bias[0] += 1e-3
-    assert converting._key(network) != before
-
-
-def test_cache_that_cannot_be_written(openvino, tiny, monkeypatch, tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("TAGWISE_HOME", str(tmp_path / "file"))
-    assert Predictor(tiny, device="cpu").runtime == "openvino"
-    assert capsys.readouterr().err == ""
-
-
-def test_cache_keeps_the_last_graphs(empty_cache, openvino, monkeypatch):
-    monkeypatch.setattr(converting, "_KEPT", 2)
-    for number, name in enumerate("abc"):
-        constant = openvino.opset13.constant(np.float32([number]))
-        model = openvino.Model([openvino.opset13.relu(constant)], [])
-        converting._write(model, empty_cache / f"{name}.graph")
-    assert sorted(path.name for path in empty_cache.iterdir()) == ["b.graph", "c.graph"]
-
-
-def test_openvino_sends_no_data_about_its_use(openvino):
-    code = (
-        "import sys; from tagwise.models.openvino_graph import need_openvino; need_openvino();"
-        "print('openvino' in sys.modules, [n for n in sys.modules if 'openvino_telemetry' in n])"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout == "True []\n"
 
 
 # ---------------------------------------------------------------------- half precision in torch
