@@ -12,16 +12,19 @@ from tagwise.models.corner_pool import corner_pool
 
 SCRIPT = """
 import itertools, torch
-from tagwise.models import corner_pool as module, running_max_triton as kernels
+from tagwise.models import running_max_ops as module, running_max_triton as kernels
 generator = torch.Generator().manual_seed(0)
 layouts = (torch.contiguous_format, torch.channels_last)
 types = (torch.float32, torch.float16)
-for axis, back, layout, dtype in itertools.product((-2, -1), (True, False), layouts, types):
-    x = torch.randint(-3, 4, (2, 5, 7, 9), generator=generator).to(dtype)  # with many ties
-    x[0, 0, 3, 4] = float("nan")
-    x, gradient = (each.to(memory_format=layout) for each in (x, torch.rand(2, 5, 7, 9).to(dtype)))
+ways = [*itertools.product((-2, -1), (True, False), layouts, types, [(2, 5, 7, 9)])]
+ways += [(-1, back, layouts[0], types[0], (1, 1, 2, 2500)) for back in (True, False)]
+for axis, back, layout, dtype, size in ways:
+    x = torch.randint(-3, 4, size, generator=generator).to(dtype)  # with many ties
+    x[0, 0, 1, 4] = float("nan")
+    x[..., 1500:1510] += 4  # in the middle of a line that is scanned in parts
+    x, gradient = (each.to(memory_format=layout) for each in (x, torch.rand(size).to(dtype)))
     pooled = torch.ops.tagwise.running_max(x, axis, back)
-    shape = module._line_shape(x, axis)
+    shape = module.line_shape(x, axis)
     found = torch.empty_like(x)
     kernels.running_max(x, found, shape, back)
     torch.testing.assert_close(found, pooled, rtol=0, atol=0, equal_nan=True)

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from tagwise.commands.diagnose import open_set
 from tagwise.commands.labelled_sets import versions
 from tagwise.console.interrupts import stoppable
+from tagwise.console.streams import print_note
 from tagwise.data.photos import Photos
-from tagwise.data.report import print_note
 from tagwise.errors import UserError
 from tagwise.evaluation.calibration import (
     calibrated_threshold,

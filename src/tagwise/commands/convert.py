@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from tagwise.console.streams import print_note
 from tagwise.data.coco_labels import as_number
 from tagwise.data.label_formats import recognise_labels
-from tagwise.data.report import print_note
 from tagwise.errors import UserError, unknown_name
 from tagwise.files import check_regular, open_regular, read_json
 from tagwise.labels import read_labels, write_labels

@@ -20,8 +20,8 @@ from tagwise.commands.labelled_sets import (
     versions,
     write_json,
 )
+from tagwise.console.streams import print_note
 from tagwise.data.photos import Photos
-from tagwise.data.report import print_note
 from tagwise.data.transforms import Affine
 from tagwise.errors import UserError
 from tagwise.evaluation.diagnosis.advice import advise

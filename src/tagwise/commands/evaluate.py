@@ -10,8 +10,7 @@ from torch import nn
 from tqdm import tqdm
 
 from tagwise.commands.labelled_sets import chosen_images, open_labelled, versions, write_json
-from tagwise.console.streams import print_result
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note, print_result
 from tagwise.errors import UserError
 from tagwise.evaluation.scoring import Scorer
 from tagwise.prediction.labelled import predict_labelled, predict_with_truth

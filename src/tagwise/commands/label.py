@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from tagwise.console.interrupts import stoppable
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.errors import UserError
 from tagwise.files import whole_file
 from tagwise.labels import LabelSet

@@ -16,7 +16,7 @@ from torch import nn
 from tqdm import tqdm
 
 from tagwise.console.interrupts import stoppable
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.errors import UserError
 from tagwise.files import make_folder, whole_file
 from tagwise.labels import LabelSet, read_labels, write_labels

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tagwise.console.streams import print_result
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note, print_result
 from tagwise.errors import UserError
 from tagwise.files import make_folder
 from tagwise.runtime import keep_freed_memory

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from tagwise.commands.diagnose import open_set
 from tagwise.commands.labelled_sets import chosen_images, versions
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.errors import UserError, brief, unknown_name
 from tagwise.evaluation.calibration import Calibration, calibrated_threshold, fit_calibration
 from tagwise.evaluation.diagnosis.reliability import f1_curve

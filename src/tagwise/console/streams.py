@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from tqdm import tqdm
+
 _ERRORS = (OSError, ValueError)  # a full disk, a reader that has ended, a closed stream
 
 
@@ -78,6 +80,11 @@ def _check(stdout: _Lenient, stderr: _Lenient) -> None:
         reason = getattr(stdout.error, "strerror", None) or stdout.error
         print(f"tagwise: cannot write to standard output: {reason}", file=stderr, flush=True)
         sys.exit(2)
+
+
+def print_note(text: str) -> None:
+    """Print one line for the user to standard error, above any progress bar."""
+    tqdm.write(f"tagwise: {text}", file=sys.stderr)
 
 
 def print_result(text: str) -> None:

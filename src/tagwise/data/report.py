@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from tqdm import tqdm
 
 
 @dataclass(frozen=True)
@@ -29,11 +26,6 @@ class Problem:
         ids = (("image", self.image_id), ("annotation", self.annotation_id))
         where = [self.file, *(f"{name} {value}" for name, value in ids if value is not None)]
         return ": ".join(part for part in (", ".join(filter(None, where)), self.detail) if part)
-
-
-def print_note(text: str) -> None:
-    """Print one line for the user to standard error, above any progress bar."""
-    tqdm.write(f"tagwise: {text}", file=sys.stderr)
 
 
 def summary(problems: Sequence[Problem], examples: int = 3) -> str:

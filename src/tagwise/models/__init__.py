@@ -3,8 +3,8 @@
 Public names are imported on first use: of these files, `checks`, `onnx_graph`, `onnx_model`,
 `onnx_sessions`, `openvino_graph`, `shipped` and `spec` work without torch.
 
-Imports `errors`, `evaluation`, `files`, `geometry`, `published`, `runtime`, `skeletons` and
-`tasks`.
+Imports `console`, `errors`, `evaluation`, `files`, `geometry`, `published`, `runtime`, `skeletons`
+and `tasks`.
 """
 
 from importlib import import_module

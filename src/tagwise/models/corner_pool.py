@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache
-from importlib import import_module
-from types import ModuleType
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -21,7 +17,7 @@ from torch.nn import functional as F
 
 from tagwise.models.heads import check_range
 from tagwise.models.layers import ConvNorm, conv3x3
-from tagwise.models.running_max import running_max, running_max_backward
+from tagwise.models.running_max_ops import running_max_backward_op, running_max_op
 from tagwise.tasks.base import Head
 
 Corner = Literal["tl", "br"]
@@ -33,8 +29,6 @@ _AXES = {"top": (-2, True), "bottom": (-2, False), "left": (-1, True), "right": 
 MAX_CELLS = 4096
 """The largest side of maps for a network that is exported for any size."""
 
-_COMPILED = (torch.float32, torch.float64)
-_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 _OPPOSITE = {"top": "bottom", "bottom": "top", "left": "right", "right": "left"}
 DIRECTIONS: dict[Corner, tuple[Direction, Direction]] = {
     "tl": ("top", "left"),
@@ -69,7 +63,7 @@ class _CornerPool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, axis: int, back: bool) -> Tensor:
-        pooled = torch.ops.tagwise.running_max(x, axis, back)
+        pooled = running_max_op(x, axis, back)
         ctx.save_for_backward(pooled)
         ctx.axis, ctx.back = axis, back
         return pooled
@@ -78,123 +72,7 @@ class _CornerPool(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (pooled,) = ctx.saved_tensors
-        backward = torch.ops.tagwise.running_max_backward
-        return backward(pooled, gradient, ctx.axis, ctx.back), None, None
-
-
-# As torch operators, the two steps are opaque to torch.compile, which does not split them.
-torch.library.define("tagwise::running_max", "(Tensor x, int axis, bool back) -> Tensor")
-torch.library.define(
-    "tagwise::running_max_backward",
-    "(Tensor pooled, Tensor gradient, int axis, bool back) -> Tensor",
-)
-
-
-@torch.library.register_fake("tagwise::running_max")
-def _(x: Tensor, axis: int, back: bool) -> Tensor:
-    return torch.empty_like(_dense(x))
-
-
-@torch.library.register_fake("tagwise::running_max_backward")
-def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
-    return torch.empty_like(pooled)
-
-
-@torch.library.impl("tagwise::running_max", "CPU")
-def _(x: Tensor, axis: int, back: bool) -> Tensor:
-    x = _dense(x)
-    wide = x if x.dtype in _COMPILED else x.float()
-    out = torch.empty_like(wide)
-    if x.numel():
-        running_max(_lines(wide, axis), _lines(out, axis), back)
-    return out.to(x.dtype)
-
-
-@torch.library.impl("tagwise::running_max_backward", "CPU")
-def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
-    gradient = gradient.contiguous(memory_format=_layout(pooled))
-    wide = gradient if gradient.dtype in _COMPILED else gradient.float()
-    out = torch.empty_like(wide)
-    if pooled.numel():
-        bits = pooled.view(_BITS[pooled.element_size()])
-        running_max_backward(*(_lines(each, axis) for each in (bits, wide, out)), back)
-    return out.to(pooled.dtype)
-
-
-@torch.library.impl("tagwise::running_max", "CUDA")
-def _(x: Tensor, axis: int, back: bool) -> Tensor:
-    kernels, x = _triton_kernels(), _dense(x)
-    if kernels is None or x.dtype == torch.float64 or not x.numel():
-        return _cummax(x, axis, back)
-    out = torch.empty_like(x)
-    with torch.cuda.device(x.device):
-        kernels.running_max(x, out, _line_shape(x, axis), back)
-    return out
-
-
-@torch.library.impl("tagwise::running_max_backward", "CUDA")
-def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
-    kernels = _triton_kernels()
-    if kernels is None or pooled.dtype == torch.float64 or not pooled.numel():
-        return _cummax_backward(pooled, gradient, axis, back)
-    gradient, out = gradient.contiguous(memory_format=_layout(pooled)), torch.empty_like(pooled)
-    bits = pooled.view(_BITS[pooled.element_size()])
-    with torch.cuda.device(pooled.device):
-        kernels.running_max_backward(bits, gradient, out, _line_shape(pooled, axis), back)
-    return out
-
-
-@cache
-def _triton_kernels() -> ModuleType | None:
-    """The module of Triton kernels, None if triton is not installed."""
-    try:
-        return import_module("tagwise.models.running_max_triton")
-    except ImportError:
-        return None
-
-
-@torch.library.impl("tagwise::running_max", "CompositeExplicitAutograd")
-def _cummax(x: Tensor, axis: int, back: bool) -> Tensor:
-    x = _dense(x)
-    largest = (x.flip(axis) if back else x).cummax(axis).values
-    out = largest.flip(axis) if back else largest
-    return out.contiguous(memory_format=_layout(x))
-
-
-@torch.library.impl("tagwise::running_max_backward", "CompositeExplicitAutograd")
-def _cummax_backward(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
-    if back:
-        pooled, gradient = pooled.flip(axis), gradient.flip(axis)
-    wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-    index = torch.arange(pooled.shape[axis], device=pooled.device).view(-1, *[1] * (-1 - axis))
-    met = pooled != pooled.roll(1, axis)  # for the first cell, index is 0 in any case
-    first = torch.where(met, index, 0).cummax(axis).values
-    out = torch.zeros_like(wide).scatter_add_(axis, first, wide).to(pooled.dtype)
-    return (out.flip(axis) if back else out).contiguous(memory_format=_layout(pooled))
-
-
-def _layout(x: Tensor) -> torch.memory_format:
-    plain = x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
-    return torch.contiguous_format if plain else torch.channels_last
-
-
-def _dense(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=_layout(x))
-
-
-def _lines(x: Tensor, axis: int) -> np.ndarray:
-    """A view of dense maps as (outer, length, inner), with the length along that axis."""
-    dense = x.permute(0, 2, 3, 1) if _layout(x) == torch.channels_last else x
-    return dense.view(_line_shape(x, axis)).numpy()
-
-
-def _line_shape(x: Tensor, axis: int) -> tuple[int, int, int]:
-    """(outer, length, inner) of dense maps in memory, with the length along that axis."""
-    shape = x.shape
-    if _layout(x) == torch.channels_last:
-        shape, axis = (shape[0], shape[2], shape[3], shape[1]), axis - 1
-    axis += len(shape)
-    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+        return running_max_backward_op(pooled, gradient, ctx.axis, ctx.back), None, None
 
 
 def _is_exporting() -> bool:

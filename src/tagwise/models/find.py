@@ -6,12 +6,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from tagwise.console.streams import print_note
 from tagwise.errors import UserError, unknown_name
 from tagwise.files import check_regular, refuse_address
 from tagwise.models.from_published import read_published
 from tagwise.models.model_file import save_state
 from tagwise.models.shipped import shipped_file, shipped_models
-from tagwise.published.cache import INSTEAD, cache_folder, is_set, locked, tell
+from tagwise.published.cache import INSTEAD, cache_folder, is_set, locked
 from tagwise.published.fetch import fetch
 from tagwise.published.registry import PublicModel, public_models
 
@@ -65,7 +66,7 @@ def _public_file(model: PublicModel) -> Path:
 
 def _fetch(model: PublicModel) -> None:
     found = [fetch(remote, model.name) for remote in model.files]
-    tell(f"{model.name}: licence {model.licence}; please cite {model.citation}")
+    print_note(f"{model.name}: licence {model.licence}; please cite {model.citation}")
     path, (original, downloaded) = cached_file(model), found[0]
     if path == original:
         return

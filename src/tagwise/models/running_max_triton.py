@@ -1,7 +1,8 @@
 """Running maxima for corner pooling on a CUDA GPU, as Triton kernels; see `running_max`.
 
-Needs triton, which torch installs with its CUDA builds. Each thread walks along one line of the
-map, so that a map is read and written once.
+Needs triton, which torch installs with its CUDA builds. Neighbouring threads read neighbouring
+values: where lines are not contiguous in memory, each thread walks along one line, and where they
+are, the threads of a program scan whole lines together. A map is read and written once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_BLOCK = 128  # lines per program
+_BLOCK = 128  # lines per program whose threads walk
+_TILE, _MOST = 2048, 1024  # values that a program scans at a time, and the most of one line
 
 
 @triton.jit
@@ -22,7 +24,7 @@ def _maxima(x, out, length, inner, lines, back: tl.constexpr, block: tl.constexp
     for step in range(length):
         cell = first + (length - 1 - step if back else step) * inner
         value = tl.load(x + cell, inside, other=float("-inf"))
-        best = tl.maximum(best, value, propagate_nan=tl.PropagateNan.ALL)
+        best = _larger(best, value)
         tl.store(out + cell, best, inside)
 
 
@@ -47,6 +49,57 @@ def _gradients(bits, gradient, out, length, inner, lines, back: tl.constexpr, bl
         here = earlier
 
 
+@triton.jit
+def _row_maxima(
+    x, out, length, lines, back: tl.constexpr, block: tl.constexpr, width: tl.constexpr
+):
+    line = (tl.program_id(0) * block + tl.arange(0, block)).to(tl.int64)[:, None]
+    best = tl.full((block, 1), float("-inf"), x.dtype.element_ty)
+    for start in range(0, length, width):
+        step = start + tl.arange(0, width)[None, :]
+        cell = line * length + (length - 1 - step if back else step)
+        inside = (line < lines) & (step < length)
+        values = tl.load(x + cell, inside, other=float("-inf"))
+        values = _larger(best, tl.associative_scan(values, 1, _larger))
+        tl.store(out + cell, values, inside)
+        best = _larger(best, tl.reduce(values, 1, _larger, keep_dims=True))
+
+
+@triton.jit
+def _row_gradients(
+    bits, gradient, out, length, lines, back: tl.constexpr, block: tl.constexpr, width: tl.constexpr
+):
+    """As `_gradients`; steps count from the end of the scan of the maxima."""
+    line = (tl.program_id(0) * block + tl.arange(0, block)).to(tl.int64)[:, None]
+    total = tl.zeros((block, 1), tl.float32)
+    toward: tl.constexpr = 1 if back else -1  # the start of the scan
+    for start in range(0, length, width):
+        step = start + tl.arange(0, width)[None, :]
+        cell = line * length + (step if back else length - 1 - step)
+        inside = (line < lines) & (step < length)
+        here = tl.load(bits + cell, inside, other=0)
+        earlier = tl.load(bits + cell + toward, inside & (step < length - 1), other=0)
+        later = tl.load(bits + cell - toward, inside & (step > 0), other=0)
+        values = tl.load(gradient + cell, inside, other=0.0).to(tl.float32)
+        begins = ((later != here) & (step > 0)).to(tl.int32)  # a sum, at its last cell
+        sums, begun = tl.associative_scan((values, begins), 1, _add_or_begin)
+        sums += tl.where(begun > 0, 0.0, total)
+        met = (here != earlier) | (step == length - 1)
+        tl.store(out + cell, tl.where(met, sums, 0.0).to(out.dtype.element_ty), inside)
+        total = tl.sum(tl.where(step == start + width - 1, sums, 0.0), 1, keep_dims=True)
+
+
+@triton.jit
+def _larger(a, b):
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _add_or_begin(sum_a, begins_a, sum_b, begins_b):
+    """Sums of consecutive values, which start again where one begins."""
+    return tl.where(begins_b > 0, sum_b, sum_a + sum_b), begins_a | begins_b
+
+
 def running_max(x: Tensor, out: Tensor, shape: tuple[int, int, int], back: bool) -> None:
     """Write the running maxima of x to out.
 
@@ -55,8 +108,12 @@ def running_max(x: Tensor, out: Tensor, shape: tuple[int, int, int], back: bool)
     back: from the end.
     """
     outer, length, inner = shape
-    lines = outer * inner
-    _maxima[(triton.cdiv(lines, _BLOCK),)](x, out, length, inner, lines, back, _BLOCK)
+    if inner == 1:
+        block, width = _tile(length)
+        _row_maxima[(triton.cdiv(outer, block),)](x, out, length, outer, back, block, width)
+    else:
+        lines = outer * inner
+        _maxima[(triton.cdiv(lines, _BLOCK),)](x, out, length, inner, lines, back, _BLOCK)
 
 
 def running_max_backward(
@@ -68,7 +125,18 @@ def running_max_backward(
     sums are float32.
     """
     outer, length, inner = shape
-    lines = outer * inner
-    _gradients[(triton.cdiv(lines, _BLOCK),)](
-        bits, gradient, out, length, inner, lines, back, _BLOCK
-    )
+    if inner == 1:
+        block, width = _tile(length)
+        grid = (triton.cdiv(outer, block),)
+        _row_gradients[grid](bits, gradient, out, length, outer, back, block, width)
+    else:
+        lines = outer * inner
+        _gradients[(triton.cdiv(lines, _BLOCK),)](
+            bits, gradient, out, length, inner, lines, back, _BLOCK
+        )
+
+
+def _tile(length: int) -> tuple[int, int]:
+    """The lines of a program, and how many values of each it scans at a time; powers of 2."""
+    width = min(triton.next_power_of_2(length), _MOST)
+    return _TILE // width, width

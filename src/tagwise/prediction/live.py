@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tagwise.console.interrupts import stop_requested
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.errors import UserError, optional
 from tagwise.files import is_address
 from tagwise.prediction.video import SUFFIXES, Frame, frames_per_second, upright

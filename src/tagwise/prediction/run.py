@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from tagwise import models
 from tagwise.console.interrupts import stoppable
-from tagwise.data.report import print_note, summary
+from tagwise.console.streams import print_note
+from tagwise.data.report import summary
 from tagwise.errors import UserError, need_torch
 from tagwise.files import whole_file
 from tagwise.grouping.kernels.peaks import scan_peaks

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tagwise import models
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.errors import UserError, need_torch
 from tagwise.files import refuse_address
 from tagwise.models.onnx_model import OnnxModel, find_provider, read_onnx_model

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagwise import models
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.errors import UserError
 from tagwise.models.onnx_model import FileRuntime, openvino_alone
 from tagwise.prediction.options import Precision, Runtime, check_choice

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, overload
 
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.results import Result
 from tagwise.results.tables import Row, columns_of, data_frame, write_csv, write_parquet
 

@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from tagwise.console.streams import print_note
 from tagwise.data.images import ImageSource, is_image
-from tagwise.data.report import print_note
 from tagwise.errors import UserError
 from tagwise.files import is_address
 from tagwise.prediction.folders import describe, is_own, list_folder, natural_key, unique_prefix

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from tagwise.console.streams import print_note
 from tagwise.data.images import SUFFIXES as PHOTO_SUFFIXES
 from tagwise.data.images import read_image
-from tagwise.data.report import print_note
 from tagwise.errors import UserError, optional
 from tagwise.files import (
     SNIFFED,

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.data.transforms import fit_affine
 from tagwise.errors import UserError, optional
 from tagwise.files import whole_file

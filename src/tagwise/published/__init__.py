@@ -2,5 +2,5 @@
 
 Also the registry of public models by name, and fetching their files.
 
-Imports `errors`, `files`, `grouping`, `skeletons` and `tasks`.
+Imports `console`, `errors`, `files`, `grouping`, `skeletons` and `tasks`.
 """

@@ -9,14 +9,12 @@ TAGWISE_KEEP_ORIGINALS: 1 keeps the authors' file next to the converted one.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from tqdm import tqdm
-
+from tagwise.console.streams import print_note
 from tagwise.errors import UserError
 from tagwise.files import make_folder
 
@@ -71,7 +69,7 @@ def locked(name: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            tell(f"another process is fetching {name}; waiting for it")
+            print_note(f"another process is fetching {name}; waiting for it")
             lock.acquire()
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -80,8 +78,3 @@ def locked(name: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def tell(text: str) -> None:
-    """Print one line to standard error, above any progress bar."""
-    tqdm.write(f"tagwise: {text}", file=sys.stderr)

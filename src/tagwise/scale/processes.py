@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from itertools import islice
 from typing import Any
 
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.errors import UserError
 from tagwise.runtime import count_cores, find_device
 from tagwise.scale.plan import Shard

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.errors import UserError, brief, optional
 from tagwise.scale.plan import Shard
 from tagwise.scale.shards import Summary

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from tagwise.console.interrupts import stoppable
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.errors import UserError
 from tagwise.files import Store
 from tagwise.prediction.lost_devices import DeviceError

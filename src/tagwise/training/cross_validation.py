@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.errors import UserError
 from tagwise.files import make_folder, trim_lines, whole_file
 from tagwise.training.loop import run_training

@@ -12,7 +12,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from tagwise.console.interrupts import stoppable
-from tagwise.data.report import print_note
+from tagwise.console.streams import print_note
 from tagwise.models.model_file import save_model
 from tagwise.training.checkpoint import Checkpoint
 from tagwise.training.data import make_loader, open_datasets
