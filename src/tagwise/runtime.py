@@ -13,7 +13,8 @@ import pickle
 import sys
 import threading
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,22 @@ def find_device(device: str | torch.device = "auto") -> torch.device:
     if chosen.type == "mps" and not mps:
         raise UserError("device 'mps' is not available: torch finds no Apple GPU; use --device cpu")
     return chosen
+
+
+@contextmanager
+def current_gpu(device: torch.device) -> Iterator[None]:
+    """Make a CUDA device the current one of the calling thread; does nothing for other devices.
+
+    The current device of a new thread is the first one. Pinned memory, events and Triton's kernels
+    belong to the current device, whatever the tensors are on.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    import torch
+
+    with torch.cuda.device(device):
+        yield
 
 
 def fastest_precision(device: torch.device | str) -> str:

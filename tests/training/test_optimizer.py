@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tagwise.models import create_model
 from tagwise.skeletons import COCO17
 from tagwise.tasks import PoseTask
-from tagwise.training.optimizer import learning_rate, make_optimizer, moving_average
+from tagwise.training.optimizer import (
+    MovingAverage,
+    keep_steps_on_cpu,
+    learning_rate,
+    make_optimizer,
+)
 from tagwise.training.recipe import OptimConfig
 
 
@@ -40,7 +45,7 @@ def test_every_trained_weight_is_in_one_group_that_knows_its_rate():
 def test_moving_average_follows_its_formula():
     model = nn.Linear(1, 1, bias=False)
     model.register_buffer("seen", torch.tensor(0))
-    average = AveragedModel(model, multi_avg_fn=moving_average(0.3), use_buffers=True)
+    average = MovingAverage(model, 0.3)
     expected = None
     for n, weight in enumerate([4.0, 2.0, -1.0, 8.0, 0.5]):
         with torch.no_grad():
@@ -51,3 +56,69 @@ def test_moving_average_follows_its_formula():
         expected = weight if expected is None else keep * expected + (1 - keep) * weight
         assert average.module.weight.item() == pytest.approx(expected)
         assert average.module.seen.item() == n
+
+
+def test_moving_average_equals_that_of_torch_and_reads_its_files():
+    """Earlier checkpoints have the state of torch's class."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    average = MovingAverage(model, 0.9)
+    theirs = AveragedModel(
+        model,
+        multi_avg_fn=get_ema_multi_avg_fn(0.5),
+        use_buffers=True,
+    )
+    for _ in range(3):
+        model(torch.randn(2, 3, 5, 5))
+        average.update_parameters(model)
+        theirs.update_parameters(model)
+    assert int(average.n_averaged) == 3
+    assert average.module[1].num_batches_tracked == 3
+    average.load_state_dict(theirs.state_dict())
+    before = {name: value.clone() for name, value in theirs.module.state_dict().items()}
+    model(torch.randn(2, 3, 5, 5))
+    average.update_parameters(model)
+    keep = 4 / 13
+    for name, value in average.module.state_dict().items():
+        new = model.state_dict()[name]
+        if value.is_floating_point():
+            new = keep * before[name] + (1 - keep) * new
+        torch.testing.assert_close(value, new)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_moving_average_does_not_wait_for_the_gpu():
+    model = nn.Linear(3, 3).cuda()
+    average = MovingAverage(model, 0.9, torch.device("cuda"))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        average.update_parameters(model)
+        average.update_parameters(model)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_steps_of_a_loaded_optimizer_are_read_without_waiting_for_the_gpu():
+    model = nn.Linear(2, 2).cuda()
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 2, device="cuda")).sum().backward()
+    optimizer.step()
+    for state in optimizer.state.values():
+        state["step"] = state["step"].cuda()  # as accelerate does to a state that was loaded
+    keep_steps_on_cpu(optimizer)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        optimizer.step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_counts_of_steps_stay():
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    keep_steps_on_cpu(optimizer)
+    optimizer.step()
+    assert {int(state["step"]) for state in optimizer.state.values()} == {2}

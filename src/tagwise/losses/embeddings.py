@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from tagwise.losses.inputs import takes_arrays
 from tagwise.losses.maps import full, over_images
-from tagwise.losses.pairs import Layout, layout_groups, take
+from tagwise.losses.pairs import Layout, layout_groups, rows_of, take
 from tagwise.losses.tags import TagLoss, add_up, check_points
 
 
@@ -59,7 +59,7 @@ def prepare(
     layout = Layout(*(index.to(tags.device) for index in layout))
     tags = take(full(tags), layout.keep)
     share = torch.ones_like(tags[:, 0]) if weight is None else take(weight.to(tags), layout.keep)
-    share = share / add_up(share, layout.slot, layout.image.shape[0])[layout.slot]
+    share = share / rows_of(add_up(share, layout.slot, layout.image.shape[0]), layout.slot)
     return Groups(tags, share, layout, layout.number.shape[0])
 
 
@@ -121,9 +121,12 @@ def discriminative(
     layout = groups.layout
     mean = mean_tags(groups)
     # The norm's gradient is zero, not NaN, where a point is its group's mean.
-    far = F.relu(torch.linalg.vector_norm(groups.tags - mean[layout.slot], dim=1) - pull_margin)
+    away = groups.tags - rows_of(mean, layout.slot)
+    far = F.relu(torch.linalg.vector_norm(away, dim=1) - pull_margin)
     pull = add_up(far.square() * groups.share, layout.slot, layout.image.shape[0])
-    gap = torch.linalg.vector_norm(mean[layout.first] - mean[layout.second], dim=1)
+    gap = torch.linalg.vector_norm(
+        rows_of(mean, layout.first) - rows_of(mean, layout.second), dim=1
+    )
     force = F.relu(2 * push_margin - gap).square()
     number = layout.number.to(force)
     apart = 2 * add_up(force, layout.image[layout.first], groups.images)
@@ -178,14 +181,14 @@ def cosine(
     layout, count = groups.layout, groups.layout.image.shape[0]
     unit = F.normalize(groups.tags, dim=1)
     axis = F.normalize(mean_tags(groups), dim=1)
-    near = add_up(groups.share * (unit * axis[layout.slot]).sum(1), layout.slot, count)
+    near = add_up(groups.share * (unit * rows_of(axis, layout.slot)).sum(1), layout.slot, count)
     pull = torch.where(layout.number[layout.image] > 0, 1 - near, 0)
 
     raw = torch.ones_like(groups.share) if weight is None else take(weight.to(unit), layout.keep)
     square = unit[:, :, None] * unit[:, None, :] * raw[:, None, None]
     square, mass = add_up(square, layout.slot, count), add_up(raw, layout.slot, count)
-    others = add_up(square, layout.image, groups.images)[layout.image] - square
-    other_mass = add_up(mass, layout.image, groups.images)[layout.image] - mass
+    others = rows_of(add_up(square, layout.image, groups.images), layout.image) - square
+    other_mass = rows_of(add_up(mass, layout.image, groups.images), layout.image) - mass
     aligned = torch.einsum("gd,gde,ge->g", axis, others, axis).clamp(min=0)
     alone = layout.number[layout.image] < 2
     push = torch.where(alone, 0, aligned / torch.where(alone, 1, other_mass))

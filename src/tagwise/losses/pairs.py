@@ -96,10 +96,15 @@ def _(group, image, cls, used, batch):
 
 
 def take(values: Tensor, index: Tensor) -> Tensor:
-    """values[index]. The compiler of torch cannot index a tensor without rows, so it gets one."""
+    """`rows_of` for points: torch's compiler cannot index a tensor without rows, so it gets one."""
     if values.shape[0] == 0:
         values = torch.cat([values, values.new_zeros(1, *values.shape[1:])])
-    return values[index]
+    return rows_of(values, index)
+
+
+def rows_of(values: Tensor, index: Tensor) -> Tensor:
+    """values[index]. On a GPU its gradient is added up in one pass, that of [] is sorted first."""
+    return values.index_select(0, index)
 
 
 def point_groups(

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from tagwise.losses.embeddings import mean_tags, per_image, prepare
 from tagwise.losses.inputs import raise_mismatch, takes_arrays
 from tagwise.losses.maps import full
-from tagwise.losses.pairs import point_groups, take
+from tagwise.losses.pairs import point_groups, rows_of, take
 from tagwise.losses.tags import add_up
 
 
@@ -77,13 +77,14 @@ def spatial(
     mean, width = mean_tags(groups), full(bandwidth)
     own = take(width, layout.keep)
     usual = add_up(own * groups.share, layout.slot, layout.image.shape[0])
-    rough = add_up((own - usual[layout.slot]).square() * groups.share, layout.slot, len(usual))
+    apart = own - rows_of(usual, layout.slot)
+    rough = add_up(apart.square() * groups.share, layout.slot, len(usual))
 
     counted = group >= 0 if background is None else (group >= 0) | (group == background)
     if weight is not None:
         counted = counted & (weight.detach() > 0)
     point, other = point_groups(image, counted, layout, batch)
-    close = closeness_to(take(full(tags), point), mean[other], usual[other])
+    close = closeness_to(take(full(tags), point), rows_of(mean, other), rows_of(usual, other))
     slot = torch.full_like(group.long(), -1).index_put((layout.keep,), layout.slot)
     inside = take(slot, point) == other
     overlap = _lovasz_hinge(2 * close - 1, inside, other, len(usual))

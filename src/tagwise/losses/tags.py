@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from tagwise.losses.inputs import check_per_point, raise_mismatch, takes_arrays
 from tagwise.losses.maps import check_choices, full, over_images
-from tagwise.losses.pairs import Layout, grid_places, layout_groups, near_pairs, take
+from tagwise.losses.pairs import Layout, grid_places, layout_groups, near_pairs, rows_of, take
 
 # Settings with which `pull_push` reproduces the values and gradients of published code.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -159,7 +159,7 @@ def pull_push(
     if groups == "mean":
         pull = pull / (number + eps).clamp(min=eps or 1)
 
-    gap = mean[layout.first] - mean[layout.second]
+    gap = rows_of(mean, layout.first) - rows_of(mean, layout.second)
     if push == "exp":
         force, self_force = torch.exp(gap.square().sum(1) / (-2 * sigma**2)), number
     else:  # the norm's gradient is zero, not NaN, if two means are equal
@@ -248,9 +248,9 @@ def _means(tags, weight, layout, points, dims):
     share = torch.ones_like(tags[:, 0]) if weight is None else weight
     total = add_up(share, layout.slot, layout.image.shape[0])
     mean = add_up(tags * share[:, None], layout.slot, layout.image.shape[0]) / total[:, None]
-    square = (tags - mean[layout.slot]).square()
+    square = (tags - rows_of(mean, layout.slot)).square()
     square = (square.sum(1) if dims == "sum" else square.mean(1)) * share
-    return mean, square / total[layout.slot] if points == "mean" else square
+    return mean, square / rows_of(total, layout.slot) if points == "mean" else square
 
 
 def add_up(values: Tensor, index: Tensor, size: int) -> Tensor:

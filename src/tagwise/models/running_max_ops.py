@@ -18,6 +18,7 @@ from torch import Tensor
 from tagwise.console.streams import print_note
 from tagwise.errors import brief
 from tagwise.models.running_max import running_max, running_max_backward
+from tagwise.runtime import current_gpu
 
 _COMPILED = (torch.float32, torch.float64)
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -70,20 +71,20 @@ def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
 @torch.library.impl("tagwise::running_max", "CUDA")
 def _(x: Tensor, axis: int, back: bool) -> Tensor:
     x = _dense(x)
-    if (kernel := _kernel_for("running_max", x, axis, back)) is None:
-        return _cummax(x, axis, back)
-    out = torch.empty_like(x)
-    with torch.cuda.device(x.device):
+    with current_gpu(x.device):
+        if (kernel := _kernel_for("running_max", x, axis, back)) is None:
+            return _cummax(x, axis, back)
+        out = torch.empty_like(x)
         kernel(x, out, line_shape(x, axis), back)
     return out
 
 
 @torch.library.impl("tagwise::running_max_backward", "CUDA")
 def _(pooled: Tensor, gradient: Tensor, axis: int, back: bool) -> Tensor:
-    if (kernel := _kernel_for("running_max_backward", pooled, axis, back)) is None:
-        return _cummax_backward(pooled, gradient, axis, back)
-    gradient, out = gradient.contiguous(memory_format=_layout(pooled)), torch.empty_like(pooled)
-    with torch.cuda.device(pooled.device):
+    with current_gpu(pooled.device):
+        if (kernel := _kernel_for("running_max_backward", pooled, axis, back)) is None:
+            return _cummax_backward(pooled, gradient, axis, back)
+        gradient, out = gradient.contiguous(memory_format=_layout(pooled)), torch.empty_like(pooled)
         kernel(_bits(pooled), gradient, out, line_shape(pooled, axis), back)
     return out
 

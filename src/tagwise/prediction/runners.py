@@ -27,7 +27,7 @@ from tagwise.prediction.fitting import FitInside, Fitting
 from tagwise.prediction.options import Runtime
 from tagwise.prediction.runtimes import runtime_of_file
 from tagwise.prediction.tta import HostPasses, Maps, Pass
-from tagwise.runtime import find_device
+from tagwise.runtime import current_gpu, find_device
 from tagwise.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class TensorRunner(Runner):
     def raw_maps(self, inputs: Inputs) -> Sequence[Pass]:
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), current_gpu(self.device):
             stacked = [self._stacked(arrays) for arrays in inputs]
             passes = list(self._passes(stacked))
             if self.task.merges == "results":

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from tagwise.runtime import current_gpu
 from tagwise.tasks.base import Head
 
 if TYPE_CHECKING:
@@ -62,20 +63,21 @@ def to_host(passes: Sequence[Pass]) -> HostPasses:
     """Copy the maps of passes to the memory of the host; does not wait for a CUDA device."""
     import torch
 
-    devices = {maps.device.type for one in passes for maps in one.maps.values()}
-    if "cuda" not in devices:
+    device = next(maps.device for one in passes for maps in one.maps.values())
+    if device.type != "cuda":
         return HostPasses(
             [replace(o, maps={n: m.cpu() for n, m in o.maps.items()}) for o in passes]
         )
     copied = []
-    for one in passes:
-        maps = {}
-        for name, source in one.maps.items():
-            maps[name] = torch.empty(source.shape, dtype=source.dtype, pin_memory=True)
-            maps[name].copy_(source, non_blocking=True)
-        copied.append(replace(one, maps=maps))
-    event = torch.cuda.Event()
-    event.record()
+    with current_gpu(device):
+        for one in passes:
+            maps = {}
+            for name, source in one.maps.items():
+                maps[name] = torch.empty(source.shape, dtype=source.dtype, pin_memory=True)
+                maps[name].copy_(source, non_blocking=True)
+            copied.append(replace(one, maps=maps))
+        event = torch.cuda.Event()
+        event.record()
     return HostPasses(copied, event.synchronize)
 
 

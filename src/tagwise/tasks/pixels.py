@@ -136,8 +136,12 @@ class PixelTask(Task):
         }
 
     def collate(self, targets: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-        """Combine targets of several samples: all maps are stacked."""
-        return collate(targets, ("labels", "foreground", "weight"))
+        """Combine targets of several samples: all maps are stacked.
+
+        "layout" has the pixels of each instance, see `losses.layout_groups`.
+        """
+        batch = collate(targets, ("labels", "foreground", "weight"))
+        return {**batch, "layout": _layout(batch["labels"])}
 
     # ------------------------------------------------------------------ loss
 
@@ -148,9 +152,10 @@ class PixelTask(Task):
         logits = outputs["foreground"][:, 0]
         cells = targets.get("divisor.cells")
         terms = {"foreground": _foreground_loss(logits, targets["foreground"], weight, cells)}
-        terms |= self._tag_terms(tags, labels)
+        layout = targets["layout"] if "layout" in targets else _layout(labels)
+        terms |= self._tag_terms(tags, labels, layout)
         if self.seeds:
-            close = _closeness(tags.detach(), labels, self.grouping.bandwidth)
+            close = _closeness(tags.detach(), layout, self.grouping.bandwidth)
             error = (outputs["seeds"][:, 0].float().sigmoid() - close).square()
             terms["seeds"] = _balanced(error, targets)
         total = sum(self.weights[name] * term for name, term in terms.items())
@@ -162,7 +167,7 @@ class PixelTask(Task):
         cells = targets["weight"].float().sum()
         return {"cells": cells, "inside": inside.float().sum(), "outside": outside.float().sum()}
 
-    def _tag_terms(self, tags: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _tag_terms(self, tags: Tensor, labels: Tensor, layout: losses.Layout) -> dict[str, Tensor]:
         """The terms of the tag loss; tags (B, D, h, w), labels (B, h, w), -1 for background."""
         # The time of "contrastive" grows with the pairs of pixels.
         most = _CONTRASTED if self.tag_loss == "contrastive" else None
@@ -174,6 +179,7 @@ class PixelTask(Task):
             *losses.dense_points(tags, labels, most),
             batch=len(tags),
             bandwidth=self.grouping.bandwidth,
+            layout=None if most else layout,
             pull_push=rules,
         )
 
@@ -271,20 +277,26 @@ def _foreground_loss(
     return entropy / (weight.sum().clamp(min=1) if cells is None else cells) + dice
 
 
-def _closeness(tags: Tensor, labels: Tensor, bandwidth: float) -> Tensor:
-    """(B, h, w): 1 at the mean tag of the instance, 1/2 one bandwidth away, 0 in the background."""
+def _layout(labels: Tensor) -> losses.Layout:
+    """The pixels of each instance; labels (B, h, w), -1 for background."""
     import torch
 
-    batch, dims = tags.shape[:2]
-    count = int(labels.max()) + 2
-    image = torch.arange(batch, device=labels.device)[:, None, None]
-    slot = (labels + 1 + image * count).reshape(-1)
-    points = tags.permute(0, 2, 3, 1).reshape(-1, dims)
-    total = points.new_zeros(batch * count, dims).index_add(0, slot, points)
-    number = torch.bincount(slot, minlength=batch * count).clamp(min=1)
-    mean = total / number[:, None]
-    square = (points - mean[slot]).square().sum(1).view(labels.shape)
-    return torch.where(labels >= 0, 0.5 ** (square / bandwidth**2), 0.0)
+    image = torch.arange(len(labels), device=labels.device)[:, None, None].expand_as(labels)
+    return losses.layout_groups(labels.reshape(-1), image.reshape(-1), batch=len(labels))
+
+
+def _closeness(tags: Tensor, layout: losses.Layout, bandwidth: float) -> Tensor:
+    """(B, h, w): 1 at the mean tag of the instance, 1/2 one bandwidth away, 0 in the background."""
+    batch, dims, height, width = tags.shape
+    points = tags.permute(0, 2, 3, 1).reshape(-1, dims)[layout.keep]
+    count = len(layout.image)
+    number = points.new_zeros(count).index_add(0, layout.slot, points.new_ones(len(points)))
+    mean = points.new_zeros(count, dims).index_add(0, layout.slot, points) / number[:, None]
+    square = (points - mean[layout.slot]).square().sum(1)
+    close = tags.new_zeros(batch * height * width)
+    return close.index_copy(0, layout.keep, 0.5 ** (square / bandwidth**2)).view(
+        batch, height, width
+    )
 
 
 def _balanced(error: Tensor, targets: dict[str, Tensor]) -> Tensor:

@@ -59,6 +59,8 @@ class Checkpoint:
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
         }
+        if self._on_gpu():
+            state["random_on_gpu"] = torch.cuda.get_rng_state()
         path = self.folder / "last.pt"
         try:
             with whole_file(path) as file:
@@ -68,6 +70,9 @@ class Checkpoint:
                 f"cannot write {path} ({_first_line(error)}); if the disk is full, free space, "
                 "then continue with --resume"
             ) from error
+
+    def _on_gpu(self) -> bool:
+        return next(self.average.parameters()).is_cuda
 
     def load(self) -> int:
         """Restore the last checkpoint, if there is one, and return its step."""
@@ -87,6 +92,8 @@ class Checkpoint:
             self.average.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
             torch.set_rng_state(saved["random"])
+            if self._on_gpu() and "random_on_gpu" in saved:
+                torch.cuda.set_rng_state(saved["random_on_gpu"])
         except _BROKEN as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else _first_line(error)
             raise UserError(

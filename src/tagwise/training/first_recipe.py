@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tagwise.data.photos import Photos
 from tagwise.errors import UserError
 from tagwise.runtime import fastest_precision, find_device
@@ -85,9 +83,8 @@ def _add_files(choices: Choices, files: Files) -> None:
 
 
 def _precision(device: str) -> str:
-    if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return fastest_precision(torch.device("cpu"))
+    """bf16 or fp32, which recipes allow; GPUs that emulate bf16 are slow in it."""
+    return "bf16" if fastest_precision(device) == "bf16" else "fp32"
 
 
 def _seconds_per_image(recipe: Recipe, seconds: float) -> float:

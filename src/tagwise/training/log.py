@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from tagwise.errors import UserError, optional
+from tagwise.errors import optional
 from tagwise.files import append_line, trim_lines
 from tagwise.training.progress import Progress
 from tagwise.training.recipe import Recipe, save_recipe
@@ -61,15 +60,6 @@ class TrainingLog:
     def waiting(self) -> _Stopwatch:
         """A context whose duration counts as waiting for data."""
         return _Stopwatch(self)
-
-    def check(self, total: Tensor, step: int) -> None:
-        """Raise UserError if the loss of a step is not finite."""
-        total = total.detach()
-        if not torch.isfinite(total):
-            raise UserError(
-                f"the loss is {float(total)} at step {step}; lower optim.lr or raise warmup, "
-                "then continue from the last checkpoint with --resume"
-            )
 
     def step(self, step: int, terms: dict[str, Tensor], norm: Tensor, rate: float) -> None:
         """Add a step to the means, and write them every `log_every` steps.

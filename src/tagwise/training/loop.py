@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch.optim.swa_utils import AveragedModel
 
 from tagwise.console.interrupts import stoppable
 from tagwise.console.streams import print_note
@@ -18,10 +17,21 @@ from tagwise.training.checkpoint import Checkpoint
 from tagwise.training.data import make_loader, open_datasets
 from tagwise.training.log import TrainingLog, due
 from tagwise.training.model import make_accelerator, make_model, synchronise_batch_norm
-from tagwise.training.optimizer import make_optimizer, moving_average, set_learning_rate
+from tagwise.training.optimizer import (
+    MovingAverage,
+    keep_steps_on_cpu,
+    make_optimizer,
+    set_learning_rate,
+)
 from tagwise.training.overview import print_overview
 from tagwise.training.recipe import Recipe
-from tagwise.training.step import StopTogether, add_gradients, images_per_step
+from tagwise.training.step import (
+    FiniteLoss,
+    StopTogether,
+    add_gradients,
+    images_per_step,
+    memory_explained,
+)
 from tagwise.training.validation import Validation, check_best
 
 
@@ -43,8 +53,7 @@ def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
     model = make_model(recipe, task)
     if recipe.run.sync_batch_norm:
         synchronise_batch_norm(model, accelerator)
-    update = moving_average(recipe.optim.ema)
-    average = AveragedModel(model, accelerator.device, multi_avg_fn=update, use_buffers=True)
+    average = MovingAverage(model, recipe.optim.ema, accelerator.device)
     optimizer = make_optimizer(model, recipe.optim)
     images = images_per_step(recipe, accelerator.num_processes)
     checkpoint = Checkpoint(folder, model, average, optimizer, images=images)
@@ -53,31 +62,37 @@ def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
     if recipe.run.compile:
         model.compile()
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    keep_steps_on_cpu(optimizer)
     print_overview(recipe, datasets, val, model, accelerator, folder)
     log = TrainingLog(folder, written, start, not is_main, images)
     validation = Validation(recipe, val, folder, accelerator, checkpoint, log)
 
     wrapped.train()
-    batches, stop = iter(loader), StopTogether(accelerator)
+    batches, stop, finite = iter(loader), StopTogether(accelerator), FiniteLoss()
     end = start if checkpoint.is_stale(recipe.run.patience) else recipe.optim.steps
     for step in stoppable(range(start, end), stop.agreed):
         rate = set_learning_rate(optimizer, recipe.optim, step)
         with log.waiting():
             parts = [next(batches) for _ in range(recipe.optim.accumulate)]
         optimizer.zero_grad(set_to_none=True)
-        terms = add_gradients(wrapped, model, parts, accelerator)
-        log.check(terms["total"], step)
-        norm = accelerator.clip_grad_norm_(wrapped.parameters(), recipe.optim.clip)
-        optimizer.step()
-        average.update_parameters(model)
-        log.step(step + 1, terms, norm, rate)
+        with memory_explained(recipe):
+            terms = add_gradients(wrapped, model, parts, accelerator)
+            finite.add(terms["total"], step)
+            norm = accelerator.clip_grad_norm_(wrapped.parameters(), recipe.optim.clip)
+            optimizer.step()
+            average.update_parameters(model)
 
         done = step + 1 == recipe.optim.steps
-        if val is not None and (done or due(step + 1, recipe.run.validate_every)):
+        validate = val is not None and (done or due(step + 1, recipe.run.validate_every))
+        if done or validate or due(step + 1, recipe.run.log_every):
+            finite.check()
+        log.step(step + 1, terms, norm, rate)
+        if validate:
             done |= validation.ends_training(average.module, step + 1)
-        save = bool(stop.ask()) or done or due(step + 1, recipe.run.save_every)
-        if is_main and save:
-            checkpoint.save(step + 1)
+        if stop.ask() or done or due(step + 1, recipe.run.save_every):
+            finite.check()
+            if is_main:
+                checkpoint.save(step + 1)
         if done:
             break
     if is_main:

@@ -70,9 +70,15 @@ def make_accelerator(run: RunConfig) -> Any:
     if run.threads:
         torch.set_num_threads(run.threads)
     mixed = "bf16" if run.precision == "bf16" else "no"
-    # accelerate keeps the precision of an earlier run in this process, and refuses another one.
-    accelerate.state.AcceleratorState._reset_state()
-    accelerator = accelerate.Accelerator(cpu=run.device == "cpu", mixed_precision=mixed)
+    # accelerate keeps precision and device of an earlier run in this process; a process group of
+    # several processes belongs to the device.
+    alone = not torch.distributed.is_initialized()
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=alone)
+    accelerator = accelerate.Accelerator(
+        cpu=run.device == "cpu",
+        mixed_precision=mixed,
+        dataloader_config=accelerate.utils.DataLoaderConfiguration(non_blocking=True),
+    )
     if accelerator.num_processes > 1:
         atexit.register(_end_process_group)
     return accelerator

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from tagwise.models.network import parameter_groups
 from tagwise.training.recipe import OptimConfig
@@ -47,18 +48,40 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, optim: OptimConfig, step
     return rate
 
 
-def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """Create the update function of an exponential moving average, for `AveragedModel`.
+def keep_steps_on_cpu(optimizer: torch.optim.Optimizer) -> None:
+    """Keep the counts of steps on the CPU, where AdamW reads them.
+
+    A state that was loaded is moved to the GPU with its counts, and AdamW would then wait for the
+    GPU twice per parameter in each step.
+    """
+    for state in optimizer.state.values():
+        state["step"] = state["step"].cpu()
+
+
+class MovingAverage(AveragedModel):
+    """An exponential moving average of the parameters and buffers of a model.
 
     After n updates the decay is min(decay, (1 + n) / (10 + n)), because the weights change fast in
-    the first steps, which should count less. Integer tensors are copied.
+    the first steps, which should count less. Integer tensors are copied. The number of updates
+    stays on the CPU, since reading it from a GPU would wait for the step.
     """
 
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        keep = min(decay, (1 + int(count)) / (10 + int(count)))
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, 1 - keep)
-        else:
-            torch._foreach_copy_(averaged, current)
+    def __init__(self, model: nn.Module, decay: float, device: torch.device | None = None) -> None:
+        super().__init__(model, device, use_buffers=True)
+        self.decay = decay
+        self.n_averaged = self.n_averaged.cpu()
 
-    return update
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Average with the current values of the model that was given."""
+        count = int(self.n_averaged)
+        new = 1 - min(self.decay, (1 + count) / (10 + count)) if count else 1.0
+        values = (chain(each.parameters(), each.buffers()) for each in (self.module, model))
+        pairs = list(zip(*values, strict=True))
+        smooth = [pair for pair in pairs if pair[0].is_floating_point() and new < 1]
+        copied = [pair for pair in pairs if not pair[0].is_floating_point() or new == 1]
+        if smooth:
+            torch._foreach_lerp_(*map(list, zip(*smooth)), new)
+        if copied:
+            torch._foreach_copy_(*map(list, zip(*copied)))
+        self.n_averaged += 1

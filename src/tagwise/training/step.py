@@ -7,14 +7,16 @@ all parts. Only batch norms, and losses that are not sums over images, depend on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tagwise.console.interrupts import stop_requested
+from tagwise.errors import UserError
 from tagwise.models.network import Network
 from tagwise.tasks import Task
 from tagwise.training.model import network_input, stage_loss
@@ -53,6 +55,54 @@ def add_gradients(
         return sums
     means = accelerator.reduce(torch.stack([sums[name].float() for name in sums]), "mean")
     return dict(zip(sums, means.unbind(), strict=True))
+
+
+class FiniteLoss:
+    """Raises UserError for a step whose loss is not finite.
+
+    Reading a loss makes the CPU wait for the GPU, which would then wait for the CPU. On a GPU, the
+    loss of a step is therefore read when the next step has been launched, and by `check`, before
+    anything is written.
+    """
+
+    def __init__(self) -> None:
+        self._unread: tuple[Tensor, int] | None = None
+
+    def add(self, total: Tensor, step: int) -> None:
+        """Add the loss of a step, and read the one before, or on a CPU this one."""
+        before, self._unread = self._unread, (total.detach(), step)
+        if total.device.type == "cpu":
+            self.check()
+        elif before is not None:
+            _require_finite(*before)
+
+    def check(self) -> None:
+        """Read the loss that was added last."""
+        if self._unread is not None:
+            _require_finite(*self._unread)
+            self._unread = None
+
+
+def _require_finite(total: Tensor, step: int) -> None:
+    if not math.isfinite(value := float(total)):
+        raise UserError(
+            f"the loss is {value} at step {step}; lower optim.lr or raise warmup, "
+            "then continue from the last checkpoint with --resume"
+        )
+
+
+@contextmanager
+def memory_explained(recipe: Recipe) -> Iterator[None]:
+    """Raise UserError where the memory of the GPU is too small for a step."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        width, height = recipe.data.input_size
+        raise UserError(
+            f"the memory of the GPU is too small for optim.batch {recipe.optim.batch} at {width} × "
+            f"{height}; halve optim.batch and double optim.accumulate, which gives the same "
+            "gradient, or lower data.input_size"
+        ) from error
 
 
 class StopTogether:
