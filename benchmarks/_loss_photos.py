@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from _loss_points import DIM, POSITION, best_of
-from torch.optim.swa_utils import AveragedModel
 
 from tagwise.data.photos import Photos
 from tagwise.grouping.settings import CornerSettings, PixelSettings
@@ -27,7 +26,7 @@ from tagwise.settings import Settings
 from tagwise.tasks.tag_terms import tag_weights
 from tagwise.training.data import make_loader, open_datasets
 from tagwise.training.model import make_model, network_input, stage_loss
-from tagwise.training.optimizer import make_optimizer, moving_average, set_learning_rate
+from tagwise.training.optimizer import MovingAverage, make_optimizer, set_learning_rate
 from tagwise.training.recipe import Recipe, load_recipe
 from tagwise.training.validation import as_in_file
 
@@ -88,7 +87,7 @@ def run_photos(
     datasets, val, problem = open_datasets(recipe)
     val.keep(range(0, len(val), max(1, len(val) // task.images)))
     model = make_model(recipe, problem)
-    average = AveragedModel(model, multi_avg_fn=moving_average(recipe.optim.ema), use_buffers=True)
+    average = MovingAverage(model, recipe.optim.ema)
     optimizer = make_optimizer(model, recipe.optim)
     measured_at = {max(1, round(share * task.steps)) for share in MEASURED}
     seconds, curve = 0.0, []

@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15, help="for each throughput")
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
-    if options.device == "cuda" and not torch.cuda.is_available():
+    if on_gpu(options.device) and not torch.cuda.is_available():
         parser.error("there is no GPU that torch can use; --device cpu tries the script")
     print(describe(options.device))
     rows = []
@@ -58,8 +59,12 @@ def main() -> None:
     report("gpu", rows)
 
 
+def on_gpu(device: str) -> bool:
+    return device.startswith("cuda")
+
+
 def describe(device: str) -> str:
-    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    name = torch.cuda.get_device_name(device) if on_gpu(device) else "CPU"
     return f"{name}, torch {torch.__version__}, {os.cpu_count()} cores"
 
 
@@ -71,8 +76,8 @@ def row(work: str, unit: str, value: float, goal: float | None = None, most: boo
 
 
 def wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if on_gpu(device):
+        torch.cuda.synchronize(device)
 
 
 # ---------------------------------------------------------------------- prediction
@@ -169,18 +174,19 @@ def fastest(work, device: str, repeats: int = 30) -> float:
 
 
 def corner_pooling(options, folder: Path) -> list[dict]:
-    table, repeats = [], 30 if options.device == "cuda" else 4
-    for direction in ("top", "bottom", "left", "right"):
+    table, repeats = [], 30 if on_gpu(options.device) else 4
+    layouts = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+    for direction, layout in product(("top", "bottom", "left", "right"), layouts):
         maps = torch.randn(8, 128, 128, 128, device=options.device)
-        maps = maps.to(memory_format=torch.channels_last).requires_grad_()
+        maps = maps.to(memory_format=layouts[layout]).requires_grad_()
         gradient = torch.randn_like(maps)
 
         def once(direction=direction, maps=maps, gradient=gradient):
             maps.grad = None
             corner_pool(maps, direction).backward(gradient)
 
-        ms = fastest(once, options.device, repeats)
-        table.append(row(f"corner pooling, {direction}, 8 x 128 x 128 x 128", "ms", ms, 0.3))
+        work = f"corner pooling, {direction}, 8 x 128 x 128 x 128, {layout}"
+        table.append(row(work, "ms", fastest(once, options.device, repeats), 0.3))
     return table
 
 
@@ -216,7 +222,7 @@ def training(options, folder: Path) -> list[dict]:
         name = str(folder / "images" / image["file_name"])
         cv2.imwrite(name, scenes[number].image[..., ::-1])
     (folder / "labels.json").write_text(json.dumps(content))
-    steps, batch = (160, options.batch) if options.device == "cuda" else (4, 2)
+    steps, batch = (160, options.batch) if on_gpu(options.device) else (4, 2)
     tree = {**RECIPE, "data": {**RECIPE["data"], "root": str(folder)}}
     tree["optim"] = {"steps": steps, "batch": batch}
     tree["run"] = {**RECIPE["run"], "device": options.device, "log_every": steps // 4}

@@ -91,7 +91,8 @@ def _row_gradients(
 
 @triton.jit
 def _larger(a, b):
-    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+    # Before Triton 3.9, the maximum of bfloat16 is float32.
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL).to(a.dtype)
 
 
 @triton.jit

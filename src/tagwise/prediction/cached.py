@@ -55,7 +55,8 @@ def cached_images(
             failed.append(str(error))
             continue
         light = replace(sample, image=np.zeros((0, 0, 3), np.uint8))
-        maps = {name: values.half() if half else values.cpu() for name, values in maps.items()}
+        maps = {name: values.cpu() for name, values in maps.items()}
+        maps = {name: values.half() for name, values in maps.items()} if half else maps
         images.append(CachedImage(index, light, maps, placement))
         used += _bytes_of(maps)
         if used > _WHOLE and not half:

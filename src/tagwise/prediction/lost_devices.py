@@ -10,8 +10,19 @@ from tagwise.errors import UserError
 
 _LOST = re.compile(
     r"\b(CUDA|HIP|cuDNN|CUDNN|cuBLAS|CUBLAS)( driver)?[ _](error|failure|STATUS)"
-    r"|no (CUDA|ROCm)-capable device|unspecified launch failure|device-side assert",
+    r"|no (CUDA|ROCm)-capable device|unspecified launch failure|device-side assert"
+    r"|illegal memory access|No CUDA GPUs|busy or unavailable",
 )
+# Libraries that torch calls report that they could not get memory in words of their own.
+_NO_MEMORY = re.compile(r"out of memory|ALLOC_FAILED|unable to find an engine")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a GPU had too little memory, so that fewer images may fit."""
+    # Files of `tagwise export` run without torch, so its classes are known by name here.
+    classes = {kind.__name__ for kind in type(error).__mro__}
+    on_gpu = "AcceleratorError" in classes or _LOST.search(str(error)) or "engine" in str(error)
+    return "OutOfMemoryError" in classes or bool(on_gpu and _NO_MEMORY.search(str(error)))
 
 
 class DeviceError(UserError):
@@ -29,10 +40,9 @@ def lost_devices() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        # Files of `tagwise export` run without torch, so its classes are known by name here.
         classes = {kind.__name__ for kind in type(error).__mro__}
         text = str(error).strip() or type(error).__name__
         lost = "AcceleratorError" in classes or _LOST.search(text)
-        if "OutOfMemoryError" in classes or not lost:
+        if not lost or is_out_of_memory(error):
             raise
         raise DeviceError(f"the GPU stopped working ({text.splitlines()[0][:200]})") from error

@@ -33,11 +33,11 @@ Image = TypeVar("Image", contravariant=True)
 Item = TypeVar("Item")
 Maps = TypeVar("Maps")
 
-_AHEAD = 2  # batches that a network may be ahead of decoding
+_AHEAD, _BATCHES_AHEAD = 2, 3  # images, or batches of them, between network and result
 _FETCHING = 16  # threads for images that are fetched, which wait most of the time
 _MIXED = 4  # batches that are sorted by shape together, so that images of one shape share a batch
 _MEMORY = 1 << 30  # bytes of the images that are sorted together
-_PART = 8  # images that are decoded together, at least: each call takes time of its own
+_PART = 16  # images that are decoded together, at least: each call takes time of its own
 
 
 class Stages(Protocol[Image, Item, Maps]):
@@ -75,6 +75,11 @@ class Pipeline(Generic[Image, Item, Maps]):
     decoders: int
     networks: int = 1
 
+    @property
+    def ahead(self) -> int:
+        """How many batches a network may have begun before the first of them is decoded."""
+        return _AHEAD if self.batch_size == 1 else _BATCHES_AHEAD
+
     def run_on(self, images: Iterable[Image]) -> Iterator[Item]:
         """Yield the item of each image, in order, while the next ones are being worked on.
 
@@ -97,7 +102,7 @@ class Pipeline(Generic[Image, Item, Maps]):
                 while end is None and len(slots) <= max(windows * window, least) - window:
                     taken, end = _take(images, window)
                     if any(map(self.stages.fetches, taken)):
-                        least = max(least, _FETCHING + _AHEAD)
+                        least = max(least, _FETCHING + self.ahead)
                     slots.extend(work.start(taken))
                     if slots and slots[0].done():
                         break
@@ -165,7 +170,7 @@ class _Work(Generic[Image, Item, Maps]):
         begin = partial(share_threads, networks) if networks > 1 else None
         self.network = Workers(networks, "network", begin)
         self.decoding = Workers(self.pipeline.decoders, "decode", run_torch_in_one_thread)
-        for _ in range(_AHEAD + networks - 1):
+        for _ in range(self.pipeline.ahead + networks - 1):
             self.room.put(None)
 
     def start(self, images: Sequence[Image]) -> list[Future[Item]]:

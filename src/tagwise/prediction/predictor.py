@@ -147,7 +147,8 @@ class Predictor:
             self.runtime = self.model.runtime
         else:
             is_file = isinstance(weights, str | os.PathLike)
-            forward = open_forward(self.model, self.device, self.precision, runtime, is_file)
+            exact = self.fitting.needs_fp32 and self.precision == "fp32"
+            forward = open_forward(self.model, self.device, self.precision, runtime, is_file, exact)
             how = (forward.parallel, forward, self.device)
             self.runner = TensorRunner(*common, *sizes, *how)
             self.runtime = forward.runtime

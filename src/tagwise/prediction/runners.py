@@ -24,6 +24,7 @@ from tagwise.files import refuse_address
 from tagwise.models.onnx_model import OnnxModel, find_provider, read_onnx_model
 from tagwise.prediction import tta
 from tagwise.prediction.fitting import FitInside, Fitting
+from tagwise.prediction.lost_devices import is_out_of_memory
 from tagwise.prediction.options import Runtime
 from tagwise.prediction.runtimes import runtime_of_file
 from tagwise.prediction.tta import HostPasses, Maps, Pass
@@ -164,7 +165,9 @@ class TensorRunner(Runner):
             try:
                 parts = [[one[k : k + size] for one in inputs] for k in range(0, count, size)]
                 return tta.joined([tta.to_host(self.raw_maps(part)) for part in parts])
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:  # the base class of torch.OutOfMemoryError
+                if not is_out_of_memory(error):
+                    raise
                 if size == 1:
                     raise UserError(
                         f"{self.device} has too little memory for one image at {self.size[0]} × "

@@ -6,8 +6,8 @@ Files of `tagwise export` are run without torch, so it is imported only where te
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,8 @@ class Forward:
     runtime: "torch", "openvino", or "onnxruntime".
     parallel: whether several threads may run the network at the same time, see `_is_parallel`, and
         for files, `Session`.
+    exact: whether float32 is computed as such on a GPU too, where convolutions round the factors to
+        TF32, of 10 bits, by default.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class Forward:
         precision: str,
         runtime: str,
         parallel: bool = False,
+        exact: bool = False,
     ) -> None:
+        self.exact = exact and device.type == "cuda"
         self.precision, self.runtime, self.parallel = precision, runtime, parallel
         self._network, self._device = network, device
         self._half = _dtype(precision) if runtime == "torch" else None
@@ -60,8 +64,27 @@ class Forward:
         import torch
 
         half = self._half
-        with torch.autocast(self._device.type, dtype=half) if half else nullcontext():
+        with (
+            torch.autocast(self._device.type, dtype=half) if half else nullcontext(),
+            _without_tf32() if self.exact else nullcontext(),
+        ):
             return self._network(images.float().div_(255))
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """Let convolutions and matrix products on a GPU compute in float32."""
+    import torch
+
+    settings = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [each.allow_tf32 for each in settings]
+    try:
+        for each in settings:
+            each.allow_tf32 = False
+        yield
+    finally:
+        for each, value in zip(settings, before):
+            each.allow_tf32 = value
 
 
 def choose_precision(
@@ -85,11 +108,17 @@ def choose_precision(
 
 
 def open_forward(
-    model: Any, device: torch.device, precision: str, runtime: Runtime, loaded: bool
+    model: Any,
+    device: torch.device,
+    precision: str,
+    runtime: Runtime,
+    loaded: bool,
+    exact: bool = False,
 ) -> Forward:
     """The forward pass of a network, by the runtime that was asked for or that is the fastest.
 
     loaded: whether the network was loaded from a file, so that nobody else uses it.
+    exact: see `Forward`.
     Raises UserError for a runtime that cannot run on the device or in the precision. If OpenVINO
     cannot convert the network, one line says so, and torch runs it.
     """
@@ -97,7 +126,7 @@ def open_forward(
         model.use(precision)
         return Forward(model, device, precision, model.runtime, model.parallel)
     if not isinstance(model, models.Network):
-        return Forward(model, device, precision, "torch")
+        return Forward(model, device, precision, "torch", exact=exact)
     if runtime == "auto":
         runtime = _fastest(model, device, precision, loaded)
     elif runtime == "openvino":
@@ -113,7 +142,7 @@ def open_forward(
             print_note(f"{error}; torch runs it")
     if loaded and (half := _dtype(precision)):
         model.hold_weights(half)
-    return Forward(model, device, precision, "torch", parallel)
+    return Forward(model, device, precision, "torch", parallel, exact)
 
 
 def _is_parallel(model: models.Network, device: torch.device, loaded: bool) -> bool:

@@ -98,8 +98,12 @@ def _moved(values: AnyMaps, head: Head, x: int, y: int) -> AnyMaps:
     """
     if head.kind != "tag" or head.position is None:
         return values
-    offset = np.array([x, y], np.float32) / np.float32(head.position)
-    return values + _of_type(values, np.tile(offset, values.shape[1] // 2)[:, None, None])
+    # Added as numbers: an array would be copied to a GPU, which makes it wait.
+    moved = _zeros_like(values, values.shape)
+    for axis, start in enumerate((x, y)):
+        offset = float(np.float32(start) / np.float32(head.position))
+        moved[:, axis::2] = values[:, axis::2] + offset
+    return moved
 
 
 def _zeros_like(values: AnyMaps, shape: Sequence[int]) -> AnyMaps:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tagwise.runtime import current_gpu
 from tagwise.tasks.base import Head
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Maps: TypeAlias = dict[str, "Tensor"]
@@ -70,15 +72,28 @@ def to_host(passes: Sequence[Pass]) -> HostPasses:
         )
     copied = []
     with current_gpu(device):
-        for one in passes:
-            maps = {}
-            for name, source in one.maps.items():
-                maps[name] = torch.empty(source.shape, dtype=source.dtype, pin_memory=True)
-                maps[name].copy_(source, non_blocking=True)
-            copied.append(replace(one, maps=maps))
-        event = torch.cuda.Event()
-        event.record()
+        stream = _copying_stream(device)
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for one in passes:
+                maps = {}
+                for name, source in one.maps.items():
+                    maps[name] = torch.empty(source.shape, dtype=source.dtype, pin_memory=True)
+                    maps[name].copy_(source, non_blocking=True)
+                    source.record_stream(stream)  # its memory is free once it has been copied
+                copied.append(replace(one, maps=maps))
+            # Threads that wait sleep; otherwise they would keep a core busy each.
+            event = torch.cuda.Event(blocking=True)
+            event.record()
     return HostPasses(copied, event.synchronize)
+
+
+@cache
+def _copying_stream(device: torch.device) -> Any:
+    """A stream of its own, so that the next batch need not wait for the maps to be copied."""
+    import torch
+
+    return torch.cuda.Stream(device)
 
 
 def joined(parts: Sequence[HostPasses]) -> HostPasses:
@@ -109,14 +124,18 @@ def unmirror(outputs: Maps, heads: Mapping[str, Head], flip: Sequence[int]) -> M
         their values.
     flip: K indices, the type of the mirror image of each type.
     """
+    import torch
+
     unmirrored = {}
     for name, maps in outputs.items():
         batch, channels, height, width = maps.shape
         if channels % len(flip):
             raise ValueError(f"{name} has {channels} channels, not a multiple of {len(flip)}")
-        typed = mirror(maps).reshape(batch, len(flip), -1, height, width)[:, list(flip)]
+        # Lists as indices and new tensors would be copied to a GPU, which makes it wait.
+        typed = mirror(maps).reshape(batch, len(flip), -1, height, width).unbind(1)
+        typed = torch.stack([typed[k] for k in flip], 1)
         if heads[name].kind == "offset":
-            typed = typed * typed.new_tensor([-1.0, 1.0]).view(1, 1, 2, 1, 1)
+            typed = torch.stack([-typed[:, :, 0], typed[:, :, 1]], 2)
         unmirrored[name] = typed.reshape(batch, channels, height, width)
     return unmirrored
 

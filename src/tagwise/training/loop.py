@@ -25,13 +25,7 @@ from tagwise.training.optimizer import (
 )
 from tagwise.training.overview import print_overview
 from tagwise.training.recipe import Recipe
-from tagwise.training.step import (
-    FiniteLoss,
-    StopTogether,
-    add_gradients,
-    images_per_step,
-    memory_explained,
-)
+from tagwise.training.step import Stepper, StopTogether, images_per_step
 from tagwise.training.validation import Validation, check_best
 
 
@@ -68,29 +62,23 @@ def run_training(recipe: Recipe, folder: Path, resume: bool = False) -> None:
     validation = Validation(recipe, val, folder, accelerator, checkpoint, log)
 
     wrapped.train()
-    batches, stop, finite = iter(loader), StopTogether(accelerator), FiniteLoss()
+    batches, stop = iter(loader), StopTogether(accelerator)
+    stepper = Stepper(recipe, accelerator, wrapped, model, optimizer, average)
     end = start if checkpoint.is_stale(recipe.run.patience) else recipe.optim.steps
     for step in stoppable(range(start, end), stop.agreed):
         rate = set_learning_rate(optimizer, recipe.optim, step)
         with log.waiting():
             parts = [next(batches) for _ in range(recipe.optim.accumulate)]
-        optimizer.zero_grad(set_to_none=True)
-        with memory_explained(recipe):
-            terms = add_gradients(wrapped, model, parts, accelerator)
-            finite.add(terms["total"], step)
-            norm = accelerator.clip_grad_norm_(wrapped.parameters(), recipe.optim.clip)
-            optimizer.step()
-            average.update_parameters(model)
-
+        terms, norm = stepper.make(parts, step)
         done = step + 1 == recipe.optim.steps
         validate = val is not None and (done or due(step + 1, recipe.run.validate_every))
         if done or validate or due(step + 1, recipe.run.log_every):
-            finite.check()
+            stepper.finite.check()
         log.step(step + 1, terms, norm, rate)
         if validate:
             done |= validation.ends_training(average.module, step + 1)
         if stop.ask() or done or due(step + 1, recipe.run.save_every):
-            finite.check()
+            stepper.finite.check()
             if is_main:
                 checkpoint.save(step + 1)
         if done:

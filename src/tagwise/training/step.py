@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from tagwise.errors import UserError
 from tagwise.models.network import Network
 from tagwise.tasks import Task
 from tagwise.training.model import network_input, stage_loss
+from tagwise.training.optimizer import MovingAverage
 from tagwise.training.recipe import Recipe
 
 Targets = dict[int, dict[str, Tensor]]
@@ -103,6 +105,36 @@ def memory_explained(recipe: Recipe) -> Iterator[None]:
             f"{height}; halve optim.batch and double optim.accumulate, which gives the same "
             "gradient, or lower data.input_size"
         ) from error
+
+
+@dataclass
+class Stepper:
+    """Makes the steps of a run.
+
+    wrapped, optimizer: as `accelerator.prepare` returned them. model: what `wrapped` wraps.
+    """
+
+    recipe: Recipe
+    accelerator: Any
+    wrapped: nn.Module
+    model: Network
+    optimizer: torch.optim.Optimizer
+    average: MovingAverage
+    finite: FiniteLoss = field(default_factory=FiniteLoss)
+
+    def make(
+        self, parts: Sequence[tuple[Tensor, Targets]], step: int
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Make a step with some batches; returns the terms of the loss and the gradient's norm."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with memory_explained(self.recipe):
+            terms = add_gradients(self.wrapped, self.model, parts, self.accelerator)
+            self.finite.add(terms["total"], step)
+            weights = self.wrapped.parameters()
+            norm = self.accelerator.clip_grad_norm_(weights, self.recipe.optim.clip)
+            self.optimizer.step()
+            self.average.update_parameters(self.model)
+        return terms, norm
 
 
 class StopTogether:
