@@ -10,7 +10,7 @@ from spots import PINS, SpotNetwork, draw_pins
 from tagwise import models
 from tagwise.cli import main
 from tagwise.commands.predict import predict
-from tagwise.prediction.lost_devices import DeviceError, lost_devices
+from tagwise.prediction.lost_devices import DeviceError, is_out_of_memory, lost_devices
 from tagwise.prediction.predictor import Predictor
 
 LAUNCH = "CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA"
@@ -21,6 +21,15 @@ ERRORS = [
     "no CUDA-capable device is detected",
     "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
     "HIP error: an illegal memory access was encountered",
+    "Triton Error [CUDA]: an illegal memory access was encountered",
+    "No CUDA GPUs are available",
+]
+NO_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
 ]
 
 
@@ -52,6 +61,33 @@ def test_errors_of_lost_devices_become_one_line(text):
     with pytest.raises(DeviceError) as raised, lost_devices():
         raise RuntimeError(text)
     assert str(raised.value) == f"the GPU stopped working ({text.splitlines()[0]})"
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: str(error)[:20])
+def test_too_little_memory_is_no_lost_device(error):
+    assert is_out_of_memory(error)
+    with pytest.raises(type(error)) as raised, lost_devices():
+        raise error
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("text", [*ERRORS, "shape mismatch", "the disk is out of memory"])
+def test_other_errors_are_not_for_lack_of_memory(text):
+    assert not is_out_of_memory(RuntimeError(text))
+
+
+@pytest.mark.parametrize("error", NO_MEMORY[1:], ids=lambda error: str(error)[:20])
+def test_batches_are_halved_for_any_error_of_too_little_memory(error):
+    class Small(SpotNetwork):
+        def forward(self, images):
+            if len(images) > 2:
+                raise error
+            return super().forward(images)
+
+    predictor = Predictor(Small(), device="cpu", batch_size=6)
+    images = [draw_pins(PINS)] * 6
+    assert [len(found) for found in predictor.stream(images)] == [len(PINS)] * 6
+    assert predictor.runner.part_size == 2
 
 
 def test_class_of_newer_versions_of_torch():

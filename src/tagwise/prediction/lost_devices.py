@@ -14,15 +14,25 @@ _LOST = re.compile(
     r"|illegal memory access|No CUDA GPUs|busy or unavailable",
 )
 # Libraries that torch calls report that they could not get memory in words of their own.
-_NO_MEMORY = re.compile(r"out of memory|ALLOC_FAILED|unable to find an engine")
+_NO_MEMORY = re.compile(r"out of memory|ALLOC_FAILED")
+_NO_WORKSPACE = "unable to find an engine"  # cuDNN, for any algorithm of a convolution
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a GPU had too little memory, so that fewer images may fit."""
+    text = str(error)
+    if "OutOfMemoryError" in _classes(error) or _NO_WORKSPACE in text:
+        return True
+    return _is_of_gpu(error) and _NO_MEMORY.search(text) is not None
+
+
+def _is_of_gpu(error: Exception) -> bool:
+    return "AcceleratorError" in _classes(error) or _LOST.search(str(error)) is not None
+
+
+def _classes(error: Exception) -> set[str]:
     # Files of `tagwise export` run without torch, so its classes are known by name here.
-    classes = {kind.__name__ for kind in type(error).__mro__}
-    on_gpu = "AcceleratorError" in classes or _LOST.search(str(error)) or "engine" in str(error)
-    return "OutOfMemoryError" in classes or bool(on_gpu and _NO_MEMORY.search(str(error)))
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 class DeviceError(UserError):
@@ -40,9 +50,7 @@ def lost_devices() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        classes = {kind.__name__ for kind in type(error).__mro__}
-        text = str(error).strip() or type(error).__name__
-        lost = "AcceleratorError" in classes or _LOST.search(text)
-        if not lost or is_out_of_memory(error):
+        if not _is_of_gpu(error) or is_out_of_memory(error):
             raise
+        text = str(error).strip() or type(error).__name__
         raise DeviceError(f"the GPU stopped working ({text.splitlines()[0][:200]})") from error
