@@ -79,6 +79,19 @@ def test_threads_may_share_a_predictor(openvino, tiny):
         assert [found.to_dict() for found in pool.map(predictor, images)] == expected
 
 
+def test_threads_that_end_leave_nothing_behind(openvino, tiny):
+    """What ran a graph in one thread runs it in the next one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    converted = converting.to_openvino(load_model(tiny, fuse=True), "f32", keep=True)
+    images = torch.rand(1, 3, 32, 64)
+    expected = converted(images)
+    for _ in range(3):
+        with ThreadPoolExecutor(1) as pool:
+            assert_same(pool.submit(converted, images).result(), expected)
+    assert [len(idle) for idle in converted._graph._idle.values()] == [1]
+
+
 # ---------------------------------------------------------------------- several at once
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock, local
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -43,7 +43,7 @@ class OpenVinoGraph:
         self._compiled: dict[tuple[int, Shape], Any] = {}
         self._any_shape: dict[int, Any] = {}
         self._lock = Lock()
-        self._requests = local()
+        self._idle: dict[Any, list[Any]] = {}  # what runs each compiled graph, when nobody uses it
         shape = model.input(0).get_partial_shape()
         self.shape = tuple(side.get_length() if side.is_static else None for side in shape)
         self.outputs = [_names_of(port) for port in model.outputs]
@@ -68,24 +68,30 @@ class OpenVinoGraph:
         try:
             kind = self._model.input(0).get_element_type().to_dtype()
             inputs = images if np.issubdtype(kind, np.floating) else np.rint(images)
-            request = self._request(images.shape)
-            found = request.infer([np.ascontiguousarray(inputs, kind)], share_inputs=True)
-            return [_copy(found[place]) for place in places]
+            with self._request(images.shape) as request:
+                found = request.infer([np.ascontiguousarray(inputs, kind)], share_inputs=True)
+                return [_copy(found[place]) for place in places]
         except Exception as error:  # OpenVINO raises RuntimeErrors of its own, of many lines
             shape = " × ".join(map(str, images.shape))
             raise UserError(
                 f"{self._path} fails on images of {shape}: {reason_of(error)}"
             ) from error
 
-    def _request(self, shape: tuple[int, ...]) -> Any:
-        """What runs the graph on images of a shape in the calling thread."""
+    @contextmanager
+    def _request(self, shape: tuple[int, ...]) -> Iterator[Any]:
+        """What runs the graph on images of a shape, for one thread at a time.
+
+        It is kept for the next call from any thread. One that belonged to a thread would be
+        destroyed in the middle of the thread's end, where OpenVINO gives up Python's lock.
+        """
         streams = sharing_threads()
         with self._lock:
             graph = self._graph(streams, shape)
-        requests = vars(self._requests)
-        if graph not in requests:
-            requests[graph] = graph.create_infer_request()
-        return requests[graph]
+            idle = self._idle.setdefault(graph, [])
+            request = idle.pop() if idle else graph.create_infer_request()
+        yield request
+        with self._lock:
+            idle.append(request)
 
     def _graph(self, streams: int, shape: tuple[int, ...]) -> Any:
         """The graph compiled for images of a shape, or for images of any shape."""
