@@ -46,6 +46,38 @@ def test_kernels_equal_those_of_the_cpu_in_the_interpreter():
     assert ran.stdout == "equal\n", ran.stderr
 
 
+SIZES = {"length": "i32", "inner": "i32", "lines": "i32", "back": "constexpr", "block": "constexpr"}
+KERNELS = {
+    "_maxima": (("x", "out"), SIZES),
+    "_gradients": (("bits", "gradient", "out"), SIZES),
+    "_row_maxima": (("x", "out"), {**SIZES, "width": "constexpr"}),
+    "_row_gradients": (("bits", "gradient", "out"), {**SIZES, "width": "constexpr"}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_compile_for_gpus_of_several_types(name, dtype, tmp_path, monkeypatch):
+    """Triton brings its compilers along, so that this needs no GPU."""
+    triton = pytest.importorskip("triton", reason="needs triton, which torch's CUDA builds install")
+    from triton.backends.compiler import GPUTarget
+
+    from tagwise.models import running_max_triton as kernels
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    maps, sizes = KERNELS[name]
+    bits = {"fp32": "*i32"}.get(dtype, "*i16")
+    kernel = getattr(kernels, name)
+    signature = {each: bits if each == "bits" else f"*{dtype}" for each in maps} | sizes
+    signature = {each: signature[each] for each in kernel.arg_names}
+    for capability, back in product((80, 90), (True, False)):
+        fixed = {"back": back, "block": 16, "width": 128}
+        fixed = {each: value for each, value in fixed.items() if each in signature}
+        source = triton.compiler.ASTSource(kernel, signature, constexprs=fixed)
+        target = GPUTarget("cuda", capability, 32)
+        assert triton.compile(source, target=target).asm["cubin"]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_pooling_on_a_gpu_equals_that_on_the_cpu():
     layouts = (torch.contiguous_format, torch.channels_last)

@@ -10,6 +10,7 @@ from spots import PINS, SpotNetwork, draw_pins
 from tagwise import models
 from tagwise.cli import main
 from tagwise.commands.predict import predict
+from tagwise.errors import UserError
 from tagwise.prediction.lost_devices import DeviceError, is_out_of_memory, lost_devices
 from tagwise.prediction.predictor import Predictor
 
@@ -88,6 +89,16 @@ def test_batches_are_halved_for_any_error_of_too_little_memory(error):
     images = [draw_pins(PINS)] * 6
     assert [len(found) for found in predictor.stream(images)] == [len(PINS)] * 6
     assert predictor.runner.part_size == 2
+
+
+@pytest.mark.parametrize("error", [*NO_MEMORY[:2], RuntimeError("No CUDA GPUs are available")])
+def test_network_that_cannot_be_moved_to_the_gpu_gives_one_line(error):
+    class Stuck(SpotNetwork):
+        def to(self, device):
+            raise error
+
+    with pytest.raises(UserError, match=r"too little memory for the network|stopped working"):
+        Predictor(Stuck(), device="cpu")
 
 
 def test_class_of_newer_versions_of_torch():

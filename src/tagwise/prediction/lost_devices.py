@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tagwise.errors import UserError
 
@@ -54,3 +55,21 @@ def lost_devices() -> Iterator[None]:
             raise
         text = str(error).strip() or type(error).__name__
         raise DeviceError(f"the GPU stopped working ({text.splitlines()[0][:200]})") from error
+
+
+@contextmanager
+def network_moved_to(device: Any) -> Iterator[None]:
+    """Raise UserError of one line if a network cannot be moved to a device.
+
+    The GPU may have too little memory, because other programs use it, or not work at all.
+    """
+    try:
+        with lost_devices():
+            yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"{device} has too little memory for the network; end other programs that use it, or "
+            "use the device cpu"
+        ) from error

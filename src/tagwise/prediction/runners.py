@@ -24,7 +24,7 @@ from tagwise.files import refuse_address
 from tagwise.models.onnx_model import OnnxModel, find_provider, read_onnx_model
 from tagwise.prediction import tta
 from tagwise.prediction.fitting import FitInside, Fitting
-from tagwise.prediction.lost_devices import is_out_of_memory
+from tagwise.prediction.lost_devices import is_out_of_memory, network_moved_to
 from tagwise.prediction.options import Runtime
 from tagwise.prediction.runtimes import runtime_of_file
 from tagwise.prediction.tta import HostPasses, Maps, Pass
@@ -62,9 +62,10 @@ def open_model(
         return models.OnnxNetwork(model), find_device(device), Path(weights).stem
     need_torch(f"{weights} with these options" if is_file else "this model")
     found = find_device(device)
-    if not is_file:
-        return weights.to(found).eval(), found, weights.spec.name
-    return models.load_model(weights, device=found, fuse=True).eval(), found, Path(weights).stem
+    with network_moved_to(found):
+        if not is_file:
+            return weights.to(found).eval(), found, weights.spec.name
+        return models.load_model(weights, device=found, fuse=True).eval(), found, Path(weights).stem
 
 
 def _open_onnx(path: Path, device: str, runtime: Runtime) -> tuple[OnnxModel, str]:
