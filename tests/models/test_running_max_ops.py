@@ -18,9 +18,12 @@ def on_gpu(name, *inputs):
 
 @pytest.fixture(autouse=True)
 def _unchecked():
-    operators._checked_kernel.cache_clear()
+    kept = (operators._checked_kernel, operators._tell_once)
+    for each in kept:
+        each.cache_clear()
     yield
-    operators._checked_kernel.cache_clear()
+    for each in kept:
+        each.cache_clear()
 
 
 @pytest.fixture(params=[-2, -1], ids=["H", "W"])
@@ -63,8 +66,12 @@ def test_kernels_that_fail_or_are_wrong_are_not_used(maps, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, KERNELS, kernels)
     assert_equal_to_cpu(maps)
     assert_equal_to_cpu(maps)
+    x, _, (axis, _), _, _ = maps
+    for way in (True, False):
+        found = on_gpu("running_max", x, axis, way)
+        assert torch.equal(found, torch.ops.tagwise.running_max(x, axis, way))
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2  # once for each kernel
+    assert len(lines) == 2  # once for each reason
     told = "tagwise: corner pooling runs without Triton on cpu, which takes longer: "
     assert lines[0].startswith(told + "'RuntimeError: Failed to find C compiler. Please specify")
     assert lines[1] == told + "its kernel computed other values"

@@ -122,8 +122,13 @@ def _checked_kernel(
         raise
     except Exception as error:  # of Triton, of the compilers that it calls, or of the driver
         reason = brief(" ".join(f"{type(error).__name__}: {error}".split()), 200)
-    print_note(f"corner pooling runs without Triton on {device}, which takes longer: {reason}")
+    _tell_once(f"corner pooling runs without Triton on {device}, which takes longer: {reason}")
     return None
+
+
+@cache
+def _tell_once(text: str) -> None:
+    print_note(text)
 
 
 def _steps(dtype: torch.dtype, length: int, axis: int, back: bool) -> Tensor:
