@@ -102,17 +102,15 @@ def measured(command: list[str], processes: list[list[int]]) -> dict:
 def speed(options) -> dict:
     """Images per second and CPU ms per image with stored maps."""
     (weights,), (batch,), count = options.weights, options.batch, options.count
-    import torch
-
     from tagwise import Predictor
     from tagwise.prediction.pipeline import Pipeline, thread_counts
     from tagwise.runtime import keep_freed_memory
 
-    torch.set_num_threads(1)
     cv2.setNumThreads(0)
     keep_freed_memory()  # as the verb does
     predictor = Predictor(weights, device="cpu", precision="fp32", batch_size=batch)
-    pipeline = Pipeline(predictor, batch, **thread_counts(on_cpu=batch == 1))
+    threads = thread_counts(batch == 1, predictor.runner.most_networks)
+    pipeline = Pipeline(predictor, batch, **threads)
     names = cycle(sorted(Path(options.measure).glob("*.jpg")))
     forward, stored = predictor.runner.forward, []
     predictor.runner.forward = lambda images: stored.append(forward(images)) or stored[-1]

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tagwise.data.pictures import content_of
 
+_SCAN = b"\xff\xda"  # the marker in front of a scan, then two bytes of length, one of channels
 _SCANS = 100  # A progressive file has about ten. Each takes time, even if it is a few bytes long.
 
 
@@ -24,8 +25,9 @@ def decode_jpeg(picture: Image.Image) -> np.ndarray | None:
     """
     if picture.format != "JPEG" or picture.mode not in ("RGB", "L"):
         return None
+    header = picture.fp.tell()  # Pillow has read up to the pixels of the first scan
     data = content_of(picture)
-    if data is None or _count_scans(data) > _SCANS:
+    if data is None or (not _has_one_scan(picture, data, header) and _count_scans(data) > _SCANS):
         return None
     width, height = picture.size
     try:
@@ -33,6 +35,19 @@ def decode_jpeg(picture: Image.Image) -> np.ndarray | None:
     except ValueError:
         return None
     return image if image.shape == (height, width, 3) else None
+
+
+def _has_one_scan(picture: Image.Image, data: bytes, header: int) -> bool:
+    """Whether the first scan has all channels whole: a decoder accepts no other after it.
+
+    header: the number of bytes up to the end of the header of the first scan.
+    """
+    start = data.rfind(_SCAN, 0, header)
+    return (
+        start >= 0
+        and "progressive" not in picture.info
+        and data[start + 4 : start + 5] == bytes([len(picture.getbands())])
+    )
 
 
 def _count_scans(data: bytes) -> int:

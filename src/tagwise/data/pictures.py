@@ -10,8 +10,9 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -85,22 +86,23 @@ def opened(source: Any, what: str = "image", reduce: int = 1) -> Iterator[Image.
     Raises UserError, naming the image, if it cannot be opened or has more pixels than `max_pixels`.
     Other errors raised inside the context become UserErrors too.
     """
-    name = name_of(source)
-    if isinstance(source, Image.Image):
-        with _naming(f"{what} {name}", "closed, cut off or damaged"):
-            check_size(source.size, f"{what} {name}")
+    name = f"{what} {name_of(source)}"
+    encoded = not isinstance(source, Image.Image)
+    try:
+        if encoded:
+            with _file_of(source, what) as file, _picture(file, name, reduce) as picture:
+                yield picture
+        else:
+            check_size(source.size, name)
             yield source
-        return
-    with ExitStack() as stack, _naming(f"{what} {name}", "cut off or damaged"):
-        file = stack.enter_context(_file_of(source, what))
-        length = file.seek(0, io.SEEK_END)
-        if not length:
-            raise UserError(f"{what} {name} is empty (0 bytes); replace or remove it")
-        file.seek(0)
-        picture = stack.enter_context(_picture(file, length, f"{what} {name}"))
-        check_size(picture.size, f"{what} {name}", reduce if picture.format == "JPEG" else 1)
-        _check_plausible(picture, length, f"{what} {name}")
-        yield picture
+    except UserError:
+        raise
+    except MemoryError as error:
+        raise UserError(f"{name} needs more memory than is available; make it smaller") from error
+    except Exception as error:  # decoders raise errors of almost any type
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        likely = "cut off or damaged" if encoded else "closed, cut off or damaged"
+        raise UserError(f"cannot read {name} ({reason}); is it {likely}?") from error
 
 
 def name_of(source: Any) -> str:
@@ -156,36 +158,18 @@ def check_size(size: tuple[int, int], name: str, reduce: int = 1) -> None:
         )
 
 
-@contextmanager
-def _naming(name: str, likely: str) -> Iterator[None]:
-    """Convert the errors of decoders to UserErrors that name the image. likely: possible causes."""
-    try:
-        yield
-    except UserError:
-        raise
-    except MemoryError as error:
-        raise UserError(f"{name} needs more memory than is available; make it smaller") from error
-    except Exception as error:  # decoders raise errors of almost any type
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"cannot read {name} ({reason}); is it {likely}?") from error
-
-
-@contextmanager
-def _file_of(source: Any, what: str) -> Iterator[BinaryIO]:
+def _file_of(source: Any, what: str) -> AbstractContextManager[BinaryIO]:
     """Open the file of an image at its beginning. A file that the caller opened stays open."""
     if isinstance(source, (str, Path)):
-        with open_regular(source, what) as file:
-            size = os.fstat(file.fileno()).st_size
-            yield io.BytesIO(file.read(size)) if 0 < size <= _SMALL else file
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        yield io.BytesIO(source)
-    elif isinstance(source.read(0), str):
+        return open_regular(source, what, small=_SMALL)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return io.BytesIO(source)
+    if isinstance(source.read(0), str):
         raise UserError(f"the file of {what} {name_of(source)} is in text mode; open it with 'rb'")
-    elif source.seekable():
-        source.seek(0)
-        yield source
-    else:
-        yield io.BytesIO(source.read())
+    if not source.seekable():
+        return io.BytesIO(source.read())
+    source.seek(0)
+    return nullcontext(source)
 
 
 class _Bounded:
@@ -214,9 +198,12 @@ class _Bounded:
         return self._file.read(count)
 
 
-@contextmanager
-def _picture(file: BinaryIO, length: int, name: str) -> Iterator[Image.Image]:
+def _picture(file: BinaryIO, name: str, reduce: int) -> Image.Image:
     """Open the image of a file, reading only its header. Raises UserError if it is not an image."""
+    length = file.seek(0, io.SEEK_END)
+    if not length:
+        raise UserError(f"{name} is empty (0 bytes); replace or remove it")
+    file.seek(0)
     head = file.read(SNIFFED)
     file.seek(0)
     format_name = _format_of(head)
@@ -230,16 +217,20 @@ def _picture(file: BinaryIO, length: int, name: str) -> Iterator[Image.Image]:
     # The decoders of these two formats read the whole file into memory.
     if format_name in ("WEBP", "AVIF") and length > 3 * max_pixels():
         raise UserError(f"{name} has {length} bytes, more than its pixels could need")
-    # Image.open would try formats that run other programs, and has its own size limit.
-    entry = FORMATS[format_name]
+    bounded = _Bounded(file)
+    # The decoders of these two formats access the file directly.
+    readable = file if format_name in ("TIFF", "JPEG2000") else bounded
+    picture = _parsed(format_name, readable, name)
+    bounded.allow(picture.size)
+    check_size(picture.size, name, reduce if format_name == "JPEG" else 1)
+    _check_plausible(picture, length, name)
+    return picture
+
+
+def _parsed(format_name: str, file: BinaryIO | _Bounded, name: str) -> Image.Image:
+    """Let Pillow read the header of an image in a known format."""
     try:
-        module = import_module(f"PIL.{entry.module}ImagePlugin")
-        bounded = _Bounded(file)
-        # The decoders of these two formats access the file directly.
-        readable = file if format_name in ("TIFF", "JPEG2000") else bounded
-        with getattr(module, f"{entry.reader}ImageFile")(readable) as picture:
-            bounded.allow(picture.size)
-            yield picture
+        return _reader(FORMATS[format_name])(file)
     except ImportError as error:
         raise UserError(f"{name} is {format_name}; update Pillow to read this format") from error
     except SyntaxError as error:
@@ -251,17 +242,22 @@ def _picture(file: BinaryIO, length: int, name: str) -> Iterator[Image.Image]:
         ) from error
 
 
+@cache
+def _reader(entry: Format) -> Callable[[Any], Image.Image]:
+    """Pillow's class of a format. Image.open would try formats that run other programs."""
+    module = import_module(f"PIL.{entry.module}ImagePlugin")
+    return getattr(module, f"{entry.reader}ImageFile")
+
+
 _KNOWN = ", ".join(FORMATS)
 
 
 def _format_of(head: bytes) -> str | None:
     """The name in FORMATS of the format of a file, by its first bytes; None if unknown."""
-    if kind_of(head) == "an AVIF image":
-        return "AVIF"
     for name, entry in FORMATS.items():
         if head.startswith(entry.beginnings):
             return None if name == "WEBP" and head[8:12] != b"WEBP" else name
-    return None
+    return "AVIF" if kind_of(head) == "an AVIF image" else None
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from tagwise.data.sample import Sample
 from tagwise.geometry import cell_to_pixel, to_xywh, to_xyxy
 
 FILL = 127  # grey outside the image, in training and prediction alike
+_IDENTITY = np.eye(2, 3)
 _EXACT = 1e-6  # pixels; smaller differences are rounding
 
 
@@ -122,10 +123,11 @@ class Affine:
         """Warp an image (H, W, 3) uint8 to `size` (width, height), bilinear and anti-aliased.
 
         An image that shrinks to less than half is averaged in blocks first, since bilinear
-        interpolation would skip pixels.
+        interpolation would skip pixels. If nothing changes, the result is the image itself, or
+        a copy if it is not contiguous or not writable.
         """
-        if image.shape[1::-1] == tuple(size) and (self.matrix == np.eye(2, 3)).all():
-            return image.copy()  # the same pixels, in a tenth of the time
+        if image.shape[1::-1] == tuple(size) and np.array_equal(self.matrix, _IDENTITY):
+            return np.require(image, requirements=("C", "W"))
         source, shrunk = image, self
         if self.scale < 0.5:
             height, width = image.shape[:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -45,17 +46,38 @@ def check_regular(path: str | Path, what: str = "file") -> os.stat_result:
     return status
 
 
-def open_regular(path: str | Path, what: str = "file") -> BinaryIO:
-    """Open a regular file for reading bytes. Raises UserError as `check_regular` does."""
+def open_regular(path: str | Path, what: str = "file", small: int = 0) -> BinaryIO:
+    """Open a regular file for reading bytes. Raises UserError as `check_regular` does.
+
+    small: read a file of at most this many bytes whole, and return it as a file in memory. This
+        makes half as many system calls, and each of them hands Python's lock to another thread.
+    """
     check_regular(path, what)
-    # O_NONBLOCK: if a pipe replaces the file now, opening it does not wait for a writer.
-    flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY"))
     with _named_errors(path, what):
-        file = open(path, "rb", opener=lambda name, _: os.open(name, flags))  # noqa: SIM115
+        if small and (content := _small_content(path, small)):
+            return io.BytesIO(content)
+        file = open(path, "rb", opener=lambda name, _: os.open(name, _FLAGS))  # noqa: SIM115
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
         file.close()
     raise UserError(f"{what} {_shown(path)} is no longer a regular file; give another file")
+
+
+# O_NONBLOCK: if a pipe replaces the file in the meantime, opening it does not wait for a writer.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def _small_content(path: str | Path, most: int) -> bytes | None:
+    """The content of a regular file; None if it has more bytes or cannot be read at once."""
+    descriptor = os.open(path, _FLAGS)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            return None
+        content = os.read(descriptor, status.st_size)
+        return content if len(content) == status.st_size else None
+    finally:
+        os.close(descriptor)
 
 
 def read_text(path: str | Path, what: str = "file") -> str:

@@ -2,7 +2,7 @@
 
     read and fit   several threads, and more of them for images that are fetched
     network        one thread, or several on a CPU, a batch each, few batches ahead of decoding
-    decode         several threads, each a part of a batch
+    decode         several threads, each a part of a batch; or that of the network
 
 The caller's thread takes images from its iterator, and yields their outcomes in the same order.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from queue import SimpleQueue
 from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
@@ -33,11 +33,14 @@ Image = TypeVar("Image", contravariant=True)
 Item = TypeVar("Item")
 Maps = TypeVar("Maps")
 
+_Reading = Future[list["Item | BaseException"]]
+
 _AHEAD, _BATCHES_AHEAD = 2, 3  # images, or batches of them, between network and result
 _FETCHING = 16  # threads for images that are fetched, which wait most of the time
 _MIXED = 4  # batches that are sorted by shape together, so that images of one shape share a batch
 _MEMORY = 1 << 30  # bytes of the images that are sorted together
 _PART = 16  # images that are decoded together, at least: each call takes time of its own
+_CHUNK = 8  # images of a large batch that are read by one thread, for the same reason
 
 
 class Stages(Protocol[Image, Item, Maps]):
@@ -66,7 +69,8 @@ class Stages(Protocol[Image, Item, Maps]):
 class Pipeline(Generic[Image, Item, Maps]):
     """Runs the stages on many images.
 
-    batch_size: images per call of `run`. readers, networks, decoders: numbers of threads.
+    batch_size: images per call of `run`. readers, networks, decoders: numbers of threads. Without
+    decoders, the threads of the network decode.
     """
 
     stages: Stages[Image, Item, Maps]
@@ -132,14 +136,16 @@ def thread_counts(on_cpu: bool, most_networks: int = 1) -> dict[str, int]:
         layer, and for any of them that has to share its core.
 
     On a CPU, networks take most of the cores, and more readers and decoders would be in their way.
-    On a GPU, reading takes longer than decoding.
+    Several networks keep all cores busy while one of their threads decodes, so that an image is not
+    handed on to another thread. On a GPU, reading takes longer than decoding.
     """
     cores = count_cores()
     half = max(1, cores // 2)
     if not on_cpu:
         return {"readers": min(cores, 16), "decoders": min(half, 8)}
     networks = min(count_threads(), cores, most_networks) if can_share_threads() else 1
-    return {"readers": min(half, 2), "decoders": min(half, 8), "networks": networks}
+    decoders = 0 if networks > 1 or cores == 1 else min(half, 8)
+    return {"readers": min(half, 2), "decoders": decoders, "networks": networks}
 
 
 def _take(images: Iterator[Image], count: int) -> tuple[list[Image], Exception | None]:
@@ -175,13 +181,25 @@ class _Work(Generic[Image, Item, Maps]):
 
     def start(self, images: Sequence[Image]) -> list[Future[Item]]:
         """Begin to work on some images, and return a future of the item of each."""
-        reads = [self._reader_of(image).submit(self.stages.prepare, image) for image in images]
+        size = min(_CHUNK, -(-len(images) // (2 * self.pipeline.readers)))
+        reads = []
+        for fetched, alike in groupby(images, self.stages.fetches):
+            workers, count = (self.fetching, 1) if fetched else (self.reading, size)
+            while chunk := list(islice(alike, count)):
+                reads.append(workers.submit(self._prepared, chunk))
         slots: list[Future[Item]] = [Future() for _ in images]
         self.network.submit(self._run, reads, slots)
         return slots
 
-    def _reader_of(self, image: Image) -> Workers:
-        return self.fetching if self.stages.fetches(image) else self.reading
+    def _prepared(self, images: Sequence[Image]) -> list[Item | BaseException]:
+        """The item of each image, or the exception that was raised instead."""
+        found: list[Item | BaseException] = []
+        for image in images:
+            try:
+                found.append(self.stages.prepare(image))
+            except BaseException as error:
+                found.append(error)
+        return found
 
     def stop(self) -> None:
         """Let all threads end; does not wait, and is safe in a finalizer, see `workers`."""
@@ -190,23 +208,24 @@ class _Work(Generic[Image, Item, Maps]):
             workers.stop()
         self.room.put(None)
 
-    def _run(self, reads: list[Future[Item]], slots: list[Future[Item]]) -> None:
+    def _run(self, reads: list[_Reading[Item]], slots: list[Future[Item]]) -> None:
         """Run the network on some images once they have been read; called in one of its threads."""
         with _HandOver(*slots):  # nobody waits for this thread, only for the slots
             self._run_batches(reads, slots)
 
-    def _run_batches(self, reads: list[Future[Item]], slots: list[Future[Item]]) -> None:
+    def _run_batches(self, reads: list[_Reading[Item]], slots: list[Future[Item]]) -> None:
         ready: list[tuple[tuple[Any, ...], Item, Future[Item]]] = []
         largest = 0
-        for read, slot in zip(reads, slots):
-            with _HandOver(slot):
-                item = read.result()
-                largest = max(largest, self.stages.nbytes(item))
-                shape = self.stages.shape(item)
-                if shape is None:
-                    slot.set_result(item)
-                else:
-                    ready.append((shape, item, slot))
+        for item, slot in zip(chain.from_iterable(read.result() for read in reads), slots):
+            if isinstance(item, BaseException):
+                slot.set_exception(item)
+                continue
+            largest = max(largest, self.stages.nbytes(item))
+            shape = self.stages.shape(item)
+            if shape is None:
+                slot.set_result(item)
+            else:
+                ready.append((shape, item, slot))
         self.largest = largest
         ready.sort(key=lambda entry: entry[0])
         for _, alike in groupby(ready, key=lambda entry: entry[0]):
@@ -222,6 +241,9 @@ class _Work(Generic[Image, Item, Maps]):
             maps = self.stages.run(items)
         if attempt.failed:
             self.room.put(None)
+            return
+        if not self.pipeline.decoders:
+            self._decode(items, slots, maps, 0, _Countdown(1, lambda: self.room.put(None)))
             return
         size = max(-(-len(items) // self.pipeline.decoders), _PART)
         firsts = range(0, len(items), size)
