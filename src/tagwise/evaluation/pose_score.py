@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -52,8 +53,11 @@ class PoseScore(Settings):
 
     def __call__(self, keypoints: np.ndarray) -> np.ndarray:
         """The scores (N,) float64 of poses: (N, K, 3), x and y in cells and score."""
-        weights = np.concatenate([self.scores, self.x, self.y, [self.size]])
-        return sigmoid(pose_features(keypoints) @ weights + self.bias)
+        return sigmoid(pose_features(keypoints) @ self._weights + self.bias)
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        return np.concatenate([self.scores, self.x, self.y, [self.size]])
 
     def rank(self, groups: AnyGroups) -> AnyGroups:
         """The groups with these scores, best first."""

@@ -15,7 +15,7 @@ from tagwise.grouping.inputs import as_ids, as_numbers, check_images, check_type
 from tagwise.grouping.kernels import groups as kernels
 from tagwise.grouping.kernels import sweeps as sweep_kernels
 from tagwise.grouping.keypoint_groups import BatchGroups, KeypointGroups
-from tagwise.grouping.maps import Maps
+from tagwise.grouping.maps import Maps, readable
 from tagwise.grouping.peaks import Peaks, find_peaks
 from tagwise.grouping.settings import GroupingSettings
 
@@ -40,6 +40,8 @@ def decode_keypoints(
     settings = check_type("settings", settings or GroupingSettings(), GroupingSettings)
     heatmaps, tags = read_map("heatmaps", heatmaps, "BKHW"), read_map("tags", tags, "BCHW")
     offsets = None if offsets is None else read_map("offsets", offsets, "BCHW")
+    heatmaps, tags = readable(heatmaps), readable(tags)
+    offsets = None if offsets is None else readable(offsets)
     peaks = find_peaks(heatmaps, tags, settings, offsets)
     groups = decode_peaks(peaks, heatmaps, tags, settings, order, offsets)
     return groups.split(peaks.starts[:, 0])
@@ -187,7 +189,8 @@ def _best(groups: BatchGroups, settings: GroupingSettings) -> BatchGroups:
         images = groups.images[index]
         rank = np.arange(len(index)) - np.searchsorted(images, images)  # in its image
         index = index[rank < settings.max_instances]
-    return groups.take(index)
+    # Groups that have been sorted before are often in order.
+    return groups if np.array_equal(index, np.arange(len(groups))) else groups.take(index)
 
 
 def _typed_peaks(peaks: Peaks) -> kernels.TypedPeaks:
@@ -207,7 +210,7 @@ def _gather(peaks: Peaks, group: np.ndarray, counts: np.ndarray) -> BatchGroups:
     members = np.full((total, types), -1)
     inside = np.flatnonzero(group >= 0)
     place = group[inside], peaks.types[inside]
-    keypoints[*place, :2], keypoints[*place, 2] = peaks.xy[inside], peaks.scores[inside]
+    keypoints[place] = np.column_stack([peaks.xy, peaks.scores])[inside]
     tags[place], members[place] = peaks.tags[inside], inside
     images = np.repeat(np.arange(len(counts)), counts)
     return BatchGroups(keypoints, keypoints[:, :, 2].mean(axis=1), tags, members, images)

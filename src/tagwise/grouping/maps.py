@@ -29,9 +29,10 @@ def readable(maps: Maps) -> Maps:
     """
     if isinstance(maps, np.ndarray):
         return maps
-    is_float32 = maps.is_floating_point() and maps.dtype.itemsize == 4
-    plain = is_float32 and on_host(maps) and maps.is_contiguous()
-    return maps.detach().numpy() if plain else maps.detach()
+    maps = maps.detach() if maps.requires_grad else maps
+    # Attributes are read without releasing Python's lock; methods of tensors release it.
+    is_float32 = maps.dtype.is_floating_point and maps.dtype.itemsize == 4
+    return maps.numpy() if is_float32 and on_host(maps) and maps.is_contiguous() else maps
 
 
 def as_array(maps: Maps) -> np.ndarray:

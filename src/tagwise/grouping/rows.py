@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import cache
 from typing import Self
 
 import numpy as np
@@ -18,4 +19,9 @@ class Rows:
 
     def take(self, index: np.ndarray) -> Self:
         """Select instances by an index array or a mask, in its order."""
-        return type(self)(*(getattr(self, field.name)[index] for field in fields(self)))
+        return type(self)(*(getattr(self, name)[index] for name in _names(type(self))))
+
+
+@cache
+def _names(kind: type[Rows]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))

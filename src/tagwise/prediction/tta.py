@@ -55,8 +55,11 @@ class HostPasses:
         """The passes with the maps of some images of the batch; waits until they are there."""
         if self.wait is not None:
             self.wait()
+        if count == len(next(iter(self.computed[0].maps.values()))):
+            return list(self.computed)
+        part = slice(first, first + count)
         return [
-            replace(one, maps={name: m[first : first + count] for name, m in one.maps.items()})
+            replace(one, maps={name: maps[part] for name, maps in one.maps.items()})
             for one in self.computed
         ]
 

@@ -25,7 +25,7 @@ from tagwise.geometry import cell_to_pixel, pixel_to_cell, to_xyxy
 from tagwise.grouping import GroupingSettings, KeypointGroups, candidates
 from tagwise.grouping.keypoint_groups import AnyGroups, BatchGroups
 from tagwise.grouping.keypoints import decode_peaks
-from tagwise.grouping.maps import AnyMaps, Maps
+from tagwise.grouping.maps import AnyMaps, Maps, readable
 from tagwise.grouping.peaks import Peaks, find_peaks
 from tagwise.results import Poses
 from tagwise.settings import NonNegative, NonNegativeInt, Positive, TagDim
@@ -257,14 +257,15 @@ class PoseTask(Task):
 
     def decode_groups(self, outputs: Mapping[str, Maps]) -> tuple[Peaks, BatchGroups]:
         """Return the peaks of a batch, and its groups, in cells."""
-        rules, order, tags = self.grouping, self.skeleton.order, outputs.get("tags")
-        offsets = outputs.get("offsets") if self.offsets else None
+        rules, order = self.grouping, self.skeleton.order
+        maps = {name: readable(outputs[name]) for name in ("tags", "offsets") if name in outputs}
+        tags, offsets = maps.get("tags"), maps.get("offsets") if self.offsets else None
         if "peak_scores" in outputs:
             peaks, heatmaps = candidates.peaks_of(outputs, rules), outputs.get("heatmap_scores")
         else:
             raw = outputs["heatmaps"]
             # Published decoders do not clip heatmaps to [0, 1], which would flatten peaks.
-            heatmaps = raw if self.published else self.heatmap_values(raw)
+            heatmaps = readable(raw if self.published else self.heatmap_values(raw))
             peaks = find_peaks(heatmaps, tags, rules, offsets)
         return peaks, self._ranked(decode_peaks(peaks, heatmaps, tags, rules, order, offsets))
 
