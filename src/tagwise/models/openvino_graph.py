@@ -156,8 +156,15 @@ def need_openvino(what: str = "OpenVINO files need") -> Any:
 
     what: the start of the error if it is missing. Raises UserError that names the extra.
     """
-    with _without_telemetry():
-        return optional("openvino", "openvino", f"{what} openvino")
+    with _FIRST_USE, _without_telemetry():
+        openvino = optional("openvino", "openvino", f"{what} openvino")
+        openvino.Type.f32.to_dtype()
+    return openvino
+
+
+# OpenVINO looks for numpy when it is first needed. If two threads do so at the same time, one waits
+# for the other without giving up Python's lock, which the other needs: nothing goes on, forever.
+_FIRST_USE = Lock()
 
 
 @contextmanager
