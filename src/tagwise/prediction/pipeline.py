@@ -2,7 +2,7 @@
 
     read and fit   several threads, and more of them for images that are fetched
     network        one thread, or several on a CPU, a batch each, few batches ahead of decoding
-    decode         several threads, each a part of a batch; or that of the network
+    decode         several threads, each a part of a batch
 
 The caller's thread takes images from its iterator, and yields their outcomes in the same order.
 """
@@ -69,8 +69,7 @@ class Stages(Protocol[Image, Item, Maps]):
 class Pipeline(Generic[Image, Item, Maps]):
     """Runs the stages on many images.
 
-    batch_size: images per call of `run`. readers, networks, decoders: numbers of threads. Without
-    decoders, the threads of the network decode.
+    batch_size: images per call of `run`. readers, networks, decoders: numbers of threads.
     """
 
     stages: Stages[Image, Item, Maps]
@@ -136,16 +135,14 @@ def thread_counts(on_cpu: bool, most_networks: int = 1) -> dict[str, int]:
         layer, and for any of them that has to share its core.
 
     On a CPU, networks take most of the cores, and more readers and decoders would be in their way.
-    Several networks keep all cores busy while one of their threads decodes, so that an image is not
-    handed on to another thread. On a GPU, reading takes longer than decoding.
+    On a GPU, reading takes longer than decoding.
     """
     cores = count_cores()
     half = max(1, cores // 2)
     if not on_cpu:
         return {"readers": min(cores, 16), "decoders": min(half, 8)}
     networks = min(count_threads(), cores, most_networks) if can_share_threads() else 1
-    decoders = 0 if networks > 1 or cores == 1 else min(half, 8)
-    return {"readers": min(half, 2), "decoders": decoders, "networks": networks}
+    return {"readers": min(half, 2), "decoders": min(half, 8), "networks": networks}
 
 
 def _take(images: Iterator[Image], count: int) -> tuple[list[Image], Exception | None]:
@@ -241,9 +238,6 @@ class _Work(Generic[Image, Item, Maps]):
             maps = self.stages.run(items)
         if attempt.failed:
             self.room.put(None)
-            return
-        if not self.pipeline.decoders:
-            self._decode(items, slots, maps, 0, _Countdown(1, lambda: self.room.put(None)))
             return
         size = max(-(-len(items) // self.pipeline.decoders), _PART)
         firsts = range(0, len(items), size)
