@@ -39,7 +39,7 @@ _AHEAD, _BATCHES_AHEAD = 2, 3  # images, or batches of them, between network and
 _FETCHING = 16  # threads for images that are fetched, which wait most of the time
 _MIXED = 4  # batches that are sorted by shape together, so that images of one shape share a batch
 _MEMORY = 1 << 30  # bytes of the images that are sorted together
-_PART = 16  # images that are decoded together, at least: each call takes time of its own
+_PART = 32  # images that are decoded together, at least: each call takes time of its own
 _CHUNK = 8  # images of a large batch that are read by one thread, for the same reason
 
 
