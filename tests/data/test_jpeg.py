@@ -100,6 +100,27 @@ def test_a_file_of_very_many_scans_is_left_to_pillow():
     assert decoded(data[:-2] + scan * 200 + data[-2:]) is None
 
 
+def test_many_scans_of_single_channels_are_left_to_pillow():
+    """A file that is not progressive may have a scan for each channel, and repeat them."""
+    data = encoded(noise(64, 64))
+    start = data.rindex(b"\xff\xda")
+    scan = b"\xff\xda\0\x08\1\1\0\0\x3f\0" + data[start + 14 : -2]
+    assert decoded(data[:start] + scan * 200 + data[-2:]) is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_no_scan_is_accepted_after_one_of_all_channels(monkeypatch, mode):
+    data = encoded(noise(64, 64, mode))
+    scan, counted = data[data.rindex(b"\xff\xda") : -2], []
+    longer = data[:-2] + scan * 200 + data[-2:]
+    with monkeypatch.context() as patch:
+        patch.setattr(jpeg, "_count_scans", lambda data: counted.append(1) or 1)
+        error = read(longer)
+    assert not counted
+    assert "broken data stream" in error
+    assert error == with_pillow(monkeypatch, longer)
+
+
 def test_a_file_much_longer_than_an_image_is_left_to_pillow(tmp_path, monkeypatch):
     data = encoded(noise(64, 64))
     path = tmp_path / "long.jpg"
