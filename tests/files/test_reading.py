@@ -1,9 +1,12 @@
 """Only regular files are read, and errors describe files of other types."""
 
+import io
 import json
 import os
 import socket
+import stat
 import threading
+from functools import partial
 
 import pytest
 
@@ -17,6 +20,26 @@ def test_regular_file_is_opened(tmp_path):
         assert file.read() == b"\0\r\nabc"
     (tmp_path / "link").symlink_to("a")
     assert check_regular(str(tmp_path / "link")).st_size == 6
+
+
+@pytest.mark.parametrize(("length", "in_memory"), [(0, False), (1, True), (9, True), (10, False)])
+def test_small_files_are_read_whole(tmp_path, length, in_memory):
+    content = bytes(range(length))
+    (tmp_path / "a").write_bytes(content)
+    with open_regular(tmp_path / "a", small=9) as file:
+        assert isinstance(file, io.BytesIO) == in_memory
+        (tmp_path / "a").unlink()
+        assert file.read() == content
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_opened_as_usual(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"abc")
+    status = os.stat_result([stat.S_IFREG, 0, 0, 0, 0, 0, 5, 0, 0, 0])
+    with monkeypatch.context() as patch:
+        patch.setattr("tagwise.files.reading.os.fstat", lambda descriptor: status)
+        with open_regular(tmp_path / "a", small=9) as file:
+            assert not isinstance(file, io.BytesIO)
+            assert file.read() == b"abc"
 
 
 def special(tmp_path, kind):
@@ -49,7 +72,7 @@ def special(tmp_path, kind):
 )
 def test_only_regular_files_are_opened(tmp_path, kind, words):
     path = special(tmp_path, kind)
-    for read in (check_regular, open_regular):
+    for read in (check_regular, open_regular, partial(open_regular, small=9)):
         with pytest.raises(UserError, match=words):
             read(path, "image")
 
@@ -64,7 +87,8 @@ def test_invalid_file_names_are_refused(name):
         assert len(str(caught.value)) < 500
 
 
-def test_pipe_that_replaces_a_file_does_not_block(tmp_path, monkeypatch):
+@pytest.mark.parametrize("small", [0, 9])
+def test_pipe_that_replaces_a_file_does_not_block(tmp_path, monkeypatch, small):
     """Between its check and its opening, a file may be replaced by a pipe without a writer."""
     os.mkfifo(tmp_path / "pipe")
     monkeypatch.setattr("tagwise.files.reading.check_regular", lambda *_: None)
@@ -72,7 +96,7 @@ def test_pipe_that_replaces_a_file_does_not_block(tmp_path, monkeypatch):
 
     def read():
         with pytest.raises(UserError, match="no longer a regular file") as caught:
-            open_regular(tmp_path / "pipe")
+            open_regular(tmp_path / "pipe", small=small)
         found.append(caught)
 
     thread = threading.Thread(target=read, daemon=True)

@@ -87,6 +87,27 @@ def test_an_exception_is_raised_at_its_item(stage, networks):
     assert found == [[n, n * n] for n in range(13)]
 
 
+def test_only_one_image_of_a_batch_fails_with_its_reading():
+    stages, found = Squares(fails=[("prepare", 13)]), []
+    with pytest.raises(ZeroDivisionError):
+        found.extend(pipeline(stages, batch_size=64).run_on(range(64)))
+    assert found == [[n, n * n] for n in range(13)]
+    assert sorted(stages.batches[0]) == [*range(13), *range(14, 64)]
+
+
+def test_all_readers_read_the_images_of_a_batch():
+    stages, together, here = Squares(), threading.Barrier(4), threading.local()
+    prepare = stages.prepare
+
+    def wait_for_the_others(image):
+        if not hasattr(here, "begun"):
+            here.begun = together.wait(timeout=60)
+        return prepare(image)
+
+    stages.prepare = wait_for_the_others
+    assert len(list(pipeline(stages, batch_size=64, readers=4).run_on(range(64)))) == 64
+
+
 def test_only_a_part_of_the_batch_fails_with_its_decoding():
     stages, found = Squares(fails=[("decode", 40)]), []
     with pytest.raises(ZeroDivisionError):
