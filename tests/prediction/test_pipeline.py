@@ -108,6 +108,24 @@ def test_all_readers_read_the_images_of_a_batch():
     assert len(list(pipeline(stages, batch_size=64, readers=4).run_on(range(64)))) == 64
 
 
+def test_a_reader_stops_between_two_images_of_a_batch():
+    stages, begun, go_on = Squares(), threading.Event(), threading.Event()
+
+    def prepare(image):
+        stages.prepared.append(image)
+        begun.set()
+        go_on.wait(60)
+
+    stages.prepare = prepare
+    work = module._Work(pipeline(stages, batch_size=64, readers=1))
+    work.start(range(64))
+    assert begun.wait(60)
+    work.stop()
+    go_on.set()
+    work.reading.join(60)
+    assert stages.prepared == [0]
+
+
 def test_only_a_part_of_the_batch_fails_with_its_decoding():
     stages, found = Squares(fails=[("decode", 40)]), []
     with pytest.raises(ZeroDivisionError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby, islice
@@ -192,6 +192,8 @@ class _Work(Generic[Image, Item, Maps]):
         """The item of each image, or the exception that was raised instead."""
         found: list[Item | BaseException] = []
         for image in images:
+            if self.stopped:
+                raise CancelledError
             try:
                 found.append(self.stages.prepare(image))
             except BaseException as error:
