@@ -53,4 +53,4 @@ def _has_one_scan(picture: Image.Image, data: bytes, header: int) -> bool:
 def _count_scans(data: bytes) -> int:
     """The number of markers that start a scan; numpy counts them faster than `bytes.count`."""
     values = np.frombuffer(data, np.uint8)
-    return np.count_nonzero((values[:-1] == 0xFF) & (values[1:] == 0xDA))
+    return np.count_nonzero((values[:-1] == _SCAN[0]) & (values[1:] == _SCAN[1]))

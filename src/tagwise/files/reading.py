@@ -50,34 +50,32 @@ def open_regular(path: str | Path, what: str = "file", small: int = 0) -> Binary
     """Open a regular file for reading bytes. Raises UserError as `check_regular` does.
 
     small: read a file of at most this many bytes whole, and return it as a file in memory. This
-        makes half as many system calls, and each of them hands Python's lock to another thread.
+        needs half as many system calls, each of which releases Python's lock.
     """
     check_regular(path, what)
     with _named_errors(path, what):
-        if small and (content := _small_content(path, small)):
-            return io.BytesIO(content)
-        file = open(path, "rb", opener=lambda name, _: os.open(name, _FLAGS))  # noqa: SIM115
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file
+        file = open(path, "rb", buffering=0, opener=_open_without_waiting)  # noqa: SIM115
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode):
+            is_small = 0 < status.st_size <= small
+            return _read_whole(file, status.st_size) if is_small else io.BufferedReader(file)
         file.close()
     raise UserError(f"{what} {_shown(path)} is no longer a regular file; give another file")
 
 
-# O_NONBLOCK: if a pipe replaces the file in the meantime, opening it does not wait for a writer.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+def _open_without_waiting(path: str, flags: int) -> int:
+    """The opener of a file: if a pipe has replaced it, opening does not wait for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _small_content(path: str | Path, most: int) -> bytes | None:
-    """The content of a regular file; None if it has more bytes or cannot be read at once."""
-    descriptor = os.open(path, _FLAGS)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
-            return None
-        content = os.read(descriptor, status.st_size)
-        return content if len(content) == status.st_size else None
-    finally:
-        os.close(descriptor)
+def _read_whole(file: io.FileIO, size: int) -> BinaryIO:
+    """A file in memory with the content of a file; the file itself if it is shorter than `size`."""
+    content = file.read(size)
+    if len(content) < size:
+        file.seek(0)
+        return io.BufferedReader(file)
+    file.close()
+    return io.BytesIO(content)
 
 
 def read_text(path: str | Path, what: str = "file") -> str:

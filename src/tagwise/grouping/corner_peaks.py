@@ -10,7 +10,7 @@ import numpy as np
 from tagwise.grouping.inputs import check_type, read_map
 from tagwise.grouping.kernels import corners as corner_kernels
 from tagwise.grouping.kernels import peaks as kernels
-from tagwise.grouping.maps import Maps, as_array, on_host, readable
+from tagwise.grouping.maps import Maps, as_array, on_host
 from tagwise.grouping.settings import CornerSettings
 
 
@@ -116,8 +116,6 @@ def _read_maps(corner, heat, tag, off):
 
 def _find(heat, tag, off, settings):
     """Image (P,), then xy, cells, scores, classes and tags of one of the two corners."""
-    heat, tag = readable(heat), readable(tag)
-    off = None if off is None else readable(off)
     scan = _scan_on_cpu if on_host(heat) else _scan_on_device
     image, index = scan(heat, settings)
     classes, y, x = np.unravel_index(index, heat.shape[1:])

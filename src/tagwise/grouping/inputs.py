@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tagwise.grouping.maps import readable
+
 if TYPE_CHECKING:
     import torch
 
@@ -48,11 +50,13 @@ def as_ids(name: str, values: Any) -> np.ndarray:
 
 
 def read_map(name: str, values: Any, axes: str) -> Any:
-    """Return tensors and arrays as they are, and lists as a float32 array.
+    """Convert lists to a float32 array, and tensors to arrays where they are `readable` as such.
 
     axes: their letters, such as "BKHW". Raises ValueError for another number of axes.
     """
-    if not is_tensor(values):
+    if is_tensor(values):
+        values = readable(values)
+    else:
         array = as_numbers(name, values)
         values = array if array is values else array.astype(np.float32)
     if len(values.shape) != len(axes):

@@ -15,7 +15,7 @@ from tagwise.grouping.inputs import as_ids, as_numbers, check_images, check_type
 from tagwise.grouping.kernels import groups as kernels
 from tagwise.grouping.kernels import sweeps as sweep_kernels
 from tagwise.grouping.keypoint_groups import BatchGroups, KeypointGroups
-from tagwise.grouping.maps import Maps, readable
+from tagwise.grouping.maps import Maps
 from tagwise.grouping.peaks import Peaks, find_peaks
 from tagwise.grouping.settings import GroupingSettings
 
@@ -40,8 +40,6 @@ def decode_keypoints(
     settings = check_type("settings", settings or GroupingSettings(), GroupingSettings)
     heatmaps, tags = read_map("heatmaps", heatmaps, "BKHW"), read_map("tags", tags, "BCHW")
     offsets = None if offsets is None else read_map("offsets", offsets, "BCHW")
-    heatmaps, tags = readable(heatmaps), readable(tags)
-    offsets = None if offsets is None else readable(offsets)
     peaks = find_peaks(heatmaps, tags, settings, offsets)
     groups = decode_peaks(peaks, heatmaps, tags, settings, order, offsets)
     return groups.split(peaks.starts[:, 0])

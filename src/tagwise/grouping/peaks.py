@@ -11,7 +11,7 @@ from tagwise.grouping import published, subcell
 from tagwise.grouping.inputs import check_type, read_map
 from tagwise.grouping.kernels import peaks as kernels
 from tagwise.grouping.kernels import published as published_kernels
-from tagwise.grouping.maps import Maps, as_array, on_host, readable, take_channels
+from tagwise.grouping.maps import Maps, as_array, on_host, take_channels
 from tagwise.grouping.settings import GroupingSettings
 
 __all__ = ["Peaks", "cell_to_pixel", "find_peaks", "pixel_to_cell"]
@@ -80,8 +80,6 @@ def find_peaks(
     heatmaps, tags = read_map("heatmaps", heatmaps, "BKHW"), read_map("tags", tags, "BCHW")
     offsets = None if offsets is None else read_map("offsets", offsets, "BCHW")
     _check_maps(heatmaps, tags, offsets, settings)
-    heatmaps, tags = readable(heatmaps), readable(tags)
-    offsets = None if offsets is None else readable(offsets)
     if on_host(heatmaps):
         index, maxima = _scan_on_cpu(heatmaps, settings)
     else:

@@ -158,12 +158,12 @@ def need_openvino(what: str = "OpenVINO files need") -> Any:
     """
     with _FIRST_USE, _without_telemetry():
         openvino = optional("openvino", "openvino", f"{what} openvino")
+        # OpenVINO looks for numpy when it first needs it, here. If two threads did so at once, one
+        # would wait for the other without releasing Python's lock, which the other needs: forever.
         openvino.Type.f32.to_dtype()
     return openvino
 
 
-# OpenVINO looks for numpy when it is first needed. If two threads do so at the same time, one waits
-# for the other without giving up Python's lock, which the other needs: nothing goes on, forever.
 _FIRST_USE = Lock()
 
 

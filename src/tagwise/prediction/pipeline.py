@@ -216,15 +216,15 @@ class _Work(Generic[Image, Item, Maps]):
         ready: list[tuple[tuple[Any, ...], Item, Future[Item]]] = []
         largest = 0
         for item, slot in zip(chain.from_iterable(read.result() for read in reads), slots):
-            if isinstance(item, BaseException):
-                slot.set_exception(item)
-                continue
-            largest = max(largest, self.stages.nbytes(item))
-            shape = self.stages.shape(item)
-            if shape is None:
-                slot.set_result(item)
-            else:
-                ready.append((shape, item, slot))
+            with _HandOver(slot):
+                if isinstance(item, BaseException):
+                    raise item
+                largest = max(largest, self.stages.nbytes(item))
+                shape = self.stages.shape(item)
+                if shape is None:
+                    slot.set_result(item)
+                else:
+                    ready.append((shape, item, slot))
         self.largest = largest
         ready.sort(key=lambda entry: entry[0])
         for _, alike in groupby(ready, key=lambda entry: entry[0]):

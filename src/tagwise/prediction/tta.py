@@ -51,11 +51,16 @@ class HostPasses:
     computed: Sequence[Pass]
     wait: Callable[[], object] | None = None
 
+    @property
+    def images(self) -> int:
+        """The number of images of the batch."""
+        return len(next(iter(self.computed[0].maps.values())))
+
     def passes(self, first: int, count: int) -> list[Pass]:
         """The passes with the maps of some images of the batch; waits until they are there."""
         if self.wait is not None:
             self.wait()
-        if count == len(next(iter(self.computed[0].maps.values()))):
+        if count == self.images:
             return list(self.computed)
         part = slice(first, first + count)
         return [
@@ -105,7 +110,7 @@ def joined(parts: Sequence[HostPasses]) -> HostPasses:
         return parts[0]
     import torch
 
-    rows = zip(*(part.passes(0, len(next(iter(part.computed[0].maps.values())))) for part in parts))
+    rows = zip(*(part.passes(0, part.images) for part in parts))
     return HostPasses(
         [
             replace(row[0], maps={n: torch.cat([o.maps[n] for o in row]) for n in row[0].maps})
